@@ -1,0 +1,41 @@
+/** The layers of the project: who may import whom. */
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join, relative, resolve } from "node:path";
+
+const root = resolve(__dirname, "..");
+const daemons = ["elector", "sidecar", "baker-supervisor", "signing-gate", "nonce-exposer", "nonce-importer", "topology-guard"];
+const layer = (path: string): string => (/^daemons\/[^/]+\//.exec(path)?.[0] ?? `${path.split("/")[0]}/`).replace(/\/$/, "");
+
+/** What a layer may import besides itself; a layer that is not listed may import nothing local. */
+const allowed: Record<string, string[]> = {
+  contract: [],
+  tezos: [],
+  "daemons/runtime": ["contract", "tezos"],
+  ...Object.fromEntries(daemons.map((name) => [`daemons/${name}`, ["daemons/runtime", "contract", "tezos"]])),
+  daemons: ["contract", "daemons/runtime", ...daemons.map((name) => `daemons/${name}`)],
+  constructs: ["contract"],
+  lab: ["contract", "tezos", "daemons", "daemons/runtime", ...daemons.map((name) => `daemons/${name}`)],
+};
+
+function sources(folder: string): string[] {
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
+    const path = join(folder, entry.name);
+    return entry.isDirectory() ? sources(path) : path.endsWith(".ts") ? [path] : [];
+  });
+}
+
+test("each layer imports only the layers below it", () => {
+  const violations = ["contract", "tezos", "daemons", "constructs", "lab"].flatMap((folder) =>
+    sources(join(root, folder)).flatMap((file) => {
+      const path = relative(root, file);
+      const from = layer(path);
+      return [...readFileSync(file, "utf8").matchAll(/(?:from|import|require)\s*\(?\s*"(\.[^"]+)"/g)]
+        .map((match) => relative(root, resolve(dirname(file), match[1] ?? "")))
+        .filter((target) => layer(`${target}.ts`.replace(/^([^/]+)\.ts$/, "$1/")) !== from)
+        .filter((target) => !(allowed[from] ?? []).includes(layer(`${target}.ts`)))
+        .map((target) => `${path} imports ${target}`);
+    }),
+  );
+  expect(violations).toEqual([]);
+});

@@ -1,0 +1,16 @@
+/** How our images start a daemon. The bundle is one file; the first argument names the daemon. */
+export const togCommand = ["/sbin/tini", "--", "/usr/local/bin/tog"] as const;
+export const daemonNames = [
+  "elector",
+  "sidecar",
+  "baker-supervisor",
+  "signing-gate",
+  "nonce-exposer",
+  "nonce-importer",
+  "topology-guard",
+] as const;
+export type DaemonName = (typeof daemonNames)[number];
+/** uid and gid of every process in a baking pod (user `tezos` of the Octez image). */
+export const runAs = 1000;
+export const defaultOctezVersion = "v25.1";
+export const octezImage = (version: string): string => `docker.io/tezos/tezos-bare:octez-${version}`;

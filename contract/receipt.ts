@@ -1,0 +1,17 @@
+/** The receipt of one transition of the mastership. */
+import { z } from "zod";
+
+export const receiptSchema = z.object({
+  /** Epoch of the tenure that began. */
+  epoch: z.number().int(),
+  from: z.string(),
+  to: z.string(),
+  /** Stable code of the cause: planned-operator, planned-ineligible, planned-behind, planned-sigterm, expired, released, last-resort, first. */
+  cause: z.string(),
+  /** Wall clock, ISO 8601, for people only. */
+  at: z.string(),
+  /** Steps with milliseconds since the transition began. */
+  timeline: z.array(z.object({ atMs: z.number(), event: z.string(), reason: z.string() })),
+  missedLevels: z.number().int().nullable(),
+});
+export type Receipt = z.infer<typeof receiptSchema>;

@@ -1,0 +1,100 @@
+/** What each daemon answers on `GET /status`, and the record of a member lease. Consumers ignore unknown fields. */
+import { z } from "zod";
+
+const head = z.object({
+  level: z.number().int(),
+  round: z.number().int().nullable(),
+  hash: z.string(),
+  timestamp: z.string(),
+  ageSeconds: z.number(),
+});
+
+export const sidecarStatusSchema = z.object({
+  live: z.boolean(),
+  liveReason: z.string(),
+  ready: z.boolean(),
+  reason: z.string(),
+  connections: z.number().int().nullable(),
+  head: head.nullable(),
+  chainId: z.string().nullable(),
+  /** Octez' own word; informative, never used for readiness. */
+  syncState: z.string().nullable(),
+});
+export type SidecarStatus = z.infer<typeof sidecarStatusSchema>;
+
+export const daemonStates = ["stopped", "starting", "running", "backoff", "stopping"] as const;
+export const supervisorStatusSchema = z.object({
+  /** True while at least one child process exists. */
+  running: z.boolean(),
+  crashLooping: z.boolean(),
+  reason: z.string(),
+  daemons: z.array(
+    z.object({
+      name: z.string(),
+      state: z.enum(daemonStates),
+      pid: z.number().int().nullable(),
+      restarts: z.number().int(),
+      lastExit: z.string().nullable(),
+    }),
+  ),
+});
+export type SupervisorStatus = z.infer<typeof supervisorStatusSchema>;
+
+export const gateStatusSchema = z.object({
+  /** True where requests of this tenure are being forwarded for at least one key. */
+  open: z.boolean(),
+  reason: z.string(),
+  inFlight: z.number().int(),
+  epoch: z.number().int(),
+  keys: z.array(
+    z.object({
+      address: z.string(),
+      /** closed: not master; raising; open; lost: S5; refused: another baker's or unreadable watermark. */
+      state: z.enum(["closed", "raising", "open", "lost", "refused"]),
+      reason: z.string(),
+      floor: z.number().int().nullable(),
+      /** Highest recorded level of any kind. */
+      highestLevel: z.number().int().nullable(),
+      lastAttestation: z.object({ level: z.number().int(), round: z.number().int() }).nullable(),
+    }),
+  ),
+  signers: z.array(z.object({ name: z.string(), zone: z.string().nullable(), answers: z.boolean(), reason: z.string() })),
+  /** Number of signers (not endpoints) that answered the last health check. */
+  signersAnswering: z.number().int(),
+  /** Set where a watermark shows that this tenure is over; the elector then releases (higher epoch) or is lost (equal epoch, other holder). */
+  tenureLost: z.enum(["higher-epoch", "other-holder"]).nullable(),
+});
+export type GateStatus = z.infer<typeof gateStatusSchema>;
+
+export const nonceStatusSchema = z.object({
+  /** Commitments that passed the gate on this pod's watch but are not yet local and on another member. */
+  missing: z.number().int(),
+  committed: z.number().int(),
+  local: z.number().int(),
+  replicated: z.number().int(),
+  revealed: z.number().int(),
+  /** True after the first exchange in both directions since start (or where no peer could be reached for long: never vetoes). */
+  reconciled: z.boolean(),
+  reason: z.string(),
+  peers: z.array(z.object({ pod: z.string(), connected: z.boolean(), acknowledged: z.boolean(), reason: z.string() })),
+  /** Exposer only: hash of the content that every connected peer has acknowledged, and of the content on disk. */
+  finalPushed: z.boolean(),
+});
+export type NonceStatus = z.infer<typeof nonceStatusSchema>;
+
+/** In a member lease's annotation; renewed every memberRenewSeconds by the member's elector. */
+export const memberRecordSchema = z.object({
+  identity: z.string(),
+  address: z.string(),
+  zone: z.string(),
+  ready: z.boolean(),
+  eligible: z.boolean(),
+  reason: z.string(),
+  headLevel: z.number().int().nullable(),
+  headTimestamp: z.string().nullable(),
+  noncesMissing: z.number().int(),
+  daemons: z.enum(["stopped", "running", "crash-looping", "unknown"]),
+  signersAnswering: z.number().int(),
+  state: z.string(),
+});
+export type MemberRecord = z.infer<typeof memberRecordSchema>;

@@ -1,0 +1,3 @@
+export function main(): Promise<void> {
+  return Promise.reject(new Error("not built yet"));
+}

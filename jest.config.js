@@ -1,0 +1,12 @@
+/** The ordinary suite: `npm test`. Needs Node only. */
+const heavy = ["cluster", "ssh", "browser", "soak", "terraform"];
+
+module.exports = {
+  testEnvironment: "node",
+  roots: ["<rootDir>/__tests__"],
+  testMatch: ["**/*.test.ts"],
+  testPathIgnorePatterns: ["/node_modules/", `\\.(${heavy.join("|")})\\.test\\.ts$`],
+  transform: { "^.+\\.ts$": ["@swc/jest", { jsc: { target: "es2022", parser: { syntax: "typescript" } } }] },
+  modulePathIgnorePatterns: ["<rootDir>/dist", "<rootDir>/cdktf.out", "<rootDir>/.cache"],
+  maxWorkers: 2,
+};

@@ -1,0 +1,24 @@
+/** `npm run build`: bundles the daemons into dist/tog.cjs, the one file that the images carry and that the laboratory runs. */
+import { build } from "esbuild";
+import { resolve } from "node:path";
+
+const root = resolve(__dirname, "..");
+
+/** Bundles daemons/main.ts to `outfile`; koffi (native) stays external. */
+export async function buildDaemons(outfile = resolve(root, "dist/tog.cjs")): Promise<string> {
+  await build({
+    entryPoints: [resolve(root, "daemons/main.ts")],
+    outfile,
+    bundle: true,
+    platform: "node",
+    target: "node20",
+    format: "cjs",
+    external: ["koffi"],
+    legalComments: "none",
+    logLevel: "warning",
+    banner: { js: "#!/usr/bin/env node" },
+  });
+  return outfile;
+}
+
+if (require.main === module) void buildDaemons().then((file) => console.log(file));
