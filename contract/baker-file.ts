@@ -4,11 +4,9 @@ import { decodeAddress } from "./addresses";
 import { bakerNamePattern, podName } from "./names";
 import { timingsSchema } from "./timings";
 
-const address = z
-  .string()
-  .refine((text) => decodeAddress(text) !== undefined, {
-    error: (issue) => `must be a tz1..tz4 address, got ${JSON.stringify(issue.input)}`,
-  });
+const address = z.string().refine((text) => decodeAddress(text) !== undefined, {
+  error: (issue) => `must be a tz1..tz4 address, got ${JSON.stringify(issue.input)}`,
+});
 const httpUrl = z.url({ protocol: /^https?$/ });
 
 /** One way to a signer: through the tunnel of a zone, or an in-cluster service. */

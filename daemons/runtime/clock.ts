@@ -1,0 +1,36 @@
+/** Time as the daemons see it. Everything that decides uses `now`; the wall clock is for people. */
+export interface Clock {
+  /** CLOCK_MONOTONIC in milliseconds (fractions allowed); shared by all containers of a pod. */
+  now(): number;
+  /** CLOCK_MONOTONIC in nanoseconds, for `validUntilNs`. */
+  nowNs(): bigint;
+  /** Wall clock, milliseconds since 1970: for logs and MicroTime only. */
+  wall(): number;
+}
+
+export const systemClock: Clock = {
+  now: () => Number(process.hrtime.bigint()) / 1e6,
+  nowNs: () => process.hrtime.bigint(),
+  // eslint-disable-next-line no-restricted-syntax -- the one place that reads the wall clock
+  wall: () => Date.now(),
+};
+
+/** Resolves after `ms`, or at once when `signal` aborts (never rejects): callers look at their signal. */
+export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal?.aborted) return resolve();
+    const done = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", done);
+      resolve();
+    };
+    const timer = setTimeout(done, Math.max(0, ms));
+    signal?.addEventListener("abort", done);
+  });
+}
+
+/** `base` x 2^attempt, at most `max`, with full jitter in its upper half: for retries that must not march in step. */
+export function backoffMs(attempt: number, base: number, max: number, random: () => number = Math.random): number {
+  const full = Math.min(max, base * 2 ** Math.min(attempt, 30));
+  return full / 2 + (random() * full) / 2;
+}
