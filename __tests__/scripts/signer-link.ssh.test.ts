@@ -1,0 +1,389 @@
+/** The signer link with the real OpenSSH: the synthesized sshd configuration on one side, the command line of scripts/signer-host on the other. */
+import { spawnSync } from "node:child_process";
+import { existsSync, readFileSync, readdirSync } from "node:fs";
+import { createServer as createHttp, get, type Server } from "node:http";
+import { connect, createServer, type Socket } from "node:net";
+import { join, resolve } from "node:path";
+import {
+  answers,
+  keepTunnel,
+  listens,
+  loopback,
+  makeKey,
+  missingForSsh,
+  removeFolder,
+  signerHost,
+  sshUser,
+  startTunnelPod,
+  temporaryFolder,
+  until,
+  writeOutputs,
+  type TunnelPod,
+} from "../helpers/sshd";
+
+const missing = missingForSsh();
+if (missing) console.warn(`skipped: signer link: ${missing}`);
+const suite = missing ? describe.skip : describe;
+
+const listen = (server: Server, host: string): Promise<void> => new Promise((done) => server.listen(6732, host, done));
+const body = (host: string, port: number, timeout = 2000): Promise<string> =>
+  new Promise((done) => {
+    const request = get({ host, port, path: "/authorized_keys", timeout, agent: false }, (response) => {
+      let text = "";
+      response.on("data", (data: Buffer) => (text += data.toString()));
+      response.on("end", () => done(text));
+    });
+    request.on("timeout", () => request.destroy());
+    request.on("error", (error) => done(`error: ${error.message}`));
+  });
+
+suite("the signer link", () => {
+  const folder = temporaryFolder();
+  const home = loopback();
+  const key = missing ? { file: "", publicKey: "" } : makeKey(folder, "id_ed25519");
+  const cleanups: (() => Promise<void>)[] = [];
+  let signer: Server;
+  let pod: TunnelPod;
+
+  /** What `signer-host command` prints for a pod that is reached through `at`. */
+  function command(at: { host: string; port: number }, target = pod): string {
+    const outputs = writeOutputs(folder, { zone: { ...at, hostKey: target.hostKey, listen: `${target.address}:${target.signerPort}` } });
+    const options = ["--outputs", outputs, "--state-dir", folder, "--identity", key.file, "--signer-address", home];
+    expect(
+      signerHost(["install", ...options, "--root", "/", "--yes"].map((word) => (word === "/" ? join(folder, "root") : word))).status,
+    ).toBe(0);
+    // The units name the real known_hosts; install wrote it below --root.
+    const line = signerHost(["command", "--zone", "zone", ...options]).stdout;
+    return line.replace(`UserKnownHostsFile=${folder}/known_hosts`, `UserKnownHostsFile=${folder}/root${folder}/known_hosts`);
+  }
+  const tunnel = (line: string) => {
+    const kept = keepTunnel(line);
+    cleanups.push(kept.stop);
+    return kept;
+  };
+  const ssh = (args: string[], identity = key.file) =>
+    spawnSync(
+      "ssh",
+      [
+        ...[
+          "-F",
+          "none",
+          "-i",
+          identity,
+          "-p",
+          String(pod.sshPort),
+          "-o",
+          "BatchMode=yes",
+          "-o",
+          "IdentitiesOnly=yes",
+          "-o",
+          "StrictHostKeyChecking=no",
+        ],
+        ...[
+          "-o",
+          "UserKnownHostsFile=/dev/null",
+          "-o",
+          "ConnectTimeout=3",
+          "-o",
+          "ExitOnForwardFailure=yes",
+          ...args,
+          `${sshUser}@${pod.address}`,
+        ],
+      ],
+      { encoding: "utf8", timeout: 4000 },
+    );
+
+  beforeAll(async () => {
+    signer = createHttp((_request, response) => response.end('{"authorized_keys":[]}'));
+    await listen(signer, home);
+    pod = await startTunnelPod(folder, key.publicKey);
+  });
+  afterEach(async () => {
+    for (const cleanup of cleanups.splice(0)) await cleanup();
+  });
+  afterAll(async () => {
+    await pod.stop();
+    await new Promise((done) => signer.close(done));
+    removeFolder(folder);
+  });
+
+  test("carries a request to the signer at home, and is back within 10 s after it was cut", async () => {
+    // A proxy stands for the line, so that the line can be cut.
+    const sockets = new Set<Socket>();
+    const line = createServer((client) => {
+      const upstream = connect(pod.sshPort, pod.address);
+      for (const socket of [client, upstream]) {
+        sockets.add(socket);
+        socket.on("error", () => undefined).on("close", () => (client.destroy(), upstream.destroy()));
+      }
+      client.pipe(upstream).pipe(client);
+    });
+    const address = loopback();
+    await new Promise<void>((done) => line.listen(8443, address, done));
+    cleanups.push(() => new Promise((done) => (line.close(() => done()), sockets.forEach((socket) => socket.destroy()))));
+    tunnel(command({ host: address, port: 8443 }));
+    await until("the tunnel is up", async () => (await body(pod.address, pod.signerPort)) === '{"authorized_keys":[]}');
+    for (const socket of sockets) socket.destroy();
+    const back = await until("the tunnel is back", async () => (await body(pod.address, pod.signerPort)).includes("authorized"));
+    console.log(`tunnel cut and usable again after ${Math.round(back)} ms`);
+    expect(back).toBeLessThan(10_000);
+  });
+
+  test("a half-open connection is noticed on both sides within 15 s and replaced", async () => {
+    let blackhole = false;
+    const sockets = new Set<Socket>();
+    const line = createServer((client) => {
+      const upstream = connect(pod.sshPort, pod.address);
+      const born = blackhole;
+      const forward = (from: Socket, to: Socket) =>
+        from.on("data", (data) => {
+          // Once black-holed, an old connection swallows every byte; new ones pass.
+          if (!blackhole || born) to.write(data);
+        });
+      forward(client, upstream);
+      forward(upstream, client);
+      for (const socket of [client, upstream]) {
+        sockets.add(socket);
+        socket.on("error", () => undefined);
+      }
+      // Ends are swallowed too: neither side learns of the other's close over a dead line.
+      client.on("close", () => (!blackhole || born) && upstream.destroy());
+      upstream.on("close", () => (!blackhole || born) && client.destroy());
+    });
+    const address = loopback();
+    await new Promise<void>((done) => line.listen(8443, address, done));
+    cleanups.push(() => new Promise((done) => (line.close(() => done()), sockets.forEach((socket) => socket.destroy()))));
+    const kept = tunnel(command({ host: address, port: 8443 }));
+    await until("the tunnel is up", async () => (await body(pod.address, pod.signerPort)).includes("authorized"));
+    blackhole = true;
+    // The gate asks for health every two seconds all the while, as in a pod.
+    const probe = setInterval(() => void body(pod.address, pod.signerPort, 1000), 2000);
+    cleanups.push(() => Promise.resolve(clearInterval(probe)));
+    const noticed = await until("the old listener is gone", () => !listens(pod.address, pod.signerPort), 20_000);
+    const back = await until(
+      "the tunnel is up again",
+      async () => (await body(pod.address, pod.signerPort)).includes("authorized"),
+      20_000,
+    );
+    console.log(
+      `half-open connection dropped after ${Math.round(noticed)} ms, usable again after ${Math.round(noticed + back)} ms, restarts ${kept.restarts()}`,
+    );
+    expect(noticed).toBeLessThan(15_000);
+    expect(kept.restarts()).toBeGreaterThan(0);
+  }, 60_000);
+
+  test("a signer's key opens no shell and runs no command", () => {
+    for (const args of [["-T"], ["-tt"], ["-s"]]) {
+      const result = spawnSync(
+        "ssh",
+        [
+          "-F",
+          "none",
+          "-i",
+          key.file,
+          "-p",
+          String(pod.sshPort),
+          "-o",
+          "BatchMode=yes",
+          "-o",
+          "StrictHostKeyChecking=no",
+          "-o",
+          "UserKnownHostsFile=/dev/null",
+          ...args,
+          `${sshUser}@${pod.address}`,
+          args[0] === "-s" ? "sftp" : "id",
+        ],
+        { encoding: "utf8", timeout: 5000 },
+      );
+      expect(result.stdout).toBe("");
+      expect(result.status).not.toBe(0);
+      // The key itself was accepted: it is the session that is refused.
+      expect(result.stderr).not.toContain("Permission denied");
+    }
+  });
+
+  test("a signer's key forwards no other port, in no direction", () => {
+    const before = readFileSync("/proc/net/tcp", "utf8")
+      .split("\n")
+      .filter((line) => line.includes(" 0A ")).length;
+    for (const other of [`${pod.address}:6733`, `0.0.0.0:6732`, `${loopback()}:6732`]) {
+      const result = ssh(["-N", "-R", `${other}:${home}:6732`]);
+      expect(result.stderr).toContain("remote port forwarding failed");
+      expect(result.status).toBe(255);
+    }
+    expect(
+      readFileSync("/proc/net/tcp", "utf8")
+        .split("\n")
+        .filter((line) => line.includes(" 0A ")).length,
+    ).toBe(before);
+  });
+
+  test("a signer's key reaches nothing from inside the pod: no local, dynamic or stdio forwarding", async () => {
+    const api = createHttp((_request, response) => response.end("the API server"));
+    const apiAddress = loopback();
+    await listen(api, apiAddress);
+    try {
+      const stdio = ssh(["-W", `${apiAddress}:6732`]);
+      expect(stdio.status).not.toBe(0);
+      expect(stdio.stdout).toBe("");
+      expect(stdio.stderr).toMatch(/administratively prohibited|open failed/);
+      const bind = loopback();
+      const kept = keepTunnel(
+        [
+          "ssh",
+          "-F",
+          "none",
+          "-N",
+          "-i",
+          key.file,
+          "-p",
+          String(pod.sshPort),
+          "-o",
+          "BatchMode=yes",
+          "-o",
+          "StrictHostKeyChecking=no",
+          "-o",
+          "UserKnownHostsFile=/dev/null",
+          "-L",
+          `${bind}:9999:${apiAddress}:6732`,
+          `${sshUser}@${pod.address}`,
+        ].join(" "),
+      );
+      cleanups.push(kept.stop);
+      await until("the local end listens", () => answers(bind, 9999), 5000);
+      expect(await body(bind, 9999)).toMatch(/^error/);
+      await until("sshd refused it", () => /prohibited|refused|not permitted|denied/i.test(pod.log() + kept.output()), 3000);
+    } finally {
+      await new Promise((done) => api.close(done));
+    }
+  });
+
+  test("agent and socket forwarding are refused", () => {
+    const result = ssh(["-N", "-R", `/tmp/tog-${process.pid}.sock:${home}:6732`]);
+    expect(result.status).toBe(255);
+    expect(existsSync(`/tmp/tog-${process.pid}.sock`)).toBe(false);
+  });
+
+  test("without the key nobody gets in: other keys, passwords, other users", () => {
+    const other = makeKey(folder, `other-${process.hrtime.bigint()}`);
+    expect(ssh(["-N"], other.file).stderr).toContain("Permission denied (publickey)");
+    expect(ssh(["-N", "-o", "PreferredAuthentications=password,keyboard-interactive"]).stderr).toContain("Permission denied (publickey)");
+    const root = spawnSync(
+      "ssh",
+      [
+        "-F",
+        "none",
+        "-N",
+        "-i",
+        key.file,
+        "-p",
+        String(pod.sshPort),
+        "-o",
+        "BatchMode=yes",
+        "-o",
+        "StrictHostKeyChecking=no",
+        "-o",
+        "UserKnownHostsFile=/dev/null",
+        `backup@${pod.address}`,
+      ],
+      { encoding: "utf8", timeout: 5000 },
+    );
+    expect(root.stderr).toContain("Permission denied (publickey)");
+  });
+
+  test("a port scan of the pod shows sshd, and the signer only while its tunnel is up", async () => {
+    const scan = async (): Promise<number[]> => {
+      const open: number[] = [];
+      for (let from = 1; from < 65_536; from += 512) {
+        await Promise.all(
+          Array.from({ length: Math.min(512, 65_536 - from) }, (_, i) => from + i).map(async (port) => {
+            if (await answers(pod.address, port)) open.push(port);
+          }),
+        );
+      }
+      return open.sort((a, b) => a - b);
+    };
+    // Services of this machine on 0.0.0.0 answer on every loopback address; they are no part of the pod.
+    const machine = new Set(readdirSync("/proc/self/net").includes("tcp") ? wildcardPorts() : []);
+    expect((await scan()).filter((port) => !machine.has(port))).toEqual([pod.sshPort]);
+    tunnel(command({ host: pod.address, port: pod.sshPort }));
+    await until("the tunnel is up", () => answers(pod.address, pod.signerPort));
+    expect((await scan()).filter((port) => !machine.has(port))).toEqual([pod.sshPort, pod.signerPort]);
+  }, 120_000);
+
+  test("the tunnel refuses a host key that is not the one of the outputs", async () => {
+    const line = command({ host: pod.address, port: pod.sshPort });
+    await pod.stop();
+    const address = pod.address;
+    pod = await startTunnelPod(folder, key.publicKey, address, makeKey(folder, `imposter-${process.hrtime.bigint()}`));
+    const kept = tunnel(line);
+    await until("ssh says why", () => kept.output().includes("Host key verification failed"), 8000);
+    expect(await answers(pod.address, pod.signerPort)).toBe(false);
+  });
+});
+
+function wildcardPorts(): number[] {
+  return ["/proc/net/tcp", "/proc/net/tcp6"]
+    .filter((path) => existsSync(path))
+    .flatMap((path) => readFileSync(path, "utf8").split("\n").slice(1))
+    .map((line) => line.trim().split(/\s+/))
+    .filter((fields) => fields[3] === "0A" && /^0+:/.test(fields[1] ?? ""))
+    .map((fields) => parseInt((fields[1] ?? "").split(":")[1] ?? "0", 16));
+}
+
+suite("scripts/signer-host", () => {
+  const folder = temporaryFolder();
+  const address = loopback();
+  afterAll(() => removeFolder(folder));
+  const outputs = () =>
+    writeOutputs(folder, {
+      "us-central1-a": { host: address, port: 8443, hostKey: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAr4", listen: "0.0.0.0:6732" },
+      "us-central1-b": { host: address, port: 8444, hostKey: "", listen: "" },
+    });
+
+  test("changes nothing without --yes, and nothing the second time", () => {
+    const file = outputs();
+    const root = join(folder, "host");
+    const dry = signerHost(["install", "--outputs", file, "--root", root]);
+    expect(dry.stdout).toContain("Nothing was changed");
+    expect(existsSync(root)).toBe(false);
+    expect(signerHost(["install", "--outputs", file, "--root", root, "--yes"]).stdout.match(/^wrote/gm)).toHaveLength(4);
+    const again = signerHost(["install", "--outputs", file, "--root", root, "--yes"]).stdout;
+    expect(again).not.toMatch(/^wrote/m);
+    expect(again.match(/^unchanged/gm)).toHaveLength(4);
+  });
+
+  test("its units restrict the signer to consensus and systemd accepts them", () => {
+    const root = join(folder, "host");
+    signerHost(["install", "--outputs", outputs(), "--root", root, "--yes", "--octez-signer", "/usr/bin/true"]);
+    const units = join(root, "etc/systemd/system");
+    expect(readFileSync(join(units, "tezos-signer.service"), "utf8")).toContain(
+      "--require-authentication launch http signer --address 127.0.0.1 --port 6732 --magic-bytes 0x11,0x12,0x13 --check-high-watermark",
+    );
+    if (!existsSync("/usr/bin/systemd-analyze")) return console.warn("skipped: systemd-analyze is not installed");
+    const verify = spawnSync("systemd-analyze", ["verify", ...readdirSync(units).map((unit) => join(units, unit))], { encoding: "utf8" });
+    expect(verify.stderr).toBe("");
+    expect(verify.status).toBe(0);
+  });
+
+  test("refuses outputs that would smuggle words into a unit", () => {
+    const file = writeOutputs(folder, {
+      z: { host: "1.2.3.4 -oProxyCommand=x", port: 1, hostKey: "ssh-ed25519 AAAA", listen: "0.0.0.0:6732" },
+    });
+    const result = signerHost(["install", "--outputs", file]);
+    expect(result.status).toBe(2);
+    expect(result.stderr).toContain('letters, digits and . _ : / @ [ ] - only, got "1.2.3.4 -oProxyCommand=x"');
+  });
+
+  test("the doctor names each broken hop with its remedy", () => {
+    const result = signerHost(["doctor", "--outputs", outputs(), "--root", join(folder, "host"), "--signer-address", address]);
+    expect(result.status).toBe(1);
+    expect(result.stdout).toContain(`FAIL  the signer answers on ${address}:6732`);
+    expect(result.stdout).toContain("FAIL  zone us-central1-a: ");
+  });
+
+  test("is clean for shellcheck", () => {
+    if (!existsSync("/usr/bin/shellcheck")) return console.warn("skipped: shellcheck is not installed");
+    expect(spawnSync("shellcheck", [resolve(__dirname, "../../scripts/signer-host")], { encoding: "utf8" }).stdout).toBe("");
+  });
+});
