@@ -12,14 +12,14 @@ import { timingsSchema, type Timings } from "../../contract/timings";
 /** A string of a form: `write` says what to write instead, with an example. */
 const text = (pattern: RegExp, write: string) => z.string().regex(pattern, { error: write });
 const address = z.string().refine((value) => decodeAddress(value) !== undefined, {
-  error: "write a tz1, tz2, tz3 or tz4 address with a valid checksum",
+  error: "a tz1, tz2, tz3 or tz4 address with a valid checksum",
 });
 const dnsLabel = (write: string) => text(/^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$/, write);
 const octet = "(25[0-5]|2[0-4]\\d|1?\\d?\\d)";
 export const cidrPattern = new RegExp(`^(${octet}\\.){3}${octet}/(3[0-2]|[12]?\\d)$`);
-const cidr = text(cidrPattern, 'write an IPv4 range, like "203.0.113.7/32"');
-const peer = text(/^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):\d{1,5}$/, 'write HOST:PORT, like "sentry-1.example.org:9732"');
-const instant = text(/^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$/, 'write a time in UTC, like "2026-01-05T08:00:00Z"');
+const cidr = text(cidrPattern, 'an IPv4 range, like "203.0.113.7/32"');
+const peer = text(/^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):\d{1,5}$/, 'HOST:PORT, like "sentry-1.example.org:9732"');
+const instant = text(/^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$/, 'a time in UTC, like "2026-01-05T08:00:00Z"');
 /** Also the alphabet of a signer's name: it becomes part of service names. */
 export const signerNamePattern = /^[a-z][a-z0-9-]{0,18}[a-z0-9]$/;
 
@@ -27,7 +27,7 @@ export const signerConfigurationSchema = z
   .strictObject({
     ssh_public_key: text(
       /^ssh-ed25519 [A-Za-z0-9+/]{68}(={0,2})( \S.*)?$/,
-      'write an Ed25519 public key, like "ssh-ed25519 AAAA... home1"',
+      'an Ed25519 public key, like "ssh-ed25519 AAAA... home1"',
     ).describe("Public key with which the signer host opens its tunnels. Ed25519."),
     port: z
       .number()
@@ -64,7 +64,7 @@ export const bakerConfigurationSchema = z
       .describe("A signer in the cluster holds the key, which stands in `secrets.hot_keys`. Test networks only."),
     cloud_key: text(
       /^projects\/[^/]+\/locations\/[^/]+\/keyRings\/[^/]+\/cryptoKeys\/[^/]+\/cryptoKeyVersions\/\d+$/,
-      'write "projects/P/locations/L/keyRings/R/cryptoKeys/K/cryptoKeyVersions/1"',
+      '"projects/P/locations/L/keyRings/R/cryptoKeys/K/cryptoKeyVersions/1"',
     )
       .optional()
       .describe("Google Cloud KMS key version that signs (P-256, so a tz3 address). Not with experimental_active_standby_mode."),
@@ -106,20 +106,20 @@ const timingsConfigurationSchema = z
 
 export const configurationSchema = z
   .strictObject({
-    project: text(/^([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]$/, 'write the id of a Google Cloud project, like "my-baker-1234"')
+    project: text(/^([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]$/, 'the id of a Google Cloud project, like "my-baker-1234"')
       .optional()
       .describe("Google Cloud project id. Required unless `cluster.existing` is given."),
-    region: text(/^[a-z]+-[a-z]+[0-9]+$/, 'write a Google Cloud region, like "us-central1"')
+    region: text(/^[a-z]+-[a-z]+[0-9]+$/, 'a Google Cloud region, like "us-central1"')
       .default("us-central1")
       .describe("Google Cloud region of everything."),
     zones: z
-      .array(text(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, 'write a zone, like "us-central1-b"'))
+      .array(text(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, 'a zone, like "us-central1-b"'))
       .max(3)
       .optional()
       .describe(
         "Two or three zones of the region; one baking node each. Default: zones b and c of the region. For `cluster.existing` the values of the nodes' label topology.kubernetes.io/zone, by default none.",
       ),
-    name: text(/^[a-z][a-z0-9-]{0,16}[a-z0-9]$/, 'write 2 to 18 of a-z, 0-9, -, like "tezos"')
+    name: text(/^[a-z][a-z0-9-]{0,16}[a-z0-9]$/, '2 to 18 of a-z, 0-9, -, like "tezos"')
       .default("tezos")
       .describe("Prefix of the names of all Google Cloud resources; tells two environments of one project apart."),
     labels: z
@@ -133,22 +133,19 @@ export const configurationSchema = z
       .enum(networkNames as [string, ...string[]])
       .transform((name) => name as (typeof networkNames)[number])
       .describe("Tezos network."),
-    octez_version: text(/^v\d+\.\d+(-rc\d+)?$/, `write an Octez release, like "${defaultOctezVersion}"`)
+    octez_version: text(/^v\d+\.\d+(-rc\d+)?$/, `an Octez release, like "${defaultOctezVersion}"`)
       .default(defaultOctezVersion)
       .describe("Octez release."),
-    history_mode: text(
-      /^((rolling|full)(:\d+)?|archive)$/,
-      'write "rolling", "full" or "archive"; "rolling:N" and "full:N" keep N cycles more',
-    )
+    history_mode: text(/^((rolling|full)(:\d+)?|archive)$/, '"rolling", "full" or "archive"; "rolling:N" and "full:N" keep N cycles more')
       .default("rolling")
       .describe("History mode of the nodes."),
     snapshot: z
       .strictObject({
         url: z
-          .url({ protocol: /^https?$/, error: "write an http or https URL" })
+          .url({ protocol: /^https?$/, error: "an http or https URL" })
           .optional()
           .describe("Snapshot to import into an empty disk. Default: the network's newest one."),
-        block_hash: text(/^B[1-9A-HJ-NP-Za-km-z]{50}$/, 'write a block hash, like "BL..." with 51 characters')
+        block_hash: text(/^B[1-9A-HJ-NP-Za-km-z]{50}$/, 'a block hash, like "BL..." with 51 characters')
           .optional()
           .describe("Hash of the snapshot's block. Without it the snapshot is checked against its own metadata only."),
       })
@@ -172,23 +169,23 @@ export const configurationSchema = z
       .readonly()
       .prefault({})
       .describe("Disks of the nodes."),
-    machine_type: text(/^[a-z][a-z0-9]*-[a-z0-9-]+$/, 'write a machine type, like "e2-highmem-4"')
+    machine_type: text(/^[a-z][a-z0-9]*-[a-z0-9-]+$/, 'a machine type, like "e2-highmem-4"')
       .default("e2-highmem-4")
       .describe("Machine type of the baking nodes. A baker with DAL wants 4 cores and 16 GiB."),
-    namespace: dnsLabel('write a Kubernetes namespace, like "tezos"').default("tezos").describe("Kubernetes namespace."),
+    namespace: dnsLabel('a Kubernetes namespace, like "tezos"').default("tezos").describe("Kubernetes namespace."),
     cluster: z
       .strictObject({
         existing: z
           .strictObject({
-            context: z.string().min(1, { error: "write the name of a kubeconfig context" }).describe("Context of the kubeconfig."),
+            context: z.string().min(1, { error: "the name of a kubeconfig context" }).describe("Context of the kubeconfig."),
             kubeconfig: z
               .string()
-              .min(1, { error: "write the path of a kubeconfig file" })
+              .min(1, { error: "the path of a kubeconfig file" })
               .default("~/.kube/config")
               .describe("Path of the kubeconfig."),
             storage_class: z
               .string()
-              .min(1, { error: "write the name of a StorageClass" })
+              .min(1, { error: "the name of a StorageClass" })
               .optional()
               .describe("StorageClass of the nodes' disks. Without it, classes of Google's disks are made."),
           })
@@ -217,7 +214,7 @@ export const configurationSchema = z
       .strictObject({
         start: instant.default("2026-01-05T08:00:00Z").describe("Begin of the first window."),
         end: instant.default("2026-01-05T14:00:00Z").describe("End of the first window."),
-        recurrence: text(/^FREQ=(DAILY|WEEKLY)(;[A-Z]+=[A-Z0-9,]+)*$/, 'write an RFC 5545 rule, like "FREQ=WEEKLY;BYDAY=MO,TU,WE,TH"')
+        recurrence: text(/^FREQ=(DAILY|WEEKLY)(;[A-Z]+=[A-Z0-9,]+)*$/, 'an RFC 5545 rule, like "FREQ=WEEKLY;BYDAY=MO,TU,WE,TH"')
           .default("FREQ=WEEKLY;BYDAY=MO,TU,WE,TH")
           .describe("When it recurs. GKE wants at least 48 hours in 32 days, in pieces of at least 4 hours."),
         exclusions: z
@@ -243,17 +240,14 @@ export const configurationSchema = z
       .strictObject({
         address: z
           .string()
-          .min(1, { error: "write an IP address or a host name" })
+          .min(1, { error: "an IP address or a host name" })
           .optional()
           .describe("Address of the link on an existing cluster. Otherwise the stack `platform` reserves one."),
         source_ranges: z.array(cidr).default([]).describe("IPv4 ranges from which signer hosts come. Empty: from everywhere."),
-        host_public_key: text(
-          /^ssh-ed25519 [A-Za-z0-9+/]{68}(={0,2})( \S.*)?$/,
-          'write an Ed25519 public key, like "ssh-ed25519 AAAA... host"',
-        )
+        host_public_key: text(/^ssh-ed25519 [A-Za-z0-9+/]{68}(={0,2})( \S.*)?$/, 'an Ed25519 public key, like "ssh-ed25519 AAAA... host"')
           .optional()
           .describe("Public half of the link's SSH host key, for the outputs and known_hosts."),
-        host_key_secret: dnsLabel("write the name of a Secret in the namespace")
+        host_key_secret: dnsLabel("the name of a Secret in the namespace")
           .optional()
           .describe("Existing Kubernetes Secret with the key `ssh_host_ed25519_key`, instead of `secrets.signer_link_host_key`."),
       })
@@ -267,14 +261,14 @@ export const configurationSchema = z
           .boolean()
           .default(false)
           .describe("Install a Prometheus of its own instead of using Google's managed one."),
-        slack_channel: text(/^#?[a-z0-9._-]+$/, 'write a channel, like "#bakery"')
+        slack_channel: text(/^#?[a-z0-9._-]+$/, 'a channel, like "#bakery"')
           .optional()
           .describe("Slack channel of the alerts; the webhook URL is in `secrets.slack_webhook_url`."),
         emails: z
-          .array(z.email({ error: "write an e-mail address" }))
+          .array(z.email({ error: "an e-mail address" }))
           .default([])
           .describe("E-mail addresses of the alerts."),
-        email_from: z.email({ error: "write an e-mail address" }).optional().describe("Sender of the alerts."),
+        email_from: z.email({ error: "an e-mail address" }).optional().describe("Sender of the alerts."),
         smtp_host: peer.optional().describe("HOST:PORT of the mail server; the password is in `secrets.smtp_password`."),
         smtp_user: z.string().min(1).optional().describe("User at the mail server."),
       })
@@ -294,10 +288,10 @@ export const configurationSchema = z
       .describe("Images with their digests, written to images.auto.tfvars.json by `npm run publish-images`."),
     state: z
       .strictObject({
-        bucket: text(/^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$/, "write the name of a Google Cloud Storage bucket").describe(
+        bucket: text(/^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$/, "the name of a Google Cloud Storage bucket").describe(
           "Bucket: versioned, uniform access, no public access.",
         ),
-        prefix: text(/^[A-Za-z0-9][A-Za-z0-9/_-]*$/, 'write a prefix, like "shadownet"')
+        prefix: text(/^[A-Za-z0-9][A-Za-z0-9/_-]*$/, 'a prefix, like "shadownet"')
           .default("tezos-on-gke")
           .describe("One prefix per environment."),
       })
@@ -342,6 +336,8 @@ export const secretsSchema = z
 export type Configuration = z.output<typeof configurationSchema> & {
   /** The values as the operator wrote them, without defaults and without `secrets`: what `declareVariables` pins. Absent: nothing was written. */
   readonly given?: Readonly<Record<string, unknown>>;
+  /** Name of the example, where the operator wrote nothing: good for looking, and its plan fails. */
+  readonly example?: string;
 };
 export type BakerConfiguration = z.output<typeof bakerConfigurationSchema>;
 export type SignerConfiguration = z.output<typeof signerConfigurationSchema>;

@@ -1,0 +1,73 @@
+/** The program: configuration -> two stacks -> cdktf.out/stacks/{platform,baker}/cdk.tf.json. Also without the cdktf command: `node --import tsx main.ts`. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { App } from "cdktf";
+import { BakerStack } from "./constructs/baker-stack";
+import { cdktfArguments, refuseIgnoredOptions } from "./constructs/configuration/cdktf-options";
+import { ConfigurationError } from "./constructs/configuration/errors";
+import { resolveConfiguration, type Resolved } from "./constructs/configuration/load";
+import { type Configuration } from "./constructs/configuration/schema";
+import { readHanded, type Handed } from "./constructs/configuration/tfvars";
+import { PlatformStack } from "./constructs/platform-stack";
+
+/** Builds the stacks of a configuration into an app; `platform` only where the cluster is ours. */
+export function addStacks(app: App, configuration: Configuration): void {
+  const baker = () =>
+    new BakerStack(app, "baker", { configuration, experimentalActiveStandbyMode: configuration.experimental_active_standby_mode });
+  if (configuration.cluster) return void baker();
+  const platform = new PlatformStack(app, "platform", { configuration });
+  baker().addDependency(platform);
+}
+
+/** Resolves the configuration of a folder (with the shadownet example where there is none) and writes the stacks below `outdir`. */
+export async function synthesize(options: {
+  folder: string;
+  outdir?: string;
+  handed?: Handed;
+  argv?: readonly string[];
+}): Promise<Resolved> {
+  const context = cdktfContext(options.folder);
+  const resolve = { folder: options.folder, context, exampleFolder: join(__dirname, "examples/shadownet"), handed: options.handed };
+  const resolved = await resolveConfiguration(resolve);
+  if (options.argv && !options.handed) await refuseIgnoredOptions(options.argv, resolved, resolve);
+  const app = new App({ outdir: options.outdir, context });
+  addStacks(app, resolved.configuration);
+  app.synth();
+  return resolved;
+}
+
+/** `context` of the folder's cdktf.json. */
+export function cdktfContext(folder: string): Record<string, unknown> {
+  try {
+    return (JSON.parse(readFileSync(join(folder, "cdktf.json"), "utf8")) as { context?: Record<string, unknown> }).context ?? {};
+  } catch {
+    return {};
+  }
+}
+
+/** Prints what a person has to know about a resolved configuration to stderr. */
+export function printNotices({ warnings, example }: Resolved): void {
+  if (example !== undefined)
+    console.error(
+      `notice: there is no terraform.tfvars here; this is the example ${example}. Copy examples/${example}/terraform.tfvars to begin.`,
+    );
+  for (const warning of warnings) console.error(`warning: ${warning}`);
+}
+
+async function main(): Promise<void> {
+  try {
+    printNotices(
+      await synthesize({
+        folder: process.cwd(),
+        handed: readHanded(process.env),
+        argv: cdktfArguments(process.ppid),
+        outdir: process.env.CDKTF_OUTDIR,
+      }),
+    );
+  } catch (error) {
+    console.error(error instanceof ConfigurationError ? error.message : error);
+    process.exitCode = 1;
+  }
+}
+
+if (require.main === module) void main();
