@@ -27,6 +27,8 @@ export const supervisorStatusSchema = z.object({
   /** True while at least one child process exists. */
   running: z.boolean(),
   crashLooping: z.boolean(),
+  /** The command that the supervisor acts on now: the elector releases only once it is "stop" and nothing runs. */
+  obeys: z.enum(["run", "stop"]).optional(),
   reason: z.string(),
   daemons: z.array(
     z.object({
