@@ -4,17 +4,24 @@ import { basename, dirname, join } from "node:path";
 
 let serial = 0;
 
-/**
- * Replaces `path` by `content`: temporary file in the same folder, fsync, rename, fsync of the folder.
- * After a crash at any point the file is complete, old or new. `mode` defaults to 0600.
- * @throws the error of the file system; the old file is then untouched
- */
-export async function writeDurably(
-  path: string,
-  content: string | Uint8Array,
-  options: { mode?: number; uid?: number; gid?: number } = {},
-): Promise<void> {
+export interface DurableOptions {
+  /** @default 0o600 */
+  mode?: number;
+  uid?: number;
+  gid?: number;
+}
+/** A complete, fsynced temporary file beside its target. */
+export interface PreparedFile {
+  /** Replaces the target. Durable only after syncFolder(). */
+  rename(): Promise<void>;
+  syncFolder(): Promise<void>;
+  discard(): Promise<void>;
+}
+
+/** The first half of writeDurably, for callers that rename under a lock. @throws the error of the file system; no temporary file is left */
+export async function prepareDurably(path: string, content: string | Uint8Array, options: DurableOptions = {}): Promise<PreparedFile> {
   const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.${++serial}.tmp`);
+  const discard = () => unlink(temporary).catch(() => undefined);
   try {
     const file = await open(temporary, "wx", options.mode ?? 0o600);
     try {
@@ -25,15 +32,34 @@ export async function writeDurably(
     } finally {
       await file.close();
     }
-    await rename(temporary, path);
   } catch (error) {
-    await unlink(temporary).catch(() => undefined);
+    await discard();
     throw error;
   }
-  const folder = await open(dirname(path), "r");
+  return { rename: () => rename(temporary, path), syncFolder: () => syncFolder(dirname(path)), discard };
+}
+
+export async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, "r");
   try {
     await folder.sync();
   } finally {
     await folder.close();
   }
+}
+
+/**
+ * Replaces `path` by `content`: temporary file in the same folder, fsync, rename, fsync of the folder.
+ * After a crash at any point the file is complete, old or new.
+ * @throws the error of the file system; the old file is then untouched
+ */
+export async function writeDurably(path: string, content: string | Uint8Array, options: DurableOptions = {}): Promise<void> {
+  const prepared = await prepareDurably(path, content, options);
+  try {
+    await prepared.rename();
+  } catch (error) {
+    await prepared.discard();
+    throw error;
+  }
+  await prepared.syncFolder();
 }

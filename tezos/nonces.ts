@@ -1,0 +1,268 @@
+/**
+ * Seed nonces as octez-baker keeps them in its client folder (lib_delegate/baking_nonces.ml): `<chain>_stateful_nonces`, the authority, a JSON list of
+ * {nonce, hash, block, cycle, level, round?, state}; `<chain>_nonces` (legacy, rewritten beside it) and `<chain>_orphaned_nonces`, lists of {block, nonce}.
+ * `<chain>` is the beginning of the chain id. Pure: reads texts, gives texts.
+ */
+import { blake2b } from "@noble/hashes/blake2b";
+import { sha256 } from "@noble/hashes/sha2";
+import { createBase58check } from "@scure/base";
+
+const base58check = createBase58check(sha256);
+const noncePrefix = Uint8Array.of(69, 220, 169);
+
+/** `injection_level`: level at which the revelation was injected; the baker injects again until the chain shows it. */
+export type NonceState = "committed" | { injection_level: number; [field: string]: unknown };
+/** `nonce`: 64 lowercase hex digits; `hash`: nce..., BLAKE2b-256 of the nonce's 32 bytes. Unknown fields are kept. */
+export interface SeedNonce {
+  nonce: string;
+  hash: string;
+  block: string;
+  cycle: number;
+  level: number;
+  round?: number;
+  state: NonceState;
+  [field: string]: unknown;
+}
+export interface LegacyNonce {
+  block: string;
+  nonce: string;
+  [field: string]: unknown;
+}
+/** What members exchange: `legacy` holds the pairs that no stateful entry covers (orphaned, or not migrated yet). */
+export interface NonceSet {
+  stateful: SeedNonce[];
+  legacy: LegacyNonce[];
+}
+
+/** `code`: not-json, not-a-list, field, hash-mismatch. */
+export class NonceFileError extends Error {
+  constructor(
+    readonly code: "not-json" | "not-a-list" | "field" | "hash-mismatch",
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+/** @param nonce 64 hex digits @returns nce... */
+export function nonceHash(nonce: string): string {
+  return encodeNonceHash(blake2b(Buffer.from(nonce, "hex"), { dkLen: 32 }));
+}
+/** @param hash 32 bytes @returns nce... */
+export function encodeNonceHash(hash: Uint8Array): string {
+  return base58check.encode(Uint8Array.of(...noncePrefix, ...hash));
+}
+
+// Base58 and BLAKE2 cost 0.1 ms an entry, and a file is read again at every change.
+const verified = new Map<string, string>();
+const verifiedLimit = 100_000;
+/** Whether the hash is that of the nonce. */
+export function fits(entry: { nonce: string; hash: string }): boolean {
+  if (verified.get(entry.hash) === entry.nonce) return true;
+  if (nonceHash(entry.nonce) !== entry.hash) return false;
+  if (verified.size >= verifiedLimit) verified.clear();
+  verified.set(entry.hash, entry.nonce);
+  return true;
+}
+
+const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null && !Array.isArray(value);
+const isCount = (value: unknown): value is number => Number.isInteger(value) && (value as number) >= 0 && (value as number) < 2 ** 31;
+const isNonce = (value: unknown): value is string => typeof value === "string" && /^[0-9a-f]{64}$/.test(value);
+const isBlock = (value: unknown): value is string => typeof value === "string" && /^B[1-9A-HJ-NP-Za-km-z]{50}$/.test(value);
+const shown = (value: unknown): string => (JSON.stringify(value) ?? "nothing").slice(0, 80);
+
+/** The rule that an entry breaks, without its nonce; undefined where it is whole. */
+function objection(value: unknown, legacy: boolean): string | undefined {
+  if (!isRecord(value)) return `an entry is an object, got ${Array.isArray(value) ? "a list" : typeof value}`;
+  if (!isNonce(value.nonce)) return "nonce is 64 lowercase hex digits, got something else";
+  if (!isBlock(value.block)) return `block is a block hash (B and 50 base58 characters), got ${shown(value.block)}`;
+  if (legacy) return undefined;
+  if (typeof value.hash !== "string" || !value.hash.startsWith("nce")) return `hash is a nonce hash (nce...), got ${shown(value.hash)}`;
+  if (!isCount(value.cycle)) return `cycle is a whole number, got ${shown(value.cycle)}`;
+  if (!isCount(value.level)) return `level is a whole number, got ${shown(value.level)}`;
+  if (value.round !== undefined && !isCount(value.round)) return `round is a whole number or absent, got ${shown(value.round)}`;
+  if (value.state !== "committed" && !(isRecord(value.state) && isCount(value.state.injection_level)))
+    return `state is "committed" or {"injection_level": LEVEL}, got ${shown(value.state)}`;
+  return undefined;
+}
+
+function checkList(value: unknown, legacy: boolean): unknown[] {
+  if (!Array.isArray(value)) throw new NonceFileError("not-a-list", `a nonce file is a JSON list, got ${shown(value)}`);
+  value.forEach((entry: unknown, index) => {
+    const problem = objection(entry, legacy);
+    if (problem !== undefined) throw new NonceFileError("field", `entry ${index}: ${problem}`);
+  });
+  return value;
+}
+
+/** Checks a parsed list, hashes included. Entries with one hash are merged. @throws NonceFileError */
+export function checkStateful(value: unknown, options: { hashes: boolean } = { hashes: true }): SeedNonce[] {
+  const entries = checkList(value, false) as SeedNonce[];
+  if (options.hashes)
+    entries.forEach((entry, index) => {
+      if (!fits(entry))
+        throw new NonceFileError(
+          "hash-mismatch",
+          `entry ${index}: hash is the BLAKE2b-256 of its nonce, got ${entry.hash} at level ${entry.level}`,
+        );
+    });
+  return mergeStateful(entries, []);
+}
+/** @throws NonceFileError */
+export const checkLegacy = (value: unknown): LegacyNonce[] => mergeLegacy(checkList(value, true) as LegacyNonce[], []);
+
+function json(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (error) {
+    // The parser's message quotes the text, and the text holds nonces.
+    throw new NonceFileError(
+      "not-json",
+      `a nonce file is JSON, got ${text.length} characters that are not (${error instanceof Error ? error.name : "error"})`,
+    );
+  }
+}
+/** @throws NonceFileError for anything but a whole list: a broken file is never an empty one */
+export const parseStateful = (text: string, options?: { hashes: boolean }): SeedNonce[] => checkStateful(json(text), options);
+/** @throws NonceFileError */
+export const parseLegacy = (text: string): LegacyNonce[] => checkLegacy(json(text));
+
+/** The text of a nonce file: one entry a line, the same text for the same content. */
+export function serialise(entries: readonly (SeedNonce | LegacyNonce)[]): string {
+  return entries.length === 0 ? "[]\n" : `[ ${entries.map((entry) => JSON.stringify(entry)).join(",\n  ")} ]\n`;
+}
+
+/** JSON with sorted keys: a total order for values that nobody else orders. */
+function canonical(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`;
+  if (!isRecord(value)) return JSON.stringify(value) ?? "";
+  return `{${Object.keys(value)
+    .sort()
+    .map((key) => `${JSON.stringify(key)}:${canonical(value[key])}`)
+    .join(",")}}`;
+}
+const greater = <T>(a: T, b: T): T => (canonical(a) >= canonical(b) ? a : b);
+
+/** The more advanced of two states. */
+export function laterState(a: NonceState, b: NonceState): NonceState {
+  if (a === "committed") return b;
+  if (b === "committed") return a;
+  if (a.injection_level !== b.injection_level) return a.injection_level > b.injection_level ? a : b;
+  return greater(a, b);
+}
+
+const positionKeys = ["level", "round", "cycle", "block"] as const;
+const knownKeys = ["nonce", "hash", ...positionKeys, "state"];
+const orderOf = (entry: SeedNonce): [number, number, string] => [entry.level, entry.round ?? -1, canonical([entry.cycle, entry.block])];
+
+function set(target: Record<string, unknown>, key: string, value: unknown): void {
+  // An assignment would lose a field named __proto__.
+  Object.defineProperty(target, key, { value, enumerable: true, writable: true, configurable: true });
+}
+function mergeExtras(
+  target: Record<string, unknown>,
+  a: Record<string, unknown>,
+  b: Record<string, unknown>,
+  known: readonly string[],
+): void {
+  const has = (value: Record<string, unknown>, key: string): boolean => Object.prototype.hasOwnProperty.call(value, key);
+  for (const key of [...new Set([...Object.keys(a), ...Object.keys(b)])].filter((name) => !known.includes(name)).sort())
+    set(target, key, !has(a, key) ? b[key] : !has(b, key) ? a[key] : greater(a[key], b[key]));
+}
+
+/** Two entries of one hash: a product of maxima (state; position as a whole; each unknown field), hence commutative, associative and idempotent. */
+function mergeEntries(a: SeedNonce, b: SeedNonce): SeedNonce {
+  // Only one nonce has this hash. Where the two differ, one entry was not verified: the one that fits is right.
+  if (a.nonce !== b.nonce) return fits(a) ? a : fits(b) ? b : greater(a, b);
+  const [x, y] = [orderOf(a), orderOf(b)];
+  const place = (x[0] - y[0] || x[1] - y[1] || (x[2] >= y[2] ? 1 : -1)) > 0 ? a : b;
+  const merged: Record<string, unknown> = { nonce: a.nonce, hash: a.hash, block: place.block, cycle: place.cycle, level: place.level };
+  if (place.round !== undefined) merged.round = place.round;
+  merged.state = laterState(a.state, b.state);
+  mergeExtras(merged, a, b, knownKeys);
+  return merged as SeedNonce;
+}
+
+const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+
+/** Union by hash, ordered by level and hash. Commutative, associative, idempotent; nothing is dropped. */
+export function mergeStateful(a: readonly SeedNonce[], b: readonly SeedNonce[]): SeedNonce[] {
+  const merged = new Map<string, SeedNonce>();
+  for (const list of [a, b])
+    for (const entry of list) {
+      const present = merged.get(entry.hash);
+      merged.set(entry.hash, mergeEntries(present ?? entry, entry));
+    }
+  return [...merged.values()].sort((x, y) => x.level - y.level || byText(x.hash, y.hash));
+}
+
+/** Union by block, ordered by block. Commutative, associative, idempotent. */
+export function mergeLegacy(a: readonly LegacyNonce[], b: readonly LegacyNonce[]): LegacyNonce[] {
+  const merged = new Map<string, LegacyNonce>();
+  for (const list of [a, b])
+    for (const entry of list) {
+      const present = merged.get(entry.block) ?? entry;
+      const result: Record<string, unknown> = { block: entry.block, nonce: present.nonce >= entry.nonce ? present.nonce : entry.nonce };
+      mergeExtras(result, present, entry, ["block", "nonce"]);
+      merged.set(entry.block, result as LegacyNonce);
+    }
+  return [...merged.values()].sort((x, y) => byText(x.block, y.block));
+}
+
+export function mergeSets(a: NonceSet, b: NonceSet): NonceSet {
+  return { stateful: mergeStateful(a.stateful, b.stateful), legacy: mergeLegacy(a.legacy, b.legacy) };
+}
+
+/**
+ * Retention: what was committed more than `keepCycles` cycles before the current one is dropped, as octez-baker's own rule for outdated nonces
+ * (consensus_rights_delay) does, so that an exchange does not bring it back for ever. A nonce can be revealed in the cycle after its own only.
+ * @param currentCycle of our own node (a node that is behind keeps more); undefined = unknown: everything stays
+ */
+export function retain(entries: readonly SeedNonce[], currentCycle: number | undefined, keepCycles: number): SeedNonce[] {
+  if (currentCycle === undefined) return [...entries];
+  const keep = Math.max(1, keepCycles);
+  return entries.filter((entry) => currentCycle - entry.cycle <= keep);
+}
+
+/** The whole entries, hashes checked, that are left in a broken file. */
+export function salvage(text: string): SeedNonce[] {
+  const found: SeedNonce[] = [];
+  for (const match of text.matchAll(/\{(?:[^{}]|\{[^{}]*\})*\}/g)) {
+    try {
+      found.push(...parseStateful(`[${match[0]}]`));
+    } catch {
+      continue;
+    }
+  }
+  return mergeStateful(found, []);
+}
+
+/** The pairs of a legacy file that the baker writes beside the stateful entries. */
+export const legacyPairs = (entries: readonly SeedNonce[]): LegacyNonce[] => entries.map(({ block, nonce }) => ({ block, nonce }));
+
+export const nonceFileKinds = ["stateful_nonces", "nonces", "orphaned_nonces"] as const;
+export type NonceFileKind = (typeof nonceFileKinds)[number];
+const shortChain = (chainId: string): string => chainId.slice(0, 13);
+/** The name that octez-baker v25 gives a file. */
+export const nonceFileName = (chainId: string, kind: NonceFileKind): string => `${shortChain(chainId)}_${kind}`;
+
+const fileName = /^(net[1-9a-z]{7,12})_(stateful_nonces|nonces|orphaned_nonces)$/i;
+/** The kind of a nonce file of this chain; "foreign" = of another chain; undefined = no nonce file. Names vary in case and length of the prefix. */
+export function nonceFileKind(name: string, chainId: string): NonceFileKind | "foreign" | undefined {
+  const match = fileName.exec(name);
+  if (!match) return undefined;
+  const prefix = (match[1] ?? "").toLowerCase();
+  return chainId.toLowerCase().startsWith(prefix) ? ((match[2] ?? "").toLowerCase() as NonceFileKind) : "foreign";
+}
+
+/** The nonce files of a chain among the names of a folder; where several fit, octez-baker's own name, else the first in order. */
+export function nonceFiles(names: readonly string[], chainId: string): Partial<Record<NonceFileKind, string>> & { foreign: string[] } {
+  const result: Partial<Record<NonceFileKind, string>> & { foreign: string[] } = { foreign: [] };
+  for (const name of [...names].sort()) {
+    const kind = nonceFileKind(name, chainId);
+    if (kind === undefined) continue;
+    if (kind === "foreign") result.foreign.push(name);
+    else if (result[kind] === undefined || name === nonceFileName(chainId, kind)) result[kind] = name;
+  }
+  return result;
+}
