@@ -1,0 +1,100 @@
+/** The containers of our own image. */
+import { type DaemonName, togCommand } from "../../contract/images";
+import { containers } from "../../contract/names";
+import { ports } from "../../contract/ports";
+import { container, daemonResources, httpProbe, type PodContainer, resources, type VolumeName } from "./container";
+
+/** Own liveness only: that of the process, never of the API or of another container. */
+const alive = (port: number, path = "/live") => httpProbe(port, path, { periodSeconds: 10, failureThreshold: 3, timeoutSeconds: 3 });
+const tog = (daemon: DaemonName) => ({ command: togCommand, args: [daemon] });
+
+export interface DaemonProps {
+  readonly image: string;
+}
+
+/** Init: waits until no pod of the other topology exists. Only it may take hours; it needs no disk. */
+export const topologyGuard = ({ image }: DaemonProps): PodContainer =>
+  container({
+    name: containers.topologyGuard,
+    image,
+    ...tog("topology-guard"),
+    volumes: ["config", "kube"],
+    resources: daemonResources,
+  });
+
+/** Its /live and /ready speak for the node; its own liveness is that it answers at all. */
+export const sidecar = ({ image }: DaemonProps): PodContainer =>
+  container({
+    name: containers.sidecar,
+    image,
+    ...tog("sidecar"),
+    ports: { sidecar: ports.sidecar },
+    volumes: ["config"],
+    resources: daemonResources,
+    liveness: alive(ports.sidecar, "/status"),
+  });
+
+export interface BakerContainerProps extends DaemonProps {
+  /** Where its supervisor writes to the API itself (it must mark the watermarks where no gate does). */
+  readonly callsApi: boolean;
+}
+/** No preStop: its supervisor decides when the daemons stop. */
+export const baker = ({ image, callsApi }: BakerContainerProps): PodContainer => {
+  const api: VolumeName[] = callsApi ? ["kube"] : [];
+  return container({
+    name: containers.baker,
+    image,
+    ...tog("baker-supervisor"),
+    ports: { supervisor: ports.supervisor },
+    volumes: ["data", "config", ...api],
+    resources: resources({ cpu: "500m", memory: "1Gi" }, { cpu: "2", memory: "6Gi" }),
+    liveness: alive(ports.supervisor),
+  });
+};
+
+export const elector = ({ image }: DaemonProps): PodContainer =>
+  container({
+    name: containers.elector,
+    image,
+    ...tog("elector"),
+    ports: { elector: ports.elector },
+    volumes: ["config", "kube"],
+    resources: daemonResources,
+    liveness: alive(ports.elector),
+    waitForHandover: true,
+  });
+
+export const signingGate = ({ image }: DaemonProps): PodContainer =>
+  container({
+    name: containers.signingGate,
+    image,
+    ...tog("signing-gate"),
+    ports: { "gate-health": ports.gateHealth },
+    volumes: ["data", "config", "kube"],
+    resources: resources({ cpu: "50m", memory: "64Mi" }, { cpu: "1", memory: "192Mi" }),
+    liveness: alive(ports.gateHealth),
+    waitForHandover: true,
+  });
+
+export const nonceExposer = ({ image }: DaemonProps): PodContainer =>
+  container({
+    name: containers.nonceExposer,
+    image,
+    ...tog("nonce-exposer"),
+    ports: { nonces: ports.nonceExposer },
+    volumes: ["data", "config", "secrets"],
+    resources: daemonResources,
+    liveness: alive(ports.nonceExposer),
+    waitForHandover: true,
+  });
+
+export const nonceImporter = ({ image }: DaemonProps): PodContainer =>
+  container({
+    name: containers.nonceImporter,
+    image,
+    ...tog("nonce-importer"),
+    ports: { "nonce-import": ports.nonceImporter },
+    volumes: ["data", "config", "secrets"],
+    resources: daemonResources,
+    liveness: alive(ports.nonceImporter),
+  });

@@ -1,0 +1,27 @@
+/** Which image runs what; digests come from images.auto.tfvars.json. */
+import { octezImage } from "../contract/images";
+import type { Configuration } from "./configuration/schema";
+
+export interface Images {
+  readonly octez: string;
+  readonly runtime: string;
+  readonly baker: string;
+  readonly signerLink: string;
+  readonly signatory: string;
+}
+
+/** Our own images before `npm run publish-images` has written their digests: the names that it pushes to. */
+export function resolveImages(configuration: Configuration): Images {
+  const { images, region, project, name, octez_version } = configuration;
+  const registry = project === undefined ? "localhost/tezos-on-gke" : `${region}-docker.pkg.dev/${project}/${name}`;
+  return {
+    octez: images.octez ?? octezImage(octez_version),
+    runtime: images.runtime ?? `${registry}/runtime:latest`,
+    baker: images.baker ?? `${registry}/baker:latest`,
+    signerLink: images.signer_link ?? `${registry}/signer-link:latest`,
+    signatory: images.signatory ?? "docker.io/ecadlabs/signatory:v1.3.2",
+  };
+}
+/** Names in the configuration of images that have no digest. */
+export const unpinnedImages = (configuration: Configuration): string[] =>
+  (["runtime", "baker", "signer_link"] as const).filter((name) => !configuration.images[name]?.includes("@sha256:"));

@@ -1,0 +1,49 @@
+/** The signers of a baker as its pods see them: names, URLs and keys. Pure; the workloads behind the URLs are in this folder's constructs. */
+import { type Signer } from "../../contract/baker-file";
+import { signerServiceName, watermarkName } from "../../contract/names";
+import { signerPorts } from "../../contract/ports";
+import { decodeAddress } from "../../contract/addresses";
+import type { BakerConfiguration } from "../configuration/schema";
+import type { ClientKey } from "../containers/octez";
+
+export const hotSignerName = "hot";
+export const cloudSignerName = "cloud";
+
+export interface SigningKey extends ClientKey {
+  readonly watermark: string;
+}
+/** The keys that sign blocks and consensus operations. */
+export function signingKeys(settings: BakerConfiguration): SigningKey[] {
+  const keys: ClientKey[] = [
+    settings.consensus_key === undefined
+      ? { alias: "delegate", address: settings.delegate }
+      : { alias: "consensus", address: settings.consensus_key },
+    ...(settings.companion_key === undefined ? [] : [{ alias: "companion", address: settings.companion_key }]),
+  ];
+  return keys.map((key) => ({ ...key, watermark: watermarkName(key.address) }));
+}
+
+const url = (service: string): string => `http://${service}:${signerPorts.signer}`;
+/** Whichever tunnel or pod of this signer answers. */
+export const signerUrl = (baker: string, signer: string): string => url(signerServiceName(baker, signer));
+
+/** In order of preference. ECDSA on P-256 (tz3) is the only curve of Octez' own signer that draws a nonce. */
+export function bakerSigners(baker: string, settings: BakerConfiguration, zones: readonly string[]): Signer[] {
+  const inCluster = (name: string, deterministic: boolean): Signer[] => [
+    { name, endpoints: [{ zone: null, url: signerUrl(baker, name) }], deterministic },
+  ];
+  if (settings.hot_test_key)
+    return inCluster(
+      hotSignerName,
+      signingKeys(settings).every(({ address }) => decodeAddress(address)?.curve !== "tz3"),
+    );
+  if (settings.cloud_key !== undefined) return inCluster(cloudSignerName, false);
+  return Object.entries(settings.signers).map(([name, signer]) => ({
+    name,
+    endpoints:
+      zones.length > 0
+        ? zones.map((zone) => ({ zone, url: url(signerServiceName(baker, name, zone)) }))
+        : [{ zone: null, url: signerUrl(baker, name) }],
+    deterministic: signer.deterministic,
+  }));
+}
