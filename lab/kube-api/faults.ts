@@ -1,0 +1,100 @@
+/** What can go wrong between a client and the API, and for whom. */
+export type Verb = "get" | "list" | "watch" | "create" | "update" | "patch" | "delete";
+export const writeVerbs: readonly Verb[] = ["create", "update", "patch", "delete"];
+
+/** All given fields must match. */
+export interface FaultMatch {
+  /** As given to addToken. */
+  client?: string;
+  verbs?: readonly Verb[];
+  resource?: string;
+  name?: string | RegExp;
+  /** Of the path with its query. */
+  path?: RegExp;
+}
+/** `after`: the write has taken effect, only its answer suffers. */
+export type FaultEffect =
+  | { kind: "latency"; ms: number | readonly [number, number]; after?: boolean }
+  /** The request is not carried out (or its result is replaced by this failure). */
+  | { kind: "status"; code: 401 | 403 | 409 | 410 | 429 | 500 | 503 | 504; retryAfterSeconds?: number; after?: boolean }
+  /**
+   * Silence on an open connection; running watches fall silent too and catch up afterwards. When the fault ends, requests whose client still
+   * waits are carried out; those whose client has given up are dropped, or with `late` carried out all the same.
+   */
+  | { kind: "hang"; after?: boolean; late?: boolean }
+  /** The connection is reset; running watches too. */
+  | { kind: "cut"; after?: boolean }
+  /** An answer that is not the API's: a proxy's page. */
+  | { kind: "html"; code: number };
+export interface Fault {
+  match?: FaultMatch;
+  /** Number of requests that it hits. @default no limit */
+  times?: number;
+  /** 0..1 for each request. @default 1 */
+  probability?: number;
+  effect: FaultEffect;
+}
+export interface FaultHandle {
+  remove(): void;
+  hits(): number;
+}
+
+export interface RequestInfo {
+  atMs: number;
+  client: string;
+  user: string;
+  verb: Verb;
+  group: string;
+  resource: string;
+  namespace: string;
+  name: string;
+  path: string;
+}
+
+export class ActiveFault implements FaultHandle {
+  private count = 0;
+  private ended = false;
+  private readonly held = new Set<() => void>();
+
+  constructor(
+    readonly fault: Fault,
+    private readonly random: () => number,
+    private readonly onRemove: (fault: ActiveFault) => void,
+  ) {}
+
+  matches(request: Pick<RequestInfo, "client" | "verb" | "resource" | "name" | "path">): boolean {
+    const { client, verbs, resource, name, path } = this.fault.match ?? {};
+    return (
+      (client === undefined || client === request.client) &&
+      (verbs === undefined || verbs.includes(request.verb)) &&
+      (resource === undefined || resource === request.resource) &&
+      (name === undefined || (typeof name === "string" ? name === request.name : name.test(request.name))) &&
+      (path === undefined || path.test(request.path))
+    );
+  }
+  /** True where this request suffers; counts it. */
+  take(): boolean {
+    if (this.ended || this.count >= (this.fault.times ?? Infinity)) return false;
+    if (this.fault.probability !== undefined && this.random() >= this.fault.probability) return false;
+    this.count++;
+    return true;
+  }
+  /** Also for running watches: only what hits every request does. */
+  get total(): boolean {
+    return !this.ended && this.fault.times === undefined && this.fault.probability === undefined;
+  }
+  /** Resolves when the fault ends. */
+  end(): Promise<void> {
+    return this.ended ? Promise.resolve() : new Promise((resolve) => this.held.add(resolve));
+  }
+  remove(): void {
+    if (this.ended) return;
+    this.ended = true;
+    this.onRemove(this);
+    for (const release of this.held) release();
+    this.held.clear();
+  }
+  hits(): number {
+    return this.count;
+  }
+}
