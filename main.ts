@@ -1,10 +1,9 @@
 /** The program: configuration -> two stacks -> cdktf.out/stacks/{platform,baker}/cdk.tf.json. Also without the cdktf command: `node --import tsx main.ts`. */
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { App } from "cdktf";
 import { BakerStack } from "./constructs/baker-stack";
 import { cdktfArguments, refuseIgnoredOptions } from "./constructs/configuration/cdktf-options";
 import { ConfigurationError } from "./constructs/configuration/errors";
+import { cdktfContext, exampleFolder } from "./constructs/configuration/folder";
 import { resolveConfiguration, type Resolved } from "./constructs/configuration/load";
 import { type Configuration } from "./constructs/configuration/schema";
 import { readHanded, type Handed } from "./constructs/configuration/tfvars";
@@ -27,22 +26,13 @@ export async function synthesize(options: {
   argv?: readonly string[];
 }): Promise<Resolved> {
   const context = cdktfContext(options.folder);
-  const resolve = { folder: options.folder, context, exampleFolder: join(__dirname, "examples/shadownet"), handed: options.handed };
+  const resolve = { folder: options.folder, context, exampleFolder, handed: options.handed };
   const resolved = await resolveConfiguration(resolve);
   if (options.argv && !options.handed) await refuseIgnoredOptions(options.argv, resolved, resolve);
   const app = new App({ outdir: options.outdir, context });
   addStacks(app, resolved.configuration);
   app.synth();
   return resolved;
-}
-
-/** `context` of the folder's cdktf.json. */
-export function cdktfContext(folder: string): Record<string, unknown> {
-  try {
-    return (JSON.parse(readFileSync(join(folder, "cdktf.json"), "utf8")) as { context?: Record<string, unknown> }).context ?? {};
-  } catch {
-    return {};
-  }
 }
 
 /** Prints what a person has to know about a resolved configuration to stderr. */

@@ -225,7 +225,7 @@ function translate(issue: z.core.$ZodIssue, values: unknown, prefix: readonly st
           ? issue.code === "too_small"
             ? `more than ${bound}`
             : `less than ${bound}`
-          : `at ${word} ${bound}${items}`;
+          : `${items ? "" : "a number of "}at ${word} ${bound}${items}`;
       return [{ path, found, write: /^Too (small|big)/.test(issue.message) ? exclusive : issue.message }];
     }
     case "custom":

@@ -159,9 +159,11 @@ export function crossFieldFindings(values: Values): Findings {
 
   function signingWay(baker: Values, path: string[]): void {
     const signers = Object.keys(map(baker.signers)).length > 0;
-    const ways = [signers && "signers", baker.hot_test_key === true && "hot_test_key", given(baker.cloud_key) && "cloud_key"].filter(
-      (way) => way !== false,
-    );
+    const ways = [
+      signers && "signers",
+      given(baker.hot_test_key) && baker.hot_test_key !== false && "hot_test_key",
+      given(baker.cloud_key) && "cloud_key",
+    ].filter((way) => way !== false);
     if (ways.length !== 1)
       issue(
         path,

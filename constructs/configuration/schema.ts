@@ -55,7 +55,7 @@ export const bakerConfigurationSchema = z
         "Address of the key with which the baker authenticates itself to its signers; the key itself is in `secrets.authentication_keys`.",
       ),
     signers: z
-      .record(text(signerNamePattern, "name a signer with 2 to 20 of a-z, 0-9, - (first a letter, last no -)"), signerConfigurationSchema)
+      .record(text(signerNamePattern, "a name of 2 to 20 of a-z, 0-9, - (first a letter, last no -)"), signerConfigurationSchema)
       .default({})
       .describe("Remote signers, in order of preference by name: signer name -> its tunnel."),
     hot_test_key: z
@@ -226,7 +226,7 @@ export const configurationSchema = z
       .prefault({})
       .describe("When Google may upgrade the cluster."),
     bakers: z
-      .record(text(bakerNamePattern, "name a baker with 2 to 30 of a-z, 0-9, - (first a letter, last no -)"), bakerConfigurationSchema)
+      .record(text(bakerNamePattern, "a name of 2 to 30 of a-z, 0-9, - (first a letter, last no -)"), bakerConfigurationSchema)
       .describe("Baker name -> what it bakes for and who signs. Never a secret: synth writes these values into its output."),
     experimental_active_standby_mode: z
       .boolean()

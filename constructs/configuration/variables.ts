@@ -15,16 +15,18 @@ export function declareVariables(stack: TerraformStack, configuration: Configura
   for (const [key, info] of Object.entries(configurationKeys)) {
     const type = terraformType(key);
     const value = given[key] ?? (type === "any" ? null : ((configuration as Readonly<Record<string, unknown>>)[key] ?? null));
-    new TerraformVariable(scope, key, {
+    const variable = new TerraformVariable(scope, key, {
       type,
       description: info.description,
-      default: value,
       nullable: value === null || type === "any",
       validation: [
         { condition: `\${${pin(key, type, value)}}`, errorMessage: pinMessage(key) },
         ...(key === "bakers" && configuration.example !== undefined ? [onlyAnExample(configuration.example)] : []),
       ],
-    }).overrideLogicalId(key);
+    });
+    variable.overrideLogicalId(key);
+    // As an override, because cdktf would write a default's keys in snake case (protocol-activation -> protocol_activation) and fails on null.
+    variable.addOverride("default", value);
   }
   new TerraformVariable(scope, "secrets", {
     type: secretsType,

@@ -1,0 +1,170 @@
+/**
+ * `npm run synth|diff|deploy|destroy [-- STACK... OPTIONS]`: the cdktf command for both stacks in order, with Terraform's --var, --var-file and
+ * TF_VAR_* also known at synth. Other options go to cdktf as they are.
+ */
+import { spawn } from "node:child_process";
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { ConfigurationError } from "../constructs/configuration/errors";
+import { terraformType } from "../constructs/configuration/keys";
+import { resolveConfiguration, type Resolved } from "../constructs/configuration/load";
+import { handedName, parseText, type Handed } from "../constructs/configuration/tfvars";
+import { cdktfContext, exampleFolder } from "../constructs/configuration/folder";
+
+export const commands = ["synth", "diff", "deploy", "destroy"] as const;
+export type Command = (typeof commands)[number];
+
+export interface Request {
+  command: Command;
+  /** --var and --var-file, in their order. */
+  options: Handed["options"];
+  stacks: string[];
+  /** Everything else, for cdktf. */
+  others: string[];
+}
+
+const usage = `usage: npm run ${commands.join("|")} -- [platform] [baker] [--var KEY=VALUE]... [--var-file FILE]... [options of cdktf]`;
+/** Options of cdktf that are followed by a value. */
+const withValue = new Set(["--app", "-a", "--output", "-o", "--terraform-parallelism", "--parallelism", "--outputs-file", "--log-level"]);
+
+/** @throws Error with the usage */
+export function parseRequest(argv: readonly string[]): Request {
+  const [command, ...rest] = argv;
+  if (!commands.some((known) => known === command)) throw new Error(`${usage}\ngot ${command ?? "nothing"}`);
+  const request: Request = { command: command as Command, options: [], stacks: [], others: [] };
+  for (let i = 0; i < rest.length; i++) {
+    const word = rest[i] as string;
+    const [, name, attached] = /^--?(var|var-file)(?:=(.*))?$/s.exec(word) ?? [];
+    if (name !== undefined) {
+      const value = attached ?? rest[++i];
+      if (value === undefined) throw new Error(`${word} wants a value\n${usage}`);
+      request.options.push(name === "var" ? { var: value } : { varFile: value });
+    } else if (word === "platform" || word === "baker") request.stacks.push(word);
+    else if (word.startsWith("-")) {
+      request.others.push(word);
+      if (withValue.has(word) && rest[i + 1] !== undefined) request.others.push(rest[++i] as string);
+    } else throw new Error(`the stacks are platform and baker; got ${word}\n${usage}`);
+  }
+  return request;
+}
+
+/** What synth may know: everything but `secrets`. */
+export function handedOf(request: Request, environment: Readonly<Record<string, string | undefined>>): Handed {
+  const isSecret = (option: Handed["options"][number]): boolean => "var" in option && /^\s*secrets\s*=/.test(option.var);
+  return {
+    environment: Object.fromEntries(
+      Object.entries(environment).flatMap(([name, value]) =>
+        name.startsWith("TF_VAR_") && name !== "TF_VAR_secrets" && value !== undefined ? [[name.slice("TF_VAR_".length), value]] : [],
+      ),
+    ),
+    options: request.options.filter((option) => !isSecret(option)),
+  };
+}
+
+/**
+ * The options as --var-file only, in their order: cdktf puts every --var before the tfvars files, which then win over it.
+ * @param write stores a JSON file for one --var and returns its path
+ */
+export async function asVarFiles(
+  options: Handed["options"],
+  folder: string,
+  write: (content: string, index: number) => string,
+): Promise<string[]> {
+  const files: string[] = [];
+  for (const [index, option] of options.entries()) {
+    if ("varFile" in option) {
+      files.push(resolve(folder, option.varFile));
+      continue;
+    }
+    const at = option.var.indexOf("=");
+    const key = option.var.slice(0, at).trim();
+    const text = option.var.slice(at + 1);
+    files.push(write(JSON.stringify({ [key]: await parseText(text, terraformType(key) === "string") }), index));
+  }
+  return files;
+}
+
+/** The cdktf command lines of a request. */
+export function commandLines(request: Request, existingCluster: boolean, varFiles: readonly string[]): string[][] {
+  const all = existingCluster ? ["baker"] : ["platform", "baker"];
+  const stacks = request.stacks.length > 0 ? all.filter((stack) => request.stacks.includes(stack)) : all;
+  const vars = varFiles.flatMap((file) => ["--var-file", file]);
+  switch (request.command) {
+    case "synth":
+      return [["synth", ...request.others]];
+    case "diff":
+      return stacks.map((stack) => ["diff", stack, ...vars, ...request.others]);
+    case "deploy":
+    case "destroy": {
+      const alone = stacks.length < all.length ? ["--ignore-missing-stack-dependencies"] : [];
+      return [[request.command, ...stacks, ...vars, ...alone, ...request.others]];
+    }
+  }
+}
+
+async function main(argv: string[]): Promise<number> {
+  const request = parseRequest(argv);
+  const folder = process.cwd();
+  const handed = handedOf(request, process.env);
+  const lookOnly = request.command === "synth";
+  const resolved: Resolved = await resolveConfiguration({
+    folder,
+    handed,
+    context: cdktfContext(folder),
+    ...(lookOnly ? { exampleFolder } : {}),
+  });
+  const { configuration } = resolved;
+  if (request.stacks.includes("platform") && configuration.cluster)
+    throw new Error("cluster.existing is set: there is no stack platform, only baker");
+  if (request.command === "destroy" && configuration.deletion_protection)
+    throw new Error(
+      "deletion_protection is true. Write deletion_protection = false, run npm run deploy, then npm run destroy. Destroying deletes the watermarks too: see docs/runbooks.",
+    );
+  const temporary = mkdtempSync(join(tmpdir(), "tezos-on-gke-"));
+  try {
+    chmodSync(temporary, 0o700);
+    const varFiles = await asVarFiles(request.options, folder, (content, index) => {
+      const file = join(temporary, `var-${index}.tfvars.json`);
+      writeFileSync(file, content, { mode: 0o600 });
+      return file;
+    });
+    for (const line of commandLines(request, configuration.cluster !== undefined, varFiles)) {
+      const code = await cdktf(line, handed);
+      if (code === 0) continue;
+      if (line[0] === "diff" && line[1] === "baker" && !configuration.cluster)
+        console.error("The stack baker reads the cluster that platform makes: its first diff works after `npm run deploy -- platform`.");
+      return code;
+    }
+    return 0;
+  } finally {
+    rmSync(temporary, { recursive: true, force: true });
+  }
+}
+
+/** Runs the cdktf command of node_modules and gives its exit code. Ctrl-C reaches it through the process group. */
+function cdktf(line: readonly string[], handed: Handed): Promise<number> {
+  const program = join(dirname(require.resolve("cdktf-cli/package.json")), "bundle/bin/cdktf");
+  const child = spawn(process.execPath, [program, ...line], {
+    stdio: "inherit",
+    env: { ...process.env, CHECKPOINT_DISABLE: "1", [handedName]: JSON.stringify(handed) },
+  });
+  const ignore = (): void => undefined;
+  process.on("SIGINT", ignore);
+  return new Promise((done, fail) => {
+    child.once("error", fail);
+    child.once("exit", (code) => {
+      process.off("SIGINT", ignore);
+      done(code ?? 1);
+    });
+  });
+}
+
+if (require.main === module)
+  main(process.argv.slice(2)).then(
+    (code) => void (process.exitCode = code),
+    (error: unknown) => {
+      console.error(error instanceof ConfigurationError || error instanceof Error ? error.message : error);
+      process.exitCode = 1;
+    },
+  );
