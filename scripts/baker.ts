@@ -4,7 +4,8 @@
  */
 import { Command, InvalidArgumentError, Option } from "commander";
 import { defaultTimings } from "../contract/timings";
-import { ClusterError, connectCluster, type Cluster } from "./cockpit/cluster";
+import { ClusterError, type Cluster } from "./cockpit/cluster";
+import { connectCluster } from "./cockpit/connect";
 import { doctor } from "./cockpit/doctor";
 import { renderReceipt, renderStatus, table } from "./cockpit/render";
 import { drill, performSwitchover, planSwitchover } from "./cockpit/switchover";
@@ -46,7 +47,8 @@ async function bakerName(cluster: Cluster, common: Common): Promise<string> {
 
 const program = new Command("baker")
   .description("Status, switchover and checks of a Tezos baker in active-standby mode.")
-  .showHelpAfterError();
+  .showHelpAfterError()
+  .exitOverride();
 const command = (name: string, text: string): Command =>
   program
     .command(name)
@@ -170,7 +172,6 @@ for (const [name, text] of [
 }
 program.addOption(new Option("--no-color").hideHelp());
 
-program.exitOverride();
 program.parseAsync(process.argv).catch((error: unknown) => {
   const code = (error as { code?: string }).code ?? "";
   if (code === "commander.helpDisplayed" || code === "commander.help" || code === "commander.version") {

@@ -49,7 +49,8 @@ export async function doctor(cluster: Cluster, baker: string, view: () => Promis
       ["list", "", "pods"],
     ];
     const refused: string[] = [];
-    for (const [verb, group, resource] of needed) if (!(await cluster.allowed(verb, group, resource))) refused.push(`${verb} ${resource}`);
+    for (const [verb, group, resource] of needed)
+      if ((await cluster.allowed(verb, group, resource)) === false) refused.push(`${verb} ${resource}`);
     if (refused.length > 0) throw new ClusterError("forbidden", `not allowed: ${refused.join(", ")}`);
     return "may read leases, watermarks and pods, and write the lease";
   });
