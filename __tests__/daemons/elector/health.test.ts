@@ -1,0 +1,46 @@
+import type { GateStatus, SidecarStatus, SupervisorStatus } from "../../../contract/status";
+import { eligibility, quietMoment, type QuietFacts } from "../../../daemons/elector/health";
+
+const quiet: QuietFacts = {
+  nodeReady: true,
+  head: { level: 100, ageSeconds: 2 },
+  rights: [],
+  keys: [{ highestLevel: 100, lastAttestation: { level: 100 } }],
+  blockSeconds: 6,
+  noncesMissing: 0,
+};
+
+test.each<[string, Partial<QuietFacts>, boolean, string]>([
+  ["our attestation is out and nothing is due", {}, true, "attested"],
+  ["a node that is not ready gives nothing to wait for", { nodeReady: false, rights: null }, true, "node-not-ready"],
+  ["a right at head + 1", { rights: [101] }, false, "baking-right"],
+  ["a right at head + 2", { rights: [102] }, false, "baking-right"],
+  ["unknown rights", { rights: null }, false, "rights-unknown"],
+  [
+    "a signed block that is not the head yet",
+    { keys: [{ highestLevel: 101, lastAttestation: { level: 100 } }] },
+    false,
+    "signed-block-unseen",
+  ],
+  ["an attestation that may still come", { keys: [{ highestLevel: 99, lastAttestation: { level: 99 } }] }, false, "attestation-not-out"],
+  ["no attestation half a block later", { keys: [], head: { level: 100, ageSeconds: 3 } }, true, "no-attestation-at-this-level"],
+  ["missing nonces", { noncesMissing: 1 }, false, "nonces-missing"],
+])("%s", (_title, facts, ok, reason) => {
+  expect(quietMoment({ ...quiet, ...facts })).toEqual({ ok, reason });
+});
+
+const sidecar = { ready: true } as SidecarStatus;
+const supervisor = { crashLooping: false } as SupervisorStatus;
+const gate = { signersAnswering: 1 } as GateStatus;
+test.each([
+  [{ sidecar, supervisor, gate, reconciled: true }, "eligible"],
+  [{ sidecar: null, supervisor, gate, reconciled: true }, "sidecar-silent"],
+  [{ sidecar: { ...sidecar, ready: false }, supervisor, gate, reconciled: true }, "node-not-ready"],
+  [{ sidecar, supervisor: null, gate, reconciled: true }, "supervisor-silent"],
+  [{ sidecar, supervisor: { ...supervisor, crashLooping: true }, gate, reconciled: true }, "daemon-crash-looping"],
+  [{ sidecar, supervisor, gate: null, reconciled: true }, "gate-silent"],
+  [{ sidecar, supervisor, gate: { ...gate, signersAnswering: 0 }, reconciled: true }, "no-signer-answers"],
+  [{ sidecar, supervisor, gate, reconciled: false }, "nonces-not-reconciled"],
+])("eligibility %#: %s", (facts, reason) => {
+  expect(eligibility(facts)).toEqual({ eligible: reason === "eligible", reason });
+});

@@ -1,0 +1,52 @@
+/** What the statuses of the own pod mean for the election. Pure. */
+import type { GateStatus, SidecarStatus, SupervisorStatus } from "../../contract/status";
+
+/** When a planned handover may shut the gate: nothing of ours is due, and nothing signed is still unseen. */
+export interface QuietFacts {
+  nodeReady: boolean;
+  /** Level and age of the node's head; null where it is not known. */
+  head: { level: number; ageSeconds: number } | null;
+  /** Levels above the head at which the delegate may bake; null where the node did not say. */
+  rights: readonly number[] | null;
+  /** Per key of the gate: highest recorded level, and the last attestation. */
+  keys: readonly { highestLevel: number | null; lastAttestation: { level: number } | null }[];
+  /** Minimal time between blocks in seconds, or null. */
+  blockSeconds: number | null;
+  noncesMissing: number;
+}
+
+/** @returns ok, and a stable reason */
+export function quietMoment(facts: QuietFacts): { ok: boolean; reason: string } {
+  const { head } = facts;
+  if (!facts.nodeReady || !head) return { ok: true, reason: "node-not-ready" };
+  if (facts.noncesMissing > 0) return { ok: false, reason: "nonces-missing" };
+  if (facts.rights === null) return { ok: false, reason: "rights-unknown" };
+  if (facts.rights.some((level) => level === head.level + 1 || level === head.level + 2)) return { ok: false, reason: "baking-right" };
+  if (facts.keys.some((key) => (key.highestLevel ?? -1) > head.level)) return { ok: false, reason: "signed-block-unseen" };
+  const attested = facts.keys.some((key) => (key.lastAttestation?.level ?? -1) >= head.level);
+  // Without a slot at this level no attestation ever comes: half a block later it would have been there.
+  if (!attested && head.ageSeconds < (facts.blockSeconds ?? 6) / 2) return { ok: false, reason: "attestation-not-out" };
+  return { ok: true, reason: attested ? "attested" : "no-attestation-at-this-level" };
+}
+
+/** The newest status of each container, null where it does not answer. */
+export interface PodFacts {
+  sidecar: SidecarStatus | null;
+  supervisor: SupervisorStatus | null;
+  gate: GateStatus | null;
+  /** False only until the first exchange of nonces after the start of the pod. */
+  reconciled: boolean;
+}
+
+/** Eligible = node ready, daemon not crash-looping, a signer answers; and, once after a start, nonces exchanged. */
+export function eligibility(facts: PodFacts): { eligible: boolean; reason: string } {
+  const no = (reason: string) => ({ eligible: false, reason });
+  if (!facts.sidecar) return no("sidecar-silent");
+  if (!facts.sidecar.ready) return no("node-not-ready");
+  if (!facts.supervisor) return no("supervisor-silent");
+  if (facts.supervisor.crashLooping) return no("daemon-crash-looping");
+  if (!facts.gate) return no("gate-silent");
+  if (facts.gate.signersAnswering < 1) return no("no-signer-answers");
+  if (!facts.reconciled) return no("nonces-not-reconciled");
+  return { eligible: true, reason: "eligible" };
+}
