@@ -22,3 +22,4 @@ if (!load) {
   process.exit(1);
 }
 void load().then((daemon) => daemon.main());
+export {};
