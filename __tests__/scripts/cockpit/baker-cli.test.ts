@@ -1,0 +1,131 @@
+/** The command itself, as a process, with a kubeconfig, against the embedded API. */
+import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { annotations } from "../../../contract/names";
+import { microTime } from "../../../daemons/runtime/kube";
+import { KubeApi } from "../../../lab/kube-api/kube-api";
+
+jest.setTimeout(30_000);
+const root = resolve(__dirname, "../../..");
+const folder = mkdtempSync(join(tmpdir(), "tog-cli-"));
+const api = new KubeApi();
+const kubeconfig = join(folder, "config");
+
+const member = (ordinal: number, daemons: string) =>
+  JSON.stringify({
+    identity: `alice-as-${ordinal}_u`,
+    address: "127.0.0.1",
+    zone: "z",
+    ready: true,
+    eligible: true,
+    reason: "eligible",
+    headLevel: 100,
+    headTimestamp: null,
+    noncesMissing: 0,
+    daemons,
+    signersAnswering: 1,
+    state: "active",
+  });
+const lease = (name: string, spec: Record<string, unknown>, notes: Record<string, string> = {}) =>
+  api.apply("leases", "tezos", {
+    apiVersion: "coordination.k8s.io/v1",
+    kind: "Lease",
+    metadata: { name, namespace: "tezos", annotations: notes },
+    spec: { leaseDurationSeconds: 6, renewTime: microTime(Date.now()), ...spec },
+  });
+
+function baker(...args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
+  return new Promise((done) => {
+    const child = spawn(process.execPath, ["--import", "tsx", "scripts/baker.ts", ...args, "--kubeconfig", kubeconfig], { cwd: root });
+    let [stdout, stderr] = ["", ""];
+    child.stdout.on("data", (data: Buffer) => (stdout += data.toString()));
+    child.stderr.on("data", (data: Buffer) => (stderr += data.toString()));
+    child.on("exit", (code) => done({ code, stdout, stderr }));
+  });
+}
+
+beforeAll(async () => {
+  const { url } = await api.start();
+  api.addAdmin("secret-token");
+  writeFileSync(
+    kubeconfig,
+    JSON.stringify({
+      apiVersion: "v1",
+      kind: "Config",
+      "current-context": "lab",
+      clusters: [{ name: "lab", cluster: { server: url, "certificate-authority-data": Buffer.from(api.ca).toString("base64") } }],
+      users: [{ name: "lab", user: { token: "secret-token" } }],
+      contexts: [{ name: "lab", context: { cluster: "lab", user: "lab" } }],
+    }),
+  );
+  for (const ordinal of [0, 1]) {
+    api.apply("pods", "tezos", {
+      apiVersion: "v1",
+      kind: "Pod",
+      metadata: { name: `alice-as-${ordinal}`, namespace: "tezos", labels: { baker: "alice" } },
+      spec: {},
+      status: { phase: "Running" },
+    });
+  }
+  api.apply("configmaps", "tezos", {
+    apiVersion: "v1",
+    kind: "ConfigMap",
+    metadata: { name: `wm-${"0".repeat(40)}`, namespace: "tezos", labels: { baker: "alice" } },
+    data: {},
+  });
+});
+afterAll(async () => {
+  await api.dispose();
+  rmSync(folder, { recursive: true, force: true });
+});
+const healthy = () => {
+  lease("alice.leader", { holderIdentity: "alice-as-0_u", leaseTransitions: 4 });
+  lease("alice.member-0", {}, { [annotations.member]: member(0, "running") });
+  lease("alice.member-1", {}, { [annotations.member]: member(1, "stopped") });
+};
+
+test("status finds the only baker of the namespace and says who signs", async () => {
+  healthy();
+  const { code, stdout, stderr } = await baker("status");
+  expect(stderr).toBe("");
+  expect(stdout).toContain("alice: alice-as-0 signs (epoch 4)");
+  expect(code).toBe(0);
+});
+
+test("a switchover is a dry run without --yes, and writes the wish with it", async () => {
+  healthy();
+  expect((await baker("switchover")).stdout).toContain("Nothing was changed. Add --yes to do it.");
+  expect(api.read("leases", "tezos", "alice.leader")?.metadata.annotations?.[annotations.preferredHolder]).toBeUndefined();
+  healthy();
+  const running = baker("switchover", "--yes", "--timeout", "30");
+  const honour = setInterval(() => {
+    if (api.read("leases", "tezos", "alice.leader")?.metadata.annotations?.[annotations.preferredHolder] !== "alice-as-1") return;
+    clearInterval(honour);
+    const receipt = {
+      epoch: 5,
+      from: "alice-as-0",
+      to: "alice-as-1",
+      cause: "planned-operator",
+      at: "2026-11-23T00:00:00Z",
+      timeline: [{ atMs: 12, event: "released", reason: "drained" }],
+      missedLevels: 0,
+    };
+    lease("alice.leader", { holderIdentity: "alice-as-1_u", leaseTransitions: 5 }, { [annotations.receipts]: JSON.stringify([receipt]) });
+    lease("alice.member-0", {}, { [annotations.member]: member(0, "stopped") });
+    lease("alice.member-1", {}, { [annotations.member]: member(1, "running") });
+  }, 50);
+  const { code, stdout } = await running;
+  clearInterval(honour);
+  expect(stdout).toContain("alice-as-0 -> alice-as-1  planned-operator  0 missed levels");
+  expect(code).toBe(0);
+}, 40_000);
+
+test("no cluster is exit code 3, bad usage 2, and the token is never printed", async () => {
+  const [unknown, usage] = await Promise.all([baker("status", "--context", "prod"), baker("switchover", "--timeout", "soon")]);
+  expect(unknown).toMatchObject({ code: 3 });
+  expect(unknown.stderr).toContain('--context names a context of the kubeconfig (lab); got "prod"');
+  expect(usage.code).toBe(2);
+  expect(`${unknown.stdout}${unknown.stderr}${usage.stdout}${usage.stderr}`).not.toContain("secret-token");
+});
