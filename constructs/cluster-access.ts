@@ -7,7 +7,7 @@ import { Fn } from "cdktf";
 import { Construct } from "constructs";
 import type { Configuration } from "./configuration/schema";
 import { pin } from "./element";
-import { clusterName, poolLabel, signerLinkAddressName } from "./gke/names";
+import { clusterName, credentialsCommand, poolLabel, signerLinkAddressName } from "./gke/names";
 
 export type Connection = Pick<KubernetesProviderConfig, "host" | "clusterCaCertificate" | "exec" | "configPath" | "configContext">;
 
@@ -61,8 +61,7 @@ export class GkeAccess extends Construct implements ClusterAccess {
     };
     new KubernetesProvider(this, "kubernetes", { ...this.connection, ignoreAnnotations });
     this.signerLinkAddress = address.address;
-    const dns = control_plane.endpoint === "dns" ? " --dns-endpoint" : "";
-    this.credentialsCommand = `gcloud container clusters get-credentials ${clusterName(configuration)} --project ${project ?? ""} --location ${region}${dns}`;
+    this.credentialsCommand = credentialsCommand(configuration);
   }
 }
 

@@ -52,6 +52,6 @@ export function bakerFile(props: BakerFileProps): BakerFile {
  * `daemons` by itself, so a changed vote or argument of octez-baker restarts octez-baker and no pod; everything else is read at start.
  */
 export function restartChecksum(file: BakerFile): string {
-  const { daemons: _followed, ...atStart } = file;
+  const atStart = Object.entries(file).filter(([key]) => key !== "daemons");
   return createHash("sha256").update(JSON.stringify(atStart)).digest("hex");
 }

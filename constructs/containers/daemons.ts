@@ -47,7 +47,7 @@ export const baker = ({ image, callsApi }: BakerContainerProps): PodContainer =>
     ...tog("baker-supervisor"),
     ports: { supervisor: ports.supervisor },
     volumes: ["data", "config", ...api],
-    resources: resources({ cpu: "500m", memory: "1Gi" }, { cpu: "2", memory: "6Gi" }),
+    resources: resources({ cpu: "250m", memory: "1Gi" }, { cpu: "2", memory: "6Gi" }),
     liveness: alive(ports.supervisor),
   });
 };

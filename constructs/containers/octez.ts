@@ -58,7 +58,7 @@ export const importSnapshot = (props: ImportSnapshotProps): PodContainer =>
     command: script("import-snapshot"),
     args: [props.url ?? newestSnapshot(props.network, props.historyMode), props.blockHash ?? ""],
     volumes: ["data"],
-    resources: resources({ cpu: "1", memory: "4Gi" }, { cpu: "4", memory: "12Gi" }),
+    resources: resources({ cpu: "500m", memory: "4Gi" }, { cpu: "4", memory: "12Gi" }),
   });
 
 export interface OctezNodeProps {
@@ -75,7 +75,7 @@ export const octezNode = (props: OctezNodeProps): PodContainer =>
     args: ["run", "--data-dir", "$(TOG_NODE_DIR)"],
     ports: { p2p: ports.octezP2p, "node-metrics": ports.octezMetrics },
     volumes: ["data"],
-    resources: resources({ cpu: "1", memory: "6Gi" }, { cpu: "4", memory: "12Gi" }),
+    resources: resources({ cpu: "500m", memory: "6Gi" }, { cpu: "4", memory: "12Gi" }),
     // A node that opens its store or upgrades it has no connection yet: an hour.
     startup: httpProbe(ports.sidecar, "/live", { periodSeconds: 10, failureThreshold: 360, timeoutSeconds: 3 }),
     liveness: httpProbe(ports.sidecar, "/live", { periodSeconds: 15, failureThreshold: 10, timeoutSeconds: 3 }),
@@ -105,7 +105,7 @@ export function dalNode(props: DalNodeProps): PodContainer {
       : { command: ["octez-dal-node"], args }),
     ports: { "dal-p2p": ports.dalP2p, "dal-metrics": ports.dalMetrics },
     volumes: ["data"],
-    resources: resources({ cpu: "500m", memory: "2Gi" }, { cpu: "2", memory: "6Gi" }),
+    resources: resources({ cpu: "250m", memory: "2Gi" }, { cpu: "2", memory: "6Gi" }),
     // A DAL node that hangs stalls the baker.
     liveness: httpProbe(ports.dalMetrics, "/metrics", { periodSeconds: 10, failureThreshold: 6, timeoutSeconds: 5 }),
     startup: httpProbe(ports.dalMetrics, "/metrics", { periodSeconds: 10, failureThreshold: 360, timeoutSeconds: 5 }),

@@ -10,3 +10,8 @@ export const cloudSignerAccountId = ({ name }: Configuration, baker: string): st
 export const accountEmail = (accountId: string, project: string): string => `${accountId}@${project}.iam.gserviceaccount.com`;
 /** Label of the nodes of the baker pool. */
 export const poolLabel = { "tezos-on-gke/pool": "baker" };
+/** Command that gives kubectl access to the cluster. */
+export const credentialsCommand = (configuration: Configuration): string => {
+  const dns = configuration.control_plane.endpoint === "dns" ? " --dns-endpoint" : "";
+  return `gcloud container clusters get-credentials ${clusterName(configuration)} --project ${configuration.project ?? ""} --location ${configuration.region}${dns}`;
+};
