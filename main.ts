@@ -36,7 +36,7 @@ export async function synthesize(options: {
 }
 
 /** Prints what a person has to know about a resolved configuration to stderr. */
-export function printNotices({ warnings, example }: Resolved): void {
+export function printNotices({ warnings, configuration: { example } }: Resolved): void {
   if (example !== undefined)
     console.error(
       `notice: there is no terraform.tfvars here; this is the example ${example}. Copy examples/${example}/terraform.tfvars to begin.`,

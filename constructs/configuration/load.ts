@@ -12,8 +12,6 @@ export interface Resolved {
   /** Top-level key -> file or option that gave it. Keys that are not here have their default. */
   sources: Readonly<Record<string, string>>;
   warnings: readonly string[];
-  /** The example's name where no file and no option gave anything. */
-  example?: string;
 }
 
 export interface ResolveOptions {
@@ -90,12 +88,8 @@ export async function resolveConfiguration({ folder, handed, context = {}, examp
     : checked.issues;
   issues.push(...certain.map((issue) => ({ ...issue, source: sources[issue.path[0] ?? ""] })));
   if (issues.length > 0 || !checked.configuration) throw new ConfigurationError(issues);
-  return {
-    configuration: checked.configuration,
-    sources,
-    warnings: [...warnings, ...checked.warnings],
-    ...(example === undefined ? {} : { example }),
-  };
+  const configuration = example === undefined ? checked.configuration : { ...checked.configuration, example };
+  return { configuration, sources, warnings: [...warnings, ...checked.warnings] };
 }
 
 /**

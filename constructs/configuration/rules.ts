@@ -30,7 +30,11 @@ export function crossFieldFindings(values: Values): Findings {
   const existing = isMap(map(values.cluster).existing);
   const region = values.region ?? "us-central1";
   const network = text(values.network);
-  const zones = given(values.zones) ? texts(values.zones) : existing ? [] : [`${show(region)}-b`, `${show(region)}-c`];
+  const zones = given(values.zones)
+    ? texts(values.zones)
+    : existing
+      ? []
+      : [`${text(region) ?? "us-central1"}-b`, `${text(region) ?? "us-central1"}-c`];
   const bakers = Object.entries(map(values.bakers)).map(([name, baker]) => ({ name, baker: map(baker), path: ["bakers", name] }));
 
   project();

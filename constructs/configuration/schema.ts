@@ -100,7 +100,11 @@ const timingsConfigurationSchema = z
     const parsed = timingsSchema.safeParse(camel);
     if (parsed.success) return parsed.data;
     for (const issue of parsed.error.issues)
-      context.addIssue({ code: "custom", path: issue.path.map((key) => snakeCase(String(key))), message: issue.message });
+      context.addIssue({
+        code: "custom",
+        path: issue.path.map((key) => snakeCase(String(key))),
+        message: issue.message.replace(/\b[a-z]+(?:[A-Z][a-z]+)+\b/g, snakeCase),
+      });
     return z.NEVER;
   });
 
