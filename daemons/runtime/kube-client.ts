@@ -181,6 +181,9 @@ export function createKubeClient(options: KubeClientOptions): KubeClient {
     old.maxFreeSockets = 0;
     for (const sockets of Object.values(old.freeSockets)) for (const socket of sockets ?? []) socket.destroy();
   };
+  const rereadCredentials = (): void => {
+    if (credentials) credentials.readAtMs = -Infinity;
+  };
   const access = (): { token: string; ca: string | undefined } => {
     const now = clock.now();
     if (credentials && now - credentials.readAtMs < credentialsMaxAgeMs) return credentials;
@@ -236,7 +239,8 @@ export function createKubeClient(options: KubeClientOptions): KubeClient {
           request?.destroy();
           // Whatever broke or silenced this connection has probably done the same to the idle ones.
           if (result.kind === "timeout" || result.kind === "network") renewConnections();
-        } else if (result.status === 401) credentials = undefined;
+          if (result.kind === "network") rereadCredentials();
+        } else if (result.status === 401) rereadCredentials();
         resolve(result);
       };
       const fail = (kind: "timeout" | "network" | "malformed" | "aborted", message: string): void =>
@@ -418,7 +422,7 @@ export function createKubeClient(options: KubeClientOptions): KubeClient {
         arm(idleMs);
         if (response.statusCode !== 200) {
           const retryAfter = Number(response.headers["retry-after"]);
-          if (response.statusCode === 401) credentials = undefined;
+          if (response.statusCode === 401) rereadCredentials();
           return finish(response.statusCode === 410 ? "anew" : "broken", `HTTP ${response.statusCode}`, {
             ...(retryAfter > 0 ? { retryAfterMs: retryAfter * 1000 } : {}),
           });

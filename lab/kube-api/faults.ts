@@ -49,6 +49,8 @@ export interface RequestInfo {
   namespace: string;
   name: string;
   path: string;
+  /** Port of the client's end: one connection. */
+  remotePort: number;
 }
 
 export class ActiveFault implements FaultHandle {

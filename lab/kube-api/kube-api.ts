@@ -290,6 +290,7 @@ export class KubeApi {
         namespace: target.namespace,
         name: target.name === "" ? selectedName(url.searchParams) : target.name,
         path: request.url ?? "/",
+        remotePort: request.socket.remotePort ?? 0,
       };
       this.options.onRequest?.(info);
       const faults = this.faults.filter((fault) => fault.matches(info) && fault.take());
