@@ -44,7 +44,7 @@ export class BakerStack extends TerraformStack {
     const { configuration } = props;
     const { namespace } = configuration;
     const existing = configuration.cluster?.existing;
-    declareVariables(this, configuration);
+    declareVariables(this, configuration, { secrets: true });
     stateBackend(this, id, configuration);
     const access = existing
       ? new ExistingAccess(this, "cluster", { configuration, context: existing.context, kubeconfig: existing.kubeconfig })

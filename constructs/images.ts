@@ -22,6 +22,9 @@ export function resolveImages(configuration: Configuration): Images {
     signatory: images.signatory ?? "docker.io/ecadlabs/signatory:v1.3.2",
   };
 }
-/** Names in the configuration of images that have no digest. */
-export const unpinnedImages = (configuration: Configuration): string[] =>
-  (["runtime", "baker", "signer_link"] as const).filter((name) => !configuration.images[name]?.includes("@sha256:"));
+/** Names in the configuration of images that are used and have no digest. */
+export const unpinnedImages = (configuration: Configuration): string[] => {
+  const remote = Object.values(configuration.bakers).some(({ signers }) => Object.keys(signers).length > 0);
+  const used = ["runtime", "baker", ...(remote ? ["signer_link" as const] : [])] as const;
+  return used.filter((name) => !configuration.images[name]?.includes("@sha256:"));
+};

@@ -25,6 +25,8 @@ export interface BakerNetworkPoliciesProps {
   readonly settings: BakerConfiguration;
   /** Whose pods hold the keys. */
   readonly signer: Component;
+  /** The Kubernetes API may have a public address: true where the cluster is not ours. */
+  readonly publicApi: boolean;
   /** The pods of one baker talk to each other. */
   readonly exchange: boolean;
   readonly monitoringNamespaces: readonly string[];
@@ -48,8 +50,11 @@ export class BakerNetworkPolicies extends Construct {
         ports: dnsPorts,
       },
     });
-    flow("api", "The Kubernetes API: leases, watermarks, the topology guard. Its address is private; 6443 is its port outside of GKE.", {
-      egress: { to: privateRanges.map((cidr) => ({ ipBlock: { cidr } })), ports: tcp(443, 6443) },
+    flow("api", "The Kubernetes API: leases, watermarks, the topology guard. 6443 is its port outside of GKE.", {
+      egress: {
+        to: [...privateRanges.map((cidr) => ({ ipBlock: { cidr } })), ...(props.publicApi ? [internet] : [])],
+        ports: tcp(443, 6443),
+      },
     });
     flow("snapshot", "Download of the snapshot by the init container.", { egress: { to: [internet], ports: tcp(80, 443) } });
     if (settings.private_peers.length > 0) {

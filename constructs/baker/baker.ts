@@ -93,6 +93,7 @@ export abstract class Baker extends Construct {
       baker: name,
       settings,
       signer: props.signer,
+      publicApi: configuration.cluster !== undefined,
       exchange: parts.nonceSecretName !== undefined,
       monitoringNamespaces: props.monitoringNamespaces,
     });
