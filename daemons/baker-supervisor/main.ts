@@ -1,3 +1,187 @@
+/** Wiring of the baker-supervisor: configuration, leadership, children, files, HTTP. */
+import { readFileSync, watch } from "node:fs";
+import { dirname } from "node:path";
+import { bakerFileSchema } from "../../contract/baker-file";
+import { ports } from "../../contract/ports";
+import { sidecarStatusSchema } from "../../contract/status";
+import { sleep, systemClock as clock } from "../runtime/clock";
+import { expandArgs, loadConfig, type DaemonConfig } from "../runtime/config";
+import { getJson } from "../runtime/http-get";
+import { serveHttp } from "../runtime/http-server";
+import { createKubeClient } from "../runtime/kube-client";
+import { runDaemon } from "../runtime/lifecycle";
+import { createLog, type Log } from "../runtime/log";
+import { Counter, createRegistry, Gauge, type Registry } from "../runtime/metrics";
+import { spawnGroup } from "./daemon-process";
+import { launch, launcher } from "./launch";
+import { followLeadership } from "./leadership-stream";
+import { quarantineBroken } from "./quarantine";
+import { trySolo } from "./solo";
+import { Supervisor } from "./supervisor";
+
+/** Until the start conditions of a solo pod are met, or `signal` aborts. @returns true where they are met */
+async function soloStart({ env, file, identity }: DaemonConfig, log: Log, registry: Registry, signal: AbortSignal): Promise<boolean> {
+  const timeoutMs = file.timings.requestTimeoutMs;
+  const kube = createKubeClient({
+    url: env.TOG_KUBE_URL,
+    kubeDir: env.TOG_KUBE_DIR,
+    namespace: env.TOG_NAMESPACE,
+    clock,
+    log,
+    metrics: registry,
+    component: "baker-supervisor",
+    instance: env.TOG_POD_NAME,
+  });
+  let said = "";
+  try {
+    while (!signal.aborted) {
+      const headLevel = await getJson(`http://${env.TOG_POD_ADDRESS}:${ports.sidecar}/status`, { timeoutMs, signal })
+        .then((body) => sidecarStatusSchema.parse(body).head?.level ?? null)
+        .catch(() => null);
+      const result = await trySolo({ kube, file, identity, headLevel, timeoutMs, signal });
+      if (signal.aborted) return false;
+      if (result.ok || result.reason !== said) log[result.ok ? "info" : "warn"]("solo-start", result.reason, { detail: result.detail });
+      if (result.ok) return true;
+      said = result.reason;
+      await sleep(file.timings.retrySeconds * 1000, signal);
+    }
+    return false;
+  } finally {
+    kube.close();
+  }
+}
+
+/** Calls `onChange` with the daemons of the configuration file whenever they may have changed. A broken file changes nothing. */
+function followFile(config: DaemonConfig, log: Log, onChange: (daemons: { name: string; command: string[] }[]) => void): () => void {
+  const path = config.env.TOG_CONFIG_FILE;
+  let text = readFileSync(path, "utf8");
+  const look = () => {
+    try {
+      const now = readFileSync(path, "utf8");
+      if (now === text) return;
+      text = now;
+      onChange(
+        bakerFileSchema.parse(JSON.parse(now)).daemons.map(({ name, command }) => ({ name, command: expandArgs(command, config.env) })),
+      );
+    } catch (error) {
+      log.error("configuration-unreadable", error instanceof Error ? error.message : String(error));
+    }
+  };
+  // A mounted ConfigMap changes by a renamed link in this folder; the rescan is for file systems that do not tell.
+  const watcher = watch(dirname(path), () => look());
+  watcher.on("error", (error) => log.warn("configuration-watch", error.message));
+  const rescan = setInterval(look, 10_000);
+  return () => {
+    watcher.close();
+    clearInterval(rescan);
+  };
+}
+
 export function main(): Promise<void> {
-  return Promise.reject(new Error("not built yet"));
+  if (process.argv[3] === "--launch") launch(Number(process.argv[4]), process.argv.slice(5));
+  const config = loadConfig("baker-supervisor");
+  const { env, file, identity } = config;
+  const log = createLog(env.TOG_POD_NAME, "baker-supervisor");
+  const t = file.timings;
+  let daemons: { name: string; command: string[] }[];
+  try {
+    daemons = file.daemons.map(({ name, command }) => ({ name, command: expandArgs(command, env) }));
+  } catch (error) {
+    log.error("configuration", error instanceof Error ? error.message : String(error));
+    process.exit(1);
+  }
+  return runDaemon(log, async (terminated) => {
+    const registry = createRegistry(file.baker, env.TOG_POD_NAME);
+    const quarantined = new Counter({
+      name: "tog_supervisor_quarantined_files_total",
+      help: "High watermark and nonce files that could not be read and were moved aside",
+      registers: [registry],
+    });
+    const supervisor: Supervisor = new Supervisor({
+      identity,
+      topology: file.topology,
+      timings: t,
+      daemons,
+      prefix: launcher(),
+      spawn: spawnGroup,
+      clock,
+      log,
+      prepare: async () => {
+        for (const name of await quarantineBroken(env.TOG_CLIENT_DIR, clock.wall())) {
+          quarantined.inc();
+          log.error("quarantined", "not-parsable", { file: name });
+        }
+      },
+    });
+    gauges(registry, supervisor);
+    // However this process ends, its children end with it; here without waiting for the kernel.
+    process.on("exit", () => supervisor.killAll("supervisor-ends"));
+    const server = await serveHttp({
+      host: env.TOG_POD_ADDRESS,
+      port: ports.supervisor,
+      routes: {},
+      metrics: registry,
+      status: () => supervisor.status(),
+    });
+    const over = new AbortController();
+    const unfollow = followFile(config, log, (list) => supervisor.configure(list));
+    log.info("started", identity, { port: server.port });
+    const follower =
+      file.topology === "solo"
+        ? soloStart(config, log, registry, AbortSignal.any([over.signal, terminated])).then((met) => {
+            if (met) supervisor.soloReady();
+          })
+        : followLeadership({
+            host: env.TOG_POD_ADDRESS,
+            port: ports.elector,
+            timeoutMs: t.requestTimeoutMs,
+            retryMs: 100 * t.retrySeconds,
+            onRecord: (record) => supervisor.record(record),
+            onDrop: (reason) => log.debug("leadership-stream", reason),
+            signal: over.signal,
+          });
+    supervisor.evaluate();
+    await new Promise<void>((resolve) => {
+      if (terminated.aborted) resolve();
+      terminated.addEventListener("abort", () => resolve(), { once: true });
+    });
+    await supervisor.terminate();
+    over.abort();
+    unfollow();
+    await follower;
+    await server.close();
+  });
+}
+
+function gauges(registry: Registry, supervisor: Supervisor): void {
+  const registers = [registry];
+  const running = new Gauge({
+    name: "tog_supervisor_daemon_running",
+    help: "1 while the daemon has a process",
+    labelNames: ["daemon"],
+    registers,
+    collect() {
+      this.reset();
+      for (const daemon of supervisor.status().daemons) this.set({ daemon: daemon.name }, daemon.pid === null ? 0 : 1);
+    },
+  });
+  const restarts = new Gauge({
+    name: "tog_supervisor_daemon_restarts",
+    help: "Starts after a crash since the supervisor started",
+    labelNames: ["daemon"],
+    registers,
+    collect() {
+      this.reset();
+      for (const daemon of supervisor.status().daemons) this.set({ daemon: daemon.name }, daemon.restarts);
+    },
+  });
+  const looping = new Gauge({
+    name: "tog_supervisor_crash_looping",
+    help: "1 while a daemon crashes again and again",
+    registers,
+    collect() {
+      this.set(supervisor.status().crashLooping ? 1 : 0);
+    },
+  });
+  void [running, restarts, looping];
 }

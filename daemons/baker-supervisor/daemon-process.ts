@@ -1,0 +1,135 @@
+/** One configured daemon: at most one process group at a time. */
+import { spawn, type ChildProcess } from "node:child_process";
+import type { daemonStates } from "../../contract/status";
+import type { Timings } from "../../contract/timings";
+import type { Clock } from "../runtime/clock";
+import type { Log } from "../runtime/log";
+import { afterCrash, isCrashLooping } from "./decide";
+
+export type DaemonState = (typeof daemonStates)[number];
+export type Spawn = (command: readonly string[]) => ChildProcess;
+
+/** In its own process group, so that all of it can be killed. */
+export const spawnGroup: Spawn = ([file = "", ...args]) => spawn(file, args, { detached: true, stdio: ["ignore", "inherit", "inherit"] });
+
+export class DaemonProcess {
+  state: DaemonState = "stopped";
+  restarts = 0;
+  lastExit: string | null = null;
+  private child: ChildProcess | null = null;
+  private stopping: "planned" | "now" | null = null;
+  private grace: NodeJS.Timeout | undefined;
+  private crashes = { failures: 0 };
+  private startedAtMs = 0;
+  private endedAtMs = -Infinity;
+  private nextStartMs = 0;
+
+  /** @param command expanded command line; @param onChange called after each change of state */
+  constructor(
+    readonly name: string,
+    readonly command: readonly string[],
+    private readonly o: { prefix: readonly string[]; spawn: Spawn; clock: Clock; log: Log; timings: Timings; onChange: () => void },
+  ) {}
+
+  get running(): boolean {
+    return this.child !== null;
+  }
+  get pid(): number | null {
+    return this.child?.pid ?? null;
+  }
+  get crashLooping(): boolean {
+    const since = this.o.clock.now() - (this.running ? this.startedAtMs : this.endedAtMs);
+    return isCrashLooping(this.crashes, this.running, since, this.o.timings);
+  }
+  /** When it may be started; a crash puts it off. */
+  get startableAtMs(): number {
+    return this.running ? Infinity : this.nextStartMs;
+  }
+
+  start(): void {
+    if (this.child) return;
+    this.startedAtMs = this.o.clock.now();
+    this.stopping = null;
+    this.o.log.info("daemon-starting", this.name, { program: this.command[0] });
+    const child = this.o.spawn([...this.o.prefix, ...this.command]);
+    this.child = child;
+    this.state = "running";
+    child.once("error", (error) => this.ended(`not started: ${error.message}`));
+    child.once("exit", (code, signal) => this.ended(signal ?? String(code)));
+    this.o.onChange();
+  }
+
+  /** SIGTERM, then after the grace SIGKILL. */
+  stopPlanned(): void {
+    if (!this.child) return this.calm();
+    if (this.stopping) return;
+    this.stopping = "planned";
+    this.state = "stopping";
+    this.o.log.info("daemon-stopping", "planned", { daemon: this.name, pid: this.pid });
+    this.signal("SIGTERM");
+    this.grace = setTimeout(() => {
+      this.o.log.warn("daemon-stopping", "grace-over", { daemon: this.name, pid: this.pid });
+      this.signal("SIGKILL");
+    }, this.o.timings.stopGraceSeconds * 1000);
+    this.o.onChange();
+  }
+
+  /** SIGKILL of the group, at once. */
+  stopNow(reason: string): void {
+    if (!this.child) return this.calm();
+    if (this.stopping === "now") return;
+    this.signal("SIGKILL");
+    this.stopping = "now";
+    this.state = "stopping";
+    clearTimeout(this.grace);
+    this.o.log.warn("daemon-killed", reason, { daemon: this.name, pid: this.pid });
+    this.o.onChange();
+  }
+
+  private calm(): void {
+    if (this.state === "backoff") this.state = "stopped";
+  }
+
+  private signal(name: NodeJS.Signals): void {
+    const pid = this.child?.pid;
+    if (pid === undefined) return;
+    try {
+      process.kill(-pid, name);
+    } catch {
+      // The group is gone; its exit is on the way.
+    }
+  }
+
+  private ended(how: string): void {
+    if (!this.child) return;
+    // Whatever the daemon has left behind in its group.
+    this.signal("SIGKILL");
+    clearTimeout(this.grace);
+    const now = this.o.clock.now();
+    const ranMs = now - this.startedAtMs;
+    const stopped = this.stopping;
+    this.child = null;
+    this.stopping = null;
+    this.lastExit = how;
+    this.endedAtMs = now;
+    if (stopped) {
+      this.state = "stopped";
+      this.nextStartMs = now;
+      // 127 is how Octez answers SIGTERM.
+      this.o.log.info("daemon-stopped", stopped, { daemon: this.name, exit: how, ranMs: Math.round(ranMs) });
+    } else {
+      const { failures, restartInMs } = afterCrash(this.crashes, ranMs, this.o.timings);
+      this.crashes = { failures };
+      this.state = "backoff";
+      this.nextStartMs = now + restartInMs;
+      this.restarts++;
+      this.o.log.error("daemon-crashed", how, {
+        daemon: this.name,
+        ranMs: Math.round(ranMs),
+        restartInMs: Math.round(restartInMs),
+        failures,
+      });
+    }
+    this.o.onChange();
+  }
+}

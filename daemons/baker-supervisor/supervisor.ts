@@ -1,0 +1,175 @@
+/**
+ * Runs the configured daemons while leadership is valid.
+ *
+ * Guarantees: nothing runs once CLOCK_MONOTONIC has passed the last validUntilNs, whether or not elector, API and network are alive, as long as
+ * this process is scheduled; nothing runs at all when this process is dead; stopping needs no network.
+ * Does not guarantee: that a stopped machine stops its daemons in time. The signing gate is for that.
+ * States of a daemon: stopped, starting, running, backoff, stopping (contract/status.ts).
+ */
+import type { BakerFile } from "../../contract/baker-file";
+import type { Leadership } from "../../contract/leadership";
+import type { SupervisorStatus } from "../../contract/status";
+import type { Clock } from "../runtime/clock";
+import type { Log } from "../runtime/log";
+import { DaemonProcess, type Spawn } from "./daemon-process";
+import { decide, mayEnd, type SupervisorState, type Verdict } from "./decide";
+
+export interface SupervisorOptions {
+  identity: string;
+  topology: BakerFile["topology"];
+  timings: BakerFile["timings"];
+  /** Names and expanded command lines. */
+  daemons: readonly { name: string; command: readonly string[] }[];
+  prefix: readonly string[];
+  spawn: Spawn;
+  clock: Clock;
+  log: Log;
+  /** Before a start: moves broken files aside. Bounded by the caller; its failure does not prevent the start. */
+  prepare: () => Promise<void>;
+  onChange?: () => void;
+}
+
+export class Supervisor {
+  readonly state: SupervisorState;
+  private daemons: DaemonProcess[];
+  /** Of an earlier configuration, being stopped. */
+  private retired: DaemonProcess[] = [];
+  private verdict: Verdict = { command: "stop-now", reason: "starting", wakeAtMs: 0 };
+  private preparing = false;
+  private timer: NodeJS.Timeout | undefined;
+  private ended: (() => void) | undefined;
+  private inEvaluate = false;
+  private again = false;
+
+  constructor(private readonly o: SupervisorOptions) {
+    this.state = { topology: o.topology, self: o.identity, record: null, receivedAtMs: 0, soloReady: false, terminatingSinceMs: null };
+    this.daemons = this.make(o.daemons);
+  }
+
+  private make(list: SupervisorOptions["daemons"]): DaemonProcess[] {
+    const { prefix, spawn, clock, log, timings } = this.o;
+    const onChange = () => this.evaluate();
+    return list.map(({ name, command }) => new DaemonProcess(name, command, { prefix, spawn, clock, log, timings, onChange }));
+  }
+
+  get running(): boolean {
+    return [...this.daemons, ...this.retired].some((daemon) => daemon.running);
+  }
+
+  record(record: Leadership): void {
+    this.state.record = record;
+    this.state.receivedAtMs = this.o.clock.now();
+    this.evaluate();
+  }
+
+  soloReady(): void {
+    this.state.soloReady = true;
+    this.evaluate();
+  }
+
+  /** Replaces the list: what has changed or gone is stopped (SIGTERM, grace, SIGKILL), what is new starts when leadership allows. */
+  configure(list: SupervisorOptions["daemons"]): void {
+    const text = (daemon: { name: string; command: readonly string[] }) => JSON.stringify([daemon.name, daemon.command]);
+    const kept = this.daemons.filter((old) => list.some((fresh) => text(fresh) === text(old)));
+    const gone = this.daemons.filter((old) => !kept.includes(old));
+    const fresh = this.make(list.filter((daemon) => !kept.some((old) => text(old) === text(daemon))));
+    if (gone.length + fresh.length === 0) return;
+    this.o.log.info("configuration-changed", "daemons", { stopped: gone.map((d) => d.name), started: fresh.map((d) => d.name) });
+    this.retired.push(...gone.filter((daemon) => daemon.running));
+    this.daemons = [...kept, ...fresh];
+    for (const daemon of gone) daemon.stopPlanned();
+    this.evaluate();
+  }
+
+  /** SIGTERM. Resolves when the process may end. */
+  terminate(): Promise<void> {
+    this.state.terminatingSinceMs ??= this.o.clock.now();
+    return new Promise((resolve) => {
+      this.ended = resolve;
+      this.evaluate();
+    });
+  }
+
+  /** For the case that the process ends without waiting. */
+  killAll(reason: string): void {
+    for (const daemon of [...this.daemons, ...this.retired]) daemon.stopNow(reason);
+    clearTimeout(this.timer);
+  }
+
+  evaluate(): void {
+    if (this.inEvaluate) {
+      this.again = true;
+      return;
+    }
+    this.inEvaluate = true;
+    let wakeAtMs = Infinity;
+    do {
+      this.again = false;
+      const now = this.o.clock.now();
+      const before = this.verdict;
+      this.verdict = decide(this.state, now, this.o.timings);
+      if (before.command !== this.verdict.command || before.reason !== this.verdict.reason)
+        this.o.log.info("command", this.verdict.reason, { command: this.verdict.command, epoch: this.state.record?.epoch ?? null });
+      wakeAtMs = Math.min(this.verdict.wakeAtMs, this.apply(now));
+    } while (this.again);
+    this.inEvaluate = false;
+    const now = this.o.clock.now();
+    this.o.onChange?.();
+    if (this.ended && mayEnd(this.state, this.running, now, this.o.timings)) {
+      clearTimeout(this.timer);
+      this.ended();
+      return;
+    }
+    clearTimeout(this.timer);
+    if (this.ended) wakeAtMs = Math.min(wakeAtMs, now + 100);
+    this.timer = setTimeout(() => this.evaluate(), Math.min(5000, Math.max(1, Math.ceil(wakeAtMs - now))));
+  }
+
+  /** @returns when a daemon in backoff is due */
+  private apply(now: number): number {
+    this.retired = this.retired.filter((daemon) => daemon.running);
+    const { command, reason } = this.verdict;
+    if (command !== "run") {
+      for (const daemon of [...this.daemons, ...this.retired])
+        if (command === "stop-planned") daemon.stopPlanned();
+        else daemon.stopNow(reason);
+      return Infinity;
+    }
+    // A changed daemon and its former self would hold the same keys: one after the other.
+    if (this.retired.length > 0) return Infinity;
+    const waiting = this.daemons.filter((daemon) => !daemon.running);
+    if (waiting.some((daemon) => daemon.startableAtMs <= now)) void this.startDue();
+    return Math.min(Infinity, ...waiting.map((daemon) => daemon.startableAtMs).filter((at) => at > now));
+  }
+
+  private async startDue(): Promise<void> {
+    if (this.preparing) return;
+    this.preparing = true;
+    try {
+      await this.o.prepare();
+    } catch (error) {
+      this.o.log.error("prepare-failed", error instanceof Error ? error.message : String(error));
+    } finally {
+      this.preparing = false;
+    }
+    // Time has passed: whether they may run is decided again, and acted upon in the same turn.
+    const now = this.o.clock.now();
+    if (decide(this.state, now, this.o.timings).command === "run" && this.retired.every((daemon) => !daemon.running))
+      for (const daemon of this.daemons) if (daemon.startableAtMs <= now) daemon.start();
+    this.evaluate();
+  }
+
+  status(): SupervisorStatus {
+    const looping = this.daemons.filter((daemon) => daemon.crashLooping);
+    return {
+      running: this.running,
+      crashLooping: looping.length > 0,
+      obeys: this.verdict.command === "run" ? "run" : "stop",
+      reason:
+        looping.length > 0
+          ? `crash-looping: ${looping.map((daemon) => `${daemon.name} (${daemon.lastExit})`).join(", ")}`
+          : this.verdict.reason,
+      daemons: this.daemons.map(({ name, state, pid, restarts, lastExit }) => ({ name, state, pid, restarts, lastExit })),
+    };
+  }
+}
