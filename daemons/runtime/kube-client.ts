@@ -11,8 +11,8 @@ import { readFileSync } from "node:fs";
 import * as http from "node:http";
 import * as https from "node:https";
 import { join } from "node:path";
-import { StringDecoder } from "node:string_decoder";
 import { backoffMs, sleep, type Clock } from "./clock";
+import { exchange, followObjects, type Exchange } from "./http-client";
 import type { FailureKind, KubeClient, Kinds, Outcome, RequestOptions, Resource, WatchEvent } from "./kube";
 import type { Log } from "./log";
 import { Counter, Histogram, type Registry } from "./metrics";
@@ -104,17 +104,6 @@ function asObject<R extends Resource>(
   return { object: object as unknown as Kinds[R] };
 }
 
-type Exchange =
-  | { answered: true; status: number; body: string; retryAfterMs?: number; sentAtMs: number }
-  | {
-      answered: false;
-      kind: "timeout" | "network" | "malformed" | "aborted";
-      message: string;
-      sent: boolean;
-      reused: boolean;
-      sentAtMs: number;
-    };
-
 function failureOf(
   status: number,
   answer: unknown,
@@ -139,6 +128,12 @@ function failureOf(
     message,
     ...(typeof details.retryAfterSeconds === "number" ? { retryAfterMs: details.retryAfterSeconds * 1000 } : {}),
   };
+}
+
+/** Of the header, in milliseconds. */
+function retryAfter(headers: http.IncomingHttpHeaders): number | undefined {
+  const seconds = Number(headers["retry-after"] ?? NaN);
+  return seconds >= 0 ? seconds * 1000 : undefined;
 }
 
 export function createKubeClient(options: KubeClientOptions): KubeClient {
@@ -205,7 +200,7 @@ export function createKubeClient(options: KubeClientOptions): KubeClient {
       : new http.Agent({ keepAlive: true, maxFreeSockets: 4, timeout: idleSocketMs }));
 
   /** One HTTP request, not started where this throws. `dedicated`: a connection of its own. */
-  const open = (method: string, path: string, body: string | undefined, contentType: string, dedicated: boolean): http.ClientRequest => {
+  const open = (method: string, path: string, body: string | undefined, dedicated: boolean): http.ClientRequest => {
     const { token, ca } = access();
     const request = {
       host,
@@ -217,84 +212,31 @@ export function createKubeClient(options: KubeClientOptions): KubeClient {
         accept: "application/json",
         "user-agent": `tezos-on-gke/${component}`,
         authorization: `Bearer ${token}`,
-        ...(body === undefined ? {} : { "content-type": contentType, "content-length": Buffer.byteLength(body) }),
+        ...(body === undefined ? {} : { "content-type": "application/json", "content-length": Buffer.byteLength(body) }),
       },
     };
     return secure ? https.request({ ...request, ca, minVersion: "TLSv1.2" as const }) : http.request(request);
   };
 
-  const exchangeOnce = (method: string, path: string, body: string | undefined, wanted: RequestOptions): Promise<Exchange> =>
-    new Promise((resolve) => {
-      const sentAtMs = clock.now();
-      let sent = false;
-      let done = false;
-      let request: http.ClientRequest | undefined;
-      const finish = (result: Exchange): void => {
-        if (done) return;
-        done = true;
-        clearTimeout(timer);
-        wanted.signal?.removeEventListener("abort", onAbort);
-        closing.signal.removeEventListener("abort", onAbort);
-        if (!result.answered) {
-          request?.destroy();
-          // Whatever broke or silenced this connection has probably done the same to the idle ones.
-          if (result.kind === "timeout" || result.kind === "network") renewConnections();
-          if (result.kind === "network") rereadCredentials();
-        } else if (result.status === 401) rereadCredentials();
-        resolve(result);
-      };
-      const fail = (kind: "timeout" | "network" | "malformed" | "aborted", message: string): void =>
-        finish({ answered: false, kind, message, sent, reused: request?.reusedSocket ?? false, sentAtMs });
-      const onAbort = (): void => fail("aborted", "aborted by the caller");
-      const timer = setTimeout(() => fail("timeout", `no answer within ${wanted.timeoutMs} ms`), wanted.timeoutMs);
-      if (wanted.signal?.aborted || closing.signal.aborted) return onAbort();
-      wanted.signal?.addEventListener("abort", onAbort);
-      closing.signal.addEventListener("abort", onAbort);
-      try {
-        request = open(method, path, body, "application/json", false);
-      } catch (error) {
-        return fail("network", error instanceof Error ? error.message : String(error));
-      }
-      request.on("socket", (socket) => {
-        if (request?.reusedSocket) sent = true;
-        else socket.once(secure ? "secureConnect" : "connect", () => (sent = true));
-      });
-      request.on("error", (error) => fail("network", error.message));
-      request.on("response", (response) => {
-        const chunks: Buffer[] = [];
-        let size = 0;
-        response.on("data", (chunk: Buffer) => {
-          size += chunk.length;
-          if (size > maxBody) fail("malformed", `an answer of more than ${maxBody} bytes`);
-          else chunks.push(chunk);
-        });
-        response.on("error", (error) => fail("network", error.message));
-        response.on("close", () => fail("network", "the connection ended inside the answer"));
-        response.on("end", () => {
-          if (!response.complete) return fail("network", "the connection ended inside the answer");
-          // After a pause of the process the answer may be processed before the timer.
-          if (clock.now() - sentAtMs > wanted.timeoutMs) return fail("timeout", `the answer came after ${wanted.timeoutMs} ms`);
-          const retryAfter = Number(response.headers["retry-after"]);
-          finish({
-            answered: true,
-            status: response.statusCode ?? 0,
-            body: Buffer.concat(chunks).toString("utf8"),
-            ...(Number.isFinite(retryAfter) && retryAfter >= 0 && response.headers["retry-after"] !== undefined
-              ? { retryAfterMs: retryAfter * 1000 }
-              : {}),
-            sentAtMs,
-          });
-        });
-      });
-      request.end(body);
+  const once = async (method: string, path: string, body: string | undefined, wanted: RequestOptions): Promise<Exchange> => {
+    const result = await exchange(() => open(method, path, body, false), {
+      clock,
+      timeoutMs: wanted.timeoutMs,
+      maxBytes: maxBody,
+      signals: [wanted.signal, closing.signal],
+      ...(body === undefined ? {} : { body }),
     });
-
-  const exchange = async (method: string, path: string, body: string | undefined, wanted: RequestOptions): Promise<Exchange> => {
-    const first = await exchangeOnce(method, path, body, wanted);
+    // Whatever broke or silenced this connection has probably done the same to the idle ones.
+    if (!result.answered && (result.kind === "timeout" || result.kind === "network")) renewConnections();
+    if (result.answered ? result.status === 401 : result.kind === "network") rereadCredentials();
+    return result;
+  };
+  const ask = async (method: string, path: string, body: string | undefined, wanted: RequestOptions): Promise<Exchange> => {
+    const first = await once(method, path, body, wanted);
     // An idle connection that the server had closed: a read may simply be asked again, inside the same deadline.
     if (method === "GET" && !first.answered && first.kind === "network" && first.reused) {
       const left = wanted.timeoutMs - (clock.now() - first.sentAtMs);
-      if (left > 0) return exchangeOnce(method, path, body, { ...wanted, timeoutMs: left });
+      if (left > 0) return once(method, path, body, { ...wanted, timeoutMs: left });
     }
     return first;
   };
@@ -315,7 +257,7 @@ export function createKubeClient(options: KubeClientOptions): KubeClient {
   ): Promise<Outcome<Kinds[R]>> => {
     const path = verb === "create" ? collection(resource) : `${collection(resource)}/${encodeURIComponent(name)}`;
     const method = verb === "get" ? "GET" : verb === "create" ? "POST" : "PUT";
-    const result = await exchange(method, path, body && JSON.stringify(body), wanted);
+    const result = await ask(method, path, body && JSON.stringify(body), wanted);
     const outcome = ((): Outcome<Kinds[R]> => {
       const write = verb !== "get";
       const { sentAtMs } = result;
@@ -333,7 +275,7 @@ export function createKubeClient(options: KubeClientOptions): KubeClient {
         return { ok: false, kind: "malformed", unknown: write, status: result.status, message: parsed.problem, sentAtMs };
       }
       const failure = failureOf(result.status, answer, name);
-      const retryAfterMs = result.retryAfterMs ?? failure.retryAfterMs;
+      const retryAfterMs = retryAfter(result.headers) ?? failure.retryAfterMs;
       return {
         ok: false,
         kind: failure.kind,
@@ -357,7 +299,7 @@ export function createKubeClient(options: KubeClientOptions): KubeClient {
     { ok: true; object: Kinds[R] | undefined; resourceVersion: string } | { ok: false; message: string; retryAfterMs?: number }
   > => {
     const selector = `fieldSelector=${encodeURIComponent(`metadata.name=${name}`)}`;
-    const result = await exchange("GET", `${collection(resource)}?${selector}`, undefined, wanted);
+    const result = await ask("GET", `${collection(resource)}?${selector}`, undefined, wanted);
     const failed = (outcome: string, message: string, retryAfterMs?: number) => {
       record("list", resource, outcome, result.sentAtMs);
       return { ok: false as const, message, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) };
@@ -366,7 +308,7 @@ export function createKubeClient(options: KubeClientOptions): KubeClient {
     const answer = parseJson(result.body);
     if (result.status !== 200) {
       const failure = failureOf(result.status, answer, undefined);
-      return failed(failure.kind, failure.message, result.retryAfterMs ?? failure.retryAfterMs);
+      return failed(failure.kind, failure.message, retryAfter(result.headers) ?? failure.retryAfterMs);
     }
     const { kind, apiVersion } = kinds[resource];
     const version = isRecord(answer) && isRecord(answer.metadata) ? answer.metadata.resourceVersion : undefined;
@@ -379,75 +321,6 @@ export function createKubeClient(options: KubeClientOptions): KubeClient {
     record("list", resource, "ok", result.sentAtMs);
     return { ok: true, object: parsed?.object, resourceVersion: version };
   };
-
-  /** One watch request; resolves with why it ended. `line` returns "anew" or "broken" to end it. */
-  const watchOnce = (
-    path: string,
-    idleMs: number,
-    signal: AbortSignal,
-    line: (text: string) => "next" | "anew" | "broken",
-  ): Promise<{ end: "clean" | "idle" | "anew" | "cut" | "broken" | "aborted"; message: string; retryAfterMs?: number }> =>
-    new Promise((resolve) => {
-      let done = false;
-      let request: http.ClientRequest | undefined;
-      let timer: NodeJS.Timeout | undefined;
-      const finish = (
-        end: "clean" | "idle" | "anew" | "cut" | "broken" | "aborted",
-        message: string,
-        extra: { retryAfterMs?: number } = {},
-      ): void => {
-        if (done) return;
-        done = true;
-        clearTimeout(timer);
-        signal.removeEventListener("abort", onAbort);
-        request?.destroy();
-        resolve({ end, message, ...extra });
-      };
-      const onAbort = (): void => finish("aborted", "");
-      const arm = (ms: number): void => {
-        clearTimeout(timer);
-        timer = setTimeout(() => finish("idle", `silent for ${ms} ms`), ms);
-      };
-      if (signal.aborted) return onAbort();
-      signal.addEventListener("abort", onAbort);
-      arm(Math.min(idleMs, watchHeadersMs));
-      try {
-        request = open("GET", path, undefined, "", true);
-      } catch (error) {
-        return finish("cut", error instanceof Error ? error.message : String(error));
-      }
-      request.on("socket", (socket) => socket.setKeepAlive(true, 5000));
-      request.on("error", (error) => finish("cut", error.message));
-      request.on("response", (response) => {
-        arm(idleMs);
-        if (response.statusCode !== 200) {
-          const retryAfter = Number(response.headers["retry-after"]);
-          if (response.statusCode === 401) rereadCredentials();
-          return finish(response.statusCode === 410 ? "anew" : "broken", `HTTP ${response.statusCode}`, {
-            ...(retryAfter > 0 ? { retryAfterMs: retryAfter * 1000 } : {}),
-          });
-        }
-        const decoder = new StringDecoder("utf8");
-        let rest = "";
-        response.on("data", (chunk: Buffer) => {
-          if (done) return;
-          arm(idleMs);
-          const lines = (rest + decoder.write(chunk)).split("\n");
-          rest = lines.pop() ?? "";
-          for (const text of lines) {
-            if (text.trim() === "") continue;
-            const verdict = line(text);
-            if (verdict !== "next") return finish(verdict, "the stream says so");
-            if (signal.aborted) return onAbort();
-          }
-          if (rest.length > maxBody) finish("broken", `a line of more than ${maxBody} characters`);
-        });
-        response.on("error", (error) => finish("cut", error.message));
-        response.on("end", () => finish(response.complete && rest === "" ? "clean" : "cut", "the stream ended"));
-        response.on("close", () => finish("cut", "the stream ended"));
-      });
-      request.end();
-    });
 
   const watch = async <R extends Resource>(
     resource: R,
@@ -466,28 +339,33 @@ export function createKubeClient(options: KubeClientOptions): KubeClient {
     let version: string | undefined;
     let last: Kinds[R] | undefined;
     let failures = 0;
+    let expired = false;
     const pause = (why: string, retryAfterMs?: number): Promise<void> => {
       if (failures === 0 || failures === 5) log?.warn("kube-watch", `${resource}/${name}: ${why}`);
       return sleep(Math.max(retryAfterMs ?? 0, backoffMs(failures++, 100, 5000)), signal);
     };
-    const handle = (text: string): "next" | "anew" | "broken" => {
+    /** Undefined, or why the stream is of no use any more. */
+    const handle = (text: string): string | undefined => {
       const event = parseJson(text);
-      if (!isRecord(event) || !isRecord(event.object)) return "broken";
+      if (!isRecord(event) || !isRecord(event.object)) return "expected a watch event";
       const { type, object } = event;
-      if (type === "ERROR") return "anew";
+      if (type === "ERROR") {
+        expired = object.code === 410;
+        return `${String(object.code)} ${String(object.message)}`.slice(0, 300);
+      }
       const meta = object.metadata;
       if (type === "BOOKMARK") {
         if (isRecord(meta) && typeof meta.resourceVersion === "string" && meta.resourceVersion !== "") version = meta.resourceVersion;
-        return "next";
+        return undefined;
       }
-      if (type !== "ADDED" && type !== "MODIFIED" && type !== "DELETED") return "broken";
+      if (type !== "ADDED" && type !== "MODIFIED" && type !== "DELETED") return `unknown event ${String(type)}`;
       const parsed = asObject(resource, object, namespace, name);
-      if ("problem" in parsed) return "broken";
+      if ("problem" in parsed) return parsed.problem;
       version = parsed.object.metadata.resourceVersion;
       last = type === "DELETED" ? undefined : parsed.object;
       failures = 0;
       onEvent({ type, object: parsed.object });
-      return "next";
+      return undefined;
     };
     while (!signal.aborted) {
       if (version === undefined) {
@@ -512,15 +390,28 @@ export function createKubeClient(options: KubeClientOptions): KubeClient {
         allowWatchBookmarks: "true",
         timeoutSeconds: String(240 + Math.floor(Math.random() * 60)),
       });
-      const ended = await watchOnce(`${collection(resource)}?${query.toString()}`, idleMs, signal, handle);
-      requests?.inc({ verb: "watch", resource, outcome: ended.end });
+      const path = `${collection(resource)}?${query.toString()}`;
+      expired = false;
+      const ended = await followObjects(() => open("GET", path, undefined, true), {
+        idleMs,
+        headersMs: watchHeadersMs,
+        maxLength: maxBody,
+        signal,
+        onObject: handle,
+      });
+      requests?.inc({ verb: "watch", resource, outcome: expired ? "expired" : ended.end });
       if (ended.end === "aborted") break;
-      if (clock.now() - startedMs >= Math.min(5000, 0.9 * idleMs)) failures = 0;
-      if (ended.end === "clean" && clock.now() - startedMs > 1000) continue;
-      if (ended.end === "idle" || ended.end === "anew" || ended.end === "broken") version = undefined;
+      const lastedMs = clock.now() - startedMs;
+      if (lastedMs >= Math.min(5000, 0.9 * idleMs)) failures = 0;
+      if (ended.end === "clean" && lastedMs > 1000) continue;
+      if (ended.end === "refused") {
+        expired = ended.status === 410;
+        if (ended.status === 401) rereadCredentials();
+      }
+      if (ended.end !== "clean" && ended.end !== "cut") version = undefined;
       // Silence and 410 are answered by the list at once, unless they come in a row.
-      if ((ended.end === "idle" || ended.end === "anew") && failures === 0) failures = 1;
-      else await pause(ended.message, ended.retryAfterMs);
+      if ((ended.end === "silent" || expired) && failures === 0) failures = 1;
+      else await pause(ended.message, ended.end === "refused" ? retryAfter(ended.headers) : undefined);
     }
     for (const other of [wanted.signal, closing.signal]) other.removeEventListener("abort", onStop);
   };
@@ -550,7 +441,7 @@ export function createKubeClient(options: KubeClientOptions): KubeClient {
         count: 1,
       };
       const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/events`;
-      const result = await exchange("POST", path, JSON.stringify(body), { timeoutMs: 3000 });
+      const result = await ask("POST", path, JSON.stringify(body), { timeoutMs: 3000 });
       const failure = !result.answered
         ? { kind: result.kind, message: result.message }
         : result.status === 201
