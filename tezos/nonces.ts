@@ -266,3 +266,29 @@ export function nonceFiles(names: readonly string[], chainId: string): Partial<R
   }
   return result;
 }
+
+/** The format of exports and of disaster copies. It holds nonces that are secret until they are revealed. */
+export interface NonceBundle extends NonceSet {
+  version: 1;
+  /** Full chain id. */
+  chain: string;
+  baker: string;
+}
+
+/** @throws Error for anything but a whole export of this chain and baker, hashes checked */
+export function checkBundle(text: string, expected: { chain?: string; baker?: string } = {}): NonceBundle {
+  const value = json(text);
+  if (!isRecord(value) || value.version !== 1 || typeof value.chain !== "string" || typeof value.baker !== "string")
+    throw new Error("an export of nonces has version 1, chain, baker, stateful and legacy; write it with `npm run nonces -- export`");
+  if (expected.chain !== undefined && value.chain !== expected.chain)
+    throw new Error(`the export must be of chain ${expected.chain}, got ${value.chain}`);
+  if (expected.baker !== undefined && value.baker !== expected.baker)
+    throw new Error(`the export must be of baker ${expected.baker}, got ${value.baker}`);
+  return {
+    version: 1,
+    chain: value.chain,
+    baker: value.baker,
+    stateful: checkStateful(value.stateful),
+    legacy: checkLegacy(value.legacy),
+  };
+}

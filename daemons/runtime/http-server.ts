@@ -1,5 +1,6 @@
 /** The small HTTP server of every daemon: routes, bounded sizes and times, /live, /ready, /metrics, /status. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 import type { Registry } from "prom-client";
 
 export type Handler = (request: IncomingMessage, response: ServerResponse, url: URL) => void | Promise<void>;
@@ -9,6 +10,8 @@ export interface Health {
 }
 export interface HttpServer {
   port: number;
+  /** Serves a connection that somebody else accepted. */
+  accept(socket: Socket): void;
   close(): Promise<void>;
 }
 
@@ -47,6 +50,8 @@ export async function serveHttp(options: {
   requestTimeoutMs?: number;
   maxHeaderSize?: number;
   maxConnections?: number;
+  /** False: opens no port, serves only what accept() gets. @default true */
+  listen?: boolean;
 }): Promise<HttpServer> {
   const health =
     (check: (() => Health) | undefined): Handler =>
@@ -89,12 +94,14 @@ export async function serveHttp(options: {
     },
   );
   if (options.maxConnections !== undefined) server.maxConnections = options.maxConnections;
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(options.port, options.host, resolve);
-  });
+  if (options.listen !== false)
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", reject);
+      server.listen(options.port, options.host, resolve);
+    });
   const address = server.address();
   return {
+    accept: (socket) => void server.emit("connection", socket),
     port: typeof address === "object" && address ? address.port : options.port,
     close: () =>
       new Promise((resolve) => {

@@ -1,0 +1,226 @@
+/**
+ * Merges nonces into a client folder beside a running octez-baker.
+ *
+ * Guarantees: no update of the baker is lost (the new files are prepared without the lock, and renamed under it only if the old ones are byte for byte
+ * those that were merged); each file is complete, old or new, at any moment; the lock is held for two reads and two renames, never across the network;
+ * owner and mode stay; "written" and "unchanged" mean durable. A broken stateful file is moved aside, never read as an empty one, and what is whole
+ * in it is kept. `_orphaned_nonces` is never written: octez-baker makes it from the legacy file when it starts.
+ */
+import { link, lstat, open, readdir, readFile, rename, unlink } from "node:fs/promises";
+import { join } from "node:path";
+import {
+  legacyPairs,
+  mergeLegacy,
+  mergeStateful,
+  NonceFileError,
+  nonceFileName,
+  nonceFiles,
+  parseLegacy,
+  parseStateful,
+  retain,
+  salvage,
+  serialise,
+  type LegacyNonce,
+  type NonceSet,
+  type SeedNonce,
+} from "../../tezos/nonces";
+import type { Clock } from "../runtime/clock";
+import { prepareDurably, syncFolder, type PreparedFile } from "../runtime/durable";
+import { takeWalletLock } from "./lock";
+
+export interface MergeJob {
+  clientDir: string;
+  chainId: string;
+  /** Checked by the caller, hashes included. */
+  remote: NonceSet;
+  /** Undefined: unknown, nothing is too old. */
+  currentCycle: number | undefined;
+  keepCycles: number;
+  lockHoldMs: number;
+  lockWaitMs: number;
+}
+export interface MergeResult {
+  outcome: "written" | "unchanged" | "busy";
+  reason: string;
+  added: number;
+  advanced: number;
+  /** Name of the broken file that was moved aside. */
+  quarantined: string | null;
+  heldMs: number;
+  attempts: number;
+}
+
+interface OneFile {
+  name: string;
+  bytes: Buffer | undefined;
+}
+interface Base {
+  stateful: OneFile;
+  legacy: OneFile;
+}
+interface Plan {
+  added: number;
+  advanced: number;
+  broken: OneFile[];
+  writes: { file: OneFile; text: string }[];
+}
+
+const optimisticAttempts = 4;
+
+async function bytesOf(path: string): Promise<Buffer | undefined> {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+async function readBase(job: MergeJob): Promise<Base> {
+  const names = nonceFiles(await readdir(job.clientDir), job.chainId);
+  const stateful = names.stateful_nonces ?? nonceFileName(job.chainId, "stateful_nonces");
+  const legacy = names.nonces ?? stateful.replace(/stateful_nonces$/i, "nonces");
+  return {
+    stateful: { name: stateful, bytes: await bytesOf(join(job.clientDir, stateful)) },
+    legacy: { name: legacy, bytes: await bytesOf(join(job.clientDir, legacy)) },
+  };
+}
+
+const same = (a: OneFile, b: OneFile): boolean =>
+  a.name === b.name && (a.bytes === undefined || b.bytes === undefined ? a.bytes === b.bytes : a.bytes.equals(b.bytes));
+
+/** Pure: what has to be written where, for a base as it was read. */
+export function plan(job: Pick<MergeJob, "remote" | "currentCycle" | "keepCycles">, base: Base): Plan {
+  const broken: OneFile[] = [];
+  const parse = <T>(file: OneFile, parser: (text: string) => T, rescue: (text: string) => T, none: T): T => {
+    if (file.bytes === undefined) return none;
+    const text = file.bytes.toString("utf8");
+    try {
+      return parser(text);
+    } catch (error) {
+      if (!(error instanceof NonceFileError)) throw error;
+      broken.push(file);
+      return rescue(text);
+    }
+  };
+  // A local entry whose hash does not fit is the exposer's alarm; it is no reason to rewrite the baker's file.
+  const local = parse<SeedNonce[]>(base.stateful, (text) => parseStateful(text, { hashes: false }), salvage, []);
+  const localLegacy = parse<LegacyNonce[]>(base.legacy, parseLegacy, () => [], []);
+  const before = new Map(local.map((entry) => [entry.hash, entry]));
+  const merged = mergeStateful(local, retain(job.remote.stateful, job.currentCycle, job.keepCycles));
+  const kept = retain(merged, job.currentCycle, job.keepCycles);
+  const keptHashes = new Set(kept.map((entry) => entry.hash));
+  const outdated = new Set(merged.filter((entry) => !keptHashes.has(entry.hash)).map((entry) => entry.nonce));
+  let added = 0;
+  let advanced = 0;
+  for (const entry of kept) {
+    const old = before.get(entry.hash);
+    if (old === undefined) added++;
+    else if (JSON.stringify(old) !== JSON.stringify(entry)) advanced++;
+  }
+  const covered = new Set(merged.map((entry) => entry.nonce));
+  const wantedLegacy = mergeLegacy(
+    localLegacy.filter((pair) => !outdated.has(pair.nonce)),
+    [...job.remote.legacy.filter((pair) => !covered.has(pair.nonce)), ...legacyPairs(kept)],
+  );
+  const legacyBefore = new Map(localLegacy.map((pair) => [pair.block, pair.nonce]));
+  const missesLegacy = wantedLegacy.some((pair) => legacyBefore.get(pair.block) !== pair.nonce);
+  const writes: Plan["writes"] = [];
+  // Outdated entries alone are no reason to write.
+  if (added + advanced > 0 || broken.includes(base.stateful)) writes.push({ file: base.stateful, text: serialise(kept) });
+  if (missesLegacy || broken.includes(base.legacy)) writes.push({ file: base.legacy, text: serialise(wantedLegacy) });
+  return { added, advanced, broken, writes };
+}
+
+async function prepare(job: MergeJob, made: Plan): Promise<PreparedFile[]> {
+  const prepared: PreparedFile[] = [];
+  try {
+    for (const { file, text } of made.writes) {
+      const path = join(job.clientDir, file.name);
+      const old = file.bytes === undefined ? undefined : await lstat(path).catch(() => undefined);
+      prepared.push(await prepareDurably(path, text, old ? { mode: old.mode & 0o7777, uid: old.uid, gid: old.gid } : { mode: 0o600 }));
+    }
+    return prepared;
+  } catch (error) {
+    await Promise.all(prepared.map((file) => file.discard()));
+    throw error;
+  }
+}
+
+async function fsyncFile(path: string): Promise<void> {
+  const file = await open(path, "r").catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return undefined;
+    throw error;
+  });
+  try {
+    await file?.sync();
+  } finally {
+    await file?.close();
+  }
+}
+
+/** Removes what killed predecessors left. One writer works at a time. */
+async function removeTemporaries(folder: string): Promise<void> {
+  for (const name of await readdir(folder))
+    if (/^\.net\w+_(stateful_)?nonces\.\d+\.\d+\.tmp$/i.test(name)) await unlink(join(folder, name)).catch(() => undefined);
+}
+
+/** @throws the error of the file system; the files are then as they were */
+export async function mergeIntoFolder(job: MergeJob, clock: Clock): Promise<MergeResult> {
+  await removeTemporaries(job.clientDir);
+  const result: MergeResult = { outcome: "busy", reason: "", added: 0, advanced: 0, quarantined: null, heldMs: 0, attempts: 0 };
+  let preparationMs = 0;
+  while (result.attempts <= optimisticAttempts) {
+    result.attempts++;
+    // The baker writes faster than we prepare: the last attempt does all of it under the lock, if that fits.
+    const underLock = result.attempts > optimisticAttempts;
+    if (underLock && preparationMs > job.lockHoldMs / 2) return { ...result, reason: "the files change faster than they can be merged" };
+    let lock = underLock ? await takeWalletLock(job.clientDir, job.lockWaitMs, clock) : undefined;
+    if (underLock && !lock) return { ...result, reason: `wallet_lock was held by another for ${job.lockWaitMs} ms` };
+    let lockedAtMs = clock.now();
+    let prepared: PreparedFile[] = [];
+    try {
+      const startedMs = clock.now();
+      const base = await readBase(job);
+      const made = plan(job, base);
+      if (made.writes.length === 0) {
+        lock?.release();
+        for (const { name } of [base.stateful, base.legacy]) await fsyncFile(join(job.clientDir, name));
+        await syncFolder(job.clientDir);
+        return { ...result, outcome: "unchanged", reason: "nothing new" };
+      }
+      prepared = await prepare(job, made);
+      preparationMs = clock.now() - startedMs;
+      if (!lock) {
+        lock = await takeWalletLock(job.clientDir, job.lockWaitMs, clock);
+        lockedAtMs = clock.now();
+        if (!lock) return { ...result, reason: `wallet_lock was held by another for ${job.lockWaitMs} ms` };
+        const now = await readBase(job);
+        if (!same(now.stateful, base.stateful) || !same(now.legacy, base.legacy)) continue;
+      }
+      if (clock.now() - lockedAtMs > job.lockHoldMs) {
+        result.reason = `${job.lockHoldMs} ms of lock were not enough`;
+        continue;
+      }
+      for (const file of made.broken) result.quarantined = await quarantine(job.clientDir, file.name, clock);
+      for (const file of prepared) await file.rename();
+      prepared = [];
+      lock.release();
+      result.heldMs = clock.now() - lockedAtMs;
+      await syncFolder(job.clientDir);
+      return { ...result, outcome: "written", reason: "merged", added: made.added, advanced: made.advanced };
+    } finally {
+      if (lock) result.heldMs = Math.max(result.heldMs, clock.now() - lockedAtMs);
+      lock?.release();
+      await Promise.all(prepared.map((file) => file.discard()));
+    }
+  }
+  return { ...result, reason: result.reason || "the files changed under each attempt" };
+}
+
+/** Keeps a second name for the broken file; the rename that follows takes the first one. */
+async function quarantine(folder: string, name: string, clock: Clock): Promise<string> {
+  const aside = `${name}.broken-${clock.wall()}`;
+  await link(join(folder, name), join(folder, aside)).catch(() => rename(join(folder, name), join(folder, aside)));
+  return aside;
+}

@@ -1,0 +1,111 @@
+/** The process that takes the lock: kept ready by the importer, killed by it when a job takes too long (the kernel then gives the lock back), replaced. */
+import { fork, type ChildProcess } from "node:child_process";
+import { systemClock } from "../runtime/clock";
+import { mergeIntoFolder, type MergeJob, type MergeResult } from "./merge-folder";
+
+type Answer = { ready: true } | { result: MergeResult } | { error: string };
+
+/** The child's side. */
+export function runWriter(): Promise<void> {
+  const answer = (message: Answer): void => void process.send?.(message);
+  // The importer stops its writer by closing the channel; signals to the whole container must not end a job half way for nothing.
+  process.on("SIGTERM", () => undefined);
+  process.on("SIGINT", () => undefined);
+  process.on("message", (job: MergeJob) => {
+    mergeIntoFolder(job, systemClock).then(
+      (result) => answer({ result }),
+      (error: unknown) => answer({ error: error instanceof Error ? error.message : String(error) }),
+    );
+  });
+  return new Promise((resolve) => {
+    process.on("disconnect", resolve);
+    answer({ ready: true });
+  });
+}
+
+export type WriterOutcome = MergeResult | { outcome: "killed" | "failed"; reason: string };
+
+export interface Writer {
+  /** One job at a time; never rejects. */
+  run(job: MergeJob): Promise<WriterOutcome>;
+  close(): Promise<void>;
+}
+
+/** @param killMs from handing over the job, counted only while the child is ready */
+export function createWriter(killMs: number, start: () => ChildProcess = startWriter, readyMs = 10_000): Writer {
+  interface Child {
+    process: ChildProcess;
+    ready: Promise<boolean>;
+    exited: Promise<string>;
+    answer?: (value: Answer) => void;
+    ended?: (how: string) => void;
+  }
+  let closed = false;
+  let child: Child | undefined;
+  const make = (): Child => {
+    const process = start();
+    const made: Child = {
+      process,
+      ready: Promise.resolve(false),
+      exited: new Promise((resolve) => {
+        process.once("exit", (code, signal) => resolve(signal ?? `exit ${code ?? "?"}`));
+        process.once("error", (error) => resolve(error.message));
+      }),
+    };
+    made.ready = new Promise((resolve) => {
+      const timer = setTimeout(() => resolve(false), readyMs);
+      void made.exited.then(() => resolve(false));
+      process.on("message", (message: Answer) => {
+        if ("ready" in message) resolve(true);
+        else made.answer?.(message);
+      });
+      void made.exited.then(() => clearTimeout(timer));
+      process.once("message", () => clearTimeout(timer));
+    });
+    void made.exited.then((how) => {
+      made.ended?.(how);
+      if (child === made) child = closed ? undefined : make();
+    });
+    return made;
+  };
+  child = make();
+  return {
+    async run(job) {
+      const current = child;
+      if (closed || !current) return { outcome: "failed", reason: "the writer is closed" };
+      if (!(await current.ready)) {
+        current.process.kill("SIGKILL");
+        return { outcome: "failed", reason: `no writer within ${readyMs} ms: ${await current.exited}` };
+      }
+      return new Promise((resolve) => {
+        const timer = setTimeout(() => current.process.kill("SIGKILL"), killMs);
+        const finish = (outcome: WriterOutcome): void => {
+          clearTimeout(timer);
+          current.answer = current.ended = undefined;
+          resolve(outcome);
+        };
+        const sentAt = systemClock.now();
+        current.ended = (how) => finish({ outcome: "killed", reason: `${how} after ${Math.round(systemClock.now() - sentAt)} ms` });
+        current.answer = (message) =>
+          finish("result" in message ? message.result : { outcome: "failed", reason: "error" in message ? message.error : "no result" });
+        current.process.send(job, (error) => {
+          if (error) current.process.kill("SIGKILL");
+        });
+      });
+    },
+    async close() {
+      closed = true;
+      const current = child;
+      child = undefined;
+      if (!current) return;
+      if (current.process.connected) current.process.disconnect();
+      const timer = setTimeout(() => current.process.kill("SIGKILL"), killMs);
+      await current.exited;
+      clearTimeout(timer);
+    },
+  };
+}
+
+/** The same program in its role as writer. */
+const startWriter = (): ChildProcess =>
+  fork(process.argv[1] ?? "", ["nonce-importer", "writer"], { stdio: ["ignore", "inherit", "inherit", "ipc"] });

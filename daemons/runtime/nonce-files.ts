@@ -1,0 +1,90 @@
+/** The nonce files of a client folder as the exposer, the importer and `tog nonce-importer export` read them. Reading needs no lock: octez-baker replaces them by rename. */
+import { createHash } from "node:crypto";
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import {
+  legacyPairs,
+  mergeLegacy,
+  NonceFileError,
+  nonceFiles,
+  parseLegacy,
+  parseStateful,
+  type LegacyNonce,
+  type NonceSet,
+} from "../../tezos/nonces";
+import { sleep } from "./clock";
+
+export interface ReadNonces extends NonceSet {
+  /** Name of the stateful file; undefined where there is none yet. */
+  file: string | undefined;
+  /** Names of files of other chains, which are left alone. */
+  foreign: string[];
+}
+
+/** `file`: the name of the broken one. */
+export class BrokenNonceFile extends Error {
+  constructor(
+    readonly file: string,
+    readonly problem: string,
+  ) {
+    super(`${file}: ${problem}`);
+  }
+}
+
+async function textOf(folder: string, name: string | undefined): Promise<string | undefined> {
+  if (name === undefined) return undefined;
+  try {
+    return await readFile(join(folder, name), "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+async function readOnce(folder: string, chainId: string): Promise<ReadNonces> {
+  const names = nonceFiles(await readdir(folder), chainId);
+  const parse = async <T>(name: string | undefined, parser: (text: string) => T): Promise<T | undefined> => {
+    const text = await textOf(folder, name);
+    if (text === undefined || name === undefined) return undefined;
+    try {
+      return parser(text);
+    } catch (error) {
+      if (error instanceof NonceFileError) throw new BrokenNonceFile(name, `${error.code}: ${error.message}`);
+      throw error;
+    }
+  };
+  const stateful = await parse(names.stateful_nonces, parseStateful);
+  const orphaned = (await parse(names.orphaned_nonces, parseLegacy)) ?? [];
+  // Once there is a stateful file, octez-baker has migrated the legacy one: what is in it besides is an orphan, or outdated.
+  const legacy: LegacyNonce[] = stateful === undefined ? ((await parse(names.nonces, parseLegacy)) ?? []) : [];
+  const covered = new Set(legacyPairs(stateful ?? []).map((pair) => pair.nonce));
+  return {
+    file: stateful === undefined ? undefined : names.stateful_nonces,
+    foreign: names.foreign,
+    stateful: stateful ?? [],
+    legacy: mergeLegacy(orphaned, legacy).filter((pair) => !covered.has(pair.nonce)),
+  };
+}
+
+/**
+ * The nonces of this chain in a client folder; a missing folder or file is empty, a broken file is an error (after two more looks, for writers that do not rename).
+ * @throws BrokenNonceFile, or the error of the file system
+ */
+export async function readNonces(folder: string, chainId: string): Promise<ReadNonces> {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      return await readOnce(folder, chainId);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return { file: undefined, foreign: [], stateful: [], legacy: [] };
+      if (!(error instanceof BrokenNonceFile) || attempt === 2) throw error;
+      await sleep(20);
+    }
+  }
+}
+
+/** SHA-256 of the content, whatever the order or the spaces of the file: what a peer acknowledges. */
+export function contentHash(content: NonceSet): string {
+  return createHash("sha256")
+    .update(JSON.stringify([content.stateful, content.legacy]))
+    .digest("hex");
+}
