@@ -1,0 +1,209 @@
+/**
+ * The RPC of the pod's own octez-node, as far as we ask it. Every answer is checked: a node that lies in form is `malformed`, never believed;
+ * whether it lies in content (time, chain) is for the caller to judge. Every request has a deadline and a bounded answer.
+ */
+import { Agent, request } from "node:http";
+import { z } from "zod";
+import { backoffMs, sleep, type Clock } from "./clock";
+import { exchange, followObjects } from "./http-client";
+
+const blockHash = z.string().regex(/^B[1-9A-HJ-NP-Za-km-z]{50}$/);
+const level = z.number().int().nonnegative().max(0x7fffffff);
+const timestamp = z.string().regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/);
+const seconds = z.union([z.string().regex(/^\d+$/).transform(Number), z.number().int().nonnegative()]);
+
+const headSchema = z
+  .object({ hash: blockHash, level, predecessor: blockHash, timestamp, proto: z.number().int(), fitness: z.array(z.string()) })
+  .transform(({ fitness, ...head }) => ({
+    ...head,
+    /** Milliseconds since 1970. */
+    timestampMs: Date.parse(head.timestamp),
+    round: roundOf(fitness),
+  }))
+  .refine((head) => Number.isFinite(head.timestampMs), { error: "timestamp is no time" });
+/** A block as the node reports it; `round` is null before Tenderbake. `timestamp` "YYYY-MM-DDThh:mm:ssZ". */
+export type Head = z.infer<typeof headSchema>;
+
+const headerSchema = z
+  .intersection(headSchema, z.object({ chain_id: z.string() }))
+  .transform(({ chain_id, ...head }) => ({ ...head, chainId: chain_id }));
+export type Header = z.infer<typeof headerSchema>;
+
+const bootstrappedSchema = z
+  .object({ bootstrapped: z.boolean(), sync_state: z.enum(["synced", "unsynced", "stuck"]) })
+  .transform(({ bootstrapped, sync_state }) => ({ bootstrapped, syncState: sync_state }));
+const constantsSchema = z
+  .object({
+    blocks_per_cycle: z.number().int().positive(),
+    blocks_per_commitment: z.number().int().positive(),
+    nonce_revelation_threshold: z.number().int().positive(),
+    minimal_block_delay: seconds,
+    delay_increment_per_round: seconds,
+    consensus_rights_delay: z.number().int().nonnegative(),
+  })
+  .transform((constants) => ({
+    blocksPerCycle: constants.blocks_per_cycle,
+    blocksPerCommitment: constants.blocks_per_commitment,
+    nonceRevelationThreshold: constants.nonce_revelation_threshold,
+    minimalBlockDelaySeconds: constants.minimal_block_delay,
+    delayIncrementPerRoundSeconds: constants.delay_increment_per_round,
+    consensusRightsDelay: constants.consensus_rights_delay,
+  }));
+export type Constants = z.infer<typeof constantsSchema>;
+const currentLevelSchema = z
+  .object({ level, cycle: z.number().int(), cycle_position: z.number().int().nonnegative(), expected_commitment: z.boolean() })
+  .transform((current) => ({
+    level: current.level,
+    cycle: current.cycle,
+    cyclePosition: current.cycle_position,
+    expectedCommitment: current.expected_commitment,
+  }));
+export type CurrentLevel = z.infer<typeof currentLevelSchema>;
+const bakingRightsSchema = z.array(
+  z
+    .object({ level, delegate: z.string(), round: z.number().int().nonnegative(), consensus_key: z.string().optional() })
+    .transform(({ consensus_key, ...right }) => ({ ...right, consensusKey: consensus_key ?? null })),
+);
+export type BakingRight = z.infer<typeof bakingRightsSchema>[number];
+const nonceSchema = z.union([
+  z.strictObject({ nonce: z.string().regex(/^[0-9a-f]{64}$/) }).transform(({ nonce }) => ({ state: "revealed" as const, nonce })),
+  z.strictObject({ hash: z.string().regex(/^nce/) }).transform(({ hash }) => ({ state: "missing" as const, hash })),
+  z.strictObject({}).transform(() => ({ state: "forgotten" as const })),
+]);
+/** Of a level with a commitment: revealed; missing (still to be revealed); forgotten (or no commitment at all). */
+export type NonceState = z.infer<typeof nonceSchema>;
+
+/** Tenderbake's round: the last of five fitness elements, 8 hex digits. */
+function roundOf(fitness: readonly string[]): number | null {
+  const round = fitness[4];
+  return fitness.length === 5 && round !== undefined && /^[0-9a-f]{8}$/.test(round) ? parseInt(round, 16) : null;
+}
+
+/** unreachable: no connection; status: another HTTP status than 200; malformed: not what was asked for. */
+export type RpcFailure = "unreachable" | "timeout" | "status" | "malformed" | "aborted";
+/** `sentAtMs` is Clock.now() when the request was sent. */
+export type RpcOutcome<T> =
+  { ok: true; value: T; sentAtMs: number } | { ok: false; kind: RpcFailure; status: number; message: string; sentAtMs: number };
+export interface RpcOptions {
+  timeoutMs: number;
+  signal?: AbortSignal;
+}
+
+export interface OctezRpc {
+  /** `block` for instance "head", "head~2", a hash or a level. */
+  header(options: RpcOptions & { block?: string }): Promise<RpcOutcome<Header>>;
+  /** Number of connections, not of known peers. */
+  connections(options: RpcOptions): Promise<RpcOutcome<number>>;
+  chainId(options: RpcOptions): Promise<RpcOutcome<string>>;
+  bootstrapped(options: RpcOptions): Promise<RpcOutcome<{ bootstrapped: boolean; syncState: "synced" | "unsynced" | "stuck" }>>;
+  constants(options: RpcOptions): Promise<RpcOutcome<Constants>>;
+  /** Of the block that comes `offset` after the head. */
+  currentLevel(options: RpcOptions & { offset?: number }): Promise<RpcOutcome<CurrentLevel>>;
+  /** Rights of the delegates at these levels, up to and including `maxRound`. */
+  bakingRights(
+    options: RpcOptions & { levels: readonly number[]; delegates: readonly string[]; maxRound: number },
+  ): Promise<RpcOutcome<BakingRight[]>>;
+  nonce(options: RpcOptions & { level: number }): Promise<RpcOutcome<NonceState>>;
+  /**
+   * Follows the stream of heads until `signal` aborts; connects again with backoff after an end, an error, `idleMs` of silence or a malformed
+   * object, and says so in `onEnd`. A quiet stream proves nothing: callers poll too.
+   */
+  followHeads(
+    onHead: (head: Head) => void,
+    options: { signal: AbortSignal; idleMs: number; onEnd?: (reason: string) => void },
+  ): Promise<void>;
+  close(): void;
+}
+
+const problem = (error: z.ZodError): string =>
+  error.issues
+    .slice(0, 3)
+    .map((issue) => `${issue.path.join(".") || "(answer)"}: ${issue.message}`)
+    .join("; ");
+
+/** @param url http://ADDRESS:PORT of the node's RPC */
+export function createOctezRpc({ url, clock, maxBytes = 2 * 1024 * 1024 }: { url: string; clock: Clock; maxBytes?: number }): OctezRpc {
+  const base = new URL(url);
+  const agent = new Agent({ keepAlive: true, maxFreeSockets: 2, timeout: 30_000 });
+  const closing = new AbortController();
+  const open = (path: string, dedicated: boolean) =>
+    request({
+      host: base.hostname,
+      port: base.port,
+      path: base.pathname.replace(/\/$/, "") + path,
+      agent: dedicated ? false : agent,
+      headers: { accept: "application/json" },
+    });
+
+  async function ask<T>(path: string, schema: z.ZodType<T>, { timeoutMs, signal }: RpcOptions): Promise<RpcOutcome<T>> {
+    const result = await exchange(() => open(path, false), { clock, timeoutMs, maxBytes, signals: [signal, closing.signal] });
+    const { sentAtMs } = result;
+    const failed = (kind: RpcFailure, message: string, status = 0): RpcOutcome<T> => ({ ok: false, kind, status, message, sentAtMs });
+    if (!result.answered) return failed(result.kind === "network" ? "unreachable" : result.kind, result.message);
+    if (result.status !== 200) return failed("status", `HTTP ${result.status}`, result.status);
+    let answer: unknown;
+    try {
+      answer = JSON.parse(result.body);
+    } catch {
+      return failed("malformed", `no JSON: ${JSON.stringify(result.body.slice(0, 60))}`, 200);
+    }
+    const parsed = schema.safeParse(answer);
+    return parsed.success ? { ok: true, value: parsed.data, sentAtMs } : failed("malformed", problem(parsed.error), 200);
+  }
+
+  const head = "/chains/main/blocks/head";
+  return {
+    header: ({ block = "head", ...options }) => ask(`/chains/main/blocks/${encodeURIComponent(block)}/header`, headerSchema, options),
+    connections: (options) =>
+      ask(
+        "/network/connections",
+        z.array(z.object({ peer_id: z.string() })).transform((list) => list.length),
+        options,
+      ),
+    chainId: (options) => ask("/chains/main/chain_id", z.string().regex(/^Net[1-9A-HJ-NP-Za-km-z]{12}$/), options),
+    bootstrapped: (options) => ask("/chains/main/is_bootstrapped", bootstrappedSchema, options),
+    constants: (options) => ask(`${head}/context/constants`, constantsSchema, options),
+    currentLevel: ({ offset = 0, ...options }) => ask(`${head}/helpers/current_level?offset=${offset}`, currentLevelSchema, options),
+    bakingRights: ({ levels, delegates, maxRound, ...options }) => {
+      const query = new URLSearchParams([
+        ...levels.map((value): [string, string] => ["level", String(value)]),
+        ...delegates.map((value): [string, string] => ["delegate", value]),
+        ["max_round", String(maxRound)],
+      ]);
+      return ask(`${head}/helpers/baking_rights?${query.toString()}`, bakingRightsSchema, options);
+    },
+    nonce: ({ level: at, ...options }) => ask(`${head}/context/nonces/${at}`, nonceSchema, options),
+    followHeads: async (onHead, { signal, idleMs, onEnd }) => {
+      const stop = AbortSignal.any([signal, closing.signal]);
+      let failures = 0;
+      while (!stop.aborted) {
+        const ended = await followObjects(() => open("/monitor/heads/main", true), {
+          idleMs,
+          headersMs: 10_000,
+          maxLength: 65_536,
+          signal: stop,
+          onObject: (text) => {
+            let answer: unknown;
+            try {
+              answer = JSON.parse(text);
+            } catch {
+              return "no JSON";
+            }
+            const parsed = headSchema.safeParse(answer);
+            if (!parsed.success) return problem(parsed.error);
+            failures = 0;
+            onHead(parsed.data);
+            return undefined;
+          },
+        });
+        if (ended.end === "aborted") return;
+        onEnd?.(`${ended.end}: ${ended.message}`);
+        await sleep(backoffMs(failures++, 100, 2000), stop);
+      }
+    },
+    close: () => {
+      closing.abort();
+      agent.destroy();
+    },
+  };
+}
