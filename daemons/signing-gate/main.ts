@@ -1,3 +1,149 @@
+/**
+ * signing-gate: every signature of the baking pod passes here.
+ *
+ * Guarantees S1-S3 and S5-S7 (gate.ts) for every key; listens for the baker on the loopback address only; decides nothing about who is master.
+ * Does not guarantee an answer: without the Kubernetes API, without leadership or without a signer it refuses, inside its budget.
+ */
+import { mkdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { watermarkName } from "../../contract/names";
+import type { GateStatus } from "../../contract/status";
+import { sleep, systemClock } from "../runtime/clock";
+import { loadConfig } from "../runtime/config";
+import { writeDurably } from "../runtime/durable";
+import { serveHttp } from "../runtime/http-server";
+import { createKubeClient } from "../runtime/kube-client";
+import { runDaemon } from "../runtime/lifecycle";
+import { createLog, type Log } from "../runtime/log";
+import { createRegistry } from "../runtime/metrics";
+import { Commitments } from "./commitments";
+import { gateConfig, type GateConfig } from "./config";
+import { fetchMembers, followLeadership } from "./elector-client";
+import { Gate } from "./gate";
+import { Heads } from "./heads";
+import { LeadershipView } from "./leadership";
+import { MarksMemory, type MemoryFile } from "./memory";
+import { gateMetrics } from "./metrics";
+import { gateRoutes } from "./server";
+import { Upstream } from "./upstream";
+
+const noteFlushMs = 2000;
+
 export function main(): Promise<void> {
-  return Promise.reject(new Error("not built yet"));
+  const config = gateConfig(loadConfig("signing-gate"));
+  const log = createLog(config.pod, "signing-gate");
+  return runDaemon(log, (signal) => run(config, log, signal));
+}
+
+function durableFile(path: string): MemoryFile {
+  return {
+    read: () =>
+      readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
+        if (error.code === "ENOENT") return undefined;
+        throw error;
+      }),
+    write: (content) => writeDurably(path, content),
+  };
+}
+
+async function run(config: GateConfig, log: Log, signal: AbortSignal): Promise<void> {
+  const { file, identity } = config;
+  const { timings } = file;
+  const clock = systemClock;
+  const chainId = file.network.chainId;
+  await mkdir(config.stateDir, { recursive: true, mode: 0o700 });
+  const addresses = file.keys.map((key) => key.address);
+  const { memory, problem } = await MarksMemory.load(durableFile(join(config.stateDir, "marks.json")), chainId, addresses);
+  if (problem !== undefined) log.error("memory-unreadable", problem, { file: "marks.json" });
+  const { commitments, problem: broken } = await Commitments.load(durableFile(join(config.stateDir, "commitments.json")));
+  if (broken !== undefined) log.warn("commitments-unreadable", broken);
+
+  const registry = createRegistry(file.baker, config.pod);
+  const metrics = gateMetrics(registry);
+  const kube = createKubeClient({ ...config.kube, clock, log, metrics: registry, component: "signing-gate", instance: config.pod });
+  const leadership = new LeadershipView(identity, () => clock.nowNs());
+  const heads = new Heads({
+    rpc: config.rpc,
+    chainId,
+    timings,
+    clock,
+    members: () => fetchMembers(config.elector, timings.requestTimeoutMs, signal),
+  });
+  const upstream = new Upstream({ file, zone: config.zone, ordinal: config.ordinal, timings, clock, log, onAttempt: metrics.attempt });
+  const gate = new Gate({
+    baker: file.baker,
+    chainId,
+    identity,
+    keys: config.keys,
+    timings,
+    clock,
+    sleep,
+    kube,
+    memory,
+    leadership,
+    heads,
+    signer: upstream,
+    log,
+    onCommitment: (commitment) => commitments.add({ ...commitment, atMs: clock.wall() }),
+    onDecision: metrics.decision,
+    onTrouble: (address, reason, detail) =>
+      void kube.emitEvent({
+        type: "Warning",
+        reason: "WatermarkLost",
+        message: `key ${address}: ${reason} ${detail}`.trim(),
+        regarding: { kind: "Pod", apiVersion: "v1", name: config.pod, uid: config.uid },
+      }),
+  });
+  const status = (): GateStatus => ({ ...gate.status(), signers: upstream.status(), signersAnswering: upstream.answering() });
+  metrics.follow(status);
+
+  const signing = await serveHttp({ ...config.listen, routes: gateRoutes(gate, upstream), maxConnections: 512 });
+  const health = await serveHttp({
+    ...config.health,
+    metrics: registry,
+    status,
+    ready: () => {
+      const { open, reason } = gate.status();
+      return { ok: open, reason };
+    },
+    routes: {
+      "/commitments": (_request, response) => {
+        response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(commitments.all()));
+      },
+    },
+  });
+  log.info("listening", "started", { keys: config.keys.length, signers: file.signers.length });
+
+  // The highest marks seen in standby too: what tells a rewound watermark from a good one when this pod takes over.
+  const watches = file.keys.map((key) =>
+    kube.watch(
+      "configmaps",
+      watermarkName(key.address),
+      (event) => gate.onWatched(key.address, event.type === "DELETED" ? undefined : event.object),
+      {
+        signal,
+      },
+    ),
+  );
+  const flushing = (async () => {
+    while (!signal.aborted) {
+      await sleep(noteFlushMs, signal);
+      await memory.flush().catch((error: unknown) => log.error("memory-write", String(error)));
+    }
+  })();
+  await Promise.all([
+    followLeadership(config.elector, {
+      idleMs: timings.renewDeadlineSeconds * 2000,
+      onRecord: (record) => leadership.update(record),
+      signal,
+    }),
+    heads.run(signal),
+    upstream.run(signal),
+    flushing,
+    ...watches,
+  ]);
+  gate.close();
+  await Promise.all([signing.close(), health.close()]);
+  upstream.close();
+  kube.close();
 }

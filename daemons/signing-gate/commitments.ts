@@ -1,0 +1,49 @@
+/** The block headers with a seed nonce hash that this gate let through, newest last, across restarts: the nonce importer's accounting. */
+import { z } from "zod";
+import type { MemoryFile } from "./memory";
+
+export const commitmentSchema = z.object({
+  address: z.string(),
+  level: z.number().int(),
+  round: z.number().int(),
+  /** Base58, nce... */
+  seedNonceHash: z.string(),
+  blockPayloadHash: z.string().optional(),
+  /** Wall clock, milliseconds since 1970. */
+  atMs: z.number(),
+});
+export type Commitment = z.infer<typeof commitmentSchema>;
+
+const kept = 256;
+
+export class Commitments {
+  private list: Commitment[] = [];
+  private chain: Promise<void> = Promise.resolve();
+
+  private constructor(private readonly file: MemoryFile) {}
+
+  /** A file that cannot be read is replaced: nothing of safety hangs on it. `problem` says so. */
+  static async load(file: MemoryFile): Promise<{ commitments: Commitments; problem: string | undefined }> {
+    const commitments = new Commitments(file);
+    try {
+      const text = await file.read();
+      if (text !== undefined) commitments.list = z.array(commitmentSchema).parse(JSON.parse(text));
+      return { commitments, problem: undefined };
+    } catch (error) {
+      return { commitments, problem: String(error) };
+    }
+  }
+
+  all(): readonly Commitment[] {
+    return this.list;
+  }
+
+  /** Resolves when it is on the disk. @throws where the disk refuses; it is listed all the same */
+  add(commitment: Commitment): Promise<void> {
+    const same = (other: Commitment) => other.seedNonceHash === commitment.seedNonceHash && other.address === commitment.address;
+    this.list = [...this.list.filter((other) => !same(other)), commitment].slice(-kept);
+    const written = this.chain.then(() => this.file.write(JSON.stringify(this.list)));
+    this.chain = written.catch(() => undefined);
+    return written;
+  }
+}

@@ -1,0 +1,100 @@
+/** What this pod knows of the chain's head: its own node's, polled, and on demand the other members'. */
+import * as http from "node:http";
+import { z } from "zod";
+import type { MemberRecord } from "../../contract/status";
+import type { Timings } from "../../contract/timings";
+import { sleep, type Clock } from "../runtime/clock";
+import { isSynced } from "./decide";
+import type { HeardHead } from "./gate";
+import { exchange } from "./http-client";
+
+const headerSchema = z.object({ chain_id: z.string(), level: z.number().int().nonnegative(), timestamp: z.string() });
+
+/** Age of an RFC 3339 text on the wall clock, in seconds; NaN where it is none. */
+export const ageSeconds = (timestamp: string, wallMs: number): number => (wallMs - Date.parse(timestamp)) / 1000;
+
+/**
+ * Highest level of a synced head (S5) among this node's and the members'; null where none is synced. A member's record may be old: the age
+ * of its head's timestamp alone decides, since a head of age A proves the same whenever it was told.
+ */
+export function syncedLevel(
+  own: { level: number; ageSeconds: number } | undefined,
+  members: readonly Pick<MemberRecord, "ready" | "headLevel" | "headTimestamp">[],
+  wallMs: number,
+  freshSeconds: number,
+): number | null {
+  const others = members.flatMap((member) =>
+    member.ready && member.headLevel !== null && member.headTimestamp !== null
+      ? [{ level: member.headLevel, ageSeconds: ageSeconds(member.headTimestamp, wallMs) }]
+      : [],
+  );
+  const levels = [...(own ? [own] : []), ...others].filter((head) => isSynced(head, freshSeconds)).map((head) => head.level);
+  return levels.length === 0 ? null : Math.max(...levels);
+}
+
+export class Heads {
+  private last: { level: number; ageSeconds: number; atMs: number } | undefined;
+  private highestLevel = -1;
+  private heardMs = -Infinity;
+  private readonly agent = new http.Agent({ keepAlive: true, maxFreeSockets: 1 });
+
+  constructor(
+    private readonly options: {
+      /** For instance http://127.0.0.1:8732 */
+      rpc: string;
+      chainId: string;
+      timings: Timings;
+      clock: Clock;
+      members: () => Promise<MemberRecord[] | undefined>;
+    },
+  ) {}
+
+  own(): HeardHead | undefined {
+    if (!this.last) return undefined;
+    const now = this.options.clock.now();
+    return {
+      level: this.last.level,
+      ageSeconds: this.last.ageSeconds + (now - this.last.atMs) / 1000,
+      highestLevel: this.highestLevel,
+      heardAgoMs: now - this.heardMs,
+    };
+  }
+
+  async synced(): Promise<number | null> {
+    const members = (await this.options.members()) ?? [];
+    return syncedLevel(this.own(), members, this.options.clock.wall(), this.options.timings.headFreshSeconds);
+  }
+
+  async poll(signal?: AbortSignal): Promise<void> {
+    const { clock, timings, chainId, rpc } = this.options;
+    const atMs = clock.now();
+    const answer = await exchange(new URL("/chains/main/blocks/head/header", rpc), {
+      method: "GET",
+      timeoutMs: timings.requestTimeoutMs,
+      agent: this.agent,
+      maxBytes: 65_536,
+      signal,
+    });
+    if (!answer.ok || answer.status !== 200) return;
+    let header: z.infer<typeof headerSchema>;
+    try {
+      header = headerSchema.parse(JSON.parse(answer.body));
+    } catch {
+      return;
+    }
+    const age = ageSeconds(header.timestamp, clock.wall());
+    if (header.chain_id !== chainId || Number.isNaN(age)) return;
+    this.heardMs = atMs;
+    this.last = { level: header.level, ageSeconds: age, atMs: clock.now() };
+    this.highestLevel = Math.max(this.highestLevel, header.level);
+  }
+
+  /** Polls about once a sixth of a block's time until `signal` aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await this.poll(signal);
+      await sleep((this.options.timings.headFreshSeconds * 1000) / 60, signal);
+    }
+    this.agent.destroy();
+  }
+}
