@@ -108,7 +108,7 @@ export function createExposer(options: { config: DaemonConfig; clock: Clock; log
     for (const alert of result.alerts)
       log.error("nonce-unreplicated", alert.local ? "on no other member" : "not in this pod's nonce file", {
         hash: alert.hash,
-        level: alert.level,
+        blockLevel: alert.level,
         round: alert.round,
       });
     const late = unacknowledgedSeconds() * 1000 > ackMs;
