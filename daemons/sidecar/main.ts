@@ -1,3 +1,23 @@
-export function main(): Promise<void> {
-  return Promise.reject(new Error("not built yet"));
+/**
+ * sidecar: tells the kubelet and the elector how the pod's octez-node is.
+ *
+ * Guarantees: `/live` is 200 if and only if the node has said lately that it has at least one connection; `/ready` if and only if it answers,
+ * follows our chain and its head is at most headMaxAgeSeconds old. Otherwise 503, and the reason is said. Works with no network but the pod's.
+ * Does not: restart anything, ask the Kubernetes API, trust `is_bootstrapped` (it is only shown).
+ */
+import { ports } from "../../contract/ports";
+import { systemClock } from "../runtime/clock";
+import { loadConfig } from "../runtime/config";
+import { runDaemon } from "../runtime/lifecycle";
+import { createLog } from "../runtime/log";
+import { createOctezRpc } from "../runtime/octez-rpc";
+import { runSidecar } from "./run";
+
+export async function main(): Promise<void> {
+  const { env, file } = loadConfig("sidecar");
+  const log = createLog(env.TOG_POD_NAME, "sidecar");
+  const rpc = createOctezRpc({ url: `http://${env.TOG_LOCAL_ADDRESS}:${ports.octezRpc}`, clock: systemClock });
+  await runDaemon(log, (signal) =>
+    runSidecar({ file, pod: env.TOG_POD_NAME, host: env.TOG_POD_ADDRESS, port: ports.sidecar, rpc, log, clock: systemClock, signal }),
+  );
 }

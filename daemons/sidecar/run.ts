@@ -1,0 +1,102 @@
+/** The sidecar's server, metrics and log around the observer. */
+import type { BakerFile } from "../../contract/baker-file";
+import type { SidecarStatus } from "../../contract/status";
+import type { Clock } from "../runtime/clock";
+import { serveHttp } from "../runtime/http-server";
+import type { Log } from "../runtime/log";
+import { Counter, createRegistry, Gauge } from "../runtime/metrics";
+import type { OctezRpc } from "../runtime/octez-rpc";
+import { assess, type SidecarRules } from "./assess";
+import { createObserver } from "./observe";
+
+export interface SidecarOptions {
+  file: BakerFile;
+  pod: string;
+  host: string;
+  port: number;
+  rpc: OctezRpc;
+  log: Log;
+  clock: Clock;
+  signal: AbortSignal;
+  onListening?: (port: number) => void;
+}
+
+/** Polls six times in the time after which an ineligible master hands over: 1 s at the defaults. */
+export const pollMsOf = (file: BakerFile): number => Math.min(1000, (file.timings.ineligibleSeconds * 1000) / 6);
+export const rulesOf = (file: BakerFile): SidecarRules => ({
+  chainId: file.network.chainId,
+  headMaxAgeMs: file.headMaxAgeSeconds * 1000,
+  headerSilenceMs: 3 * pollMsOf(file),
+  connectionsSilenceMs: 15 * pollMsOf(file),
+});
+
+export async function runSidecar(options: SidecarOptions): Promise<void> {
+  const { file, log, clock, rpc, signal } = options;
+  const rules = rulesOf(file);
+  const status = (): SidecarStatus => assess(observer.state(), rules, { monotonicMs: clock.now(), wallMs: clock.wall() });
+  const code = (reason: string): string => reason.split(":")[0] ?? "";
+  const said = { live: "unknown", ready: "unknown" };
+  /** Logs each change of code; the reasons themselves hold ages. */
+  const tell = (): void => {
+    const { live, liveReason, ready, reason } = status();
+    for (const [what, ok, why] of [
+      ["live", live, liveReason],
+      ["ready", ready, reason],
+    ] as const) {
+      const now = ok ? "ok" : code(why);
+      if (said[what] === now) continue;
+      said[what] = now;
+      if (ok) log.info(`node-${what}`, "the node is " + what);
+      else log.warn(`node-not-${what}`, why);
+    }
+  };
+
+  const metrics = createRegistry(file.baker, options.pod);
+  const registers = [metrics];
+  const failures = new Counter({
+    name: "tog_sidecar_rpc_failures_total",
+    help: "Questions that the node did not answer as it should",
+    labelNames: ["question", "kind"],
+    registers,
+  });
+  const gauge = (name: string, help: string, read: (status: SidecarStatus) => number): void =>
+    void new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        this.set(read(status()));
+      },
+    });
+  gauge("tog_sidecar_live", "1 where the node has connections", ({ live }) => Number(live));
+  gauge("tog_sidecar_ready", "1 where the node's head is young enough", ({ ready }) => Number(ready));
+  gauge("tog_sidecar_connections", "Connections of the node", ({ connections }) => connections ?? 0);
+  gauge("tog_sidecar_head_level", "Level of the node's head", ({ head }) => head?.level ?? 0);
+  gauge("tog_sidecar_head_age_seconds", "Age of the node's head", ({ head }) => head?.ageSeconds ?? Infinity);
+
+  const observer = createObserver({
+    rpc,
+    clock,
+    pollMs: pollMsOf(file),
+    onChange: tell,
+    onFailure: (question, kind) => failures.inc({ question, kind }),
+  });
+  const health = (ok: boolean, reason: string) => ({ ok, reason });
+  const server = await serveHttp({
+    host: options.host,
+    port: options.port,
+    routes: {},
+    live: () => (({ live, liveReason }) => health(live, liveReason))(status()),
+    ready: () => (({ ready, reason }) => health(ready, reason))(status()),
+    status,
+    metrics,
+  });
+  options.onListening?.(server.port);
+  log.info("listening", `${options.host}:${server.port}`);
+  try {
+    await observer.run(signal);
+  } finally {
+    rpc.close();
+    await server.close();
+  }
+}
