@@ -6,7 +6,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import * as http from "node:http";
 import * as https from "node:https";
-import { isIP } from "node:net";
+import { isIP, type Socket } from "node:net";
 import { join } from "node:path";
 import { sleep, systemClock, type Clock } from "../../daemons/runtime/clock";
 import { createAuthority, createServerCertificate, type KeyAndCertificate } from "./certificates";
@@ -75,6 +75,13 @@ interface Watcher {
 const maxBodyBytes = 3 * 1024 * 1024;
 const maxBacklogBytes = 8 * 1024 * 1024;
 const patchTypes = ["application/merge-patch+json", "application/strategic-merge-patch+json", "application/json-patch+json"];
+
+/** A TLS socket of Node 20 cannot be reset, only closed. */
+function reset(socket: Socket | null): void {
+  if (!socket) return;
+  if ("encrypted" in socket) socket.destroy();
+  else socket.resetAndDestroy();
+}
 
 const isWrite = (verb: Verb): boolean => verb !== "get" && verb !== "list" && verb !== "watch";
 
@@ -372,7 +379,7 @@ export class KubeApi {
         return gone && (effect.late !== true || this.server === undefined);
       }
       case "cut":
-        request.socket.resetAndDestroy();
+        reset(request.socket);
         return true;
       case "html":
         response.writeHead(effect.code, { "content-type": "text/html" }).end("<html><body><h1>Bad Gateway</h1></body></html>");
@@ -561,7 +568,7 @@ export class KubeApi {
       stop: () => {
         clearTimeout(timer);
         this.watchers.delete(watcher);
-        response.socket?.resetAndDestroy();
+        reset(response.socket);
       },
     };
     response.on("close", () => {
