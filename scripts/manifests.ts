@@ -173,7 +173,7 @@ const volume = objects({
     sources: objects({
       config_map: object(configMapSource),
       secret: object(configMapSource),
-      downward_api: object({ items: objects({ path: text, mode: octal, field_ref: fieldRef }) }),
+      downward_api: ["downwardAPI", object({ items: objects({ path: text, mode: octal, field_ref: fieldRef }) })],
       service_account_token: object({ audience: text, expiration_seconds: whole, path: text }),
     }),
   }),
