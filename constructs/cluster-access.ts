@@ -23,7 +23,7 @@ export interface ClusterAccess {
 }
 
 /** GKE writes `cloud.google.com/neg*` annotations into services: never ours to remove. */
-const ignoreAnnotations = ["cloud\\.google\\.com/neg.*"];
+const ignoreAnnotations = ["cloud[.]google[.]com/neg.*"];
 
 export interface ClusterAccessProps {
   readonly configuration: Configuration;

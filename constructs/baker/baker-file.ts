@@ -49,7 +49,7 @@ export function bakerFile(props: BakerFileProps): BakerFile {
 
 /**
  * Goes into the pod template: a changed value rolls the pods, one after the other with a handover before each. The supervisor follows
- * `daemons` by itself, so a changed vote or argument of octez-baker restarts octez-baker and no pod; everything else is read at start.
+ * `daemons` by itself, so a changed vote or argument of octez-baker restarts octez-baker and no pod; everything else in the file is read at start.
  */
 export function restartChecksum(file: BakerFile): string {
   const atStart = Object.entries(file).filter(([key]) => key !== "daemons");

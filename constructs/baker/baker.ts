@@ -15,7 +15,7 @@ import type { BakerConfiguration, Configuration } from "../configuration/schema"
 import { secretReference } from "../configuration/variables";
 import { mountClaim, type PodContainer, podSecurity } from "../containers/container";
 import { topologyGuard } from "../containers/daemons";
-import { accuser, authenticationKeyFile, configureNode, dalNode, importKeys, importSnapshot } from "../containers/octez";
+import { accuser, authenticationKeyFile, configureNode, dalNode, importKeys, importSnapshot, podScripts } from "../containers/octez";
 import { type Component, objectLabels, pin, selectorLabels } from "../element";
 import type { Images } from "../images";
 import { signingKeys } from "../signer/baker-signers";
@@ -100,7 +100,7 @@ export abstract class Baker extends Construct {
     const config = pin(
       new ConfigMapV1(this, "config", {
         metadata: metadata(this.statefulSetName),
-        data: { [configKey]: JSON.stringify(this.file, null, 2) },
+        data: { [configKey]: JSON.stringify(this.file, null, 2), ...podScripts() },
       }),
       this.statefulSetName,
     );

@@ -12,8 +12,12 @@ const pod = "$(TOG_POD_ADDRESS)";
 export const nodeUrl = `http://${local}:${ports.octezRpc}`;
 export const dalUrl = `http://${local}:${ports.dalRpc}`;
 
-/** A script of ./scripts as a command; its arguments follow as `args`. */
-export const script = (name: string): string[] => ["sh", "-euc", readFileSync(join(__dirname, "scripts", `${name}.sh`), "utf8"), name];
+/** The scripts of the pods by file name; they lie beside the JSON file, so that a changed one is used at the next start and restarts nothing. */
+export const scripts = (...names: readonly string[]): Record<string, string> =>
+  Object.fromEntries(names.map((name) => [`${name}.sh`, readFileSync(join(__dirname, "scripts", `${name}.sh`), "utf8")]));
+export const podScripts = (): Record<string, string> => scripts("configure-node", "import-snapshot", "import-keys", "octez-dal-node");
+/** A script as a command; its arguments follow as `args`. The volume `config` must be mounted. */
+const script = (name: string): string[] => ["sh", "-euc", `. "$(dirname "$TOG_CONFIG_FILE")/${name}.sh"`, name];
 
 export interface ConfigureNodeProps {
   readonly image: string;
@@ -34,7 +38,7 @@ export const configureNode = (props: ConfigureNodeProps): PodContainer =>
       ...(props.privatePeers.length > 0 ? ["--private-mode", "--no-bootstrap-peers"] : []),
       ...props.privatePeers.flatMap((peer) => ["--peer", peer]),
     ],
-    volumes: ["data"],
+    volumes: ["data", "config"],
     resources: resources({ cpu: "100m", memory: "128Mi" }, { cpu: "1", memory: "512Mi" }),
   });
 
@@ -57,7 +61,7 @@ export const importSnapshot = (props: ImportSnapshotProps): PodContainer =>
     image: props.image,
     command: script("import-snapshot"),
     args: [props.url ?? newestSnapshot(props.network, props.historyMode), props.blockHash ?? ""],
-    volumes: ["data"],
+    volumes: ["data", "config"],
     resources: resources({ cpu: "500m", memory: "4Gi" }, { cpu: "4", memory: "12Gi" }),
   });
 
@@ -104,7 +108,7 @@ export function dalNode(props: DalNodeProps): PodContainer {
       ? { command: script("octez-dal-node"), args: [addresses.join(" "), ...args] }
       : { command: ["octez-dal-node"], args }),
     ports: { "dal-p2p": ports.dalP2p, "dal-metrics": ports.dalMetrics },
-    volumes: ["data"],
+    volumes: ["data", "config"],
     resources: resources({ cpu: "250m", memory: "2Gi" }, { cpu: "2", memory: "6Gi" }),
     // A DAL node that hangs stalls the baker.
     liveness: httpProbe(ports.dalMetrics, "/metrics", { periodSeconds: 10, failureThreshold: 6, timeoutSeconds: 5 }),
@@ -149,7 +153,7 @@ export const importKeys = (props: ImportKeysProps): PodContainer => {
       JSON.stringify(remote),
       own.length > 0 ? authenticationKeyFile : "",
     ],
-    volumes: own.length > 0 ? ["data", "authentication"] : ["data"],
+    volumes: ["data", "config", ...(own.length > 0 ? ["authentication" as const] : [])],
     resources: resources({ cpu: "100m", memory: "64Mi" }, { cpu: "1", memory: "256Mi" }),
   });
 };

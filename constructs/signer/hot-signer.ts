@@ -2,12 +2,14 @@
  * Test networks only: octez-signer in the cluster with the key in a Secret. The key is in this pod alone, never in a baking pod. Its own
  * high watermark lies in memory and is empty after a restart: the gate's (or the baker's own) is what counts.
  */
+import { createHash } from "node:crypto";
+import { ConfigMapV1 } from "@cdktf/provider-kubernetes/lib/config-map-v1";
 import { SecretV1 } from "@cdktf/provider-kubernetes/lib/secret-v1";
 import { Construct } from "constructs";
 import { labels, signerServiceName } from "../../contract/names";
 import { signerPorts } from "../../contract/ports";
 import { containerSecurity, resources } from "../containers/container";
-import { script } from "../containers/octez";
+import { scripts } from "../containers/octez";
 import { secretReference } from "../configuration/variables";
 import { objectLabels, pin } from "../element";
 import { hotSignerName, type SigningKey } from "./baker-signers";
@@ -15,6 +17,7 @@ import { InClusterSigner } from "./in-cluster-signer";
 
 const keysDir = "/etc/tezos-on-gke/keys";
 const signerDir = "/var/tezos-signer";
+const scriptDir = "/etc/tezos-on-gke/scripts";
 
 export interface HotSignerProps {
   readonly namespace: string;
@@ -27,10 +30,14 @@ export class HotSigner extends Construct {
   constructor(scope: Construct, id: string, props: HotSignerProps) {
     super(scope, id);
     const { namespace, baker } = props;
-    const secretName = `${signerServiceName(baker, hotSignerName)}-keys`;
+    const name = signerServiceName(baker, hotSignerName);
+    const metadata = { name, namespace, labels: objectLabels({ [labels.baker]: baker }) };
+    const data = scripts("hot-signer");
+    const config = pin(new ConfigMapV1(this, "script", { metadata, data }), baker, "hot");
+    const secretName = `${name}-keys`;
     const secret = pin(
       new SecretV1(this, "keys", {
-        metadata: { name: secretName, namespace, labels: objectLabels({ [labels.baker]: baker }) },
+        metadata: { ...metadata, name: secretName },
         // One file per key: its name is the address, its text "unencrypted:edsk...".
         data: Object.fromEntries(props.keys.map(({ address }) => [address, secretReference("hot_keys", baker, address)])),
       }),
@@ -41,13 +48,15 @@ export class HotSigner extends Construct {
       baker,
       signer: hotSignerName,
       component: "hot-signer",
-      checksum: props.keys.map(({ address }) => address).join(","),
-      dependsOn: [secret],
+      checksum: createHash("sha256")
+        .update(JSON.stringify([data, props.keys.map(({ address }) => address)]))
+        .digest("hex"),
+      dependsOn: [config, secret],
       container: {
         name: "signer",
         image: props.image,
         imagePullPolicy: "IfNotPresent",
-        command: script("hot-signer"),
+        command: ["sh", "-eu", `${scriptDir}/hot-signer.sh`],
         args: [
           keysDir,
           signerDir,
@@ -62,6 +71,7 @@ export class HotSigner extends Construct {
         resources: resources({ cpu: "50m", memory: "64Mi" }, { cpu: "1", memory: "256Mi" }),
         port: [{ name: "signer", containerPort: signerPorts.signer, protocol: "TCP" }],
         volumeMount: [
+          { name: "script", mountPath: scriptDir, readOnly: true },
           { name: "keys", mountPath: keysDir, readOnly: true },
           { name: "signer", mountPath: signerDir },
           { name: "tmp", mountPath: "/tmp" },
@@ -70,6 +80,7 @@ export class HotSigner extends Construct {
         readinessProbe: answers(2),
       },
       volumes: [
+        { name: "script", configMap: { name, defaultMode: "0444" } },
         { name: "keys", secret: { secretName, defaultMode: "0440" } },
         { name: "signer", emptyDir: { medium: "Memory", sizeLimit: "16Mi" } },
         { name: "tmp", emptyDir: { sizeLimit: "16Mi" } },
