@@ -1,0 +1,231 @@
+/** The sidecar against a node that tells the truth, lies, hangs or is not there: over real sockets, with accelerated timings. */
+import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { get } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { bakerFileSchema } from "../../../contract/baker-file";
+import { ports } from "../../../contract/ports";
+import { sidecarStatusSchema, type SidecarStatus } from "../../../contract/status";
+import { defaultTimings } from "../../../contract/timings";
+import { systemClock } from "../../../daemons/runtime/clock";
+import { createLog } from "../../../daemons/runtime/log";
+import { createOctezRpc } from "../../../daemons/runtime/octez-rpc";
+import { runSidecar } from "../../../daemons/sidecar/run";
+import { bundlePath } from "../../helpers/bundle";
+import { headJson, startTestNode, testChainId, type Lie, type TestNode } from "../../helpers/octez-node";
+import { eventually } from "../../suites/kube-suite";
+
+const address = "tz1KqTpEZ7Yob7QbPE4Hy4Wo8fHG8LhKxZSx";
+const file = (ineligibleSeconds: number, headMaxAgeSeconds = 240) =>
+  bakerFileSchema.parse({
+    version: 1,
+    baker: "alice",
+    topology: "solo",
+    network: { name: "shadownet", chainId: testChainId },
+    members: 1,
+    otherMembers: 2,
+    headMaxAgeSeconds,
+    daemons: [{ name: "baker", command: ["true"] }],
+    delegate: address,
+    keys: [{ address, alias: "k", watermark: `wm-${"0".repeat(40)}`, signers: ["s"] }],
+    signers: [{ name: "s", endpoints: [{ zone: null, url: "http://127.0.0.1:6732" }], deterministic: true }],
+    timings: { ...defaultTimings, ineligibleSeconds },
+  });
+
+const fetchText = (url: string): Promise<{ status: number; text: string }> =>
+  new Promise((resolve, reject) => {
+    get(url, { agent: false }, (response) => {
+      let text = "";
+      response.on("data", (chunk: Buffer) => (text += chunk.toString()));
+      response.on("end", () => resolve({ status: response.statusCode ?? 0, text }));
+    }).on("error", reject);
+  });
+
+interface Running {
+  url: string;
+  lines: Record<string, unknown>[];
+  status(): Promise<SidecarStatus>;
+  code(path: "/live" | "/ready"): Promise<{ status: number; reason: string }>;
+  stop(): Promise<void>;
+}
+/** Polls every 50 ms: ineligibleSeconds 0.3. */
+async function startSidecar(url: string, headMaxAgeSeconds = 240): Promise<Running> {
+  const stop = new AbortController();
+  const lines: Record<string, unknown>[] = [];
+  const log = createLog("alice-solo-0", "sidecar", (line) => void lines.push(JSON.parse(line) as Record<string, unknown>));
+  const rpc = createOctezRpc({ url, clock: systemClock });
+  let done: Promise<void> = Promise.resolve();
+  const port = await new Promise<number>((resolve) => {
+    done = runSidecar({
+      ...{ file: file(0.3, headMaxAgeSeconds), pod: "alice-solo-0", host: "127.0.0.1", port: 0, rpc, log, clock: systemClock },
+      signal: stop.signal,
+      onListening: resolve,
+    });
+  });
+  const base = `http://127.0.0.1:${port}`;
+  const status = async () => sidecarStatusSchema.parse(JSON.parse((await fetchText(`${base}/status`)).text));
+  return {
+    url: base,
+    lines,
+    status,
+    code: async (path) => {
+      const { status: code, text } = await fetchText(base + path);
+      return { status: code, reason: (JSON.parse(text) as { reason: string }).reason };
+    },
+    stop: () => (stop.abort(), done),
+  };
+}
+async function until(sidecar: Running, path: "/live" | "/ready", status: number, ms = 3000): Promise<string> {
+  const end = systemClock.now() + ms;
+  for (;;) {
+    const got = await sidecar.code(path);
+    if (got.status === status) return got.reason;
+    if (systemClock.now() > end) throw new Error(`${path} is still ${got.status} (${got.reason}) after ${ms} ms`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+let node: TestNode;
+let sidecar: Running;
+beforeEach(async () => {
+  node = await startTestNode({ timestampMs: systemClock.wall() - 2000 });
+});
+afterEach(async () => {
+  await sidecar.stop();
+  await node.stop();
+});
+
+test("a healthy node is live and ready, and its status says all that it knows", async () => {
+  sidecar = await startSidecar(node.url);
+  await until(sidecar, "/ready", 200);
+  await until(sidecar, "/live", 200);
+  await eventually("the stream", () => node.streams === 1);
+  node.show(1001, systemClock.wall() - 1000, { quiet: false });
+  const status = await sidecar.status();
+  expect(status).toMatchObject({ live: true, ready: true, reason: "", connections: 3, chainId: testChainId, syncState: "synced" });
+  const { text } = await fetchText(`${sidecar.url}/metrics`);
+  expect(text).toMatch(/tog_sidecar_ready\{baker="alice",pod="alice-solo-0"\} 1/);
+  expect(text).toMatch(/tog_sidecar_connections\{[^}]*\} 3/);
+});
+
+test("a new head is known through the stream before the next poll", async () => {
+  sidecar = await startSidecar(node.url);
+  await eventually("the stream", () => node.streams === 1);
+  node.lies.set("/chains/main/blocks/head/header", "hang");
+  node.show(1001, systemClock.wall());
+  await until(sidecar, "/ready", 200);
+  expect((await sidecar.status()).head?.level).toBe(1001);
+});
+
+test("without a stream the polls follow the head", async () => {
+  node.lies.set("/monitor/heads/main", { status: 500, text: "" });
+  sidecar = await startSidecar(node.url);
+  await until(sidecar, "/ready", 200);
+  node.show(1007, systemClock.wall(), { quiet: true });
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  expect((await sidecar.status()).head?.level).toBe(1007);
+});
+
+test("a head that stands still becomes too old, and the next one mends it", async () => {
+  sidecar = await startSidecar(node.url, 3);
+  await until(sidecar, "/ready", 200);
+  expect(await until(sidecar, "/ready", 503)).toMatch(/^head-too-old: the head \(level 1000\) is 3\.\d s old/);
+  expect((await sidecar.code("/live")).status).toBe(200);
+  await eventually("it is in the log", () => sidecar.lines.some((line) => String(line.reason).startsWith("head-too-old")));
+  node.show(1001, systemClock.wall());
+  await until(sidecar, "/ready", 200);
+});
+
+test.each<[string, (node: TestNode) => void, RegExp]>([
+  ["answers HTML", (n) => n.lies.set("*", { text: "<html>gateway</html>" }), /^not-understood: header: no JSON: "<html>/],
+  ["answers another JSON", (n) => n.lies.set("*", { text: '{"level":"high"}' }), /^not-understood: header: /],
+  ["answers 500", (n) => n.lies.set("*", { status: 500, text: "" }), /^not-understood: header: HTTP 500/],
+  ["hangs", (n) => n.lies.set("*", "hang"), /^no-answer: header: /],
+  ["drips", (n) => n.lies.set("*", "drip"), /^no-answer: header: /],
+  ["sends without end", (n) => n.lies.set("*", "huge"), /^(not-understood: header: an answer of more than|no-answer: header)/],
+  ["resets", (n) => n.lies.set("*", "cut"), /^unreachable: header: /],
+  ["is of another chain", (n) => void (n.chainId = "NetXdQprcVkpaWU"), /^wrong-chain: /],
+  ["is in the future", (n) => n.show(1001, systemClock.wall() + 60_000), /^head-in-future: the head's time is \d+\.\d s ahead/],
+  ["is long ago", (n) => n.show(1001, systemClock.wall() - 300_000), /^head-too-old: /],
+  [
+    "has no time",
+    (n) => n.lies.set("*", { text: JSON.stringify({ ...headJson(1, 0), timestamp: "now", chain_id: testChainId }) }),
+    /^not-understood/,
+  ],
+])("a node that %s is not ready, and the reason is said", async (_what, lie, reason) => {
+  sidecar = await startSidecar(node.url);
+  await until(sidecar, "/ready", 200);
+  lie(node);
+  node.cutStreams();
+  expect(await until(sidecar, "/ready", 503)).toMatch(reason);
+});
+
+test.each<[string, Lie]>([
+  ["HTML", { text: "<html></html>" }],
+  ["an object", { text: "{}" }],
+  ["peers without identity", { text: "[1,2,3]" }],
+  ["silence", "hang"],
+])("%s instead of connections is not live, while the head stays ready", async (_what, lie) => {
+  sidecar = await startSidecar(node.url);
+  await until(sidecar, "/live", 200);
+  node.lies.set("/network/connections", lie);
+  expect(await until(sidecar, "/live", 503)).toMatch(/^(not-understood|no-answer): connections: /);
+  expect((await sidecar.code("/ready")).status).toBe(200);
+});
+
+test("a node without connections is not live; the first connection makes it live", async () => {
+  node.connections = 0;
+  sidecar = await startSidecar(node.url);
+  expect(await until(sidecar, "/live", 503)).toBeTruthy();
+  node.connections = 1;
+  await until(sidecar, "/live", 200);
+});
+
+test("a node that is not there yet is awaited, one that dies is noticed, one that comes back is believed", async () => {
+  const { port } = node;
+  await node.stop();
+  sidecar = await startSidecar(`http://127.0.0.1:${port}`);
+  expect(await until(sidecar, "/ready", 503)).toMatch(/^(unreachable|no-answer): header/);
+  node = await startTestNode({ port, timestampMs: systemClock.wall() });
+  await until(sidecar, "/ready", 200);
+  await node.stop();
+  expect(await until(sidecar, "/ready", 503)).toMatch(/^unreachable: header: /);
+  node = await startTestNode({ port, timestampMs: systemClock.wall() });
+  await until(sidecar, "/ready", 200);
+});
+
+describe("as a process", () => {
+  const folder = mkdtempSync(join(tmpdir(), "tog-sidecar-"));
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+  const host = `127.${110 + (process.pid % 100)}.${1 + Math.floor(Math.random() * 250)}.${1 + Math.floor(Math.random() * 250)}`;
+
+  test("it serves at its contract's port, ends on SIGTERM with 0, and refuses a wrong environment with 1", async () => {
+    writeFileSync(join(folder, "baker.json"), JSON.stringify(file(6)));
+    const paths = { TOG_KUBE_DIR: folder, TOG_NODE_DIR: folder, TOG_CLIENT_DIR: folder, TOG_STATE_DIR: folder, TOG_SECRETS_DIR: folder };
+    const env = {
+      ...{ ...paths, TOG_POD_NAME: "alice-solo-0", TOG_POD_UID: "u", TOG_POD_ADDRESS: host, TOG_LOCAL_ADDRESS: host, TOG_NAMESPACE: "b" },
+      ...{ TOG_ZONE: "", TOG_KUBE_URL: "https://127.0.0.1:1", TOG_CONFIG_FILE: join(folder, "baker.json") },
+    };
+    const bundle = await bundlePath();
+    const run = (variables: NodeJS.ProcessEnv) => {
+      const child = spawn(process.execPath, [bundle, "sidecar"], { env: variables, stdio: ["ignore", "pipe", "inherit"] });
+      let output = "";
+      child.stdout.on("data", (data: Buffer) => (output += data.toString()));
+      const exit = new Promise<number | null>((resolve) => child.once("exit", (code) => resolve(code)));
+      return { child, exit, output: () => output };
+    };
+    sidecar = await startSidecar(node.url);
+    const truth = await startTestNode({ host, port: ports.octezRpc, timestampMs: systemClock.wall() });
+    const good = run(env);
+    await eventually("it listens", () => good.output().includes('"listening"'));
+    await eventually("it is ready", () => good.output().includes("node-ready"));
+    expect((await fetchText(`http://${host}:${ports.sidecar}/ready`)).status).toBe(200);
+    good.child.kill("SIGTERM");
+    expect(await good.exit).toBe(0);
+    const bad = run({ ...env, TOG_POD_NAME: "alice", TOG_CONFIG_FILE: "/nonexistent", TOG_SPELLING: "1" });
+    expect(await bad.exit).toBe(1);
+    expect(bad.output().trim().split("\n")).toHaveLength(3);
+    await truth.stop();
+  });
+});
