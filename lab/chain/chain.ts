@@ -1,0 +1,386 @@
+/**
+ * A simulated Tezos chain with virtual peers and other bakers. It keeps Tenderbake's outward rules: rounds, rights, one proposal a round, votes of a level
+ * count until the next block, commitments and revelations. It does not keep votes of the others: they always reach a quorum, but in a halt.
+ *
+ * Node doubles connect to `serve()`: a stream of blocks and quorums, and injections. Everything that our delegate did or missed is in `levels`.
+ */
+import { createServer, type Server, type ServerResponse } from "node:http";
+import { EventEmitter } from "node:events";
+import { decodeHeader, decodeVote, encodeHeader, fitness, hash32, nonceHash, toBase58, type BlockHeader } from "./encode";
+import { attests, cycleOf, expectsCommitment, proposer, revealable, roundAt, roundMs, roundStartMs, type ChainParameters } from "./rights";
+
+/** A block as peers hand it on. `header` is the RPC's header without what a node knows itself. */
+export interface Block {
+  hash: string;
+  level: number;
+  round: number;
+  /** Begin of its round, wall clock in milliseconds: the header has whole seconds only. */
+  atMs: number;
+  proposer: string;
+  payloadHash: string;
+  header: Record<string, unknown>;
+}
+export interface LevelRecord {
+  level: number;
+  round: number;
+  hash: string;
+  atMs: number;
+  proposer: string;
+  /** Pod that injected the block, where it is ours. */
+  bakedBy: string | null;
+  /** We held round 0. */
+  blockRight: boolean;
+  blockMissed: boolean;
+  attestationRight: boolean;
+  preattestedBy: string | null;
+  attestedBy: string | null;
+  attestedAfterMs: number | null;
+  /** Null until the next block decides. */
+  attestationMissed: boolean | null;
+  commitment: string | null;
+}
+export interface Commitment {
+  level: number;
+  hash: string;
+  by: string;
+  revealedBy: string | null;
+  revealedAt: number | null;
+  /** The nonce in hex once it is revealed. */
+  nonce: string | null;
+  lost: boolean;
+}
+export interface ChainEvents {
+  block: [LevelRecord];
+  decided: [LevelRecord];
+  vote: [{ pod: string; kind: string; level: number; round: number; late: boolean }];
+  revealed: [Commitment];
+}
+export interface ChainOptions extends ChainParameters {
+  startLevel: number;
+  virtualPeers: number;
+}
+
+interface Peer {
+  pod: string;
+  response: ServerResponse;
+}
+type Injection = { kind: "block" | "operation"; pod: string; data: string };
+
+const keep = 200;
+
+export class Chain extends EventEmitter<ChainEvents> {
+  readonly blocks: Block[] = [];
+  /** Decided and undecided levels since the start, oldest first. */
+  readonly levels: LevelRecord[] = [];
+  readonly commitments = new Map<number, Commitment>();
+  readonly peers = new Set<Peer>();
+  /** True: nobody proposes and no quorum forms. */
+  halted = false;
+  private forkNext: ((pod: string) => boolean) | null = null;
+  private timers = new Set<NodeJS.Timeout>();
+  private stopped = false;
+  private delayMs = new Map<string, number>();
+  private quorums: string[] = [];
+
+  constructor(
+    readonly options: ChainOptions,
+    private readonly now: () => number = Date.now,
+  ) {
+    super();
+  }
+
+  get head(): Block {
+    const head = this.blocks[this.blocks.length - 1];
+    if (!head) throw new Error("the chain has not begun");
+    return head;
+  }
+
+  /** Makes a short past and begins. The head's round began just now. */
+  start(): void {
+    const { blockMs, startLevel } = this.options;
+    // Whole seconds where blocks take whole seconds, so that timestamps are exact.
+    const unit = blockMs % 1000 === 0 ? 1000 : 1;
+    const begin = Math.floor(this.now() / unit) * unit;
+    const past = 8;
+    for (let i = 0; i < past; i++) {
+      const level = startLevel - past + 1 + i;
+      const name = proposer(this.options, level, 0);
+      this.append(this.makeBlock(level, 0, begin - (past - 1 - i) * blockMs, name === "ours" ? "baker-0" : name), null, false);
+    }
+    this.schedule();
+  }
+
+  stop(): void {
+    this.stopped = true;
+    for (const timer of this.timers) clearTimeout(timer);
+    for (const peer of this.peers) peer.response.destroy();
+  }
+
+  halt(): void {
+    this.halted = true;
+  }
+  resume(): void {
+    this.halted = false;
+    this.schedule();
+  }
+  /** The next block of another baker is seen by some pods only; a higher round of the same level wins. */
+  fork(sees: (pod: string) => boolean): void {
+    this.forkNext = sees;
+  }
+  /** Blocks reach this pod so much later. */
+  slow(pod: string, ms: number): void {
+    this.delayMs.set(pod, ms);
+  }
+
+  /** Levels after `level` that our delegate should have attested or baked and did not, in what is decided. */
+  missedSince(level: number): number {
+    return this.levels.filter((record) => record.level > level && (record.attestationMissed === true || record.blockMissed)).length;
+  }
+
+  private after(ms: number, action: () => void): void {
+    const timer = setTimeout(
+      () => {
+        this.timers.delete(timer);
+        if (!this.stopped) action();
+      },
+      Math.max(0, ms),
+    );
+    this.timers.add(timer);
+  }
+
+  private makeBlock(level: number, round: number, atMs: number, name: string, given?: { header: BlockHeader; bytes: Buffer }): Block {
+    const predecessor = this.blocks.findLast((block) => block.level === level - 1);
+    const header: BlockHeader = given?.header ?? {
+      level,
+      proto: 25,
+      predecessor: predecessor?.hash ?? toBase58("block", hash32("genesis", this.options.seed)),
+      timestamp: Math.floor(atMs / 1000),
+      validationPass: 4,
+      operationsHash: toBase58("operationsHash", hash32("operations", name, String(level), String(round))),
+      lockedRound: null,
+      predecessorRound: predecessor?.round ?? 0,
+      round,
+      context: toBase58("context", hash32("context", String(level))),
+      payloadHash: toBase58("payload", hash32("payload", name, String(level), String(round))),
+      payloadRound: round,
+      proofOfWorkNonce: "0000000000000000",
+      seedNonceHash: null,
+      votes: 0,
+    };
+    const bytes = given?.bytes ?? Buffer.concat([encodeHeader(header), Buffer.alloc(64)]);
+    return {
+      hash: toBase58("block", hash32(bytes)),
+      ...{ level, round, atMs, proposer: name, payloadHash: header.payloadHash },
+      header: {
+        protocol: this.options.protocol,
+        chain_id: this.options.chainId,
+        level,
+        proto: header.proto,
+        predecessor: header.predecessor,
+        timestamp: new Date(header.timestamp * 1000).toISOString().replace(".000Z", "Z"),
+        validation_pass: header.validationPass,
+        operations_hash: header.operationsHash,
+        fitness: fitness(header).map((item) => item.toString("hex")),
+        context: header.context,
+        payload_hash: header.payloadHash,
+        payload_round: header.payloadRound,
+        proof_of_work_nonce: header.proofOfWorkNonce,
+        ...(header.seedNonceHash === null ? {} : { seed_nonce_hash: header.seedNonceHash }),
+        liquidity_baking_toggle_vote: "pass",
+        signature: `sig${"1".repeat(93)}`,
+      },
+    };
+  }
+
+  /** Waits for the begin of the next round that nobody has used. */
+  private schedule(): void {
+    for (const timer of this.timers) clearTimeout(timer);
+    this.timers.clear();
+    const { blockMs } = this.options;
+    const head = this.head;
+    const round = Math.max(0, roundAt(blockMs, head, this.now()) + (roundStartMs(blockMs, head, 0) > this.now() ? 1 : 0));
+    const begin = roundStartMs(blockMs, head, round);
+    this.after(begin - this.now(), () => this.beginRound(round));
+    this.announceQuorum(head);
+  }
+
+  private announceQuorum(block: Block): void {
+    if (this.halted) return;
+    const begin = block.atMs - this.now();
+    const { level, round } = block;
+    for (const [kind, share] of [
+      ["prequorum", 0.15],
+      ["quorum", 0.3],
+    ] as const)
+      this.after(begin + share * this.options.blockMs, () => {
+        if (this.halted || this.head.hash !== block.hash) return;
+        const line = JSON.stringify({ [kind]: { level, round, hash: block.hash, payloadHash: block.payloadHash } });
+        if (kind === "prequorum") this.quorums = [];
+        this.quorums.push(line);
+        this.broadcast(line);
+      });
+  }
+
+  private beginRound(round: number): void {
+    const head = this.head;
+    const { blockMs } = this.options;
+    const level = head.level + 1;
+    const name = proposer(this.options, level, round);
+    // In a halt rounds pass without a proposal; ours waits for its baker until the round ends.
+    if (!this.halted && name !== "ours") {
+      const block = this.makeBlock(level, round, roundStartMs(blockMs, head, round), name);
+      const sees = this.forkNext;
+      if (!sees) return this.append(block, null, true);
+      this.forkNext = null;
+      for (const peer of this.peers) if (sees(peer.pod)) this.send(peer, JSON.stringify({ block }));
+    }
+    this.after(roundStartMs(blockMs, head, round + 1) - this.now(), () => this.beginRound(round + 1));
+  }
+
+  private append(block: Block, bakedBy: string | null, announce: boolean): void {
+    const previous = this.levels[this.levels.length - 1];
+    if (previous && previous.attestationMissed === null) {
+      previous.attestationMissed = previous.attestationRight && previous.attestedBy === null;
+      this.emit("decided", previous);
+    }
+    this.blocks.push(block);
+    if (this.blocks.length > keep) this.blocks.shift();
+    const blockRight = proposer(this.options, block.level, 0) === "ours";
+    const record: LevelRecord = {
+      ...{ level: block.level, round: block.round, hash: block.hash, atMs: block.atMs, proposer: block.proposer, bakedBy, blockRight },
+      blockMissed: announce && blockRight && (block.round !== 0 || block.proposer !== "ours"),
+      attestationRight: attests(this.options, block.level),
+      ...{ preattestedBy: null, attestedBy: null, attestedAfterMs: null, commitment: null },
+      attestationMissed: announce ? null : false,
+    };
+    this.levels.push(record);
+    if (this.levels.length > 5000) this.levels.splice(0, 1000);
+    for (const commitment of this.commitments.values())
+      if (commitment.revealedBy === null && cycleOf(this.options, block.level).cycle > cycleOf(this.options, commitment.level).cycle)
+        commitment.lost =
+          cycleOf(this.options, block.level).cycle > cycleOf(this.options, commitment.level).cycle + 1 ||
+          !revealable(this.options, commitment.level, block.level);
+    if (!announce) return;
+    this.broadcast(JSON.stringify({ block }));
+    this.emit("block", record);
+    this.schedule();
+  }
+
+  private broadcast(line: string): void {
+    for (const peer of this.peers) this.send(peer, line);
+  }
+  private send(peer: Peer, line: string): void {
+    const ms = this.delayMs.get(peer.pod) ?? 0;
+    const write = () => void (peer.response.writable && peer.response.write(line + "\n"));
+    if (ms > 0) setTimeout(write, ms).unref();
+    else write();
+  }
+
+  /** What a node injected. The answer is an error's text, or the hash. */
+  inject({ kind, pod, data }: Injection): { hash: string } | { error: string } {
+    const bytes = Buffer.from(data, "hex");
+    if (kind === "block") return this.injectBlock(pod, bytes);
+    const hash = toBase58("operation", hash32(bytes));
+    if (bytes.readUInt8(32) === 1) {
+      const level = bytes.readInt32BE(33);
+      const nonce = bytes.subarray(37, 69).toString("hex");
+      const commitment = this.commitments.get(level);
+      if (!commitment || commitment.hash !== nonceHash(nonce)) return { error: "nonce.unexpected" };
+      if (commitment.revealedBy !== null) return { error: "nonce.previously_revealed" };
+      if (!revealable(this.options, level, this.head.level)) return { error: "nonce.too_late" };
+      Object.assign(commitment, { revealedBy: pod, revealedAt: this.head.level, nonce });
+      this.emit("revealed", commitment);
+      return { hash };
+    }
+    const vote = decodeVote(bytes);
+    const record = this.levels[this.levels.length - 1];
+    const fits = record?.level === vote.level && record.round === vote.round && this.head.payloadHash === vote.payloadHash;
+    this.emit("vote", { pod, kind: vote.kind, level: vote.level, round: vote.round, late: !fits });
+    if (!record || !fits) return { error: "operation.consensus_operation_for_another_block" };
+    if (vote.kind === "preattestation") record.preattestedBy ??= pod;
+    else if (record.attestedBy === null) {
+      record.attestedBy = pod;
+      record.attestedAfterMs = this.now() - record.atMs;
+    }
+    return { hash };
+  }
+
+  private injectBlock(pod: string, bytes: Buffer): { hash: string } | { error: string } {
+    const header = decodeHeader(bytes);
+    const head = this.head;
+    const { blockMs } = this.options;
+    if (this.halted) return { error: "block.no_quorum_on_the_predecessor" };
+    if (header.predecessor !== head.hash || header.level !== head.level + 1) return { error: "block.not_on_the_head" };
+    const begin = roundStartMs(blockMs, head, header.round);
+    if (proposer(this.options, header.level, header.round) !== "ours") return { error: "block.no_right" };
+    if (this.now() < begin - 50) return { error: "block.too_early" };
+    if (this.now() > begin + roundMs(blockMs, header.round)) return { error: "block.round_is_over" };
+    if (expectsCommitment(this.options, header.level) !== (header.seedNonceHash !== null)) return { error: "block.invalid_commitment" };
+    const block = this.makeBlock(header.level, header.round, begin, "ours", { header, bytes });
+    if (header.seedNonceHash !== null)
+      this.commitments.set(header.level, {
+        ...{ level: header.level, hash: header.seedNonceHash, by: pod },
+        ...{ revealedBy: null, revealedAt: null, nonce: null, lost: false },
+      });
+    this.append(block, pod, true);
+    const record = this.levels[this.levels.length - 1];
+    if (record) record.commitment = header.seedNonceHash;
+    return { hash: block.hash };
+  }
+
+  private hello(pod: string): string {
+    return [
+      JSON.stringify({ hello: { parameters: this.options, peers: this.options.virtualPeers, pod } }),
+      ...this.blocks.slice(-40).map((block) => JSON.stringify({ block })),
+      ...this.quorums,
+      "",
+    ].join("\n");
+  }
+
+  /** `GET /stream?pod=P` and `POST /inject`. */
+  async serve(host: string, port = 0): Promise<{ host: string; port: number; close(): void }> {
+    const server: Server = createServer((request, response) => {
+      const url = new URL(request.url ?? "/", "http://chain");
+      if (url.pathname === "/stream") {
+        const peer: Peer = { pod: url.searchParams.get("pod") ?? "", response };
+        response.writeHead(200, { "content-type": "application/x-ndjson" });
+        response.write(this.hello(peer.pod));
+        this.peers.add(peer);
+        response.on("close", () => this.peers.delete(peer));
+        return;
+      }
+      let body = "";
+      request.on("data", (chunk: Buffer) => (body += chunk.toString()));
+      request.on("end", () => {
+        let answer: unknown;
+        try {
+          answer =
+            url.pathname === "/inject" ? this.inject(JSON.parse(body) as Injection) : this.nonce(Number(url.searchParams.get("level")));
+        } catch (error) {
+          answer = { error: `malformed: ${String(error)}` };
+        }
+        response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(answer));
+      });
+    });
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", reject);
+      server.listen(port, host, resolve);
+    });
+    const address = server.address();
+    return {
+      host,
+      port: typeof address === "object" && address ? address.port : port,
+      close: () => {
+        server.close();
+        server.closeAllConnections();
+      },
+    };
+  }
+
+  /** `context/nonces/<level>` */
+  private nonce(level: number): Record<string, string> {
+    const commitment = this.commitments.get(level);
+    if (!commitment) return {};
+    return commitment.nonce === null ? { hash: commitment.hash } : { nonce: commitment.nonce };
+  }
+}

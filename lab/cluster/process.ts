@@ -1,0 +1,95 @@
+/**
+ * One container as processes of this machine. A real container's processes die with its first one; here every process carries the container's id in its
+ * environment, and what is left of them is killed by that.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
+
+/** Pids whose environment has `NAME=value`. */
+export function markedPids(mark: string): number[] {
+  const needle = Buffer.from(`\0${mark}\0`);
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((pid) => {
+      try {
+        const environment = readFileSync(`/proc/${pid}/environ`);
+        return Buffer.concat([Buffer.from([0]), environment]).includes(needle);
+      } catch {
+        return false;
+      }
+    });
+}
+export function signalMarked(mark: string, signal: NodeJS.Signals): number[] {
+  const pids = markedPids(mark);
+  for (const pid of pids)
+    try {
+      process.kill(pid, signal);
+    } catch {
+      // It has just ended.
+    }
+  return pids;
+}
+/** SIGKILL until none is left: a process may fork while it is being looked for. */
+export function killMarked(mark: string): void {
+  for (let round = 0; round < 5; round++) if (signalMarked(mark, "SIGKILL").length === 0) return;
+}
+
+export interface ContainerProcessOptions {
+  /** Unique per start. */
+  id: string;
+  command: readonly string[];
+  env: Record<string, string>;
+  cwd: string;
+  onLine: (line: string, stream: "stdout" | "stderr") => void;
+  onExit: (exit: { code: number | null; signal: NodeJS.Signals | null }) => void;
+}
+
+export class ContainerProcess {
+  readonly child: ChildProcess;
+  readonly mark: string;
+  readonly startedAtMs = Date.now();
+  exited = false;
+
+  constructor(options: ContainerProcessOptions) {
+    this.mark = `LAB_CONTAINER=${options.id}`;
+    const [file = "", ...args] = options.command;
+    this.child = spawn(file, args, {
+      env: { ...options.env, LAB_CONTAINER: options.id },
+      cwd: options.cwd,
+      stdio: ["ignore", "pipe", "pipe"],
+      detached: true,
+    });
+    for (const stream of ["stdout", "stderr"] as const) {
+      let rest = "";
+      this.child[stream]?.on("data", (chunk: Buffer) => {
+        const lines = (rest + chunk.toString()).split("\n");
+        rest = (lines.pop() ?? "").slice(-65536);
+        for (const line of lines) if (line !== "") options.onLine(line, stream);
+      });
+    }
+    let done = false;
+    const finish = (code: number | null, signal: NodeJS.Signals | null) => {
+      if (done) return;
+      done = true;
+      this.exited = true;
+      // The namespace's end: whoever it started dies with it.
+      killMarked(this.mark);
+      options.onExit({ code, signal });
+    };
+    this.child.on("exit", finish);
+    this.child.on("error", () => finish(127, null));
+  }
+
+  /** To the container's first process, as a kubelet does. */
+  signal(signal: NodeJS.Signals): void {
+    if (!this.exited) this.child.kill(signal);
+  }
+  kill(): void {
+    if (!this.exited) killMarked(this.mark);
+  }
+  /** SIGSTOP or SIGCONT to all of them. */
+  pause(stop: boolean): void {
+    signalMarked(this.mark, stop ? "SIGSTOP" : "SIGCONT");
+  }
+}

@@ -1,0 +1,2 @@
+export * from "./common";
+export { hash32 as hash32f } from "../chain/encode";

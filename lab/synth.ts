@@ -1,0 +1,103 @@
+/** Runs the program itself (main.ts) on a folder of tfvars and hands back what it would deploy. */
+import { spawn } from "node:child_process";
+import { cpSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { parse } from "@cdktf/hcl2json";
+import type { Timings } from "../contract/timings";
+import { cacheFolder, cached, sourceHash } from "./bundle";
+import { readStack, type StackObjects } from "./cluster/stack";
+import { makeKey } from "./keys";
+import { snakeCase } from "./scale";
+
+const root = resolve(__dirname, "..");
+const example = join(root, "examples/shadownet");
+
+export interface BakerDescription {
+  name: string;
+  delegate: string;
+  /** Address -> unencrypted:edsk..., for whoever plays the signer at home. */
+  keys: Record<string, string>;
+}
+export interface Synthesis {
+  stack: StackObjects;
+  bakers: BakerDescription[];
+  zones: string[];
+  chainId: string;
+}
+export interface SynthesisOptions {
+  /** experimental_active_standby_mode */
+  flag: boolean;
+  timings: Timings;
+  headMaxAgeSeconds: number;
+  /** `hot`: as the example has it. `tunnels`: two signers at home, each behind a tunnel per zone. */
+  signers: "hot" | "tunnels";
+  /** @default 1: the example's own baker */
+  bakers?: number;
+}
+
+const exampleKey = async (): Promise<BakerDescription> => {
+  const text = readFileSync(join(example, "secrets.auto.tfvars.example"), "utf8");
+  const parsed = (await parse("secrets.tfvars", text)) as { secrets: { hot_keys: Record<string, Record<string, string>> } };
+  const [name, keys] = Object.entries(parsed.secrets.hot_keys)[0] ?? ["alice", {}];
+  return { name, delegate: Object.keys(keys)[0] ?? "", keys };
+};
+/** Any Ed25519 key: nobody connects to the laboratory's tunnels by SSH. */
+const sshKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGxhYm9yYXRvcnlsYWJvcmF0b3J5bGFib3JhdG9yeTAw laboratory";
+
+function run(folder: string, outdir: string): Promise<void> {
+  return new Promise((done, reject) => {
+    const child = spawn(process.execPath, ["--import", "tsx", join(root, "main.ts")], {
+      cwd: folder,
+      env: { PATH: process.env.PATH, HOME: process.env.HOME, CDKTF_OUTDIR: outdir, CHECKPOINT_DISABLE: "1" },
+      stdio: ["ignore", "ignore", "pipe"],
+    });
+    let errors = "";
+    child.stderr.on("data", (chunk: Buffer) => (errors += chunk.toString()));
+    child.on("error", reject);
+    child.on("exit", (code) =>
+      code === 0 ? done() : reject(new Error(`main.ts ended with ${code} for the laboratory's configuration:\n${errors}`)),
+    );
+  });
+}
+
+/** The shadownet example with these changes; kept in the cache until a source changes. */
+export async function synthesize(options: SynthesisOptions): Promise<Synthesis> {
+  const first = await exampleKey();
+  const bakers = [first, ...Array.from({ length: (options.bakers ?? 1) - 1 }, (_, i) => makeKey(`baker${i + 2}`))];
+  const signer = (port: number) => ({ ssh_public_key: sshKey, port, deterministic: true });
+  const settings = bakers.map(({ name, delegate }, i) => [
+    name,
+    options.signers === "hot"
+      ? { delegate, hot_test_key: true }
+      : { delegate, signers: { home1: signer(8443 + 20 * i), home2: signer(8453 + 20 * i) } },
+  ]);
+  const changes = {
+    experimental_active_standby_mode: options.flag,
+    ...(options.bakers !== undefined || options.signers !== "hot" ? { bakers: Object.fromEntries(settings) as unknown } : {}),
+    head_max_age_seconds: options.headMaxAgeSeconds,
+    timings: Object.fromEntries(Object.entries(options.timings).map(([name, value]) => [snakeCase(name), value])),
+    monitoring: { enabled: false },
+  };
+  const text = JSON.stringify(changes);
+  const tfvars = readFileSync(join(example, "terraform.tfvars"), "utf8");
+  const hash = sourceHash(["constructs", "contract"], readFileSync(join(root, "main.ts"), "utf8"), text, tfvars);
+  const file = await cached(`stack-${hash}.json`, async (temporary) => {
+    const folder = join(cacheFolder, `synth-${process.pid}-${hash}`);
+    rmSync(folder, { recursive: true, force: true });
+    mkdirSync(folder, { recursive: true });
+    cpSync(join(example, "terraform.tfvars"), join(folder, "terraform.tfvars"));
+    writeFileSync(join(folder, "laboratory.auto.tfvars.json"), text);
+    try {
+      await run(folder, join(folder, "out"));
+      renameSync(join(folder, "out/stacks/baker/cdk.tf.json"), temporary);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  });
+  const secrets = { hot_keys: Object.fromEntries(bakers.map(({ name, keys }) => [name, keys])) };
+  const stack = readStack(file, secrets);
+  const config = stack.configMaps.map((map) => map.data["baker.json"]).find((json) => json !== undefined);
+  const { network } = JSON.parse(config ?? "{}") as { network: { chainId: string } };
+  const zones = /^\s*zones\s*=\s*\[([^\]]*)\]/m.exec(tfvars)?.[1]?.match(/[a-z0-9-]+/g) ?? ["zone-a", "zone-b"];
+  return { stack, bakers, zones, chainId: network.chainId };
+}
