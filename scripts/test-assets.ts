@@ -85,6 +85,10 @@ export const controlPlaneFolder = (cache: string): string => join(cache, "bin");
 /** The file for TF_CLI_CONFIG_FILE. */
 export const terraformConfig = (cache: string): string => join(cache, "terraform.tfrc");
 
+/** Terraform takes providers from the mirror and from nowhere else. `cdktf deploy` then needs --skip-provider-lock. */
+export const terraformConfigText = (cache: string): string =>
+  `disable_checkpoint = true\nprovider_installation {\n  filesystem_mirror {\n    path = "${join(cache, "mirror")}"\n  }\n}\n`;
+
 // What there is to have
 
 const binary = (name: string): string => join("bin", name);
@@ -481,19 +485,15 @@ async function debianSource(source: Source & { kind: "debian-source" }, file: st
   if (!existsSync(join(folder, "ready"))) {
     mkdirSync(join(folder, "lists/partial"), { recursive: true });
     mkdirSync(join(folder, "sources"), { recursive: true });
-    const configured = [
-      "/etc/apt/sources.list",
-      ...readdirSync("/etc/apt/sources.list.d").map((name) => join("/etc/apt/sources.list.d", name)),
-    ];
-    for (const path of configured.filter((name) => existsSync(name)))
-      writeFileSync(join(folder, "sources", basename(path)), sourceLines(readFileSync(path, "utf8")));
-    const own = [
-      "Dir::Etc::sourcelist=-",
+    const parts = readdirSync("/etc/apt/sources.list.d").filter((name) => /\.(list|sources)$/.test(name));
+    for (const path of ["/etc/apt/sources.list", ...parts.map((name) => join("/etc/apt/sources.list.d", name))])
+      if (existsSync(path)) writeFileSync(join(folder, "sources", basename(path)), sourceLines(readFileSync(path, "utf8")));
+    const settings = [
+      "Dir::Etc::sourcelist=/dev/null",
       `Dir::Etc::sourceparts=${join(folder, "sources")}`,
       `Dir::State::lists=${join(folder, "lists")}`,
     ];
-    const options = own.flatMap((option) => ["-o", option]);
-    if (existsSync(join(folder, "sources/sources.list"))) options[1] = `Dir::Etc::sourcelist=${join(folder, "sources/sources.list")}`;
+    const options = settings.flatMap((setting) => ["-o", setting]);
     await run("apt-get", ["update", "-q", ...options], { signal });
     await run("apt-get", ["source", "-q", "--download-only", ...options, source.package], { cwd: folder, signal });
     await unpackDebian([`${source.go}-go`, `${source.go}-src`], join(folder, "go"), signal);
@@ -503,17 +503,7 @@ async function debianSource(source: Source & { kind: "debian-source" }, file: st
     await run("tar", ["-xf", join(folder, archive), "-C", tree, "--strip-components=1"], { signal });
     writeFileSync(join(folder, "ready"), "");
   }
-  const root = join(folder, "go/usr/lib", source.go.replace("golang", "go"));
-  // Debian keeps the library in /usr/share and links to it by absolute paths.
-  const share = join(folder, "go/usr/share", source.go.replace("golang", "go"));
-  const goroot = join(folder, "goroot");
-  if (!existsSync(goroot)) {
-    const copy = (from: string) => run("cp", ["-rT", "--remove-destination", from, goroot], { signal });
-    mkdirSync(goroot);
-    await copy(share);
-    for (const name of ["bin", "pkg"])
-      if (existsSync(join(root, name))) await run("cp", ["-rT", "--remove-destination", join(root, name), join(goroot, name)], { signal });
-  }
+  const goroot = join(folder, "go/usr/lib", source.go.replace("golang", "go"));
   const env = {
     ...process.env,
     GOROOT: goroot,
@@ -584,6 +574,14 @@ export const versionOf: Context["versionOf"] = (asset, file) => {
 
 // The command
 
+const lives = (pid: number): boolean => {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+};
+
 /** One run at a time in a cache folder. @throws Error where another one lives @returns what gives it free */
 export function lock(cache: string): () => void {
   const file = join(cache, "lock");
@@ -592,8 +590,10 @@ export function lock(cache: string): () => void {
     writeFileSync(file, String(process.pid), { flag: "wx" });
   } catch {
     const pid = Number(readFileSync(file, "utf8"));
-    if (pid > 0 && existsSync(`/proc/${pid}`))
-      throw new Error(`process ${pid} is at work in ${cache}; wait for it, or take another folder with --cache`);
+    if (pid > 0 && lives(pid))
+      throw new Error(
+        `process ${pid} is at work in ${cache}: wait for it or take another folder with --cache; if it is something else, remove ${file}`,
+      );
     writeFileSync(file, String(process.pid));
   }
   return () => rmSync(file, { force: true });
@@ -657,21 +657,17 @@ async function main(): Promise<void> {
     const context: Context = { cache, signal: stopped.signal, progress, attempt, versionOf };
     const results: AssetResult[] = [];
     for (const asset of assets()) if (only.length === 0 || only.includes(asset.name)) results.push(await obtain(asset, context));
-    const mirror = join(cache, "mirror");
-    if (existsSync(mirror))
-      writeFileSync(
-        terraformConfig(cache),
-        `disable_checkpoint = true\nprovider_installation {\n  filesystem_mirror {\n    path = "${mirror}"\n  }\n}\n`,
-      );
     const resumable = results.filter(
       ({ state, reasons }) => state === "missing" && reasons.some((reason) => reason.endsWith("(resumable)")),
     );
     if (resumable.length > 0) progress(`build cache kept for ${resumable.map(({ name }) => name).join(", ")}: ${buildFolder(cache)}`);
     else if (!values["keep-build-cache"]) rmSync(buildFolder(cache), { recursive: true, force: true });
     const had = Object.keys(readManifest(cache));
+    const providers = had.some((name) => name.startsWith("provider-"));
+    if (providers) writeFileSync(terraformConfig(cache), terraformConfigText(cache));
     const exports = {
       ...(had.includes("kube-apiserver") && had.includes("etcd") ? { KUBEBUILDER_ASSETS: controlPlaneFolder(cache) } : {}),
-      ...(had.some((name) => name.startsWith("provider-")) ? { TF_CLI_CONFIG_FILE: terraformConfig(cache) } : {}),
+      ...(providers ? { TF_CLI_CONFIG_FILE: terraformConfig(cache) } : {}),
     };
     if (values.json) console.log(JSON.stringify({ cache, exports, results }, undefined, 2));
     else {

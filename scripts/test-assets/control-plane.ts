@@ -24,7 +24,7 @@ export type Program = "etcd" | "kube-apiserver" | Extra;
 
 export interface ControlPlaneOptions {
   with?: readonly Extra[];
-  /** The level enforced in namespaces without labels of their own. @default "privileged", as in a new cluster */
+  /** The level enforced in namespaces without labels of their own. @default none, as in a new cluster */
   podSecurity?: "privileged" | "baseline" | "restricted";
   /** Overrides and additions, for instance `{ "kube-apiserver": ["--feature-gates=X=true"] }`. */
   flags?: Partial<Record<Program, readonly string[]>>;
@@ -142,25 +142,26 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
     privateKeyEncoding: { type: "pkcs8", format: "pem" },
   });
   const [privateKey, publicKey] = [file("service-accounts.key", pair.privateKey), file("service-accounts.pub", pair.publicKey)];
-  const level = options.podSecurity ?? "privileged";
-  const admission = file(
-    "admission.json",
-    JSON.stringify({
-      apiVersion: "apiserver.config.k8s.io/v1",
-      kind: "AdmissionConfiguration",
-      plugins: [
-        {
-          name: "PodSecurity",
-          configuration: {
-            apiVersion: "pod-security.admission.config.k8s.io/v1",
-            kind: "PodSecurityConfiguration",
-            defaults: { enforce: level, "enforce-version": "latest", warn: level, "warn-version": "latest" },
-            exemptions: { namespaces: ["kube-system"] },
+  const level = options.podSecurity;
+  const admission = (enforced: string): string =>
+    file(
+      "admission.json",
+      JSON.stringify({
+        apiVersion: "apiserver.config.k8s.io/v1",
+        kind: "AdmissionConfiguration",
+        plugins: [
+          {
+            name: "PodSecurity",
+            configuration: {
+              apiVersion: "pod-security.admission.config.k8s.io/v1",
+              kind: "PodSecurityConfiguration",
+              defaults: { enforce: enforced, "enforce-version": "latest" },
+              exemptions: { namespaces: ["kube-system"] },
+            },
           },
-        },
-      ],
-    }),
-  );
+        ],
+      }),
+    );
 
   const commands: Record<Program, string[]> = {
     etcd: [
@@ -186,7 +187,7 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
       `--service-account-signing-key-file=${privateKey}`,
       "--service-cluster-ip-range=10.96.0.0/16",
       "--endpoint-reconciler-type=none",
-      `--admission-control-config-file=${admission}`,
+      ...(level === undefined ? [] : [`--admission-control-config-file=${admission(level)}`]),
     ],
     "kube-controller-manager": [
       `--kubeconfig=${kubeconfig("kube-controller-manager", token("system:kube-controller-manager"))}`,
