@@ -1,0 +1,182 @@
+/**
+ * `npm run summary [-- --json] [--var KEY=VALUE] [--var-file FILE]`: synthesizes the configuration at hand (the shadownet example where there is none)
+ * into cdktf.out and says what it would be: mode, zones, resources, pods with their containers, cost.
+ */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { ConfigurationError } from "../constructs/configuration/errors";
+import { type Resolved } from "../constructs/configuration/load";
+import { type Handed } from "../constructs/configuration/tfvars";
+import { synthesize } from "../main";
+import { handedOf, parseRequest } from "./cdktf";
+import { estimate, pricesAsOf, type CostItem } from "./cost";
+
+interface Block {
+  [key: string]: unknown;
+}
+interface Stack {
+  resource?: Record<string, Record<string, Block>>;
+}
+
+export interface Summary {
+  /** Name of the example, null where the configuration is the operator's own. */
+  example: string | null;
+  mode: "active-standby" | "solo";
+  network: string;
+  cluster: { existing: string } | { project: string; region: string };
+  zones: string[];
+  namespace: string;
+  /** Key -> file or option that gave it. */
+  sources: Record<string, string>;
+  /** Stack -> resource type -> how many. */
+  stacks: Record<string, Record<string, number>>;
+  pods: { baker: string; workload: string; replicas: number; initContainers: string[]; containers: string[]; signs: string }[];
+  /** USD a month; null on a cluster that is not ours. */
+  cost: { asOf: string; items: CostItem[]; low: number; high: number; notEstimated: string[] } | null;
+  warnings: string[];
+}
+
+const first = (value: unknown): Block => (Array.isArray(value) ? (value[0] as Block | undefined) : (value as Block | undefined)) ?? {};
+const list = (value: unknown): Block[] => (Array.isArray(value) ? (value as Block[]) : value === undefined ? [] : [value as Block]);
+const names = (value: unknown): string[] => list(value).map(({ name }) => String(name));
+const instances = (stack: Stack | undefined, type: string): Block[] => Object.values(stack?.resource?.[type] ?? {});
+
+/** @param stacks parsed cdk.tf.json by stack name */
+export function summarize({ configuration, sources, warnings }: Resolved, stacks: Readonly<Record<string, Stack>>): Summary {
+  const existing = configuration.cluster?.existing;
+  const statefulSets = instances(stacks.baker, "kubernetes_stateful_set_v1").map(({ metadata, spec }) => ({
+    metadata: first(metadata),
+    spec: first(spec),
+  }));
+  return {
+    example: configuration.example ?? null,
+    mode: configuration.experimental_active_standby_mode ? "active-standby" : "solo",
+    network: configuration.network,
+    cluster: existing ? { existing: existing.context } : { project: configuration.project ?? "", region: configuration.region },
+    zones: [...configuration.zones],
+    namespace: configuration.namespace,
+    sources: { ...sources },
+    stacks: Object.fromEntries(
+      Object.entries(stacks).map(([name, { resource = {} }]) => [
+        name,
+        Object.fromEntries(Object.entries(resource).map(([type, all]) => [type, Object.keys(all).length])),
+      ]),
+    ),
+    pods: statefulSets.map(({ metadata, spec }) => {
+      const pod = first(first(spec.template).spec);
+      const baker = String((metadata.labels as Block | undefined)?.baker);
+      const settings = configuration.bakers[baker];
+      const signers = Object.keys(settings?.signers ?? {});
+      return {
+        baker,
+        workload: String(metadata.name),
+        replicas: Number(spec.replicas),
+        initContainers: names(pod.init_container),
+        containers: names(pod.container),
+        signs: settings?.hot_test_key
+          ? "hot test key in the cluster"
+          : settings?.cloud_key
+            ? "Cloud KMS"
+            : `remote signer${signers.length === 1 ? "" : "s"} ${signers.join(", ")}`,
+      };
+    }),
+    cost: existing ? null : cost(),
+    warnings: [...warnings],
+  };
+
+  function cost(): NonNullable<Summary["cost"]> {
+    const pool = first(instances(stacks.platform, "google_container_node_pool"));
+    const node = first(pool.node_config);
+    const services = instances(stacks.baker, "kubernetes_service_v1").filter(({ spec }) => first(spec).type === "LoadBalancer");
+    const regional = instances(stacks.baker, "kubernetes_storage_class_v1").some(
+      ({ parameters }) => (parameters as Block | undefined)?.["replication-type"] === "regional-pd",
+    );
+    const disks = statefulSets.reduce((count, { spec }) => count + Number(spec.replicas), 0);
+    const { items, low, high, unknown } = estimate({
+      machineType: configuration.machine_type,
+      nodes: Number(pool.node_count ?? 1) * ((pool.node_locations as unknown[] | undefined) ?? configuration.zones).length,
+      bootDisk: { type: String(node.disk_type), gib: Number(node.disk_size_gb ?? 50) },
+      disks: [{ type: configuration.disk.type, gib: configuration.disk.size_gib, regional, count: disks }],
+      loadBalancers: services.length,
+      dalNodes: statefulSets.reduce(
+        (count, { spec }) =>
+          count + (names(first(first(spec.template).spec).container).includes("octez-dal-node") ? Number(spec.replicas) : 0),
+        0,
+      ),
+    });
+    return { asOf: pricesAsOf, items, low, high, notEstimated: [...unknown, "traffic out, logs, metrics, backups, taxes"] };
+  }
+}
+
+/** The summary for a person. */
+export function summaryText(summary: Summary): string {
+  const { mode, cluster, zones, pods, stacks, cost } = summary;
+  const count = (stack: string): number => Object.values(stacks[stack] ?? {}).reduce((sum, n) => sum + n, 0);
+  const types = (stack: string): string =>
+    Object.entries(stacks[stack] ?? {})
+      .sort(([a, m], [b, n]) => n - m || a.localeCompare(b))
+      .map(
+        ([type, n]) =>
+          `${n} ${type
+            .replace(/^(google|kubernetes)_/, "")
+            .replace(/_v1$/, "")
+            .replaceAll("_", " ")}`,
+      )
+      .join(", ");
+  const where =
+    "existing" in cluster
+      ? `the cluster of the context ${cluster.existing}`
+      : `a new cluster in ${cluster.region}, project ${cluster.project}`;
+  const lines = [
+    ...(summary.example === null
+      ? []
+      : [
+          `There is no terraform.tfvars here: this is the example "${summary.example}". cp examples/${summary.example}/terraform.tfvars . and change it.`,
+          "",
+        ]),
+    mode === "active-standby"
+      ? `active-standby: each baker has ${pods[0]?.replicas ?? zones.length} baking nodes in ${zones.length} zones, of which exactly one bakes`
+      : "solo: each baker has one baking node on a disk that lies in two zones (experimental_active_standby_mode = false)",
+    `  on ${summary.network}, in ${where}${zones.length > 0 ? `, zones ${zones.join(" and ")}` : ""}, namespace ${summary.namespace}`,
+    "",
+    ...pods.flatMap((pod) => [
+      `baker ${pod.baker}: ${pod.replicas} x pod ${pod.workload}, signs with ${pod.signs}`,
+      `  first ${pod.initContainers.join(", ")}`,
+      `  then  ${pod.containers.join(", ")}`,
+    ]),
+    "",
+    ...Object.keys(stacks).map((stack) => `stack ${stack}: ${count(stack)} resources: ${types(stack)}`),
+    "",
+    ...(cost
+      ? [
+          `about ${cost.low}${cost.high === cost.low ? "" : ` to ${cost.high}`} USD a month (list prices of us-central1, ${cost.asOf})`,
+          ...cost.items.map(({ item, low, high }) => `  ${(low === high ? String(low) : `${low}-${high}`).padStart(8)}  ${item}`),
+          `  not in it: ${cost.notEstimated.join("; ")}`,
+        ]
+      : ["cost: your cluster's own"]),
+    ...(summary.warnings.length > 0 ? ["", ...summary.warnings.map((warning) => `warning: ${warning}`)] : []),
+    "",
+    "next: npm run diff, npm run deploy (with a terraform.tfvars); npm run manifests; README.md",
+  ];
+  return `${lines.join("\n")}\n`;
+}
+
+/** Synthesizes the folder into its cdktf.out (or `outdir`) and summarizes it. */
+export async function summaryOf(folder: string, handed: Handed, outdir = join(folder, "cdktf.out")): Promise<Summary> {
+  const resolved = await synthesize({ folder, outdir, handed });
+  const stacks = resolved.configuration.cluster ? ["baker"] : ["platform", "baker"];
+  const read = (stack: string): Stack => JSON.parse(readFileSync(join(outdir, "stacks", stack, "cdk.tf.json"), "utf8")) as Stack;
+  return summarize(resolved, Object.fromEntries(stacks.map((stack) => [stack, read(stack)])));
+}
+
+async function main(argv: string[]): Promise<void> {
+  const handed = handedOf(parseRequest(["synth", ...argv.filter((word) => word !== "--json")]), process.env);
+  const summary = await summaryOf(process.cwd(), handed);
+  process.stdout.write(argv.includes("--json") ? `${JSON.stringify(summary, null, 2)}\n` : summaryText(summary));
+}
+
+if (require.main === module)
+  main(process.argv.slice(2)).catch((error: unknown) => {
+    console.error(error instanceof ConfigurationError || error instanceof Error ? error.message : error);
+    process.exitCode = 1;
+  });
