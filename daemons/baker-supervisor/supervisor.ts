@@ -109,7 +109,10 @@ export class Supervisor {
       const before = this.verdict;
       this.verdict = decide(this.state, now, this.o.timings);
       if (before.command !== this.verdict.command || before.reason !== this.verdict.reason)
-        this.o.log.info("command", this.verdict.reason, { command: this.verdict.command, epoch: this.state.record?.epoch ?? null });
+        this.o.log[before.command === this.verdict.command ? "debug" : "info"]("command", this.verdict.reason, {
+          command: this.verdict.command,
+          epoch: this.state.record?.epoch ?? null,
+        });
       wakeAtMs = Math.min(this.verdict.wakeAtMs, this.apply(now));
     } while (this.again);
     this.inEvaluate = false;

@@ -104,6 +104,7 @@ export type Action =
   | { kind: "acquire"; cause: AcquireCause }
   | { kind: "lose" }
   | { kind: "settle" }
+  | { kind: "stand-by" }
   | { kind: "hand-over"; cause: HandoverCause; waitMs: number }
   | { kind: "hurry"; waitUntilMs: number }
   | { kind: "cancel-handover" }
@@ -316,9 +317,15 @@ function decideStandby(state: ElectorState, now: number, t: Timings): Decision {
   return ahead ? none("higher-head-elsewhere") : acquire("last-resort", "last-resort");
 }
 
+/** An attempt is given up as soon as what has been learned meanwhile speaks against it. */
+function decideAcquiring(state: ElectorState, now: number, t: Timings): Decision {
+  const still = decideStandby(state, now, t);
+  return still.action.kind === "acquire" ? none("acquiring") : act({ kind: "stand-by" }, still.reason);
+}
+
 const table: Record<LeadershipState, (state: ElectorState, now: number, t: Timings) => Decision> = {
   standby: decideStandby,
-  acquiring: () => none("acquiring"),
+  acquiring: decideAcquiring,
   active: decideActive,
   "handing-over": decideHandingOver,
   lost: decideLost,

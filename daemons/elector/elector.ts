@@ -85,6 +85,8 @@ export class Elector {
   private nextRenewMs = 0;
   private failures = 0;
   private acquireCause: AcquireCause = "first";
+  /** The version of the lease on which the attempt to acquire was decided. */
+  private decidedOn = "";
   private wantCreate = false;
   /** renewTime and epoch of acquisitions whose answer was lost. */
   private attempts: string[] = [];
@@ -363,12 +365,16 @@ export class Elector {
         return false;
       case "acquire":
         this.acquireCause = action.cause;
+        this.decidedOn = this.version(this.object);
         this.enter("acquiring", reason);
         this.leaseWake.kick();
         return false;
       case "lose":
         this.lose(reason, now);
         return false;
+      case "stand-by":
+        this.enter("standby", reason);
+        return true;
       case "settle":
         state.lostAtMs = null;
         this.enter("standby", reason);
@@ -537,6 +543,10 @@ export class Elector {
     this.pacedAt = sentAtMs + pause;
   }
 
+  private version(lease: Lease | null): string {
+    return `${lease?.metadata.uid}/${lease?.metadata.resourceVersion}`;
+  }
+
   private isNewer(lease: Lease): boolean {
     const [a, b] = [lease.metadata.resourceVersion ?? "", this.object?.metadata.resourceVersion ?? ""];
     if (!this.object || lease.metadata.uid !== this.object.metadata.uid || !/^\d+$/.test(a) || !/^\d+$/.test(b)) {
@@ -661,10 +671,11 @@ export class Elector {
     };
     const seen = this.state.lease;
     if (!object || !seen) return back("lease-not-read");
+    if (this.version(object) !== this.decidedOn) return back("overtaken");
     const epochs = await this.watermarkEpochs(signal);
     if (epochs === null) return back("watermarks-not-read");
     // The watermarks took time: somebody may have acquired, or SIGTERM come, meanwhile.
-    if (this.object !== object || this.state.phase !== "acquiring" || this.state.yielding) return back("overtaken");
+    if (this.version(this.object) !== this.decidedOn || this.state.phase !== "acquiring" || this.state.yielding) return back("overtaken");
     const epoch = nextEpoch(seen.epoch, epochs);
     const now = this.o.clock.now();
     const time = microTime(this.o.clock.wall());
@@ -709,7 +720,8 @@ export class Elector {
     this.succeeded();
     this.sawLease(outcome.object, true);
     const lease = this.state.lease;
-    if (this.state.phase !== "acquiring" || !lease || lease.holder !== this.o.identity || lease.epoch !== epoch) return back("overtaken");
+    // Written is written, even if the attempt was given up meanwhile: what is held can be handed over.
+    if (!lease || lease.holder !== this.o.identity || lease.epoch !== epoch) return back("overtaken");
     this.state.tenure = { leaseUid: lease.uid, epoch, renewedAtMs: outcome.sentAtMs };
     this.nextRenewMs = outcome.sentAtMs + this.t.retrySeconds * 1000;
     this.receipt = receipt;
@@ -916,9 +928,8 @@ export class Elector {
     const outcome = await this.o.kube.get("leases", name, { timeoutMs: this.t.requestTimeoutMs, signal });
     if (!outcome.ok) return;
     const lease = outcome.object;
-    const version = (object: Lease | null) => `${object?.metadata.uid}/${object?.metadata.resourceVersion}`;
     // A first look proves nothing about life: only a change that we saw ourselves does.
-    if (seen.lease && version(seen.lease) !== version(lease)) seen.changedAtMs = this.o.clock.now();
+    if (seen.lease && this.version(seen.lease) !== this.version(lease)) seen.changedAtMs = this.o.clock.now();
     seen.lease = lease;
     try {
       const parsed = memberRecordSchema.safeParse(JSON.parse(lease.metadata.annotations?.[annotations.member] ?? ""));

@@ -215,7 +215,14 @@ const rows: [string, ElectorState, Kind, string][] = [
     "last-resort",
   ],
   ["the last resort does not touch a held lease", state({ eligible: false, members: [], nobodyEligibleSinceMs: 0 }), "none", "held"],
-  ["acquiring waits for its answer", state({ phase: "acquiring" }), "none", "acquiring"],
+  ["acquiring waits for its answer", state({ phase: "acquiring", lease: lease({ ...released, successor: self }) }), "none", "acquiring"],
+  ["acquiring gives up where somebody else holds now", state({ phase: "acquiring" }), "stand-by", "held"],
+  [
+    "acquiring gives up where it yields",
+    state({ phase: "acquiring", yielding: true, lease: lease({ ...released, successor: self }) }),
+    "stand-by",
+    "yielding",
+  ],
   // active
   ["holds", active(), "none", "holding"],
   [
