@@ -172,7 +172,7 @@ describe("a download", () => {
     expect(readFileSync(file()).equals(whole)).toBe(true);
     server.removeAllListeners("request").on("request", (_request, response) => void response.end(whole));
     writeFileSync(file(), whole.subarray(0, 10));
-    await script.download(url, file(), options({ sum: sum(whole) }));
+    await script.download(url, file(), options());
     expect(readFileSync(file()).equals(whole)).toBe(true);
   });
 
