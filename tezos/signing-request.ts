@@ -13,26 +13,26 @@ interface Common {
   /** 0 .. 2^31 - 1 */
   level: number;
   round: number;
-  /** Base58, vh... */
-  payloadHash: string;
+  /** 32 bytes. */
+  payloadHash: Uint8Array;
   /** Lowercase hex of the BLAKE2b-256 of all the bytes, the watermark byte included. */
   digest: string;
 }
 export interface BlockRequest extends Common {
   kind: "block";
-  /** Base58 block hash. */
-  predecessor: string;
+  /** 32 bytes. */
+  predecessor: Uint8Array;
   /** Seconds since 1970. */
   timestamp: bigint;
   payloadRound: number;
-  /** Base58, nce..., where the header commits to a nonce. */
-  seedNonceHash: string | null;
+  /** 32 bytes where the header commits to a nonce. */
+  seedNonceHash: Uint8Array | null;
 }
 export interface VoteRequest extends Common {
   kind: "preattestation" | "attestation";
   tag: number;
-  /** Base58 block hash of the branch. */
-  branch: string;
+  /** Block hash of the branch, 32 bytes. */
+  branch: Uint8Array;
   /** Null in the BLS layout. */
   slot: number | null;
   /** True for an attestation with DAL content. */
@@ -111,8 +111,17 @@ const longest = Math.max(blockLayout.fitness + 37 + 77 + 32 + 1, 80 + maxDalByte
 /** Requests longer than this are refused before anything is read. */
 export const maxRequestBytes = longest;
 
+let lastChain = { bytes: -1, text: "" };
+/** All requests of a run are for one chain: encoded once. */
+function chainIdOf(bytes: Uint8Array): string {
+  const id = slice(bytes, 1, 4);
+  const number = new DataView(id.buffer, id.byteOffset, 4).getUint32(0);
+  if (lastChain.bytes !== number) lastChain = { bytes: number, text: encodeBase58("chainId", id) };
+  return lastChain.text;
+}
+
 const refuse = (reason: RefusalReason): Parsed => ({ ok: false, reason });
-const slice = (bytes: Uint8Array, from: number, size: number) => bytes.subarray(from, from + size);
+const slice = (bytes: Uint8Array, from: number, size: number) => bytes.slice(from, from + size);
 
 /** Lowercase hex of the BLAKE2b-256 of a request's bytes. */
 export const requestDigest = (bytes: Uint8Array): string => Buffer.from(blake2b(bytes, { dkLen: 32 })).toString("hex");
@@ -145,12 +154,12 @@ function parseVote(kind: "preattestation" | "attestation", bytes: Uint8Array, vi
     request: {
       kind,
       tag,
-      chainId: encodeBase58("chainId", slice(bytes, 1, 4)),
+      chainId: chainIdOf(bytes),
       level,
       round,
-      branch: encodeBase58("blockHash", slice(bytes, branchOffset, 32)),
+      branch: slice(bytes, branchOffset, 32),
       slot: layout.slot === null ? null : view.getUint16(layout.slot),
-      payloadHash: encodeBase58("payloadHash", slice(bytes, layout.payloadHash, 32)),
+      payloadHash: slice(bytes, layout.payloadHash, 32),
       dal: layout.dal,
       digest: requestDigest(bytes),
     },
@@ -202,14 +211,14 @@ function parseBlock(bytes: Uint8Array, view: DataView): Parsed {
     ok: true,
     request: {
       kind: "block",
-      chainId: encodeBase58("chainId", slice(bytes, 1, 4)),
+      chainId: chainIdOf(bytes),
       level,
       round,
-      predecessor: encodeBase58("blockHash", slice(bytes, blockLayout.predecessor, 32)),
+      predecessor: slice(bytes, blockLayout.predecessor, 32),
       timestamp: view.getBigInt64(blockLayout.timestamp),
-      payloadHash: encodeBase58("payloadHash", slice(bytes, end + afterFitness.payloadHash, 32)),
+      payloadHash: slice(bytes, end + afterFitness.payloadHash, 32),
       payloadRound,
-      seedNonceHash: flag === 0xff ? encodeBase58("nonceHash", slice(bytes, end + afterFitness.seed, 32)) : null,
+      seedNonceHash: flag === 0xff ? slice(bytes, end + afterFitness.seed, 32) : null,
       digest: requestDigest(bytes),
     },
   };

@@ -13,6 +13,7 @@ import type { Timings } from "../../contract/timings";
 import type { Clock } from "../runtime/clock";
 import type { ConfigMap, KubeClient, Outcome } from "../runtime/kube";
 import type { Log } from "../runtime/log";
+import { encodeBase58 } from "../../tezos/base58";
 import { parseSigningRequest, type SigningRequest } from "../../tezos/signing-request";
 import {
   decideRaise,
@@ -610,7 +611,9 @@ export class Gate {
     if (kind === "block") {
       key.sent.set(digest, outcome.signature);
       if (request.kind === "block" && request.seedNonceHash !== null && this.options.onCommitment) {
-        const { level, round, seedNonceHash, payloadHash: blockPayloadHash } = request;
+        const { level, round } = request;
+        const seedNonceHash = encodeBase58("nonceHash", request.seedNonceHash);
+        const blockPayloadHash = encodeBase58("payloadHash", request.payloadHash);
         await this.options.onCommitment({ address: key.address, level, round, seedNonceHash, blockPayloadHash }).catch((error: unknown) => {
           this.options.log.error("commitment-not-recorded", String(error), { address: key.address, level, round });
         });

@@ -46,6 +46,9 @@ function durableFile(path: string): MemoryFile {
   };
 }
 
+/** Refusals that mean: somebody has signed, or may have signed, this or something higher. */
+const watermarkRefusals = ["conflict", "below-mark", "at-or-below-floor", "older-epoch", "block-repeated"];
+
 async function run(config: GateConfig, log: Log, signal: AbortSignal): Promise<void> {
   const { file, identity } = config;
   const { timings } = file;
@@ -70,6 +73,7 @@ async function run(config: GateConfig, log: Log, signal: AbortSignal): Promise<v
     members: () => fetchMembers(config.elector, timings.requestTimeoutMs, signal),
   });
   const upstream = new Upstream({ file, zone: config.zone, ordinal: config.ordinal, timings, clock, log, onAttempt: metrics.attempt });
+  let refusedByWatermark = 0;
   const gate = new Gate({
     baker: file.baker,
     chainId,
@@ -85,7 +89,10 @@ async function run(config: GateConfig, log: Log, signal: AbortSignal): Promise<v
     signer: upstream,
     log,
     onCommitment: (commitment) => commitments.add({ ...commitment, atMs: clock.wall() }),
-    onDecision: metrics.decision,
+    onDecision: (decision) => {
+      if (watermarkRefusals.includes(decision.reason)) refusedByWatermark++;
+      metrics.decision(decision);
+    },
     onTrouble: (address, reason, detail) =>
       void kube.emitEvent({
         type: "Warning",
@@ -94,7 +101,7 @@ async function run(config: GateConfig, log: Log, signal: AbortSignal): Promise<v
         regarding: { kind: "Pod", apiVersion: "v1", name: config.pod, uid: config.uid },
       }),
   });
-  const status = (): GateStatus => ({ ...gate.status(), signers: upstream.status(), signersAnswering: upstream.answering() });
+  const status = (): GateStatus => ({ ...gate.status(), signers: upstream.status(), signersAnswering: upstream.answering(), refusedByWatermark });
   metrics.follow(status);
 
   const signing = await serveHttp({ ...config.listen, routes: gateRoutes(gate, upstream), maxConnections: 512 });
@@ -143,6 +150,8 @@ async function run(config: GateConfig, log: Log, signal: AbortSignal): Promise<v
     ...watches,
   ]);
   gate.close();
+  const drainedMs = clock.now() + timings.gateDrainSeconds * 1000;
+  while (gate.status().inFlight > 0 && clock.now() < drainedMs) await sleep(20);
   await Promise.all([signing.close(), health.close()]);
   upstream.close();
   kube.close();

@@ -67,11 +67,13 @@ export class MarksMemory {
     return entry === "lost" ? "unreadable" : entry;
   }
 
-  /** What a read or a watch showed. Only raises, only the object that we know; `flush` makes it durable later. */
+  /**
+   * What a read or a watch showed. Only raises; `flush` makes it durable later. The uid stays the one that this gate knows, so that a
+   * replaced object is lost for it until it has raised there itself.
+   */
   note(address: string, uid: string, record: Watermark): void {
     const known = this.keys.get(address);
-    if (known === "lost" || (known && known.uid !== uid)) return;
-    this.merge(address, known, uid, record);
+    if (known !== "lost") this.merge(address, known, known?.uid ?? uid, record);
   }
 
   /** Resolves when what `record` says of the key is on the disk. Replaces an object that was lost. @throws where the disk refuses */

@@ -46,6 +46,15 @@ export function gateMetrics(registry: Registry) {
     (s) => s.keys.filter((key) => key.state === "lost" || key.state === "refused").length,
   );
   gauge("tog_gate_signers_answering", "Signers that answered the last health check", (s) => s.signersAnswering);
+  new Gauge({
+    name: "tog_gate_endpoint_up",
+    help: "1 where a signer answered the last health check through this endpoint",
+    labelNames: ["signer", "zone"],
+    registers,
+    collect() {
+      for (const { name, zone, answers } of status?.().signers ?? []) this.set({ signer: name, zone: zone ?? "" }, answers ? 1 : 0);
+    },
+  });
   return {
     follow: (source: () => GateStatus) => {
       status = source;
