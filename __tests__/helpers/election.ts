@@ -7,6 +7,7 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import * as http from "node:http";
 import * as https from "node:https";
+import type { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { keyHashHex } from "../../contract/addresses";
@@ -55,7 +56,7 @@ export type RelayMode = "pass" | "cut" | "hang" | "fail-writes";
 /** Between a pod and the API. Plain HTTP towards the pod, whatever the API speaks. */
 export class Relay {
   private mode: RelayMode = "pass";
-  private readonly sockets = new Set<import("node:net").Socket>();
+  private readonly sockets = new Set<Socket>();
   private readonly held = new Set<http.ServerResponse>();
   private readonly server: http.Server;
   private readonly agent: http.Agent;
@@ -105,7 +106,8 @@ export class Relay {
       response.writeHead(500, { "content-type": "application/json" }).end(body);
       return;
     }
-    const { host: _host, ...headers } = request.headers;
+    const headers = { ...request.headers };
+    delete headers.host;
     const module = this.upstream.url.startsWith("https") ? https : http;
     const up = module.request(
       this.upstream.url + (request.url ?? "/"),
