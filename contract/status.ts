@@ -63,6 +63,8 @@ export const gateStatusSchema = z.object({
   signers: z.array(z.object({ name: z.string(), zone: z.string().nullable(), answers: z.boolean(), reason: z.string() })),
   /** Number of signers (not endpoints) that answered the last health check. */
   signersAnswering: z.number().int(),
+  /** Requests that the watermark has refused since the gate's start. */
+  refusedByWatermark: z.number().int().nonnegative().optional(),
   /** Set where a watermark shows that this tenure is over; the elector then releases (higher epoch) or is lost (equal epoch, other holder). */
   tenureLost: z.enum(["higher-epoch", "other-holder"]).nullable(),
 });

@@ -1,5 +1,6 @@
 /** Wiring of the baker-supervisor: configuration, leadership, children, files, HTTP. */
 import { readFileSync, watch } from "node:fs";
+import { statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import { bakerFileSchema } from "../../contract/baker-file";
 import { ports } from "../../contract/ports";
@@ -96,6 +97,15 @@ export function main(): Promise<void> {
       name: "tog_supervisor_quarantined_files_total",
       help: "High watermark and nonce files that could not be read and were moved aside",
       registers: [registry],
+    });
+    new Gauge({
+      name: "tog_supervisor_disk_used_ratio",
+      help: "Used part (0..1) of the disk that holds the node's data and the client folder",
+      registers: [registry],
+      async collect() {
+        const { blocks, bavail } = await statfs(env.TOG_CLIENT_DIR);
+        this.set(blocks > 0 ? 1 - bavail / blocks : 0);
+      },
     });
     const supervisor: Supervisor = new Supervisor({
       identity,

@@ -65,6 +65,11 @@ const bakingRightsSchema = z.array(
     .transform(({ consensus_key, ...right }) => ({ ...right, consensusKey: consensus_key ?? null })),
 );
 export type BakingRight = z.infer<typeof bakingRightsSchema>[number];
+const participationSchema = z
+  .object({ missed_slots: z.number().int().nonnegative(), missed_levels: z.number().int().nonnegative() })
+  .transform(({ missed_slots, missed_levels }) => ({ missedSlots: missed_slots, missedLevels: missed_levels }));
+/** Of the running cycle; both start at 0 in the next. */
+export type Participation = z.infer<typeof participationSchema>;
 const nonceSchema = z.union([
   z.strictObject({ nonce: z.string().regex(/^[0-9a-f]{64}$/) }).transform(({ nonce }) => ({ state: "revealed" as const, nonce })),
   z.strictObject({ hash: z.string().regex(/^nce/) }).transform(({ hash }) => ({ state: "missing" as const, hash })),
@@ -104,6 +109,8 @@ export interface OctezRpc {
     options: RpcOptions & { levels: readonly number[]; delegates: readonly string[]; maxRound: number },
   ): Promise<RpcOutcome<BakingRight[]>>;
   nonce(options: RpcOptions & { level: number }): Promise<RpcOutcome<NonceState>>;
+  /** What a delegate attested and missed in the running cycle, as of the head. */
+  participation(options: RpcOptions & { delegate: string }): Promise<RpcOutcome<Participation>>;
   /**
    * Follows the stream of heads until `signal` aborts; connects again with backoff after an end, an error, `idleMs` of silence or a malformed
    * object, and says so in `onEnd`. A quiet stream proves nothing: callers poll too.
@@ -173,6 +180,7 @@ export function createOctezRpc({ url, clock, maxBytes = 2 * 1024 * 1024 }: { url
       return ask(`${head}/helpers/baking_rights?${query.toString()}`, bakingRightsSchema, options);
     },
     nonce: ({ level: at, ...options }) => ask(`${head}/context/nonces/${at}`, nonceSchema, options),
+    participation: ({ delegate, ...options }) => ask(`${head}/context/delegates/${delegate}/participation`, participationSchema, options),
     followHeads: async (onHead, { signal, idleMs, onEnd }) => {
       const stop = AbortSignal.any([signal, closing.signal]);
       let failures = 0;

@@ -8,6 +8,7 @@ import { Counter, createRegistry, Gauge } from "../runtime/metrics";
 import type { OctezRpc } from "../runtime/octez-rpc";
 import { assess, type SidecarRules } from "./assess";
 import { createObserver } from "./observe";
+import { watchSlots } from "./slot-watch";
 
 export interface SidecarOptions {
   file: BakerFile;
@@ -93,8 +94,18 @@ export async function runSidecar(options: SidecarOptions): Promise<void> {
   });
   options.onListening?.(server.port);
   log.info("listening", `${options.host}:${server.port}`);
+  const slots = watchSlots({
+    file,
+    host: options.host,
+    rpc,
+    log,
+    metrics,
+    pollMs: pollMsOf(file),
+    head: () => observer.state().head,
+    nodeReady: () => status().ready,
+  });
   try {
-    await observer.run(signal);
+    await Promise.all([observer.run(signal), slots.run(signal)]);
   } finally {
     rpc.close();
     await server.close();

@@ -101,7 +101,12 @@ async function run(config: GateConfig, log: Log, signal: AbortSignal): Promise<v
         regarding: { kind: "Pod", apiVersion: "v1", name: config.pod, uid: config.uid },
       }),
   });
-  const status = (): GateStatus => ({ ...gate.status(), signers: upstream.status(), signersAnswering: upstream.answering(), refusedByWatermark });
+  const status = (): GateStatus => ({
+    ...gate.status(),
+    signers: upstream.status(),
+    signersAnswering: upstream.answering(),
+    refusedByWatermark,
+  });
   metrics.follow(status);
 
   const signing = await serveHttp({ ...config.listen, routes: gateRoutes(gate, upstream), maxConnections: 512 });

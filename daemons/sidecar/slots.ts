@@ -1,0 +1,49 @@
+/**
+ * Missed slots of the delegate: rights against the chain. Attestations by the chain's own account of the running cycle (`participation`), blocks by
+ * the right at round 0 of each head. Only what happened while this process watched is counted: nothing at start, nothing over a gap.
+ */
+import type { Leadership } from "../../contract/leadership";
+import type { GateStatus } from "../../contract/status";
+
+export const slotCauses = ["node", "handover", "signer", "refused", "unknown"] as const;
+export type SlotCause = (typeof slotCauses)[number];
+
+/** The last account of the chain, and the level of the head that it is about. */
+export interface Account {
+  level: number;
+  missedLevels: number;
+}
+
+/** Levels missed between two accounts. A smaller number is a new cycle: what it counts is new. */
+export function missedBetween(before: Account | undefined, after: Account): number {
+  if (!before || after.level <= before.level) return 0;
+  return after.missedLevels >= before.missedLevels ? after.missedLevels - before.missedLevels : after.missedLevels;
+}
+
+export interface PodView {
+  nodeReady: boolean;
+  /** Undefined where the elector or the gate does not answer; both where there is none (solo). */
+  leadership: Leadership | undefined;
+  gate: GateStatus | undefined;
+  /** Epoch of the previous look. */
+  epochBefore: number | undefined;
+  /** Growth since the previous look of the requests that the watermark refused. */
+  refusedSince: number;
+}
+
+/** Why a slot was missed, as far as this pod can know. Pure. */
+export function causeOf(view: PodView): SlotCause {
+  const { leadership, gate } = view;
+  if (
+    leadership &&
+    (leadership.holder === "" || leadership.state === "handing-over" || leadership.state === "acquiring" || leadership.state === "lost")
+  )
+    return "handover";
+  if (leadership && view.epochBefore !== undefined && leadership.epoch !== view.epochBefore) return "handover";
+  const mine = !leadership || leadership.holderIdentity === leadership.self;
+  if (!mine) return "unknown";
+  if (!view.nodeReady) return "node";
+  if (gate && gate.signersAnswering === 0) return "signer";
+  if (view.refusedSince > 0) return "refused";
+  return "unknown";
+}
