@@ -6,7 +6,7 @@ mkdir -p "$TOG_CLIENT_DIR"
 secret_keys=$3
 if [ -n "$4" ]; then
   IFS= read -r key <"$TOG_SECRETS_DIR/$4" || [ -n "$key" ]
-  secret_keys="$(printf '%s' "$secret_keys" | sed 's/]$//'),{\"name\":\"authentication\",\"value\":\"unencrypted:$key\"}]"
+  secret_keys="$(printf '%s' "$secret_keys" | sed 's/]$//'),{\"name\":\"authentication\",\"value\":\"$key\"}]"
 fi
 write() {
   printf '%s\n' "$2" >"$TOG_CLIENT_DIR/$1.new"

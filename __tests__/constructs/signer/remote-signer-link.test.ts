@@ -1,0 +1,188 @@
+/** Tunnels from the signers at home, and the signers inside the cluster. */
+import { ConfigMapV1 } from "@cdktf/provider-kubernetes/lib/config-map-v1";
+import { DeploymentV1 } from "@cdktf/provider-kubernetes/lib/deployment-v1";
+import { PodDisruptionBudgetV1 } from "@cdktf/provider-kubernetes/lib/pod-disruption-budget-v1";
+import { SecretV1 } from "@cdktf/provider-kubernetes/lib/secret-v1";
+import { ServiceV1 } from "@cdktf/provider-kubernetes/lib/service-v1";
+import { addresses, baker, bakerWith, delegates, expectResource, ids, pod, resource, sshKey } from "../../helpers/synthesized";
+
+const two = bakerWith({ signers: { home1: { ssh_public_key: sshKey, port: 8443 }, home2: { ssh_public_key: sshKey, port: 8500 } } });
+const tunnels = [
+  ["alice_signer_home1_us-central1-b", "ssh-8443", "us-central1-b"],
+  ["alice_signer_home1_us-central1-c", "ssh-8444", "us-central1-c"],
+  ["alice_signer_home2_us-central1-b", "ssh-8500", "us-central1-b"],
+  ["alice_signer_home2_us-central1-c", "ssh-8501", "us-central1-c"],
+] as const;
+const deployment = (id: string, changes = two) => pod(baker(true, changes), id, "kubernetes_deployment_v1");
+
+test("one tunnel pod per signer and zone, in that zone", () => {
+  expect(ids(baker(true, two), DeploymentV1)).toEqual(tunnels.map(([id]) => id));
+  for (const [id, , zone] of tunnels) expect(deployment(id)).toHaveProperty("node_selector", { "topology.kubernetes.io/zone": zone });
+});
+test("one address with a port per tunnel: each port has a name that one pod only knows", () => {
+  expectResource(baker(true, two), ServiceV1, "signer_link").toHave({
+    spec: {
+      type: "LoadBalancer",
+      load_balancer_ip: "${data.google_compute_address.signer_link.address}",
+      publish_not_ready_addresses: true,
+      port: [8443, 8444, 8500, 8501].map((port) => ({ name: `ssh-${port}`, port, target_port: `ssh-${port}`, protocol: "TCP" })),
+    },
+  });
+  for (const [id, name] of tunnels)
+    expect(deployment(id).container[0]).toHaveProperty("port", [{ name, container_port: 2222, protocol: "TCP" }]);
+});
+test("the load balancer's firewall knows the houses, where they have fixed addresses", () => {
+  expectResource(baker(true, { signer_link: { source_ranges: ["203.0.113.7/32"] } }), ServiceV1, "signer_link").toHave({
+    spec: { load_balancer_source_ranges: ["203.0.113.7/32"] },
+  });
+});
+test("a tunnel is ready only when the signer answers through it, and alive while its sshd is", () => {
+  expect(deployment(tunnels[0][0]).container[0]).toMatchObject({
+    readiness_probe: { http_get: { port: "6732", path: "/authorized_keys" } },
+    liveness_probe: { tcp_socket: [{ port: "2222" }] },
+    command: ["/usr/sbin/sshd", "-D", "-e", "-f", "/etc/tezos-on-gke/sshd/sshd_config"],
+    security_context: { run_as_non_root: true, read_only_root_filesystem: true, capabilities: { drop: ["ALL"] } },
+  });
+  expect(deployment(tunnels[0][0]).automount_service_account_token).toBe(false);
+});
+test("inside there is a service per zone, and one for whichever tunnel answers", () => {
+  expectResource(baker(true, two), ServiceV1, "alice_signer_home1_us-central1-b").toHave({
+    metadata: { name: "alice-signer-home1-us-central1-b" },
+    spec: { selector: { "tezos-on-gke/signer": "home1", "tezos-on-gke/zone": "us-central1-b" } as never, port: [{ port: 6732 }] },
+  });
+  const any = resource(baker(true, two), ServiceV1, "alice_signer_home1") as {
+    spec: { selector: object; publish_not_ready_addresses?: boolean };
+  };
+  expect(any.spec.selector).toEqual({ baker: "alice", "app.kubernetes.io/component": "signer-link", "tezos-on-gke/signer": "home1" });
+  expect(any.spec.publish_not_ready_addresses).toBeUndefined();
+});
+test("a drain takes one tunnel of a signer at a time", () => {
+  expectResource(baker(true, two), PodDisruptionBudgetV1, "alice_signer_home1").toHave({ spec: { max_unavailable: "1" } });
+});
+test("the gate is told every tunnel of every signer, in order of preference", () => {
+  const file = resource(baker(true, two), ConfigMapV1, "alice-as") as { data: Record<string, string> };
+  const { signers, keys } = JSON.parse(file.data["baker.json"] ?? "") as { signers: unknown; keys: { signers: string[] }[] };
+  const endpoint = (signer: string, zone: string) => ({ zone, url: `http://alice-signer-${signer}-${zone}:6732` });
+  expect(signers).toEqual(
+    ["home1", "home2"].map((name) => ({
+      name,
+      deterministic: false,
+      endpoints: [endpoint(name, "us-central1-b"), endpoint(name, "us-central1-c")],
+    })),
+  );
+  expect(keys[0]?.signers).toEqual(["home1", "home2"]);
+});
+test("without the flag octez-baker asks the first signer's service, whichever tunnel answers", () => {
+  const file = resource(baker(false, two), ConfigMapV1, "alice-solo") as { data: Record<string, string> };
+  expect(file.data["baker.json"]).toContain('"http://alice-signer-home1:6732"');
+});
+test("another signer adds objects and a port; of what is there, only the files of the baker and the link's ports change", () => {
+  const one = baker(true, bakerWith({}));
+  const more = baker(true, two);
+  expect(addresses(one).filter((address) => !addresses(more).includes(address))).toEqual([]);
+  const changed = addresses(one).filter((address) => {
+    const [type = "", id = ""] = address.split(/\.(.*)/s);
+    return JSON.stringify(one.document.resource[type]?.[id]) !== JSON.stringify(more.document.resource[type]?.[id]);
+  });
+  expect(changed).toEqual([
+    "kubernetes_config_map_v1.alice-as",
+    "kubernetes_service_v1.signer_link",
+    "kubernetes_stateful_set_v1.alice-as",
+  ]);
+});
+test("a rotated key of a signer changes its own file and restarts its own tunnels only", () => {
+  const other = sshKey.replace("II", "JJ");
+  const rotated = baker(
+    true,
+    bakerWith({ signers: { home1: { ssh_public_key: other, port: 8443 }, home2: { ssh_public_key: sshKey, port: 8500 } } }),
+  );
+  const before = baker(true, two);
+  const changed = addresses(before).filter((address) => {
+    const [type = "", id = ""] = address.split(/\.(.*)/s);
+    return JSON.stringify(rotated.document.resource[type]?.[id]) !== JSON.stringify(before.document.resource[type]?.[id]);
+  });
+  expect(changed).toEqual([
+    "kubernetes_config_map_v1.alice_signer_home1",
+    "kubernetes_deployment_v1.alice_signer_home1_us-central1-b",
+    "kubernetes_deployment_v1.alice_signer_home1_us-central1-c",
+  ]);
+});
+test("the host key comes from the sensitive variable, or from a secret that the operator keeps", () => {
+  expectResource(baker(true), SecretV1, "signer_link_host_key").toHave({
+    data: { ssh_host_ed25519_key: "${var.secrets.signer_link_host_key}" },
+  });
+  const kept = baker(true, { signer_link: { host_key_secret: "my-host-key" } });
+  expect(ids(kept, SecretV1)).toEqual(["alice_nonce"]);
+  expect(pod(kept, tunnels[0][0], "kubernetes_deployment_v1").volume).toContainEqual(
+    expect.objectContaining({ name: "host-key", secret: expect.objectContaining({ secret_name: "my-host-key" }) }),
+  );
+});
+test("the output has what the signer host needs to know", () => {
+  const hostKey = sshKey.replace("home1", "link");
+  expect(baker(true, { signer_link: { host_public_key: hostKey } }).document.output?.signer_links?.value).toEqual([
+    {
+      baker: "alice",
+      signer: "home1",
+      host: "${data.google_compute_address.signer_link.address}",
+      host_key: hostKey,
+      user: "signer",
+      listen: "0.0.0.0:6732",
+      tunnels: [
+        { zone: "us-central1-b", port: 8443 },
+        { zone: "us-central1-c", port: 8444 },
+      ],
+      addresses: [delegates[0]],
+    },
+  ]);
+});
+test("a name that makes no service name is refused at synth", () => {
+  const long = "a".repeat(30);
+  const zones = ["northamerica-northeast1-a", "northamerica-northeast1-b"];
+  expect(() =>
+    baker(true, {
+      region: "northamerica-northeast1",
+      zones,
+      bakers: { [long]: { delegate: delegates[0], signers: { ["s".repeat(20)]: { ssh_public_key: sshKey, port: 8443 } } } },
+    }),
+  ).toThrow(/must have at most 63 characters, got \d+: shorten/);
+});
+
+describe("a hot test key", () => {
+  const hot = bakerWith({ signers: {}, hot_test_key: true });
+  test.each([
+    ["off", false, "alice-solo"],
+    ["on", true, "alice-as"],
+  ] as const)("flag %s: the key is in the signer's pod only", (_name, flag, id) => {
+    const stack = baker(flag, hot);
+    expectResource(stack, SecretV1, "alice_hot_keys").toHave({
+      data: { [delegates[0]]: `\${var.secrets.hot_keys["alice"]["${delegates[0]}"]}` },
+    });
+    const users = (mounted: { volume: object[] }) => JSON.stringify(mounted.volume).includes("alice-signer-hot-keys");
+    expect(users(pod(stack, "alice_signer_hot", "kubernetes_deployment_v1"))).toBe(true);
+    expect(users(pod(stack, id))).toBe(false);
+    expect(ids(stack, ServiceV1)).not.toContain("signer_link");
+  });
+  test("it refuses everything that is no block and no vote, and never runs twice", () => {
+    expect(pod(baker(true, hot), "alice_signer_hot", "kubernetes_deployment_v1").container[0]?.args.join(" ")).toMatch(
+      /launch http signer --address 0\.0\.0\.0 --port 6732 --magic-bytes 0x11,0x12,0x13 --check-high-watermark$/,
+    );
+    expectResource(baker(true, hot), DeploymentV1, "alice_signer_hot").toHave({
+      spec: { replicas: "1", strategy: { type: "Recreate" } as never },
+    });
+  });
+});
+
+test("a key in Google's KMS signs through Signatory under the identity of its own account", () => {
+  const stack = baker(false, {
+    bakers: {
+      carol: {
+        delegate: "tz3hw2kqXhLUvY65ca1eety2oQTpAvd34R9Q",
+        cloud_key: "projects/p/locations/l/keyRings/r/cryptoKeys/k/cryptoKeyVersions/2",
+      },
+    },
+  });
+  const config = resource(stack, ConfigMapV1, "carol_cloud") as { data: Record<string, string> };
+  expect(config.data["signatory.yaml"]).toContain("driver: cloudkms");
+  expect(config.data["signatory.yaml"]).not.toContain("generic");
+  expect(pod(stack, "carol_signer_cloud", "kubernetes_deployment_v1").service_account_name).toBe("carol-signer-cloud");
+});
