@@ -33,7 +33,7 @@ const topologies = {
 class AfterNamespace implements IAspect {
   constructor(private readonly namespace: NamespaceV1) {}
   visit(node: IConstruct): void {
-    if (node instanceof TerraformResource && node !== this.namespace && node.terraformResourceType.startsWith("kubernetes_"))
+    if (node instanceof TerraformResource && node !== this.namespace && /^(kubernetes|helm)_/.test(node.terraformResourceType))
       node.dependsOn = [...(node.dependsOn ?? []), dependable(this.namespace)];
   }
 }
@@ -91,7 +91,7 @@ export class BakerStack extends TerraformStack {
           nodeSelector: access.nodeSelector,
         }),
     );
-    new Monitoring(this, "monitoring", { configuration, access, bakers: bakers.map(({ file }) => file.baker) });
+    new Monitoring(this, "monitoring", { configuration, access });
 
     const output = (name: string, value: unknown, description: string): void => {
       pin(new TerraformOutput(this, `output-${name}`, { value, description }), name);

@@ -1,21 +1,131 @@
-/** Place of the monitoring: a helm release of the local chart in ./chart. */
+/**
+ * Alerts, rules and dashboards through the helm provider. Custom resources stay inside charts, so that no plan needs their definitions.
+ * On GKE Google's managed Prometheus collects; `monitoring.kube_prometheus_stack` installs a Prometheus operator of its own instead. On an existing
+ * cluster without that nothing is installed: nobody there would understand the objects.
+ */
+import { resolve } from "node:path";
+import { NamespaceV1 } from "@cdktf/provider-kubernetes/lib/namespace-v1";
+import { SecretV1 } from "@cdktf/provider-kubernetes/lib/secret-v1";
+import { HelmProvider } from "@cdktf/provider-helm/lib/provider";
+import { Release } from "@cdktf/provider-helm/lib/release";
+import { AssetType, TerraformAsset } from "cdktf";
 import { Construct } from "constructs";
 import type { ClusterAccess } from "../cluster-access";
 import type { Configuration } from "../configuration/schema";
+import { secretReference } from "../configuration/variables";
+import { objectLabels, pin } from "../element";
 
 export interface MonitoringProps {
   readonly configuration: Configuration;
   readonly access: ClusterAccess;
-  /** Names of the bakers. */
-  readonly bakers: readonly string[];
 }
+
+const namespace = "monitoring";
+/** The secrets of the alert receivers, as files of the Alertmanager. */
+const receiversSecret = "tezos-alert-receivers";
+const secretPath = (file: string): string => `/etc/alertmanager/secrets/${receiversSecret}/${file}`;
+/** Pinned: chart of the Prometheus community. */
+const stackChart = { repository: "https://prometheus-community.github.io/helm-charts", chart: "kube-prometheus-stack", version: "75.15.1" };
 
 /** Namespaces whose pods may read metrics: Google's managed collectors, or our own Prometheus. */
 export const monitoringNamespaces = ({ monitoring }: Configuration): string[] =>
-  monitoring.kube_prometheus_stack ? ["monitoring"] : ["gmp-system", "gke-gmp-system", "monitoring"];
+  monitoring.kube_prometheus_stack ? [namespace] : ["gmp-system", "gke-gmp-system", namespace];
+
+type Secrets = Record<"slack" | "smtp", Record<string, string>>;
+/** Alertmanager's configuration: a receiver that may be empty is legal, an empty URL is not, so only what was configured appears. */
+function alertmanager({ monitoring }: Configuration, secrets: Secrets): Record<string, unknown> {
+  const { slack_channel, emails, email_from, smtp_host, smtp_user } = monitoring;
+  const text = {
+    title: "{{ .CommonAnnotations.summary }}",
+    text: "{{ range .Alerts }}{{ .Annotations.description }} ({{ .Annotations.runbook }})\n{{ end }}",
+  };
+  const slack =
+    slack_channel === undefined ? {} : { slack_configs: [{ channel: slack_channel, send_resolved: true, ...text, ...secrets.slack }] };
+  const mail = emails.length === 0 || smtp_host === undefined ? {} : { email_configs: emails.map((to) => ({ to, send_resolved: true })) };
+  const smtp =
+    smtp_host === undefined
+      ? {}
+      : {
+          smtp_smarthost: smtp_host,
+          ...(email_from === undefined ? {} : { smtp_from: email_from }),
+          ...(smtp_user === undefined ? {} : { smtp_auth_username: smtp_user, ...secrets.smtp }),
+        };
+  return {
+    global: smtp,
+    route: { receiver: "people", group_by: ["baker", "alertname"], group_wait: "10s", group_interval: "1m", repeat_interval: "4h" },
+    receivers: [{ name: "people", ...slack, ...mail }],
+  };
+}
 
 export class Monitoring extends Construct {
-  constructor(scope: Construct, id: string, _props: MonitoringProps) {
+  constructor(scope: Construct, id: string, { configuration, access }: MonitoringProps) {
     super(scope, id);
+    const { monitoring } = configuration;
+    const operator = monitoring.kube_prometheus_stack;
+    if (!monitoring.enabled || (configuration.cluster !== undefined && !operator)) return;
+    const { exec, ...connection } = access.connection;
+    new HelmProvider(this, "helm", { kubernetes: { ...connection, ...(Array.isArray(exec) ? { exec: exec[0] } : {}) } });
+    const slackUrl = secretReference("slack_webhook_url");
+    const smtpPassword = secretReference("smtp_password");
+    const told = monitoring.slack_channel !== undefined || monitoring.emails.length > 0;
+    const chart = new TerraformAsset(this, "chart", { path: resolve(__dirname, "chart"), type: AssetType.DIRECTORY });
+    const own = {
+      name: "tezos-baker-monitoring",
+      namespace: configuration.namespace,
+      chart: `./${chart.path}`,
+      values: [JSON.stringify({ collector: operator ? "operator" : "google", bakersNamespace: configuration.namespace })],
+      atomic: true,
+    };
+    if (!operator) {
+      // Google's managed Alertmanager reads its configuration here.
+      if (told)
+        pin(
+          new SecretV1(this, "alertmanager", {
+            metadata: { name: "alertmanager", namespace: "gmp-public", labels: objectLabels({}) },
+            data: {
+              "alertmanager.yaml": JSON.stringify(
+                alertmanager(configuration, { slack: { api_url: slackUrl }, smtp: { smtp_auth_password: smtpPassword } }),
+              ),
+            },
+          }),
+          "alertmanager",
+        );
+      pin(new Release(this, "release", own), "monitoring");
+      return;
+    }
+    const place = pin(new NamespaceV1(this, "namespace", { metadata: { name: namespace, labels: objectLabels({}) } }), "monitoring");
+    const receivers = pin(
+      new SecretV1(this, "receivers", {
+        metadata: { name: receiversSecret, namespace, labels: objectLabels({}) },
+        data: {
+          ...(monitoring.slack_channel === undefined ? {} : { "slack-url": slackUrl }),
+          ...(monitoring.smtp_user === undefined ? {} : { "smtp-password": smtpPassword }),
+        },
+        dependsOn: [place],
+      }),
+      "alert_receivers",
+    );
+    const files = { slack: { api_url_file: secretPath("slack-url") }, smtp: { smtp_auth_password_file: secretPath("smtp-password") } };
+    const selectAll = Object.fromEntries(
+      ["pod", "service", "rule"].map((kind) => [`${kind}${kind === "rule" ? "" : "Monitor"}SelectorNilUsesHelmValues`, false]),
+    );
+    const stack = pin(
+      new Release(this, "stack", {
+        name: "monitoring",
+        namespace,
+        ...stackChart,
+        values: [
+          JSON.stringify({
+            prometheus: { prometheusSpec: selectAll },
+            alertmanager: { config: alertmanager(configuration, files), alertmanagerSpec: { secrets: [receiversSecret] } },
+            grafana: { sidecar: { dashboards: { searchNamespace: "ALL" } } },
+          }),
+        ],
+        atomic: true,
+        dependsOn: [receivers],
+      }),
+      "kube_prometheus_stack",
+    );
+    pin(new Release(this, "release", { ...own, dependsOn: [stack] }), "monitoring");
   }
 }
