@@ -1,7 +1,7 @@
 /**
  * `npm run verify:terraform [-- EXAMPLE...]`: Terraform itself judges the examples, both stacks, both modes: validate, plan, apply, and a second plan
  * that must be empty.
- * - Real providers from a filesystem mirror (TOG_PROVIDER_MIRROR, or a TF_CLI_CONFIG_FILE of yours): validate of everything, and plan of `platform`
+ * - Real providers from a filesystem mirror (TOG_PROVIDER_MIRROR, a TF_CLI_CONFIG_FILE of yours, or what `npm run test:assets` made): validate of everything, and plan of `platform`
  *   and of `baker` on an existing cluster. Nothing is applied with them: that would need an account.
  * - Stand-in providers, where ../shared/tools/terraform-offline or .cache/terraform-offline has them: all four steps.
  * - Otherwise the registry, as with a mirror.
@@ -14,6 +14,7 @@ import { automaticFiles, type Handed } from "../constructs/configuration/tfvars"
 import { neededSecrets } from "../constructs/configuration/variables";
 import { type Configuration } from "../constructs/configuration/schema";
 import { synthesize } from "../main";
+import { defaultCache, terraformConfig } from "./test-assets";
 
 const root = resolve(__dirname, "..");
 const cache = join(root, ".cache");
@@ -137,11 +138,15 @@ export function standInProgram(): string | undefined {
   return existsSync(program) ? program : undefined;
 }
 
-/** Environment for real providers: a given mirror or CLI configuration; undefined where neither is given. */
+/** Environment for real providers: a given mirror or CLI configuration, or the cache of test-assets; undefined where there is none. */
 function mirrorEnvironment(): Record<string, string> | undefined {
   const mirror = process.env.TOG_PROVIDER_MIRROR;
   const google = { GOOGLE_OAUTH_ACCESS_TOKEN: "a-dummy-for-verification" };
-  if (mirror === undefined) return process.env.TF_CLI_CONFIG_FILE && process.env.TF_CLI_CONFIG_FILE !== "/dev/null" ? google : undefined;
+  if (mirror === undefined) {
+    if (process.env.TF_CLI_CONFIG_FILE && process.env.TF_CLI_CONFIG_FILE !== "/dev/null") return google;
+    const cached = terraformConfig(defaultCache());
+    return existsSync(cached) ? { ...google, TF_CLI_CONFIG_FILE: cached } : undefined;
+  }
   mkdirSync(cache, { recursive: true });
   const file = join(cache, "mirror.tfrc");
   writeFileSync(file, `provider_installation {\n  filesystem_mirror {\n    path = ${JSON.stringify(resolve(mirror))}\n  }\n}\n`);
