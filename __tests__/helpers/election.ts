@@ -148,6 +148,15 @@ export interface PodFacts {
   tenureLost: GateStatus["tenureLost"];
 }
 
+/** Whether a living process (no zombie) of this number has `folder` in its command line: a pid may long belong to another process. */
+export function isOurs(pid: number, folder: string): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(folder);
+  } catch {
+    return false;
+  }
+}
+
 const bakerSource = `
 const { appendFileSync } = require("node:fs");
 const [, , log, pod, crash] = process.argv;
@@ -221,9 +230,10 @@ export class Pod {
     };
   }
 
-  run(daemon: "elector" | "baker-supervisor"): ChildProcess {
+  /** @param path PATH of the process */
+  run(daemon: "elector" | "baker-supervisor" | "topology-guard", path = process.env.PATH): ChildProcess {
     const child = spawn(process.execPath, [this.cluster.bundle, daemon], {
-      env: { PATH: process.env.PATH, ...this.env },
+      env: { PATH: path, ...this.env },
       stdio: ["ignore", "pipe", "pipe"],
     });
     this.cluster.children.add(child);
@@ -243,7 +253,7 @@ export class Pod {
     child.stderr.on("data", (text: Buffer) => this.cluster.noise.push(`${this.name}: ${text.toString()}`));
     child.once("exit", () => this.cluster.children.delete(child));
     if (daemon === "elector") this.elector = child;
-    else this.supervisor = child;
+    else if (daemon === "baker-supervisor") this.supervisor = child;
     return child;
   }
 
@@ -337,18 +347,11 @@ export class Pod {
     }
   }
 
-  /** Pids of the daemons under the supervisor, as it says. */
-  private bakers(): number[] {
+  /** Pids of bakers that have beaten and live. */
+  bakers(): number[] {
     const pids = new Set<number>();
     for (const line of this.cluster.beats()) if (line.pod === this.identity) pids.add(line.pid);
-    return [...pids].filter((pid) => {
-      try {
-        process.kill(pid, 0);
-        return true;
-      } catch {
-        return false;
-      }
-    });
+    return [...pids].filter((pid) => isOurs(pid, this.cluster.folder));
   }
 
   /** To every process of the pod at once. */
@@ -405,6 +408,8 @@ export class Cluster {
   addresses = 0;
   bundle = "";
   timings: Timings;
+  /** What differs from the usual file. */
+  changes: Partial<BakerFile> = {};
   private readonly startedAt = process.hrtime.bigint();
 
   constructor(
@@ -434,6 +439,7 @@ export class Cluster {
       keys: [{ address: key, alias: "baker", watermark: `wm-${keyHashHex(key)}`, signers: ["home"] }],
       signers: [{ name: "home", endpoints: [{ zone: null, url: "http://127.0.0.1:1" }], deterministic: true }],
       timings: this.timings,
+      ...this.changes,
     };
   }
   get beatFile(): string {
@@ -442,7 +448,7 @@ export class Cluster {
   get leasePath(): string {
     return `/apis/coordination.k8s.io/v1/namespaces/${this.subject.namespace}/leases/${leaderLeaseName(this.baker)}`;
   }
-  private get watermarkPath(): string {
+  get watermarkPath(): string {
     return `/api/v1/namespaces/${this.subject.namespace}/configmaps`;
   }
   headLevel(): number {
@@ -473,7 +479,7 @@ export class Cluster {
   }
 
   async add(ordinal: number, daemons?: Parameters<Pod["start"]>[0]): Promise<Pod> {
-    const pod = new Pod(this, podName(this.baker, "active-standby", ordinal), randomUUID());
+    const pod = new Pod(this, podName(this.baker, this.changes.topology ?? "active-standby", ordinal), randomUUID());
     this.pods.push(pod);
     await pod.start(daemons);
     return pod;
@@ -614,8 +620,7 @@ export class Cluster {
     const leaked: number[] = [];
     for (const pid of new Set(this.beats().map((beat) => beat.pid))) {
       try {
-        // A pid may long belong to another process: only ours is counted and killed.
-        if (!readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(this.folder)) continue;
+        if (!isOurs(pid, this.folder)) continue;
         process.kill(pid, "SIGKILL");
         leaked.push(pid);
       } catch {

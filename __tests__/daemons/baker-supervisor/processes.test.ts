@@ -1,0 +1,246 @@
+/** The supervisor as a real process with real children: who dies when, and what is asked before anything starts. */
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
+import * as http from "node:http";
+import { join } from "node:path";
+import type { Leadership } from "../../../contract/leadership";
+import { ports } from "../../../contract/ports";
+import type { SupervisorStatus } from "../../../contract/status";
+import { sleep } from "../../../daemons/runtime/clock";
+import { Cluster, type ElectionSubject, type Pod } from "../../helpers/election";
+import { embeddedSubject } from "../../helpers/election-subject";
+
+jest.setTimeout(30_000);
+const k = 3;
+let subject: ElectionSubject;
+beforeAll(async () => {
+  subject = await embeddedSubject();
+});
+afterAll(() => subject.stop());
+
+/** An elector that says what the test wants. */
+class Word {
+  private readonly streams = new Set<http.ServerResponse>();
+  private server: http.Server | undefined;
+  record: Leadership | undefined;
+
+  constructor(private readonly pod: Pod) {}
+  async start(): Promise<void> {
+    this.server = http.createServer((_request, response) => {
+      response.writeHead(200);
+      response.flushHeaders();
+      if (this.record) response.write(JSON.stringify(this.record) + "\n");
+      this.streams.add(response);
+      response.on("close", () => this.streams.delete(response));
+    });
+    await new Promise<void>((resolve) => this.server?.listen(ports.elector, this.pod.address, resolve));
+  }
+  say(fields: Partial<Leadership> & { forMs?: number }): void {
+    const { forMs = 1500, ...rest } = fields;
+    this.record = {
+      holder: this.pod.name,
+      holderIdentity: this.pod.identity,
+      self: this.pod.identity,
+      leaseUid: "u",
+      epoch: 1,
+      state: "active",
+      reason: "test",
+      validUntilNs: (process.hrtime.bigint() + BigInt(Math.round(forMs)) * 1_000_000n).toString(),
+      gate: "open",
+      daemons: "run",
+      nonces: "follow",
+      ...rest,
+    };
+    for (const stream of this.streams) stream.write(JSON.stringify(this.record) + "\n");
+  }
+  async stop(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.server?.close(() => resolve());
+      this.server?.closeAllConnections();
+    });
+  }
+}
+
+/** A pod whose supervisor listens to a Word. */
+async function withPod(body: (context: { cluster: Cluster; pod: Pod; word: Word }) => Promise<void>, prepare?: (cluster: Cluster) => void) {
+  const cluster = new Cluster(subject, k);
+  let word: Word | undefined;
+  try {
+    prepare?.(cluster);
+    await cluster.start(0);
+    const pod = await cluster.add(0, []);
+    word = new Word(pod);
+    await word.start();
+    await body({ cluster, pod, word });
+  } catch (error) {
+    process.stdout.write(cluster.story() + "\n");
+    throw error;
+  } finally {
+    await word?.stop();
+    expect(await cluster.stop()).toEqual([]);
+  }
+}
+const statusOf = (pod: Pod) => pod.get(ports.supervisor, "/status") as Promise<SupervisorStatus | null>;
+const beating = (cluster: Cluster) => cluster.until("a baker beats", () => cluster.nowMs() - (cluster.beats().at(-1)?.atMs ?? 0) < 40);
+const quietSince = (cluster: Cluster) => cluster.nowMs() - (cluster.beats().at(-1)?.atMs ?? -Infinity);
+const event = (cluster: Cluster, name: string) => cluster.log.find((e) => e.event === name);
+
+test("the baker runs while leadership is valid, survives a dropped stream, is killed at the deadline, and stops in order at a handover", () =>
+  withPod(async ({ cluster, pod, word }) => {
+    pod.run("baker-supervisor");
+    await cluster.until("it answers", async () => (await statusOf(pod))?.obeys === "stop");
+    word.say({ forMs: 1900 });
+    await beating(cluster);
+    expect(await statusOf(pod)).toMatchObject({ running: true, obeys: "run", crashLooping: false });
+    // Nobody says anything any more.
+    await word.stop();
+    const until = Number(BigInt(word.record?.validUntilNs ?? "0") / 1000n) / 1000;
+    await cluster.until("the kill", () => event(cluster, "daemon-killed"));
+    await sleep(50);
+    const last = cluster.beats().at(-1)?.atMs ?? 0;
+    expect(last).toBeLessThan(until + 50);
+    expect(last).toBeGreaterThan(until - 200);
+    expect(event(cluster, "daemon-killed")).toMatchObject({ reason: "validity-expired" });
+
+    await word.start();
+    word.say({ epoch: 2 });
+    await beating(cluster);
+    word.say({ epoch: 2, state: "handing-over", daemons: "stop", gate: "shut" });
+    await cluster.until("nothing runs", async () => {
+      const status = await statusOf(pod);
+      return status && !status.running && status.obeys === "stop";
+    });
+    expect(cluster.log.filter((e) => e.event === "daemon-stopped").at(-1)).toMatchObject({ reason: "planned", exit: "127" });
+  }));
+
+test("a baker that ignores SIGTERM is killed after the grace, and its whole group with it", () =>
+  withPod(
+    async ({ cluster, pod, word }) => {
+      pod.run("baker-supervisor");
+      word.say({ forMs: 1900 });
+      const pids = await cluster.until("both run", () => {
+        const text = existsSync(cluster.beatFile) ? readFileSync(cluster.beatFile, "utf8").trim().split("\n") : [];
+        return text.length >= 2 && text.map(Number);
+      });
+      word.say({ forMs: 1900, state: "handing-over", daemons: "stop" });
+      await cluster.until("nothing runs", async () => (await statusOf(pod))?.running === false);
+      await sleep(30);
+      for (const pid of pids) expect(existsSync(`/proc/${pid}/cmdline`) && readFileSync(`/proc/${pid}/cmdline`, "utf8")).toBeFalsy();
+      expect(cluster.log.some((e) => e.event === "daemon-stopping" && e.reason === "grace-over")).toBe(true);
+    },
+    (cluster) => {
+      const script = `trap '' TERM; echo $$ >> ${cluster.beatFile}; (echo $BASHPID >> ${cluster.beatFile}; while :; do sleep 0.1; done) & while :; do sleep 0.1; done`;
+      cluster.changes = { daemons: [{ name: "stubborn", command: ["bash", "-c", script] }] };
+    },
+  ));
+
+test.each([
+  ["setpriv", process.env.PATH],
+  ["the built-in launcher, where there is no setpriv", "/nonexistent"],
+])("kill -9 of the supervisor takes the baker with it: %s", (_title, path) =>
+  withPod(async ({ cluster, pod, word }) => {
+    const supervisor = pod.run("baker-supervisor", path);
+    word.say({ forMs: 1900 });
+    await beating(cluster);
+    supervisor.kill("SIGKILL");
+    await pod.exited();
+    await sleep(80);
+    expect(quietSince(cluster)).toBeGreaterThan(60);
+    expect(pod.bakers()).toEqual([]);
+  }),
+);
+
+test("a crashing daemon restarts with growing pauses and is reported as crash-looping; a changed configuration replaces it", () =>
+  withPod(
+    async ({ cluster, pod, word }) => {
+      // As a ConfigMap volume: the file is a link into a folder that is exchanged.
+      const config = join(pod.folder, "config");
+      const publish = (name: string, content = JSON.stringify(cluster.file())) => {
+        mkdirSync(join(config, name));
+        writeFileSync(join(config, name, "baker.json"), content);
+        symlinkSync(name, join(config, "..tmp"));
+        renameSync(join(config, "..tmp"), join(config, "..data"));
+      };
+      publish("..1");
+      symlinkSync("..data/baker.json", join(config, "link"));
+      renameSync(join(config, "link"), join(config, "baker.json"));
+      pod.run("baker-supervisor");
+      const talk = setInterval(() => word.say({ forMs: 1500 }), 300);
+      try {
+        await cluster.until("it is crash-looping", async () => (await statusOf(pod))?.crashLooping);
+        expect((await statusOf(pod))?.reason).toMatch(/^crash-looping: octez-baker \(3\)/);
+        cluster.changes = {};
+        publish("..2");
+        await beating(cluster);
+        expect(await statusOf(pod)).toMatchObject({ crashLooping: false, running: true });
+        publish("..3", "{");
+        await cluster.until("a complaint", () => event(cluster, "configuration-unreadable"));
+        expect(quietSince(cluster)).toBeLessThan(100);
+      } finally {
+        clearInterval(talk);
+      }
+    },
+    (cluster) => {
+      cluster.changes = { daemons: [{ name: "octez-baker", command: ["bash", "-c", "exit 3"] }] };
+    },
+  ));
+
+test("a broken high watermark file is moved aside before the start, with an alert", () =>
+  withPod(async ({ cluster, pod, word }) => {
+    writeFileSync(join(pod.folder, "client", "NetXsqzbfFen_highwatermarks"), '{"blocks":[');
+    pod.run("baker-supervisor");
+    word.say({ forMs: 1900 });
+    await beating(cluster);
+    expect(event(cluster, "quarantined")).toMatchObject({ level: "error", file: "NetXsqzbfFen_highwatermarks" });
+    expect(readdirSync(join(pod.folder, "client"))).toEqual(["quarantine"]);
+  }));
+
+test("SIGTERM waits for the handover, says that nothing runs, and ends when the lease is released", () =>
+  withPod(async ({ cluster, pod, word }) => {
+    const supervisor = pod.run("baker-supervisor");
+    word.say({ forMs: 1900 });
+    await beating(cluster);
+    supervisor.kill("SIGTERM");
+    await sleep(200);
+    expect(quietSince(cluster)).toBeLessThan(60);
+    word.say({ forMs: 1900, state: "handing-over", daemons: "stop" });
+    await cluster.until("nothing runs", async () => (await statusOf(pod))?.running === false);
+    await sleep(100);
+    expect((await statusOf(pod))?.obeys).toBe("stop");
+    word.say({ state: "standby", holder: "", holderIdentity: "", daemons: "stop", validUntilNs: "0" });
+    await pod.exited();
+    expect(supervisor.exitCode).toBe(0);
+  }));
+
+test("solo starts only above the recorded marks, and says in the watermark that it signs without the gate", async () => {
+  const cluster = new Cluster(subject, 6);
+  try {
+    cluster.changes = { topology: "solo", members: 1, otherMembers: 2 };
+    await cluster.start(0);
+    const mark = { level: cluster.headLevel() + 1, round: 0, digest: "0".repeat(64) };
+    const record = {
+      version: 1,
+      baker: cluster.baker,
+      chain: "NetXsqzbfFenSTS",
+      epoch: 4,
+      holder: "x",
+      floor: 3,
+      marks: { block: null, preattestation: null, attestation: mark },
+      unfenced: false,
+    };
+    await cluster.setWatermark(record);
+    const pod = await cluster.add(0, ["baker-supervisor"]);
+    await cluster.until("it waits", () => cluster.log.some((e) => e.event === "solo-start" && e.reason === "head-not-above-marks"));
+    expect(cluster.beats()).toEqual([]);
+    await beating(cluster);
+    expect(cluster.headLevel()).toBeGreaterThan(mark.level);
+    const watermark = cluster.file().keys[0]?.watermark ?? "";
+    const { data } = (await subject.admin("GET", `${cluster.watermarkPath}/${watermark}`)) as { data: { watermark: string } };
+    expect(JSON.parse(data.watermark)).toEqual({ ...record, unfenced: true });
+    pod.supervisor?.kill("SIGTERM");
+    await pod.exited();
+    expect(pod.supervisor?.exitCode).toBe(0);
+  } finally {
+    expect(await cluster.stop()).toEqual([]);
+    await cluster.setWatermark();
+  }
+});
