@@ -9,17 +9,19 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { LogEntry } from "../contract/log";
-import { annotations, leaderLeaseName } from "../contract/names";
+import { annotations, leaderLeaseName, watermarkDataKey, watermarkName } from "../contract/names";
 import { defaultTimings, type Timings } from "../contract/timings";
+import { watermarkSchema, type Watermark } from "../contract/watermark";
 import { bundleDoubles } from "./bundle";
 import { Chain } from "./chain/chain";
+import { check, type CommitEntry, type SignerEntry, type Violation, type ViolationCode } from "./checker/checker";
 import { toBase58, hash32 } from "./chain/encode";
 import { Addresses } from "./cluster/addresses";
 import { Cluster } from "./cluster/cluster";
 import { ContainerProcess, killMarked } from "./cluster/process";
 import type { AuditEntry } from "./kube-api";
 import { scaleOf, scaleTimings } from "./scale";
-import { synthesize, type Synthesis } from "./synth";
+import { synthesize, type Synthesis, type SynthesisOptions } from "./synth";
 import { TraceServer, type TraceLine } from "./trace";
 
 export interface LabOptions {
@@ -38,6 +40,8 @@ export interface LabOptions {
   blockShare?: number;
   blocksPerCycle?: number;
   blocksPerCommitment?: number;
+  /** Watermarks as of a baker that has signed before, instead of those of a first installation. @default true */
+  history?: boolean;
   progress?: (text: string) => void;
   /** Keep the folder with all logs. */
   keep?: boolean;
@@ -79,6 +83,11 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
   /** Commits of watermarks and leader leases, in order. */
   readonly commits: AuditEntry[] = [];
   readonly scale: number;
+  /** A rolling update under way. */
+  rolling: Promise<void> | undefined;
+  private readonly controller = new AbortController();
+  private readonly signed: SignerEntry[] = [];
+  private readonly marks: CommitEntry[] = [];
   private watchdog: ChildProcess | undefined;
   private readonly homes: ContainerProcess[] = [];
   private closers: (() => void)[] = [];
@@ -100,6 +109,9 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
   }
   cluster!: Cluster;
 
+  get signal(): AbortSignal {
+    return this.controller.signal;
+  }
   get baker(): string {
     return this.synthesis.bakers[0]?.name ?? "";
   }
@@ -119,20 +131,18 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
   static async start(given: LabOptions): Promise<Lab> {
     if (process.platform !== "linux")
       throw new Error("the laboratory needs Linux: it gives each pod a loopback address and reads /proc; run it in a Linux container");
-    const options = { flag: true, doubleStartMs: 2000, signers: "hot" as const, seed: randomBytes(4).toString("hex"), ...given };
+    const options = {
+      flag: true,
+      doubleStartMs: 2000,
+      signers: "hot" as const,
+      seed: randomBytes(4).toString("hex"),
+      history: true,
+      ...given,
+    };
     const progress = given.progress ?? (() => undefined);
     const scale = scaleOf(options.blockMs);
     progress("synthesizing the stacks");
-    const [synthesis, programs] = await Promise.all([
-      synthesize({
-        flag: options.flag,
-        timings: options.timings ?? scaleTimings(scale, defaultTimings),
-        headMaxAgeSeconds: Math.max(2, Math.round(240 * scale)),
-        signers: options.signers,
-        bakers: options.bakers,
-      }),
-      bundleDoubles(),
-    ]);
+    const [synthesis, programs] = await Promise.all([synthesize(Lab.configuration(options, scale)), bundleDoubles()]);
     progress("starting the chain");
     const folder = mkdtempSync(join(tmpdir(), "tog-lab-"));
     const run = randomBytes(6).toString("hex");
@@ -161,6 +171,20 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
       await lab.stop();
       throw error;
     }
+  }
+
+  private static configuration(options: Lab["options"], scale: number): SynthesisOptions {
+    return {
+      flag: options.flag,
+      timings: options.timings ?? scaleTimings(scale, defaultTimings),
+      headMaxAgeSeconds: Math.max(2, Math.round(240 * scale)),
+      ...{ signers: options.signers, bakers: options.bakers },
+    };
+  }
+  /** As an operator does: the changed configuration is synthesized and applied to the running cluster. */
+  async switchFlag(flag: boolean): Promise<void> {
+    const { stack } = await synthesize({ ...Lab.configuration(this.options, this.scale), flag });
+    await this.cluster.apply(stack);
   }
 
   private async startAll(programs: { tog: string; doubles: string; preload: string }): Promise<void> {
@@ -209,7 +233,21 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
     });
     this.cluster.on("event", ({ level, pod, event, reason }) => this.note(level, pod, "cluster", event, reason));
     if (options.signers === "tunnels") await this.startHomes(programs.doubles, env);
+    if (options.history) this.seedWatermarks();
     await this.cluster.start();
+  }
+
+  /** As if the bakers had signed up to the head before: otherwise a first installation starts five levels above it. */
+  private seedWatermarks(): void {
+    for (const { name, keys } of this.synthesis.bakers)
+      for (const address of Object.keys(keys)) {
+        const record: Watermark = {
+          ...{ version: 1, baker: name, chain: this.synthesis.chainId, epoch: 0, holder: "", floor: this.chain.head.level },
+          ...{ marks: { block: null, preattestation: null, attestation: null }, unfenced: false },
+        };
+        const map = this.synthesis.stack.configMaps.find((entry) => entry.name === watermarkName(address));
+        if (map) map.data = { [watermarkDataKey]: JSON.stringify(record) };
+      }
   }
 
   /** The signers in the operator's house: one process a signer, behind the tunnels. */
@@ -246,7 +284,32 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
     return this.homes[["home1", "home2"].indexOf(signer)];
   }
 
+  /** Nanosecond clock of the machine, the same for all processes: one order for signers and API. */
+  private static at(): number {
+    return Number(process.hrtime.bigint()) / 1e6;
+  }
+  /** What the checker says about everything that signers were asked and the API committed. Without a gate only S1 and S7 can be asked for. */
+  verdict(): Violation[] {
+    const fenced = this.marks.some((commit) => commit.by === "gate");
+    const unfenced: readonly ViolationCode[] = ["two-digests", "two-signatures-of-a-block", "not-understood"];
+    const found = check(this.signed, this.marks, {
+      floorPassAfter: (this.options.timings ?? defaultTimings).floorPassSeconds * 1000 * this.scale * 0.99,
+    });
+    return fenced && !this.wasSolo ? found : found.filter((violation) => unfenced.includes(violation.code));
+  }
+  get wasSolo(): boolean {
+    return this.trace.intervals.some((interval) => interval.role === "octez-baker" && /-solo-\d+$/.test(interval.pod));
+  }
+  get signerRequests(): number {
+    return this.signed.length;
+  }
+
   private onTrace(line: TraceLine): void {
+    if (line.role === "octez-signer" && line.event === "signature") {
+      const { at, signer, address, bytes, signature } = line as unknown as SignerEntry;
+      this.signed.push({ at, signer, address, bytes, signature });
+      return;
+    }
     if (line.event === "process") this.note("info", line.pod, line.role, "process-started", `pid ${line.pid}`);
     else if (line.role === "octez-baker" && line.event === "signed") {
       const signature: Signature = {
@@ -297,8 +360,27 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
           receipt,
         });
       }
-    } else if (name.startsWith("wm-")) this.commits.push(entry);
+    } else if (name.startsWith("wm-")) this.onWatermark(entry);
     if (this.commits.length > 200_000) this.commits.splice(0, 100_000);
+  }
+
+  private onWatermark(entry: AuditEntry): void {
+    this.commits.push(entry);
+    const address = this.synthesis.bakers.flatMap(({ keys }) => Object.keys(keys)).find((key) => watermarkName(key) === entry.name);
+    const object = entry.object as unknown as { metadata: { uid: string }; data?: Record<string, string> };
+    let parsed: unknown = null;
+    try {
+      parsed = entry.type === "DELETED" ? null : JSON.parse(object.data?.[watermarkDataKey] ?? "null");
+    } catch {
+      parsed = null;
+    }
+    const record = watermarkSchema.safeParse(parsed);
+    if (address === undefined) return;
+    this.marks.push({
+      ...{ at: Lab.at(), address, uid: object.metadata.uid },
+      by: /-as-\d+$/.test(entry.client) ? "gate" : "other",
+      record: record.success ? record.data : null,
+    });
   }
 
   note(level: LogEntry["level"], pod: string, source: string, event: string, reason: string, fields?: Record<string, unknown>): void {
@@ -369,6 +451,7 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
   async stop(): Promise<void> {
     if (this.stopped) return;
     this.stopped = true;
+    this.controller.abort();
     for (const home of this.homes) home.kill();
     await this.cluster?.stop();
     killMarked(`LAB_RUN=${this.run}`);
@@ -379,6 +462,7 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
     if (!this.options.keep) rmSync(this.folder, { recursive: true, force: true, maxRetries: 3 });
     const { watchdog } = this;
     if (watchdog?.exitCode === null) {
+      watchdog.ref();
       const gone = new Promise((resolve) => watchdog.once("exit", resolve));
       watchdog.stdin?.destroy();
       await gone;

@@ -266,7 +266,8 @@ export class Cluster extends EventEmitter<ClusterEvents> {
     if (!member.orphan) this.api.remove("pods", this.namespace, member.pod.name);
     this.say("warn", member.pod.name, "pod-gone", member.pod.uid.slice(0, 8));
     this.emit("change");
-    setTimeout(() => void this.reconcile(member.pod.name), 500 * this.options.scale).unref();
+    // Controller, scheduler and kubelet take their time.
+    setTimeout(() => void this.reconcile(member.pod.name), 3000 * this.options.scale).unref();
   }
 
   private async link(

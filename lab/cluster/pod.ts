@@ -96,8 +96,12 @@ export class Pod extends EventEmitter<PodEvents> {
       if (this.stopping) return;
     }
     this.phase = "Running";
-    for (const container of this.containers) this.startContainer(container);
     this.emit("change");
+    for (const container of this.containers) {
+      // A kubelet starts them one after the other.
+      this.startContainer(container);
+      await this.wait(20);
+    }
   }
 
   private wait(ms: number): Promise<void> {
@@ -128,7 +132,12 @@ export class Pod extends EventEmitter<PodEvents> {
       env,
       cwd: options.folder,
       onLine: (line, stream) => {
-        appendFileSync(log, line + "\n");
+        try {
+          appendFileSync(log, line + "\n");
+        } catch {
+          // Last words of a laboratory whose folder is gone.
+          return;
+        }
         options.onLog(this.entry(spec.name, line, stream));
       },
       onExit,
@@ -315,6 +324,7 @@ export class Pod extends EventEmitter<PodEvents> {
     this.initProcess?.kill();
     for (const container of this.containers) {
       container.clearTimers();
+      container.process?.abandon();
       container.process?.kill();
     }
     this.end();

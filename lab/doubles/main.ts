@@ -4,7 +4,7 @@ const doubles: Record<string, () => Promise<{ main(argv: readonly string[]): Pro
   "octez-baker": () => import("./octez-baker"),
   "octez-dal-node": () => import("./octez-dal-node"),
   "octez-accuser": () => import("./octez-accuser"),
-  "octez-signer": () => import("./octez-signer-fallback"),
+  "octez-signer": () => import("./octez-signer"),
 };
 
 const [name = "", ...argv] = process.argv.slice(2);

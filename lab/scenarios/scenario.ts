@@ -1,0 +1,70 @@
+/** A scenario: a laboratory, faults at times, and what must hold afterwards. Files have the same shape as the built-in ones. */
+import { readFileSync } from "node:fs";
+import { z } from "zod";
+import { parse } from "yaml";
+import { faults } from "../faults/faults";
+
+const stepSchema = z.strictObject({
+  /** Seconds since the first fault's moment, at 6 s blocks; scaled otherwise. */
+  at: z.number().min(0),
+  fault: z
+    .string()
+    .refine((name) => name in faults, {
+      error: (issue) => `a fault is one of ${Object.keys(faults).join(", ")}; got ${String(issue.input)}`,
+    }),
+  args: z
+    .strictObject({
+      pod: z.string().optional(),
+      zone: z.string().optional(),
+      container: z.string().optional(),
+      direction: z.string().optional(),
+      ms: z.number().optional(),
+      mode: z.enum(["silent", "refuse"]).optional(),
+      signer: z.string().optional(),
+      share: z.number().optional(),
+    })
+    .default({}),
+  /** Ends after so many seconds; absent: lasts to the end. */
+  for: z.number().positive().optional(),
+});
+
+export const scenarioSchema = z.strictObject({
+  name: z.string().regex(/^[a-z0-9-]+$/),
+  title: z.string(),
+  /** Row of the failure table that it measures. */
+  row: z.string(),
+  /** One paragraph for people: what happens and why. */
+  explain: z.string(),
+  flag: z.boolean().default(true),
+  signers: z.enum(["hot", "tunnels"]).default("hot"),
+  chain: z
+    .strictObject({ blockShare: z.number().optional(), blocksPerCycle: z.number().optional(), blocksPerCommitment: z.number().optional() })
+    .default({}),
+  steps: z.array(stepSchema),
+  /** Levels that may be missed; absent: no promise. */
+  goalMissedLevels: z.number().int().optional(),
+  /** Promised time without signatures at 6 s blocks, in seconds, with the daemon's start time D in it. */
+  goalSeconds: z.number().optional(),
+  expect: z
+    .strictObject({
+      /** Whether another daemon takes over. */
+      failover: z.enum(["yes", "no", "any"]).default("any"),
+      /** Milliseconds (at 6 s blocks) in which two daemons may have processes; null where that is the point. */
+      overlapMs: z.number().nullable().default(0),
+      /** Every commitment that could be revealed was. */
+      nonces: z.boolean().default(false),
+      /** Signing goes on at the end. */
+      recovers: z.boolean().default(true),
+    })
+    .prefault({}),
+  /** Seconds after the last step that must pass in any case. */
+  settle: z.number().default(12),
+});
+export type Scenario = z.output<typeof scenarioSchema>;
+
+/** A scenario of a YAML or JSON file. @throws Error with every problem */
+export function readScenario(path: string): Scenario {
+  const result = scenarioSchema.safeParse(parse(readFileSync(path, "utf8")));
+  if (!result.success) throw new Error(`${path}: ${z.prettifyError(result.error)}`);
+  return result.data;
+}
