@@ -76,9 +76,11 @@ export class BakerNetworkPolicies extends Construct {
       egress: { to: [pods(selectorLabels(baker, props.signer))], ports: tcp(signerPorts.signer) },
     });
     if (props.exchange) {
-      const exchanged = tcp(ports.nonceExposer, ports.elector);
-      flow("members-in", "Nonces and member status from the other pods of this baker.", { ingress: { from: [self], ports: exchanged } });
-      flow("members-out", "Nonces and member status to the other pods of this baker.", { egress: { to: [self], ports: exchanged } });
+      const exchanged = tcp(ports.nonceExposer);
+      flow("members-in", "Nonces to the other pods of this baker; who they are is in the leases.", {
+        ingress: { from: [self], ports: exchanged },
+      });
+      flow("members-out", "Nonces from the other pods of this baker.", { egress: { to: [self], ports: exchanged } });
     }
     flow("metrics", "Metrics from the monitoring namespaces.", {
       ingress: {
