@@ -38,8 +38,8 @@ export type Source = {
   | { kind: "go"; module: string; version: string; command: string; ldflags?: string }
   /** A file of a binary package, unpacked without installing it. The version may be another one. */
   | { kind: "debian"; package: string; path: string }
-  /** A command of a vendored source package, built with a packaged Go. The version may be another one. */
-  | { kind: "debian-source"; package: string; go: string; command: string; ldflags: string }
+  /** Kubernetes as Debian packs its sources, made with a packaged Go: enough for elections, it lacks policy/v1 and pod-security admission. */
+  | { kind: "debian-source"; package: string; version: string; go: string }
 );
 
 export interface Asset {
@@ -122,9 +122,8 @@ function kubernetes(name: string, use: string): Asset {
       {
         kind: "debian-source",
         package: "kubernetes",
+        version: "v1.20.2",
         go: "golang-1.19",
-        command: `k8s.io/kubernetes/cmd/${name}`,
-        ldflags: `-X k8s.io/component-base/version.gitVersion=v1.20.2 -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=20`,
       },
     ],
   };
@@ -478,10 +477,14 @@ async function unpackDebian(packages: string[], folder: string, signal: AbortSig
 /** /etc/apt's sources as sources of source packages. */
 export const sourceLines = (text: string): string => text.replace(/^deb(?=\s)/gm, "deb-src").replace(/^Types:.*$/gm, "Types: deb-src");
 
-async function debianSource(source: Source & { kind: "debian-source" }, file: string, { cache, signal, progress }: Context): Promise<void> {
+async function debianSource(
+  source: Source & { kind: "debian-source" },
+  asset: Asset,
+  file: string,
+  { cache, signal, progress }: Context,
+): Promise<void> {
   const folder = join(buildFolder(cache), `debian-${source.package}`);
-  const module = source.command.split("/").slice(0, 2).join("/");
-  const tree = join(folder, "src", module);
+  const tree = join(folder, "src/k8s.io", source.package);
   if (!existsSync(join(folder, "ready"))) {
     mkdirSync(join(folder, "lists/partial"), { recursive: true });
     mkdirSync(join(folder, "sources"), { recursive: true });
@@ -501,23 +504,49 @@ async function debianSource(source: Source & { kind: "debian-source" }, file: st
     if (!archive) throw new Error(`the source package ${source.package} has no .orig.tar`);
     mkdirSync(tree, { recursive: true });
     await run("tar", ["-xf", join(folder, archive), "-C", tree, "--strip-components=1"], { signal });
+    // The makefile copies single files by `rsync -pc FROM TO`; it is not installed everywhere.
+    mkdirSync(join(folder, "tools"), { recursive: true });
+    writeFileSync(join(folder, "tools/rsync"), '#!/bin/sh\nexec cp -p "$2" "$3"\n', { mode: 0o755 });
     writeFileSync(join(folder, "ready"), "");
   }
   const goroot = join(folder, "go/usr/lib", source.go.replace("golang", "go"));
+  const version = {
+    VERSION: source.version,
+    COMMIT: source.package,
+    TREE_STATE: "archive",
+    MAJOR: source.version.slice(1, 2),
+    MINOR: source.version.split(".")[1],
+  };
+  const versionFile = join(folder, "version");
+  writeFileSync(
+    versionFile,
+    Object.entries(version)
+      .map(([name, value]) => `KUBE_GIT_${name}='${value}'\n`)
+      .join(""),
+  );
   const env = {
     ...process.env,
-    GOROOT: goroot,
+    PATH: [join(goroot, "bin"), process.env.PATH, join(folder, "tools")].join(delimiter),
+    HOME: folder,
     GOPATH: folder,
-    GO111MODULE: "off",
     GOFLAGS: "-p=2",
     CGO_ENABLED: "0",
     GOCACHE: join(buildFolder(cache), "gocache-debian"),
+    KUBE_GIT_VERSION_FILE: versionFile,
   };
-  const args = ["build", "-v", "-trimpath", "-ldflags", `-s -w ${source.ldflags}`, "-o", file, source.command];
-  const line = goProgress(progress);
-  await run("nice", ["-n", "19", join(goroot, "bin/go"), ...args], { cwd: tree, env, signal, line }).catch((error: Error) => {
+  // Its makefile generates sources that the package lacks.
+  const args = ["-n", "19", "make", "all", `WHAT=cmd/${asset.name}`, "GOLDFLAGS=-s -w"];
+  const start = performance.now();
+  let told = start;
+  const line = (said: string) => {
+    if (performance.now() - told < 15_000) return;
+    told = performance.now();
+    progress(`  ${Math.round((told - start) / 1000)} s: ${said.slice(0, 100)}`);
+  };
+  await run("nice", args, { cwd: tree, env, signal, line }).catch((error: Error) => {
     throw new Resumable(error.message);
   });
+  copyFileSync(join(tree, "_output/bin", asset.name), file);
 }
 
 export const attempt: Context["attempt"] = async (source, asset, file, context) => {
@@ -558,7 +587,7 @@ export const attempt: Context["attempt"] = async (source, asset, file, context) 
       return;
     }
     case "debian-source":
-      return debianSource(source, file, context);
+      return debianSource(source, asset, file, context);
   }
 };
 
