@@ -69,7 +69,17 @@ const isRecord = (value: unknown): value is Record<string, unknown> => typeof va
 const isCount = (value: unknown): value is number => Number.isInteger(value) && (value as number) >= 0 && (value as number) < 2 ** 31;
 const isNonce = (value: unknown): value is string => typeof value === "string" && /^[0-9a-f]{64}$/.test(value);
 const isBlock = (value: unknown): value is string => typeof value === "string" && /^B[1-9A-HJ-NP-Za-km-z]{50}$/.test(value);
-const shown = (value: unknown): string => (JSON.stringify(value) ?? "nothing").slice(0, 80);
+/** Never quotes an object: it may hold a nonce. */
+const shown = (value: unknown): string =>
+  typeof value === "number" || typeof value === "boolean" || value === null
+    ? String(value)
+    : typeof value === "string"
+      ? `"${value.slice(0, 60)}"`
+      : Array.isArray(value)
+        ? "a list"
+        : value === undefined
+          ? "nothing"
+          : "an object";
 
 /** The rule that an entry breaks, without its nonce; undefined where it is whole. */
 function objection(value: unknown, legacy: boolean): string | undefined {

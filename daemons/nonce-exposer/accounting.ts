@@ -17,6 +17,8 @@ export interface Tracked extends Commitment {
   revealed: boolean;
   /** The chain has another block there, or none with a commitment: nothing to reveal. */
   abandoned: boolean;
+  /** Its level was long past when we first heard of it (the gate's list survives restarts): missing only once the chain says that it is to be revealed. */
+  old: boolean;
   alerted: boolean;
 }
 export interface Facts {
@@ -44,6 +46,7 @@ const maxTracked = 1000;
 
 /** @returns the new list and the commitments to alert about now, each once */
 export function decide(tracked: readonly Tracked[], facts: Facts): { tracked: Tracked[]; alerts: Tracked[]; counts: Counts } {
+  const settled = (level: number): boolean => facts.headLevel !== undefined && facts.headLevel >= level + settledAfterLevels;
   const known = new Set(tracked.map((entry) => entry.hash));
   const fresh = facts.commitments
     .filter(({ hash }, index, all) => !known.has(hash) && all.findIndex((other) => other.hash === hash) === index)
@@ -55,17 +58,18 @@ export function decide(tracked: readonly Tracked[], facts: Facts): { tracked: Tr
       revealed: false,
       abandoned: false,
       alerted: false,
+      old: settled(entry.level),
     }));
   const alerts: Tracked[] = [];
   const next = [...tracked, ...fresh].slice(-maxTracked).map((entry) => {
     const answer = facts.chain.get(entry.level);
-    const settled = facts.headLevel !== undefined && facts.headLevel >= entry.level + settledAfterLevels;
     const updated: Tracked = {
       ...entry,
       local: entry.local || facts.local.has(entry.hash),
       replicated: entry.replicated || facts.acknowledged(entry.hash),
       revealed: entry.revealed || facts.local.get(entry.hash) === true || (answer?.kind === "revealed" && answer.hash === entry.hash),
-      abandoned: settled && answer !== undefined ? answer.kind === "none" || answer.hash !== entry.hash : entry.abandoned,
+      old: entry.old && !(answer?.kind === "committed" && answer.hash === entry.hash),
+      abandoned: settled(entry.level) && answer !== undefined ? answer.kind === "none" || answer.hash !== entry.hash : entry.abandoned,
     };
     if (isMissing(updated) && !updated.alerted && facts.nowMs - updated.sinceMs > facts.ackMs) {
       updated.alerted = true;
@@ -87,6 +91,7 @@ export function decide(tracked: readonly Tracked[], facts: Facts): { tracked: Tr
   };
 }
 
-export const isMissing = (entry: Tracked): boolean => !entry.revealed && !entry.abandoned && !(entry.local && entry.replicated);
+export const isMissing = (entry: Tracked): boolean =>
+  !entry.old && !entry.revealed && !entry.abandoned && !(entry.local && entry.replicated);
 /** Worth asking the chain about: what is missing, and what is not yet known to be revealed. */
 export const isOpen = (entry: Tracked): boolean => !entry.revealed && !entry.abandoned;

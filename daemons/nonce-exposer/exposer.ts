@@ -105,11 +105,12 @@ export function createExposer(options: { config: DaemonConfig; clock: Clock; log
       ackMs,
     });
     ({ tracked, counts } = result);
-    for (const alert of result.alerts)
+    for (const alert of result.alerts.slice(0, 3))
       log.error("nonce-unreplicated", alert.local ? "on no other member" : "not in this pod's nonce file", {
         hash: alert.hash,
         blockLevel: alert.level,
         round: alert.round,
+        more: Math.max(0, result.alerts.length - 3),
       });
     const late = unacknowledgedSeconds() * 1000 > ackMs;
     if (late && !unacknowledgedAlerted) log.warn("nonces-unacknowledged", "no other member has the content of this pod's nonce file");
@@ -159,6 +160,11 @@ export function createExposer(options: { config: DaemonConfig; clock: Clock; log
     const rpc = `http://${env.TOG_LOCAL_ADDRESS}:${ports.octezRpc}/chains/main/blocks/head`;
     const ask = (url: string): Promise<unknown> => getJson(url, { timeoutMs: t.requestTimeoutMs, signal });
     try {
+      headLevel = levelSchema.parse(await ask(`${rpc}/helpers/current_level`)).level;
+    } catch {
+      headLevel = undefined;
+    }
+    try {
       commitments = commitmentsSchema
         .parse(await ask(`http://${env.TOG_POD_ADDRESS}:${ports.gateHealth}/commitments`))
         .map(({ seedNonceHash, ...rest }) => ({ ...rest, hash: seedNonceHash }));
@@ -170,8 +176,8 @@ export function createExposer(options: { config: DaemonConfig; clock: Clock; log
     );
     if (due.length > 0) {
       try {
-        headLevel = levelSchema.parse(await ask(`${rpc}/helpers/current_level`)).level;
         for (const { level } of due.slice(0, chainQuestionsATick)) {
+          if (headLevel === undefined) break;
           askedAtMs.set(level, clock.now());
           const { hash: committed, nonce } = chainNonceSchema.parse(await ask(`${rpc}/context/nonces/${level}`));
           chain.set(

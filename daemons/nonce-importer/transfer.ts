@@ -2,7 +2,7 @@
 import { mkdir } from "node:fs/promises";
 import { checkBundle, type NonceBundle } from "../../tezos/nonces";
 import { sleep, systemClock } from "../runtime/clock";
-import type { DaemonConfig } from "../runtime/config";
+import { loadConfig, type DaemonConfig } from "../runtime/config";
 import { maxContentBytes } from "../runtime/nonce-wire";
 import { readNonces } from "../runtime/nonce-files";
 import { mergeIntoFolder } from "./merge-folder";
@@ -15,7 +15,7 @@ const fail = (error: unknown): void => {
   process.exitCode = 1;
 };
 
-export async function exportNonces(config: DaemonConfig): Promise<void> {
+export async function exportNonces(config: DaemonConfig = loadConfig("nonce-importer")): Promise<void> {
   try {
     const { stateful, legacy } = await readNonces(config.env.TOG_CLIENT_DIR, config.file.network.chainId);
     const bundle: NonceBundle = { version: 1, chain: config.file.network.chainId, baker: config.file.baker, stateful, legacy };
@@ -26,7 +26,7 @@ export async function exportNonces(config: DaemonConfig): Promise<void> {
 }
 
 /** Waits up to 30 s for the baker's lock; a baker may run meanwhile. */
-export async function importNonces(config: DaemonConfig): Promise<void> {
+export async function importNonces(config: DaemonConfig = loadConfig("nonce-importer")): Promise<void> {
   try {
     const chunks: Buffer[] = [];
     let size = 0;

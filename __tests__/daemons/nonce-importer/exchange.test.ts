@@ -21,9 +21,15 @@ test("what one pod commits appears in the other's files, is acknowledged, counte
   writeStateful(a.clientDir, [mine]);
   writeStateful(b.clientDir, [makeNonce({ seed: 2 })]);
   chmodSync(join(b.clientDir, statefulFile), 0o640);
-  writeFileSync(join(a.clientDir, "NetXdQprcVkpa_orphaned_nonces"), JSON.stringify([{ block: makeNonce({ seed: 9 }).block, nonce: makeNonce({ seed: 9 }).nonce }]));
+  writeFileSync(
+    join(a.clientDir, "NetXdQprcVkpa_orphaned_nonces"),
+    JSON.stringify([{ block: makeNonce({ seed: 9 }).block, nonce: makeNonce({ seed: 9 }).nonce }]),
+  );
   for (const pod of [a, b]) pod.start();
-  await until("exchange in both directions", async () => (await a.status("importer"))?.reconciled && (await b.status("importer"))?.reconciled);
+  await until(
+    "exchange in both directions",
+    async () => (await a.status("importer"))?.reconciled && (await b.status("importer"))?.reconciled,
+  );
   for (const pod of [a, b]) {
     expect(readStateful(pod.clientDir).map((entry) => entry.level)).toEqual([13_000_001, 13_000_002]);
     expect(readStateful(pod.clientDir)[0]).toEqual(mine);
