@@ -1,0 +1,37 @@
+import { describe as explain, runSchedule, type Sabotage, type ScheduleResult } from "../../../lab/checker/schedules";
+
+const seed = process.env.SEED === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(process.env.SEED);
+
+const failures = (result: ScheduleResult) => (result.violations.length > 0 || result.stuck !== "" ? explain(result).slice(0, 4000) : "");
+
+test("no schedule of faults makes two gates sign what conflicts, and a healed baker signs again", async () => {
+  console.info(`SEED=${seed}`);
+  const total = { signed: 0, conflicts: 0, lostAnswers: 0, crashes: 0, stops: 0 };
+  for (let i = 0; i < (process.env.SEED === undefined ? 80 : 1); i++) {
+    const result = await runSchedule({ seed: seed + i, virtualSeconds: 60 });
+    for (const name of Object.keys(total) as (keyof typeof total)[]) total[name] += result.counts[name];
+    expect(failures(result)).toBe("");
+  }
+  // The schedules are not idle.
+  if (process.env.SEED === undefined) for (const count of Object.values(total)) expect(count).toBeGreaterThan(5);
+}, 60_000);
+
+test("a seed gives the same history every time", async () => {
+  const [first, second] = [await runSchedule({ seed: 7, virtualSeconds: 40 }), await runSchedule({ seed: 7, virtualSeconds: 40 })];
+  expect(explain(first)).toBe(explain(second));
+  expect(first.signed.length).toBeGreaterThan(0);
+});
+
+/** Each breaks one leg that the gate stands on; the checker must see it in some of the schedules. */
+test.each<[Sabotage, string[]]>([
+  ["blind-writes", ["mark-not-monotone", "mark-at-or-below-floor"]],
+  ["phantom-writes", ["forward-before-commit"]],
+  ["no-memory", ["opened-at-signed-level", "floor-not-monotone"]],
+  ["random-signer", ["two-signatures-of-a-block"]],
+  ["no-floor", ["mark-at-or-below-floor"]],
+])("with %s the checker complains", async (sabotage, expected) => {
+  const seen = new Set<string>();
+  for (let i = 1; i <= 40 && !expected.every((code) => seen.has(code)); i++)
+    for (const violation of (await runSchedule({ seed: i, virtualSeconds: 60, sabotage })).violations) seen.add(violation.code);
+  expect([...seen]).toEqual(expect.arrayContaining(expected));
+});
