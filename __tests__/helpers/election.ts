@@ -328,7 +328,14 @@ export class Pod {
       }),
       [ports.octezRpc]: (url): unknown =>
         url.pathname.endsWith("/constants")
-          ? { minimal_block_delay: "6" }
+          ? {
+              blocks_per_cycle: 14_400,
+              blocks_per_commitment: 112,
+              nonce_revelation_threshold: 400,
+              minimal_block_delay: "6",
+              delay_increment_per_round: "3",
+              consensus_rights_delay: 2,
+            }
           : url.searchParams
               .getAll("level")
               .map(Number)

@@ -344,8 +344,8 @@ export class Elector {
     const signal = AbortSignal.any([this.stop.signal, AbortSignal.timeout(Math.ceil(this.t.requestTimeoutMs))]);
     void (async () => {
       try {
-        this.blockSeconds ??= await this.o.rights.blockSeconds(signal);
         mine.levels = await this.o.rights.bakingLevels([level + 1, level + 2], signal);
+        this.blockSeconds ??= await this.o.rights.blockSeconds(signal).catch(() => null);
         this.evaluate();
       } catch (error) {
         this.warn("rights-unknown", error instanceof Error ? error.message : String(error));

@@ -30,7 +30,12 @@ export function main(): Promise<void> {
       component: "elector",
       instance: env.TOG_POD_NAME,
     });
-    const rights = createRights(env.TOG_LOCAL_ADDRESS, file.delegate, t.requestTimeoutMs);
+    const rights = createRights({
+      url: `http://${env.TOG_LOCAL_ADDRESS}:${ports.octezRpc}`,
+      clock,
+      delegate: file.delegate,
+      timeoutMs: t.requestTimeoutMs,
+    });
     const elector = new Elector({ env, file, identity, kube, clock, log, metrics: createElectorMetrics(registry), rights });
     const over = new AbortController();
     setMaxListeners(0, over.signal);
@@ -96,6 +101,7 @@ export function main(): Promise<void> {
     await elector.close();
     await Promise.allSettled(followers);
     await server.close();
+    rights.close();
     kube.close();
   });
 }

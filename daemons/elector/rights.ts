@@ -1,28 +1,25 @@
 /** The delegate's baking rights, from the pod's own node. */
-import { Agent } from "node:http";
-import { z } from "zod";
-import { ports } from "../../contract/ports";
+import { createOctezRpc, type RpcOutcome } from "../runtime/octez-rpc";
+import type { Clock } from "../runtime/clock";
 import type { Rights } from "./elector";
-import { readJson } from "./pod-status";
 
-const rightsSchema = z.array(z.object({ level: z.number().int(), delegate: z.string(), round: z.number().int() }));
-const constantsSchema = z.object({ minimal_block_delay: z.string().regex(/^\d+$/) });
+/** Rounds beyond the second are so rare that no handover waits for them. */
+const maxRound = 1;
 
-/** @param host loopback address of the pod */
-export function createRights(host: string, delegate: string, timeoutMs: number): Rights {
-  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
-  const get = async <S extends z.ZodType>(path: string, schema: S, signal: AbortSignal): Promise<z.infer<S>> => {
-    const answer = await readJson({ agent, host, port: ports.octezRpc, path, schema, timeoutMs, signal });
-    if (answer === null) throw new Error(`the node did not answer ${path}`);
-    return answer;
+/** @param url http://ADDRESS:PORT of the node's RPC */
+export function createRights(options: { url: string; clock: Clock; delegate: string; timeoutMs: number }): Rights & { close(): void } {
+  const rpc = createOctezRpc(options);
+  const { delegate, timeoutMs } = options;
+  const must = <T>(outcome: RpcOutcome<T>): T => {
+    if (!outcome.ok) throw new Error(`${outcome.kind}: ${outcome.message}`);
+    return outcome.value;
   };
   return {
-    bakingLevels: async (levels, signal) => {
-      const query = new URLSearchParams([...levels.map((level) => ["level", String(level)]), ["delegate", delegate], ["max_round", "1"]]);
-      const rights = await get(`/chains/main/blocks/head/helpers/baking_rights?${query}`, rightsSchema, signal);
-      return rights.filter((right) => right.delegate === delegate && levels.includes(right.level)).map((right) => right.level);
-    },
-    blockSeconds: async (signal) =>
-      Number((await get("/chains/main/blocks/head/context/constants", constantsSchema, signal)).minimal_block_delay),
+    bakingLevels: async (levels, signal) =>
+      must(await rpc.bakingRights({ levels, delegates: [delegate], maxRound, timeoutMs, signal }))
+        .filter((right) => right.delegate === delegate && levels.includes(right.level))
+        .map((right) => right.level),
+    blockSeconds: async (signal) => must(await rpc.constants({ timeoutMs, signal })).minimalBlockDelaySeconds,
+    close: () => rpc.close(),
   };
 }

@@ -2,4 +2,4 @@
 import { embeddedSubject } from "../../helpers/election-subject";
 import { electionSuite } from "../../suites/election-suite";
 
-electionSuite("elections, embedded API, three times as fast", () => embeddedSubject(), { k: 3, cases: "core" });
+electionSuite("elections, embedded API, twice as fast", () => embeddedSubject(), { k: 2, cases: "core" });
