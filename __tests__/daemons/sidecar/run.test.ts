@@ -4,34 +4,18 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { get } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { bakerFileSchema } from "../../../contract/baker-file";
 import { ports } from "../../../contract/ports";
 import { sidecarStatusSchema, type SidecarStatus } from "../../../contract/status";
-import { defaultTimings } from "../../../contract/timings";
 import { systemClock } from "../../../daemons/runtime/clock";
 import { createLog } from "../../../daemons/runtime/log";
 import { createOctezRpc } from "../../../daemons/runtime/octez-rpc";
 import { runSidecar } from "../../../daemons/sidecar/run";
+import { solidBakerFile } from "../../helpers/baker-file";
 import { bundlePath } from "../../helpers/bundle";
 import { headJson, startTestNode, testChainId, type Lie, type TestNode } from "../../helpers/octez-node";
 import { eventually } from "../../suites/kube-suite";
 
-const address = "tz1KqTpEZ7Yob7QbPE4Hy4Wo8fHG8LhKxZSx";
-const file = (ineligibleSeconds: number, headMaxAgeSeconds = 240) =>
-  bakerFileSchema.parse({
-    version: 1,
-    baker: "alice",
-    topology: "solo",
-    network: { name: "shadownet", chainId: testChainId },
-    members: 1,
-    otherMembers: 2,
-    headMaxAgeSeconds,
-    daemons: [{ name: "baker", command: ["true"] }],
-    delegate: address,
-    keys: [{ address, alias: "k", watermark: `wm-${"0".repeat(40)}`, signers: ["s"] }],
-    signers: [{ name: "s", endpoints: [{ zone: null, url: "http://127.0.0.1:6732" }], deterministic: true }],
-    timings: { ...defaultTimings, ineligibleSeconds },
-  });
+const file = (ineligibleSeconds: number, headMaxAgeSeconds = 240) => solidBakerFile({ headMaxAgeSeconds, timings: { ineligibleSeconds } });
 
 const fetchText = (url: string): Promise<{ status: number; text: string }> =>
   new Promise((resolve, reject) => {
@@ -49,7 +33,7 @@ interface Running {
   code(path: "/live" | "/ready"): Promise<{ status: number; reason: string }>;
   stop(): Promise<void>;
 }
-/** Polls every 150 ms: ineligibleSeconds 0.9. */
+/** Polls every 100 ms: ineligibleSeconds 0.6. */
 async function startSidecar(url: string, headMaxAgeSeconds = 240): Promise<Running> {
   const stop = new AbortController();
   const lines: Record<string, unknown>[] = [];
@@ -58,7 +42,7 @@ async function startSidecar(url: string, headMaxAgeSeconds = 240): Promise<Runni
   let done: Promise<void> = Promise.resolve();
   const port = await new Promise<number>((resolve) => {
     done = runSidecar({
-      ...{ file: file(0.9, headMaxAgeSeconds), pod: "alice-solo-0", host: "127.0.0.1", port: 0, rpc, log, clock: systemClock },
+      ...{ file: file(0.6, headMaxAgeSeconds), pod: "alice-solo-0", host: "127.0.0.1", port: 0, rpc, log, clock: systemClock },
       signal: stop.signal,
       onListening: resolve,
     });
@@ -138,7 +122,7 @@ test("without a stream the polls follow the head", async () => {
 });
 
 test("a head that stands still becomes too old, and the next one mends it", async () => {
-  sidecar = await startSidecar(node.url, 3);
+  sidecar = await startSidecar(node.url, 3.2);
   await until(sidecar, "/ready", 200);
   expect(await until(sidecar, "/ready", 503)).toMatch(/^head-too-old: the head \(level 1000\) is 3\.\d s old/);
   await until(sidecar, "/live", 200);

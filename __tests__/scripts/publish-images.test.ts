@@ -1,0 +1,109 @@
+import { chmodSync, existsSync, mkdtempSync, readFileSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+import { togCommand } from "../../contract/images";
+import { buildSteps, cloudBuild, digestIn, imageNames, publish, stageContext, withDigests } from "../../scripts/publish-images";
+
+const options = { images: imageNames, registry: "reg.example/project/bakers", tag: "t1", octezVersion: "v25.1", context: "/c", push: true };
+const digest = (digit: string) => `sha256:${digit.repeat(64)}`;
+
+test("the baker's image is built from tezos-bare of the version, the others are not", () => {
+  const commands = buildSteps({ ...options, builder: "podman" }).map((step) => step.command.join(" "));
+  expect(commands.filter((command) => command.includes("OCTEZ_IMAGE="))).toEqual([
+    expect.stringContaining("OCTEZ_IMAGE=docker.io/tezos/tezos-bare:octez-v25.1 -f /c/baker-base.Containerfile"),
+  ]);
+  expect(commands.filter((command) => command.startsWith("podman push"))).toEqual([
+    "podman push --digestfile /c/runtime.digest reg.example/project/bakers/runtime:t1",
+    "podman push --digestfile /c/baker.digest reg.example/project/bakers/baker:t1",
+    "podman push --digestfile /c/signer_link.digest reg.example/project/bakers/signer-link:t1",
+  ]);
+});
+
+test("every base is built before the image that stands on it", () => {
+  for (const builder of ["docker", "podman", "buildah"] as const) {
+    const built = new Set<string>();
+    for (const { command } of buildSteps({ ...options, builder })) {
+      const base = command.find((word) => word.startsWith("BASE="))?.slice(5);
+      if (base !== undefined) expect(built).toContain(base);
+      built.add(command[command.indexOf("-t") + 1] ?? "");
+    }
+  }
+});
+
+test("without push nothing is pushed", () => {
+  expect(buildSteps({ ...options, builder: "docker", push: false }).flatMap((step) => step.command)).not.toContain("push");
+});
+
+test("Cloud Build gets the same recipes with relative paths", () => {
+  expect(cloudBuild({ ...options, images: ["runtime"] })).toMatchObject({
+    steps: [
+      { args: ["build", "-f", "runtime-base.Containerfile", "-t", "localhost/tezos-on-gke/runtime-base:t1", "."] },
+      {
+        args: [
+          "build",
+          "--build-arg",
+          "BASE=localhost/tezos-on-gke/runtime-base:t1",
+          "-f",
+          "tog.Containerfile",
+          "-t",
+          "reg.example/project/bakers/runtime:t1",
+          ".",
+        ],
+      },
+    ],
+    images: ["reg.example/project/bakers/runtime:t1"],
+  });
+});
+
+test("a digest is taken from what the tools print, and never guessed", () => {
+  expect(digestIn(`${digest("a")}\n`, "r/x")).toBe(digest("a"));
+  expect(digestIn(`other/x@${digest("a")}\nr/x@${digest("b")}\n`, "r/x")).toBe(digest("b"));
+  for (const text of ["", "sha256:abc", `a/x@${digest("a")} b/x@${digest("b")}`])
+    expect(() => digestIn(text, "r/x")).toThrow("expected a digest");
+});
+
+test("digests are added to the file, and what else it holds is kept", () => {
+  const before = JSON.stringify({ region: "x", images: { octez: "o@sha256:1", runtime: "old" } });
+  expect(JSON.parse(withDigests(before, { runtime: "new" }))).toEqual({ region: "x", images: { octez: "o@sha256:1", runtime: "new" } });
+  expect(JSON.parse(withDigests(undefined, { runtime: "new" }))).toEqual({ images: { runtime: "new" } });
+});
+
+describe("with a folder", () => {
+  const folder = mkdtempSync(join(tmpdir(), "tog-publish-"));
+  const path = process.env.PATH;
+  afterAll(() => {
+    process.env.PATH = path;
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  test("the context holds one program, its native module and its name on the path", async () => {
+    const context = join(folder, "context");
+    expect(await stageContext(context)).toMatch(/^[0-9a-f]{64}$/);
+    expect(readFileSync(join(context, "tog/tog.cjs"), "utf8").startsWith("#!/usr/local/bin/node\n")).toBe(true);
+    expect(readlinkSync(join(context, "bin/tog"))).toBe("../lib/tog/tog.cjs");
+    expect(togCommand.at(-1)).toBe("/usr/local/bin/tog");
+    const loads = `require(${JSON.stringify(join(context, "tog/node_modules/koffi"))}).load(null).func("int getpid()")()`;
+    expect(Number(execFileSync(process.execPath, ["-p", loads], { encoding: "utf8" }))).toBeGreaterThan(0);
+  });
+
+  test("publishing runs the tool and tells the digests; a failing tool fails it", async () => {
+    const tool = join(folder, "podman");
+    const calls = join(folder, "calls");
+    const script = `#!/bin/sh\necho "$@" >> ${calls}\n[ "$1" = push ] && echo ${digest("c")} > "$3"\n[ ! -e ${folder}/broken ]\n`;
+    writeFileSync(tool, script);
+    chmodSync(tool, 0o755);
+    process.env.PATH = `${folder}${delimiter}${path}`;
+    const error = jest.spyOn(console, "error").mockImplementation(() => undefined);
+    expect(await publish({ ...options, images: ["runtime"], context: folder, builder: "podman" })).toEqual({
+      runtime: `reg.example/project/bakers/runtime@${digest("c")}`,
+    });
+    expect(readFileSync(calls, "utf8").trim().split("\n")).toHaveLength(3);
+    writeFileSync(join(folder, "broken"), "");
+    await expect(publish({ ...options, images: ["runtime"], context: folder, builder: "podman" })).rejects.toThrow(
+      "podman build --platform ended with 1",
+    );
+    error.mockRestore();
+    expect(existsSync(join(folder, "broken"))).toBe(true);
+  });
+});

@@ -1,0 +1,293 @@
+/**
+ * `npm run publish-images [-- OPTIONS]`: builds the images with docker, podman, buildah or Cloud Build, pushes them, and writes their digests to
+ * images.auto.tfvars.json, which the configuration reads. Without --registry the registry is the one that the platform stack makes.
+ */
+import { spawn, spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { defaultOctezVersion, octezImage } from "../contract/images";
+import { buildDaemons } from "./build";
+
+const root = resolve(__dirname, "..");
+/** As in the configuration's `images`. */
+export const imageNames = ["runtime", "baker", "signer_link"] as const;
+export type ImageName = (typeof imageNames)[number];
+export const builders = ["docker", "podman", "buildah", "cloud-build"] as const;
+export type Builder = (typeof builders)[number];
+/** GKE's nodes; the native module is for it too. */
+const platform = "linux/amd64";
+const koffiPlatform = "koffi-linux-x64";
+
+export interface Step {
+  command: string[];
+  /** The image whose digest this step tells: in the file, or on stdout. */
+  digestOf?: ImageName;
+  digestFile?: string;
+}
+export interface BuildOptions {
+  builder: Exclude<Builder, "cloud-build">;
+  images: readonly ImageName[];
+  /** Without a trailing slash. */
+  registry: string;
+  tag: string;
+  octezVersion: string;
+  /** A folder made by stageContext. */
+  context: string;
+  push: boolean;
+}
+
+const repository = (name: ImageName): string => name.replace("_", "-");
+export const reference = ({ registry, tag }: { registry: string; tag: string }, name: ImageName): string =>
+  `${registry}/${repository(name)}:${tag}`;
+
+/** What each image is built from: Containerfile and build arguments, the last one is the image itself. */
+export function recipes(name: ImageName, tag: string, octezVersion: string): { file: string; tag?: string; args: string[] }[] {
+  if (name === "signer_link") return [{ file: "signer-link.Containerfile", args: [] }];
+  const base = `localhost/tezos-on-gke/${name}-base:${tag}`;
+  const args = name === "baker" ? [`OCTEZ_IMAGE=${octezImage(octezVersion)}`] : [];
+  return [
+    { file: `${name}-base.Containerfile`, tag: base, args },
+    { file: "tog.Containerfile", args: [`BASE=${base}`] },
+  ];
+}
+
+/** The commands in their order. */
+export function buildSteps(options: BuildOptions): Step[] {
+  const { builder, context } = options;
+  return options.images.flatMap((name) => {
+    const final = reference(options, name);
+    const builds = recipes(name, options.tag, options.octezVersion).map(({ file, tag, args }): Step => ({
+      command: [
+        ...[builder, "build", "--platform", platform],
+        // The same content has the same digest: no pod restarts for nothing.
+        ...(builder === "docker" ? [] : ["--format", "oci", "--timestamp", "0"]),
+        ...args.flatMap((arg) => ["--build-arg", arg]),
+        ...["-f", join(context, file), "-t", tag ?? final, context],
+      ],
+    }));
+    if (!options.push) return builds;
+    const digestFile = join(context, `${name}.digest`);
+    const pushes: Step[] =
+      builder === "docker"
+        ? [
+            { command: ["docker", "push", final] },
+            { command: ["docker", "inspect", "--format", '{{join .RepoDigests "\\n"}}', final], digestOf: name },
+          ]
+        : [{ command: [builder, "push", "--digestfile", digestFile, final], digestOf: name, digestFile }];
+    return [...builds, ...pushes];
+  });
+}
+
+/** The same as a Cloud Build configuration. */
+export function cloudBuild(options: Omit<BuildOptions, "builder" | "context" | "push">): object {
+  const steps = options.images.flatMap((name) =>
+    recipes(name, options.tag, options.octezVersion).map(({ file, tag, args }) => ({
+      name: "gcr.io/cloud-builders/docker",
+      args: ["build", ...args.flatMap((arg) => ["--build-arg", arg]), "-f", file, "-t", tag ?? reference(options, name), "."],
+    })),
+  );
+  return { steps, images: options.images.map((name) => reference(options, name)), timeout: "1200s" };
+}
+
+/** sha256:... of a tool's words about one image. @throws Error where there is none */
+export function digestIn(text: string, repositoryName: string): string {
+  const lines = text.split(/\s+/).filter((word) => word.includes("sha256:"));
+  const found = lines.find((word) => word.startsWith(`${repositoryName}@`)) ?? (lines.length === 1 ? lines[0] : undefined);
+  const digest = /sha256:[0-9a-f]{64}$/.exec(found ?? "")?.[0];
+  if (digest === undefined)
+    throw new Error(`expected a digest (sha256: and 64 hex digits) of ${repositoryName}; got ${JSON.stringify(text.slice(0, 200))}`);
+  return digest;
+}
+
+/** images.auto.tfvars.json with these images changed and everything else kept. */
+export function withDigests(before: string | undefined, images: Readonly<Partial<Record<ImageName, string>>>): string {
+  const file = (before === undefined ? {} : JSON.parse(before)) as { images?: Record<string, string> };
+  return JSON.stringify({ ...file, images: { ...file.images, ...images } }, null, 2) + "\n";
+}
+
+/**
+ * Makes the build context: the bundle with a launcher, the native module, the Containerfiles. Resolves with a hash of all of it.
+ * @param folder empty or missing
+ */
+export async function stageContext(folder: string): Promise<string> {
+  const tog = join(folder, "tog");
+  mkdirSync(tog, { recursive: true });
+  const bundle = await buildDaemons(join(tog, "tog.cjs"));
+  // No env, no shell: the interpreter's own path.
+  writeFileSync(bundle, readFileSync(bundle, "utf8").replace(/^#!.*\n/, "#!/usr/local/bin/node\n"));
+  chmodSync(bundle, 0o755);
+  mkdirSync(join(folder, "bin"));
+  symlinkSync("../lib/tog/tog.cjs", join(folder, "bin/tog"));
+  const modules = join(root, "node_modules");
+  const koffi = join(tog, "node_modules/koffi");
+  for (const file of ["package.json", "LICENSE.txt", "index.cjs", "src/koffi/index.cjs", "src/koffi/src/static.cjs"])
+    cpSync(join(modules, "koffi", file), join(koffi, file), { recursive: true });
+  const native = join(tog, "node_modules/@koromix", koffiPlatform);
+  if (existsSync(join(modules, "@koromix", koffiPlatform))) cpSync(join(modules, "@koromix", koffiPlatform), native, { recursive: true });
+  else {
+    // Another machine than the image's: npm has installed another one.
+    const { version } = JSON.parse(readFileSync(join(modules, "koffi/package.json"), "utf8")) as { version: string };
+    const packed = spawnSync("npm", ["pack", "--silent", `@koromix/${koffiPlatform}@${version}`, "--pack-destination", folder], {
+      encoding: "utf8",
+    });
+    if (packed.status !== 0) throw new Error(`npm pack @koromix/${koffiPlatform}@${version}: ${packed.stderr}`);
+    mkdirSync(native, { recursive: true });
+    const archive = join(folder, packed.stdout.trim());
+    const unpacked = spawnSync("tar", ["-xzf", archive, "-C", native, "--strip-components=1"], { encoding: "utf8" });
+    if (unpacked.status !== 0) throw new Error(`tar: ${unpacked.stderr}`);
+    rmSync(archive);
+  }
+  const hash = createHash("sha256").update(readFileSync(bundle));
+  for (const file of ["runtime-base", "baker-base", "tog", "signer-link"].map((name) => `${name}.Containerfile`)) {
+    cpSync(join(root, "images", file), join(folder, file));
+    hash.update(readFileSync(join(folder, file)));
+  }
+  return hash.digest("hex");
+}
+
+/** Runs a command with its output on stderr; resolves with its stdout. @throws Error where it fails */
+function run(command: readonly string[]): Promise<string> {
+  return new Promise((done, fail) => {
+    console.error(`$ ${command.join(" ")}`);
+    const child = spawn(command[0] ?? "", command.slice(1), { stdio: ["ignore", "pipe", "inherit"], env: process.env });
+    let output = "";
+    child.stdout.on("data", (data: Buffer) => {
+      output += data.toString();
+      process.stderr.write(data);
+    });
+    child.once("error", fail);
+    child.once("close", (code) => (code === 0 ? done(output) : fail(new Error(`${command.slice(0, 3).join(" ")} ended with ${code}`))));
+  });
+}
+
+/** The first that works here. */
+function findBuilder(): Builder {
+  const works = (...command: string[]): boolean =>
+    spawnSync(command[0] ?? "", command.slice(1), { stdio: "ignore", timeout: 20_000 }).status === 0;
+  if (works("docker", "info")) return "docker";
+  if (works("podman", "info")) return "podman";
+  if (works("buildah", "version")) return "buildah";
+  if (works("gcloud", "version")) return "cloud-build";
+  throw new Error("one of docker (running), podman, buildah or gcloud must be installed; none works here");
+}
+
+/** Builds and pushes; resolves with REPOSITORY@sha256:... by name. */
+export async function publish(options: Omit<BuildOptions, "builder"> & { builder: Builder }): Promise<Partial<Record<ImageName, string>>> {
+  const { builder, context } = options;
+  const published: Partial<Record<ImageName, string>> = {};
+  const note = (name: ImageName, text: string): void => {
+    const where = `${options.registry}/${repository(name)}`;
+    published[name] = `${where}@${digestIn(text, where)}`;
+  };
+  if (builder === "cloud-build") {
+    const file = join(context, "cloudbuild.json");
+    writeFileSync(file, JSON.stringify(cloudBuild(options), null, 2));
+    const project = /^[a-z0-9-]+-docker\.pkg\.dev\/([^/]+)\//.exec(options.registry)?.[1];
+    const output = await run([
+      "gcloud",
+      "builds",
+      "submit",
+      context,
+      "--config",
+      file,
+      "--format",
+      "json",
+      ...(project ? ["--project", project] : []),
+    ]);
+    const built = (JSON.parse(output) as { results?: { images?: { name: string; digest: string }[] } }).results?.images ?? [];
+    for (const name of options.images) note(name, built.find((image) => image.name === reference(options, name))?.digest ?? "");
+    return published;
+  }
+  for (const step of buildSteps({ ...options, builder })) {
+    const output = await run(step.command);
+    if (step.digestOf) note(step.digestOf, step.digestFile === undefined ? output : readFileSync(step.digestFile, "utf8"));
+  }
+  return published;
+}
+
+const usage = `npm run publish-images [-- OPTIONS]
+  --builder ${builders.join("|")}   default: the first that works
+  --registry HOST/PATH     default: the platform stack's, from the configuration
+  --only ${imageNames.join(",")}
+  --octez-version vX.Y     default: the configuration's
+  --tag TAG                default: Octez' version and a hash of the content
+  --no-push                build only
+  --dry-run                print the commands only`;
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      builder: { type: "string" },
+      registry: { type: "string" },
+      only: { type: "string" },
+      "octez-version": { type: "string" },
+      tag: { type: "string" },
+      "no-push": { type: "boolean" },
+      "dry-run": { type: "boolean" },
+      help: { type: "boolean" },
+    },
+  });
+  if (values.help) return console.log(usage);
+  const images = (values.only?.split(",") ?? [...imageNames]).map((name) => {
+    const known = imageNames.find((candidate) => candidate === name.replace("-", "_"));
+    if (!known) throw new Error(`--only takes names of ${imageNames.join(", ")}; got ${name}`);
+    return known;
+  });
+  const wanted = builders.find((name) => name === values.builder);
+  if (values.builder !== undefined && !wanted) throw new Error(`--builder is one of ${builders.join(", ")}; got ${values.builder}`);
+  let { registry, "octez-version": octezVersion } = values;
+  if (registry === undefined || octezVersion === undefined) {
+    const { resolveConfiguration } = await import("../constructs/configuration/load");
+    const { cdktfContext } = await import("../constructs/configuration/folder");
+    const resolved = await resolveConfiguration({ folder: process.cwd(), context: cdktfContext(process.cwd()) }).catch((error: unknown) => {
+      if (registry !== undefined) return undefined;
+      throw new Error(
+        `without --registry the configuration must say where to push: ${error instanceof Error ? error.message : String(error)}`,
+      );
+    });
+    const configuration = resolved?.configuration;
+    octezVersion ??= configuration?.octez_version ?? defaultOctezVersion;
+    if (registry === undefined && configuration?.project === undefined)
+      throw new Error("on a cluster of your own, say where to push: --registry HOST/PATH");
+    registry ??= `${configuration?.region}-docker.pkg.dev/${configuration?.project}/${configuration?.name}`;
+  }
+  const context = mkdtempSync(join(tmpdir(), "tog-images-"));
+  try {
+    const hash = await stageContext(context);
+    const options = {
+      builder: wanted ?? (values["dry-run"] ? "docker" : findBuilder()),
+      images,
+      registry: registry.replace(/\/$/, ""),
+      tag: values.tag ?? `${octezVersion}-${hash.slice(0, 12)}`,
+      octezVersion,
+      context,
+      push: !values["no-push"],
+    };
+    if (values["dry-run"]) {
+      const { builder } = options;
+      if (builder === "cloud-build") console.log(JSON.stringify(cloudBuild(options), null, 2));
+      else for (const step of buildSteps({ ...options, builder })) console.log(step.command.join(" "));
+      return;
+    }
+    const published = await publish(options);
+    if (!options.push) return;
+    const file = join(process.cwd(), "images.auto.tfvars.json");
+    writeFileSync(file, withDigests(existsSync(file) ? readFileSync(file, "utf8") : undefined, published));
+    console.log(
+      `${file}:\n${Object.entries(published)
+        .map(([name, value]) => `  ${name} = ${value}`)
+        .join("\n")}`,
+    );
+  } finally {
+    rmSync(context, { recursive: true, force: true });
+  }
+}
+
+if (require.main === module)
+  main().catch((error: unknown) => {
+    console.error(error instanceof Error ? error.message : String(error));
+    process.exit(1);
+  });
