@@ -11,7 +11,7 @@ import { ZonalStorage } from "./baker/zonal-storage";
 import { ExistingAccess, GkeAccess } from "./cluster-access";
 import type { Configuration } from "./configuration/schema";
 import { declareVariables } from "./configuration/variables";
-import { objectLabels, pin, protect } from "./element";
+import { objectLabels, pin, protect, withoutCreationTraces } from "./element";
 import { resolveImages, unpinnedImages } from "./images";
 import { Monitoring, monitoringNamespaces } from "./monitoring/monitoring";
 import { Signers } from "./signer/signers";
@@ -41,6 +41,10 @@ class AfterNamespace implements IAspect {
 export class BakerStack extends TerraformStack {
   constructor(scope: Construct, id: string, props: BakerStackProps) {
     super(scope, id);
+    withoutCreationTraces(() => this.declare(id, props));
+  }
+
+  private declare(id: string, props: BakerStackProps): void {
     const { configuration } = props;
     const { namespace } = configuration;
     const existing = configuration.cluster?.existing;

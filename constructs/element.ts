@@ -29,3 +29,17 @@ export const objectLabels = (more: Readonly<Record<string, string>> = {}): Recor
   [labels.managedBy]: "terraform",
   ...more,
 });
+
+/**
+ * Runs `declare` without the stack trace that cdktf formats for each computed attribute of each resource: they take a third of the time and of
+ * the memory of a synthesis, and no message of ours shows them. An error's own trace is formatted later, when somebody reads it.
+ */
+export function withoutCreationTraces(declare: () => void): void {
+  const format = Error.prepareStackTrace;
+  Error.prepareStackTrace = () => "";
+  try {
+    declare();
+  } finally {
+    Error.prepareStackTrace = format;
+  }
+}

@@ -13,7 +13,7 @@ import type { Construct } from "constructs";
 import { partOf, signerServiceName } from "../contract/names";
 import type { Configuration } from "./configuration/schema";
 import { declareVariables } from "./configuration/variables";
-import { pin, protect } from "./element";
+import { pin, protect, withoutCreationTraces } from "./element";
 import { BakerNodePool } from "./gke/baker-node-pool";
 import { EncryptionKey } from "./gke/encryption-key";
 import { GkeCluster } from "./gke/gke-cluster";
@@ -29,8 +29,12 @@ export interface PlatformStackProps {
 }
 
 export class PlatformStack extends TerraformStack {
-  constructor(scope: Construct, id: string, { configuration }: PlatformStackProps) {
+  constructor(scope: Construct, id: string, props: PlatformStackProps) {
     super(scope, id);
+    withoutCreationTraces(() => this.declare(id, props));
+  }
+
+  private declare(id: string, { configuration }: PlatformStackProps): void {
     const { project, region, name, namespace, deletion_protection: deletionProtection } = configuration;
     if (project === undefined) throw new Error('project must name a Google Cloud project for the stack "platform"; got none');
     declareVariables(this, configuration);
