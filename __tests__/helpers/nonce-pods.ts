@@ -23,7 +23,10 @@ export function makeNonce(fields: Partial<SeedNonce> & { seed?: number } = {}): 
   const { seed, ...rest } = fields;
   const bytes = seed === undefined ? randomBytes(32) : Buffer.alloc(32, `nonce ${seed} `);
   const nonce = rest.nonce ?? bytes.toString("hex");
-  const block = `BL${[...bytes, ...bytes].slice(0, 49).map((byte) => alphabet[byte % 58]).join("")}`;
+  const block = `BL${[...bytes, ...bytes]
+    .slice(0, 49)
+    .map((byte) => alphabet[byte % 58])
+    .join("")}`;
   return { nonce, hash: nonceHash(nonce), block, cycle: 1200, level: 13_000_000 + (seed ?? 0), round: 0, state: "committed", ...rest };
 }
 
@@ -31,7 +34,8 @@ export const readStateful = (clientDir: string): SeedNonce[] => {
   const path = join(clientDir, statefulFile);
   return existsSync(path) ? parseStateful(readFileSync(path, "utf8")) : [];
 };
-export const writeStateful = (clientDir: string, entries: readonly SeedNonce[]): void => writeFileSync(join(clientDir, statefulFile), serialise(entries));
+export const writeStateful = (clientDir: string, entries: readonly SeedNonce[]): void =>
+  writeFileSync(join(clientDir, statefulFile), serialise(entries));
 
 export async function until<T>(what: string, probe: () => T | Promise<T>, timeoutMs = 10_000): Promise<NonNullable<T>> {
   const since = process.hrtime.bigint();
@@ -76,7 +80,9 @@ export interface NoncePods {
   close(): Promise<void>;
 }
 
-export function bakerFile(overrides: { timings?: Partial<Timings>; members?: number; topology?: "solo" | "active-standby" } = {}): BakerFile {
+export function bakerFile(
+  overrides: { timings?: Partial<Timings>; members?: number; topology?: "solo" | "active-standby" } = {},
+): BakerFile {
   const address = "tz1VSUr8wwNhLAzempoch5d6hLRiTh8Cjcjb";
   const topology = overrides.topology ?? "active-standby";
   return {
@@ -101,7 +107,7 @@ export async function createNoncePods(overrides: { timings?: Partial<Timings>; m
   const folder = mkdtempSync(join(tmpdir(), "tog-nonces-"));
   const file = bakerFile(overrides);
   const chain: ChainState = { level: 13_000_000, cycle: 1200, nonces: new Map() };
-  const net = `127.${1 + (randomBytes(1)[0] ?? 0) % 254}.${randomBytes(1)[0] ?? 0}`;
+  const net = `127.${1 + ((randomBytes(1)[0] ?? 0) % 254)}.${randomBytes(1)[0] ?? 0}`;
   const base = 1 + ((randomBytes(1)[0] ?? 0) % 200);
   const secretsDir = join(folder, "secrets");
   mkdirSync(secretsDir);
@@ -207,7 +213,8 @@ export async function createNoncePods(overrides: { timings?: Partial<Timings>; m
           const take = (chunk: Buffer): void => {
             const lines = (rest + chunk.toString()).split("\n");
             rest = lines.pop() ?? "";
-            for (const text of lines) logs.push(text.startsWith("{") ? (JSON.parse(text) as Record<string, unknown>) : { event: "text", reason: text });
+            for (const text of lines)
+              logs.push(text.startsWith("{") ? (JSON.parse(text) as Record<string, unknown>) : { event: "text", reason: text });
           };
           child.stdout.on("data", take);
           child.stderr.on("data", take);

@@ -61,7 +61,8 @@ describe("the hash of a nonce", () => {
 });
 
 describe(`merge (SEED=${seed})`, () => {
-  test("is commutative", () => check(fc.property(list, list, (a, b) => expect(serialise(mergeStateful(a, b))).toBe(serialise(mergeStateful(b, a)))) as never));
+  test("is commutative", () =>
+    check(fc.property(list, list, (a, b) => expect(serialise(mergeStateful(a, b))).toBe(serialise(mergeStateful(b, a)))) as never));
   test("is associative", () =>
     check(
       fc.property(list, list, list, (a, b, c) =>
@@ -69,7 +70,11 @@ describe(`merge (SEED=${seed})`, () => {
       ) as never,
     ));
   test("is idempotent", () =>
-    check(fc.property(list, list, (a, b) => expect(serialise(mergeStateful(mergeStateful(a, b), b))).toBe(serialise(mergeStateful(a, b)))) as never));
+    check(
+      fc.property(list, list, (a, b) =>
+        expect(serialise(mergeStateful(mergeStateful(a, b), b))).toBe(serialise(mergeStateful(a, b))),
+      ) as never,
+    ));
   test("of legacy pairs is commutative, associative and idempotent", () =>
     check(
       fc.property(legacyList, legacyList, legacyList, (a, b, c) => {
@@ -99,7 +104,9 @@ test("revealed wins over committed, and the later injection over the earlier", (
   const revealed = { ...committed, state: { injection_level: 5 } };
   const again = { ...committed, state: { injection_level: 9 } };
   expect(mergeStateful([revealed], [committed])[0]?.state).toEqual({ injection_level: 5 });
-  expect(mergeSets({ stateful: [again], legacy: [] }, { stateful: [revealed], legacy: [] }).stateful[0]?.state).toEqual({ injection_level: 9 });
+  expect(mergeSets({ stateful: [again], legacy: [] }, { stateful: [revealed], legacy: [] }).stateful[0]?.state).toEqual({
+    injection_level: 9,
+  });
 });
 
 test("retention keeps what may still be revealed and drops what is older than the baker itself keeps", () => {
@@ -174,7 +181,9 @@ test("files are found by their ending, whatever the case and length of the chain
 test("an export of another chain or baker is refused", () => {
   const bundle = JSON.stringify({ version: 1, chain: mainnet, baker: "alice", stateful: [], legacy: [] });
   expect(checkBundle(bundle, { chain: mainnet, baker: "alice" }).stateful).toEqual([]);
-  expect(() => checkBundle(bundle, { chain: "NetXsqzbfFenSTS" })).toThrow("the export must be of chain NetXsqzbfFenSTS, got NetXdQprcVkpaWU");
+  expect(() => checkBundle(bundle, { chain: "NetXsqzbfFenSTS" })).toThrow(
+    "the export must be of chain NetXsqzbfFenSTS, got NetXdQprcVkpaWU",
+  );
   expect(() => checkBundle(bundle, { baker: "bob" })).toThrow("the export must be of baker bob, got alice");
   expect(() => checkBundle("[]")).toThrow("has version 1");
 });
