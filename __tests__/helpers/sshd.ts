@@ -126,10 +126,27 @@ export async function startTunnelPod(
   return { address, sshPort, signerPort, hostKey: hostKey.publicKey, log: () => log, stop: () => stopGroup(child) };
 }
 
-/** SIGKILL to a detached child's group, and waits for its end. */
+/** All processes below one: sshd gives each connection a session, and so a process group, of its own. */
+function descendants(pid: number): number[] {
+  const children = execFileSync("ps", ["-eo", "pid=,ppid="], { encoding: "utf8" })
+    .split("\n")
+    .map((line) => line.trim().split(/\s+/).map(Number))
+    .filter(([, parent]) => parent === pid)
+    .map(([child]) => child ?? 0);
+  return children.flatMap((child) => [child, ...descendants(child)]);
+}
+
+/** SIGKILL to a detached child's group and to everything below it, and waits for its end. */
 export async function stopGroup(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const gone = new Promise((done) => child.once("exit", done));
+  for (const pid of descendants(child.pid ?? 0)) {
+    try {
+      process.kill(pid, "SIGKILL");
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
   try {
     process.kill(-(child.pid ?? 0), "SIGKILL");
   } catch {
