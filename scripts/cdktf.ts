@@ -1,5 +1,5 @@
 /**
- * `npm run synth|diff|deploy|destroy [-- STACK... OPTIONS]`: the cdktf command for both stacks in order, with Terraform's --var, --var-file and
+ * `npm run synth|diff|deploy|destroy [-- [--only] STACK OPTIONS]`: the cdktf command for both stacks in order, with Terraform's --var, --var-file and
  * TF_VAR_* also known at synth. Other options go to cdktf as they are.
  */
 import { spawn } from "node:child_process";
@@ -24,7 +24,7 @@ export interface Request {
   others: string[];
 }
 
-const usage = `usage: npm run ${commands.join("|")} -- [platform] [baker] [--var KEY=VALUE]... [--var-file FILE]... [options of cdktf]`;
+const usage = `usage: npm run ${commands.join("|")} -- [[--only] platform|baker] [--var KEY=VALUE]... [--var-file FILE]... [options of cdktf]`;
 /** Options of cdktf that are followed by a value. */
 const withValue = new Set(["--app", "-a", "--output", "-o", "--terraform-parallelism", "--parallelism", "--outputs-file", "--log-level"]);
 
@@ -40,6 +40,10 @@ export function parseRequest(argv: readonly string[]): Request {
       const value = attached ?? rest[++i];
       if (value === undefined) throw new Error(`${word} wants a value\n${usage}`);
       request.options.push(name === "var" ? { var: value } : { varFile: value });
+    } else if (word === "--only") {
+      const stack = rest[++i];
+      if (stack !== "platform" && stack !== "baker") throw new Error(`--only wants platform or baker; got ${stack ?? "nothing"}\n${usage}`);
+      request.stacks.push(stack);
     } else if (word === "platform" || word === "baker") request.stacks.push(word);
     else if (word.startsWith("-")) {
       request.others.push(word);

@@ -24,9 +24,12 @@ test("options, stacks and cdktf's own options are told apart, in every spelling 
   });
 });
 
-test.each([[[]], [["apply"]], [["diff", "bakre"]], [["diff", "--var"]]])("%j is refused with the usage", (argv) => {
-  expect(() => parseRequest(argv)).toThrow("usage: npm run synth|diff|deploy|destroy");
-});
+test.each([[[]], [["apply"]], [["diff", "bakre"]], [["diff", "--var"]], [["diff", "--only", "all"]]])(
+  "%j is refused with the usage",
+  (argv) => {
+    expect(() => parseRequest(argv)).toThrow("usage: npm run synth|diff|deploy|destroy");
+  },
+);
 
 test("synth is told every TF_VAR_, --var and --var-file but never secrets", () => {
   const request = parseRequest(["diff", "--var", "secrets={}", "--var", "name=x", "--var-file", "f"]);
@@ -62,6 +65,7 @@ test("both stacks are handled in order; on an existing cluster there is one", ()
   expect(lines(["diff"])).toEqual(["diff platform --var-file /v", "diff baker --var-file /v"]);
   expect(lines(["deploy", "--auto-approve"])).toEqual(["deploy platform baker --var-file /v --auto-approve"]);
   expect(lines(["deploy", "baker"])).toEqual(["deploy baker --var-file /v --ignore-missing-stack-dependencies"]);
+  expect(lines(["diff", "--only", "platform"])).toEqual(["diff platform --var-file /v"]);
   expect(lines(["deploy"], true)).toEqual(["deploy baker --var-file /v"]);
   expect(lines(["destroy"])).toEqual(["destroy platform baker --var-file /v"]);
   expect(lines(["synth", "--hcl"])).toEqual(["synth --hcl"]);
