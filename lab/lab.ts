@@ -290,6 +290,17 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
   }
   /** What the checker says about everything that signers were asked and the API committed. Without a gate only S1 and S7 can be asked for. */
   verdict(): Violation[] {
+    const size = this.signed.length + this.marks.length;
+    if (this.judged.size === size) return this.judged.violations;
+    this.judged = { size, violations: this.judge(), atMs: performance.now() };
+    return this.judged.violations;
+  }
+  /** The verdict, at most three seconds old: for whoever asks all the time. */
+  recentVerdict(): Violation[] {
+    return performance.now() - this.judged.atMs < 3000 ? this.judged.violations : this.verdict();
+  }
+  private judged: { size: number; violations: Violation[]; atMs: number } = { size: 0, violations: [], atMs: 0 };
+  private judge(): Violation[] {
     const fenced = this.marks.some((commit) => commit.by === "gate");
     const unfenced: readonly ViolationCode[] = ["two-digests", "two-signatures-of-a-block", "not-understood"];
     const found = check(this.signed, this.marks, {

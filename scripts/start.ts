@@ -7,7 +7,7 @@ import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { Command } from "commander";
 import { Lab } from "../lab/lab";
-import { servePage } from "../lab/page/server";
+import { servePage } from "../lab/page-server";
 import { daemonBundle } from "../lab/programs";
 import { scenarios } from "../lab/scenarios/built-in";
 import { runScenario, runSteps, type ScenarioReceipt } from "../lab/scenarios/run";

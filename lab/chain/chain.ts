@@ -79,6 +79,8 @@ export class Chain extends EventEmitter<ChainEvents> {
   private forkNext: ((pod: string) => boolean) | null = null;
   private timers = new Set<NodeJS.Timeout>();
   private stopped = false;
+  /** Nothing is missed before the delegate's first vote: it has not begun. */
+  private begun = false;
   private delayMs = new Map<string, number>();
   private quorums: string[] = [];
 
@@ -248,8 +250,8 @@ export class Chain extends EventEmitter<ChainEvents> {
     const blockRight = proposer(this.options, block.level, 0) === "ours";
     const record: LevelRecord = {
       ...{ level: block.level, round: block.round, hash: block.hash, atMs: block.atMs, proposer: block.proposer, bakedBy, blockRight },
-      blockMissed: announce && blockRight && (block.round !== 0 || block.proposer !== "ours"),
-      attestationRight: attests(this.options, block.level),
+      blockMissed: announce && this.begun && blockRight && (block.round !== 0 || block.proposer !== "ours"),
+      attestationRight: this.begun && attests(this.options, block.level),
       ...{ preattestedBy: null, attestedBy: null, attestedAfterMs: null, commitment: null },
       attestationMissed: announce ? null : false,
     };
@@ -299,6 +301,7 @@ export class Chain extends EventEmitter<ChainEvents> {
     if (!record || !fits) return { error: "operation.consensus_operation_for_another_block" };
     if (vote.kind === "preattestation") record.preattestedBy ??= pod;
     else if (record.attestedBy === null) {
+      this.begun = true;
       record.attestedBy = pod;
       record.attestedAfterMs = this.now() - record.atMs;
     }

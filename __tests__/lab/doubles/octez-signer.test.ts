@@ -8,7 +8,13 @@ import { keyOf, OctezSigner, signBytes, testKey, type OctezSignerOptions } from 
 
 const curves: Curve[] = ["tz1", "tz2", "tz3", "tz4"];
 const vote = (level: number, payload = 1) =>
-  encodeVoteRequest({ tag: 21, chainId: expectBase58("chainId", "NetXdQprcVkpaWU"), level, round: 0, payloadHash: new Uint8Array(32).fill(payload) });
+  encodeVoteRequest({
+    tag: 21,
+    chainId: expectBase58("chainId", "NetXdQprcVkpaWU"),
+    level,
+    round: 0,
+    payloadHash: new Uint8Array(32).fill(payload),
+  });
 const hex = (bytes: Uint8Array) => JSON.stringify(Buffer.from(bytes).toString("hex"));
 
 const started: OctezSigner[] = [];
