@@ -106,8 +106,10 @@ interface Pods {
       expect(items.map(({ metadata }) => metadata.name).sort()).toEqual([`${name}-as-0`, `${name}-as-1`]);
       expect(items.map(({ spec }) => spec.nodeName).sort()).toEqual(["node-zone-a", "node-zone-b"]);
     }
-    const tunnels = (await pods("app.kubernetes.io/component=signer-link")).items;
-    expect(tunnels).toHaveLength(4);
+    await until("the signers' pods are admitted", async () => {
+      const counts = await Promise.all(["signer-link", "hot-signer"].map((name) => pods(`app.kubernetes.io/component=${name}`)));
+      return counts.map(({ items }) => items.length).join() === "4,1";
+    });
   });
 
   test("the pods' account may do what the protocols need, by name, and nothing else", async () => {
