@@ -85,6 +85,10 @@ export class Elector {
   private nextRenewMs = 0;
   private failures = 0;
   private acquireCause: AcquireCause = "first";
+  private acquireReason = "";
+  /** While a request about the lease is under way, the last event of the watch waits here. */
+  private writing = false;
+  private held: Lease | null = null;
   /** The version of the lease on which the attempt to acquire was decided. */
   private decidedOn = "";
   private wantCreate = false;
@@ -155,6 +159,8 @@ export class Elector {
         (event) => {
           // Watch for speed: an event only says that it is time to look, unless it is plainly newer.
           if (event.type === "DELETED") this.rereadAtOnce = true;
+          // Perhaps our own write, whose answer tells more.
+          else if (this.writing) this.held = event.object;
           else if (this.isNewer(event.object)) this.sawLease(event.object, false);
           this.evaluate();
           this.leaseWake.kick();
@@ -365,6 +371,7 @@ export class Elector {
         return false;
       case "acquire":
         this.acquireCause = action.cause;
+        this.acquireReason = reason;
         this.decidedOn = this.version(this.object);
         this.enter("acquiring", reason);
         this.leaseWake.kick();
@@ -518,10 +525,16 @@ export class Elector {
       if (due > now) await this.leaseWake.wait(due - now, signal);
       else {
         try {
+          this.writing = true;
           await job();
         } catch (error) {
           this.failed("internal", error instanceof Error ? error.message : String(error));
+        } finally {
+          this.writing = false;
         }
+        const held = this.held;
+        this.held = null;
+        if (held && this.isNewer(held)) this.sawLease(held, false);
         this.evaluate();
       }
     }
@@ -694,7 +707,7 @@ export class Elector {
       at,
       timeline: [
         ...(inherited?.timeline ?? (seen.holder === "" ? [] : [{ atMs: 0, event: "last-renewal-seen", reason: seen.holder }])),
-        { atMs: elapsed, event: "acquired", reason: this.decision.reason },
+        { atMs: elapsed, event: "acquired", reason: this.acquireReason },
       ],
       missedLevels: null,
     };
