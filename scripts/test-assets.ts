@@ -425,19 +425,11 @@ export function wrapperModule(goMod: string, module: string, version: string): s
 const mebibytes = (bytes: number): string => (bytes / 2 ** 20).toFixed(bytes < 2 ** 23 ? 1 : 0);
 const buildFolder = (cache: string): string => join(cache, "build");
 
-/** Says at most every 15 s how far the Go tool is; `-v` makes it name each package it compiled. */
-function goProgress(progress: (line: string) => void): (line: string) => void {
+/** Says every 15 s that the work goes on, and how far it is. */
+async function reporting<T>(progress: (line: string) => void, how: () => string, work: () => Promise<T>): Promise<T> {
   const start = performance.now();
-  let [told, modules, packages] = [start, 0, 0];
-  return (line) => {
-    if (line.startsWith("go: downloading")) modules++;
-    else if (/^[a-z0-9_.-]+(\/[\w.~-]+)+$/i.test(line)) packages++;
-    if (performance.now() - told < 15_000) return;
-    told = performance.now();
-    progress(
-      `  ${Math.round((told - start) / 1000)} s: ${modules} modules downloaded, ${packages} packages compiled, now ${line.slice(0, 80)}`,
-    );
-  };
+  const timer = setInterval(() => progress(`  ${Math.round((performance.now() - start) / 1000)} s: ${how()}`), 15_000);
+  return work().finally(() => clearInterval(timer));
 }
 
 async function goBuild(source: Source & { kind: "go" }, file: string, { cache, signal, progress }: Context): Promise<void> {
@@ -452,7 +444,14 @@ async function goBuild(source: Source & { kind: "go" }, file: string, { cache, s
     GOWORK: "off",
     CGO_ENABLED: "0",
   };
-  const line = goProgress(progress);
+  let [modules, packages, last] = [0, 0, ""];
+  const line = (said: string) => {
+    if (said.startsWith("go: downloading")) modules++;
+    // -v makes the Go tool name each package that it compiled.
+    else if (/^[a-z0-9_.-]+(\/[\w.~-]+)+$/i.test(said)) packages++;
+    last = said.slice(0, 80);
+  };
+  const how = () => `${modules} modules downloaded, ${packages} packages compiled, last ${last}`;
   writeFileSync(join(folder, "download/go.mod"), "module download\n");
   const asked = ["mod", "download", "-json", `${source.module}@${source.version}`];
   const answer = await run("go", asked, { cwd: join(folder, "download"), env, signal, line }).catch((error: Error) => {
@@ -461,7 +460,8 @@ async function goBuild(source: Source & { kind: "go" }, file: string, { cache, s
   const { GoMod } = JSON.parse(answer) as { GoMod: string };
   writeFileSync(join(folder, "go.mod"), wrapperModule(readFileSync(GoMod, "utf8"), source.module, source.version));
   const args = ["build", "-v", "-trimpath", "-ldflags", `-s -w ${source.ldflags ?? ""}`, "-o", file, source.command];
-  await run("nice", ["-n", "19", "go", ...args], { cwd: folder, env, signal, line }).catch((error: Error) => {
+  const compile = () => run("nice", ["-n", "19", "go", ...args], { cwd: folder, env, signal, line });
+  await reporting(progress, how, compile).catch((error: Error) => {
     throw new Resumable(error.message);
   });
 }
@@ -536,14 +536,9 @@ async function debianSource(
   };
   // Its makefile generates sources that the package lacks.
   const args = ["-n", "19", "make", "all", `WHAT=cmd/${asset.name}`, "GOLDFLAGS=-s -w"];
-  const start = performance.now();
-  let told = start;
-  const line = (said: string) => {
-    if (performance.now() - told < 15_000) return;
-    told = performance.now();
-    progress(`  ${Math.round((told - start) / 1000)} s: ${said.slice(0, 100)}`);
-  };
-  await run("nice", args, { cwd: tree, env, signal, line }).catch((error: Error) => {
+  let last = "";
+  const compile = () => run("nice", args, { cwd: tree, env, signal, line: (said) => void (last = said.slice(0, 100)) });
+  await reporting(progress, () => last, compile).catch((error: Error) => {
     throw new Resumable(error.message);
   });
   copyFileSync(join(tree, "_output/bin", asset.name), file);

@@ -3,7 +3,7 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { assets, defaultCache, terraformConfig, terraformConfigText, versions } from "../../scripts/test-assets";
+import { assets, defaultCache, readManifest, terraformConfig, terraformConfigText, versions } from "../../scripts/test-assets";
 
 const terraform = spawnSync("terraform", ["version"], { stdio: "ignore" }).status === 0;
 const providers = ["kubernetes", "helm", "google"] as const;
@@ -49,7 +49,7 @@ const declare = (names: readonly (typeof providers)[number][]): void => {
 });
 
 describe.each(providers)("the real provider %s", (name) => {
-  const there = terraform && existsSync(had) && existsSync(join(defaultCache(), "mirror/registry.terraform.io/hashicorp", name));
+  const there = terraform && existsSync(had) && readManifest(defaultCache())[`provider-${name}`] !== undefined;
   (there ? test : test.skip)("loads and tells its schema", () => {
     declare([name]);
     run(had, "init", "-no-color", "-input=false");
