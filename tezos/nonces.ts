@@ -161,9 +161,11 @@ export function laterState(a: NonceState, b: NonceState): NonceState {
   return greater(a, b);
 }
 
+const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 const positionKeys = ["level", "round", "cycle", "block"] as const;
 const knownKeys = ["nonce", "hash", ...positionKeys, "state"];
-const orderOf = (entry: SeedNonce): [number, number, string] => [entry.level, entry.round ?? -1, canonical([entry.cycle, entry.block])];
+const comparePlaces = (a: SeedNonce, b: SeedNonce): number =>
+  a.level - b.level || (a.round ?? -1) - (b.round ?? -1) || a.cycle - b.cycle || byText(a.block, b.block);
 
 function set(target: Record<string, unknown>, key: string, value: unknown): void {
   // An assignment would lose a field named __proto__.
@@ -176,6 +178,7 @@ function mergeExtras(
   known: readonly string[],
 ): void {
   const has = (value: Record<string, unknown>, key: string): boolean => Object.prototype.hasOwnProperty.call(value, key);
+  if (a === b && Object.keys(a).every((key) => known.includes(key))) return;
   for (const key of [...new Set([...Object.keys(a), ...Object.keys(b)])].filter((name) => !known.includes(name)).sort())
     set(target, key, !has(a, key) ? b[key] : !has(b, key) ? a[key] : greater(a[key], b[key]));
 }
@@ -184,16 +187,13 @@ function mergeExtras(
 function mergeEntries(a: SeedNonce, b: SeedNonce): SeedNonce {
   // Only one nonce has this hash. Where the two differ, one entry was not verified: the one that fits is right.
   if (a.nonce !== b.nonce) return fits(a) ? a : fits(b) ? b : greater(a, b);
-  const [x, y] = [orderOf(a), orderOf(b)];
-  const place = (x[0] - y[0] || x[1] - y[1] || (x[2] >= y[2] ? 1 : -1)) > 0 ? a : b;
+  const place = a === b || comparePlaces(a, b) > 0 ? a : b;
   const merged: Record<string, unknown> = { nonce: a.nonce, hash: a.hash, block: place.block, cycle: place.cycle, level: place.level };
   if (place.round !== undefined) merged.round = place.round;
   merged.state = laterState(a.state, b.state);
   mergeExtras(merged, a, b, knownKeys);
   return merged as SeedNonce;
 }
-
-const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
 /** Union by hash, ordered by level and hash. Commutative, associative, idempotent; nothing is dropped. */
 export function mergeStateful(a: readonly SeedNonce[], b: readonly SeedNonce[]): SeedNonce[] {

@@ -7,7 +7,8 @@ type Answer = { ready: true } | { result: MergeResult } | { error: string };
 
 /** The child's side. */
 export function runWriter(): Promise<void> {
-  const answer = (message: Answer): void => void process.send?.(message);
+  // An importer that is gone needs no answer; its end is our `disconnect`.
+  const answer = (message: Answer): void => void process.send?.(message, () => undefined);
   // The importer stops its writer by closing the channel; signals to the whole container must not end a job half way for nothing.
   process.on("SIGTERM", () => undefined);
   process.on("SIGINT", () => undefined);
