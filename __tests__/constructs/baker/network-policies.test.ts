@@ -60,6 +60,13 @@ test("nothing but DNS and the keys of a cloud reaches link-local addresses, wher
       for (const { ip_block: block } of rule.to ?? [])
         if (block?.cidr === "0.0.0.0/0") expect([id, block.except]).toEqual([id, expect.arrayContaining(["169.254.0.0/16"])]);
 });
+test("what goes to the internet reaches no private address: not the nodes, not the other pods, not the API", () => {
+  const rfc1918 = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"];
+  for (const id of ["alice-p2p-out", "alice-snapshot"])
+    expect(policy(baker(true), id).spec.egress?.[0]?.to).toEqual([
+      { ip_block: { cidr: "0.0.0.0/0", except: expect.arrayContaining(rfc1918) } },
+    ]);
+});
 test("pods of one baker reach each other and their own signers, never another baker's", () => {
   const stack = baker(true);
   const own = { pod_selector: { match_labels: { baker: "alice", "app.kubernetes.io/component": "baking-pod" } } };
