@@ -19,7 +19,7 @@ import {
 import { get } from "node:http";
 import { tmpdir } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
-import { runAs, togCommand } from "../../contract/images";
+import { nodeOptions, runAs, togCommand } from "../../contract/images";
 import { ports } from "../../contract/ports";
 import { systemClock } from "../../daemons/runtime/clock";
 import { buildSteps, digestIn, reference, stageContext } from "../../scripts/publish-images";
@@ -136,10 +136,11 @@ function assemble(folder: string, programs: Record<string, string>): void {
 
   test("says whom it runs as and how it starts", () => {
     const { OCIv1 } = JSON.parse(buildah("inspect", "--type", "image", image)) as {
-      OCIv1: { config: { User: string; Entrypoint: string[] } };
+      OCIv1: { config: { User: string; Entrypoint: string[]; Env: string[] } };
     };
     expect(OCIv1.config.User).toBe(`${runAs}:${runAs}`);
     expect(OCIv1.config.Entrypoint).toEqual(togCommand);
+    expect(OCIv1.config.Env).toContain(`NODE_OPTIONS=${nodeOptions}`);
   });
 
   test(`is at most ${maxCompressedMb} MB compressed, and the same content has the same digest`, () => {

@@ -2,7 +2,7 @@ import { chmodSync, existsSync, mkdtempSync, readFileSync, readlinkSync, rmSync,
 import { execFileSync } from "node:child_process";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
-import { togCommand } from "../../contract/images";
+import { nodeOptions, togCommand } from "../../contract/images";
 import { buildSteps, cloudBuild, digestIn, imageNames, publish, stageContext, withDigests } from "../../scripts/publish-images";
 
 const options = { images: imageNames, registry: "reg.example/project/bakers", tag: "t1", octezVersion: "v25.1", context: "/c", push: true };
@@ -82,6 +82,7 @@ describe("with a folder", () => {
     expect(await stageContext(context)).toMatch(/^[0-9a-f]{64}$/);
     expect(readFileSync(join(context, "tog/tog.cjs"), "utf8").startsWith("#!/usr/local/bin/node\n")).toBe(true);
     expect(readlinkSync(join(context, "bin/tog"))).toBe("../lib/tog/tog.cjs");
+    expect(readFileSync(join(context, "tog.Containerfile"), "utf8")).toContain(`NODE_OPTIONS="${nodeOptions}"`);
     expect(togCommand.at(-1)).toBe("/usr/local/bin/tog");
     const loads = `require(${JSON.stringify(join(context, "tog/node_modules/koffi"))}).load(null).func("int getpid()")()`;
     expect(Number(execFileSync(process.execPath, ["-p", loads], { encoding: "utf8" }))).toBeGreaterThan(0);

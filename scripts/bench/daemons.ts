@@ -1,6 +1,6 @@
 /**
  * Memory, start time and idle CPU of every daemon: one baking pod's daemons as processes, beside an embedded API, a node with 50 peers and a head
- * every 6 s, and a signer. Options: --seconds N (of CPU measurement, default 20), --starts N (default 5), --only NAME,NAME.
+ * every 6 s, and a signer. Options: --seconds N (of CPU measurement, default 20), --starts N (default 5), --only NAME,NAME, --node FILE (another Node.js).
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
@@ -12,7 +12,7 @@ import { join, resolve } from "node:path";
 import { keyHashHex } from "../../contract/addresses";
 import { bakerFileSchema } from "../../contract/baker-file";
 import { secretFiles } from "../../contract/env";
-import { daemonNames, type DaemonName } from "../../contract/images";
+import { daemonNames, nodeOptions, type DaemonName } from "../../contract/images";
 import { labels } from "../../contract/names";
 import { networks } from "../../contract/networks";
 import { ports } from "../../contract/ports";
@@ -123,6 +123,7 @@ export const bench: Bench = async (args, progress) => {
   const option = (name: string): string | undefined => (args.includes(name) ? args[args.indexOf(name) + 1] : undefined);
   const seconds = Number(option("--seconds") ?? 20);
   const starts = Number(option("--starts") ?? 5);
+  const program = option("--node") ?? process.execPath;
   const only = option("--only")?.split(",");
   const wanted = daemonNames.filter((name) => only === undefined || only.includes(name));
   const root = resolve(__dirname, "../..");
@@ -171,12 +172,12 @@ export const bench: Bench = async (args, progress) => {
     writeFileSync(configFile, JSON.stringify(file));
     const env = {
       PATH: process.env.PATH,
+      NODE_OPTIONS: nodeOptions,
       ...{ TOG_POD_NAME: "alice-as-0", TOG_POD_UID: "u0", TOG_POD_ADDRESS: host, TOG_LOCAL_ADDRESS: host, TOG_NAMESPACE: "bakers" },
       ...{ TOG_ZONE: "a", TOG_KUBE_URL: url, TOG_KUBE_DIR: kube, TOG_NODE_DIR: paths.node, TOG_CLIENT_DIR: paths.client },
       ...{ TOG_STATE_DIR: paths.state, TOG_SECRETS_DIR: paths.secrets, TOG_CONFIG_FILE: configFile },
     };
-    const start = (name: DaemonName): ChildProcess =>
-      spawn(process.execPath, [bundle, name], { env, stdio: ["ignore", "ignore", "inherit"] });
+    const start = (name: DaemonName): ChildProcess => spawn(program, [bundle, name], { env, stdio: ["ignore", "ignore", "inherit"] });
     /** Until the daemon's port accepts, or an init command has ended well; undefined where it does neither. */
     const started = async (name: DaemonName): Promise<{ ms: number; child: ChildProcess } | undefined> => {
       const from = now();
@@ -199,7 +200,7 @@ export const bench: Bench = async (args, progress) => {
     const plain: number[] = [];
     for (let i = 0; i < starts; i++) {
       const from = now();
-      const child = spawn(process.execPath, ["-e", "0"], { stdio: "ignore" });
+      const child = spawn(program, ["-e", "0"], { stdio: "ignore" });
       await new Promise((done) => child.once("exit", done));
       plain.push(now() - from);
     }
