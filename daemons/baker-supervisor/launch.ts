@@ -3,7 +3,6 @@
  * setpriv of util-linux does that; where it is missing or another one (Alpine's busybox), this program does it itself and then becomes the daemon.
  */
 import { spawnSync } from "node:child_process";
-import koffi from "koffi";
 
 const prSetPdeathsig = 1;
 const sigkill = 9;
@@ -18,7 +17,9 @@ export function launcher(
 }
 
 /** `tog baker-supervisor --launch PARENT COMMAND...`: becomes COMMAND. Returns only by exiting where it cannot. */
-export function launch(parent: number, command: readonly string[]): never {
+export async function launch(parent: number, command: readonly string[]): Promise<never> {
+  // Only here: it costs memory, and most machines have setpriv.
+  const { default: koffi } = await import("koffi");
   const libc = koffi.load(null);
   const prctl = libc.func("int prctl(int option, ulong a, ulong b, ulong c, ulong d)");
   const signal = libc.func("void *signal(int number, void *handler)");

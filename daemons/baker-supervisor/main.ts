@@ -79,7 +79,7 @@ function followFile(config: DaemonConfig, log: Log, onChange: (daemons: { name: 
 }
 
 export function main(): Promise<void> {
-  if (process.argv[3] === "--launch") launch(Number(process.argv[4]), process.argv.slice(5));
+  if (process.argv[3] === "--launch") return launch(Number(process.argv[4]), process.argv.slice(5));
   const config = loadConfig("baker-supervisor");
   const { env, file, identity } = config;
   const log = createLog(env.TOG_POD_NAME, "baker-supervisor");

@@ -79,6 +79,10 @@ export class Elector {
   private readonly stop = new AbortController();
   private readonly startedAtMs: number;
   private reconciled = false;
+  /** The nonces have been exchanged once since the start: the importer need not be asked any more. */
+  get knowsNonces(): boolean {
+    return this.reconciled;
+  }
   private object: Lease | null = null;
   private rereadAtOnce = true;
   private nextReadMs = 0;
@@ -578,7 +582,8 @@ export class Elector {
     this.state.lease = view;
     this.state.leaseMissing = false;
     this.wantCreate = false;
-    this.nextReadMs = now + this.t.retrySeconds * 1000;
+    // The watch tells changes at once; this is for the case that it has died unnoticed.
+    this.nextReadMs = now + 2 * this.t.retrySeconds * 1000;
     if (before?.view.epoch !== view.epoch || before.view.uid !== view.uid) {
       const receipts = readReceipts(lease);
       const newest = receipts.find((receipt) => receipt.cause === "planned-ineligible" || receipt.cause === "planned-behind");
@@ -878,6 +883,7 @@ export class Elector {
   private async memberLoop(signal: AbortSignal): Promise<void> {
     const every = this.t.memberRenewSeconds * 1000;
     let writeAtMs = 0;
+    let readAtMs = 0;
     while (!signal.aborted) {
       const now = this.o.clock.now();
       const jobs: Promise<void>[] = [];
@@ -886,10 +892,13 @@ export class Elector {
         writeAtMs = now + every;
         jobs.push(this.writeMember(signal));
       }
-      for (const seen of this.seen) jobs.push(this.readMember(seen, signal));
+      // A master may have to choose a successor: it looks twice per renewal.
+      if (this.state.tenure || now >= readAtMs) {
+        readAtMs = now + every - 20;
+        for (const seen of this.seen) jobs.push(this.readMember(seen, signal));
+      }
       await Promise.allSettled(jobs);
       this.evaluate();
-      // Twice per renewal, so that what another member says is never much older than its writing.
       await this.memberWake.wait(Math.min(every / 2, Math.max(20, writeAtMs - this.o.clock.now())), signal);
     }
   }

@@ -47,10 +47,11 @@ export function main(): Promise<void> {
       preStopSeconds: t.preStopSeconds,
     });
 
-    // 2 Hz, and 20 Hz while a handover waits for the containers.
+    // Rarely while all is quiet (each request costs a millisecond of CPU in two containers), 20 Hz while a handover waits for the containers.
     const follow = { clock, host: env.TOG_POD_ADDRESS, wake: elector.hurry, signal: over.signal, timeoutMs: t.requestTimeoutMs };
-    const intervalMs = () => (elector.state.handover || elector.state.lostAtMs !== null ? 50 : 500) * t.retrySeconds;
-    const slowly = () => (elector.state.handover ? intervalMs() : 2000 * t.retrySeconds);
+    const intervalMs = () =>
+      (elector.state.handover || elector.state.lostAtMs !== null ? 50 : elector.state.eligible ? 1000 : 500) * t.retrySeconds;
+    const slowly = () => (elector.state.handover ? intervalMs() : 4000 * t.retrySeconds);
     const followers = [
       followStatus({
         ...follow,
@@ -82,7 +83,7 @@ export function main(): Promise<void> {
       }),
       followStatus({
         ...follow,
-        intervalMs: () => 2000 * t.retrySeconds,
+        intervalMs: () => (elector.knowsNonces ? 60_000 : 1000) * t.retrySeconds,
         port: ports.nonceImporter,
         schema: nonceStatusSchema,
         onStatus: (status, at) => elector.sawStatus("importer", status, at),
