@@ -36,6 +36,8 @@ export interface Cluster {
   pods(labelSelector: string): Promise<PodView[]>;
   /** Conditional: fails with ClusterError kind "conflict" where the lease has changed. `dryRun` leaves it unchanged. */
   annotateLease(lease: LeaseView, annotations: Record<string, string>, dryRun?: boolean): Promise<void>;
+  /** Conditional: fails with ClusterError kind "conflict" where the object has changed since it was read. */
+  writeConfigMap(map: ConfigMapView, data: Record<string, string>): Promise<void>;
   /** Whether the user of the kubeconfig may do it; undefined where the API serves no access reviews. */
   allowed(verb: string, group: string, resource: string): Promise<boolean | undefined>;
 }

@@ -96,7 +96,7 @@ export function connectCluster(options: { kubeconfig?: string; context?: string;
     try {
       return await action();
     } catch (error) {
-      throw clusterError(error);
+      throw error instanceof ClusterError ? error : clusterError(error);
     }
   };
   const orMissing = async <T>(action: () => Promise<T>): Promise<T | undefined> => {
@@ -133,6 +133,15 @@ export function connectCluster(options: { kubeconfig?: string; context?: string;
           metadata: { ...current.metadata, annotations: { ...current.metadata.annotations, ...annotations } },
         };
         await leases.replaceNamespacedLease({ name: lease.metadata.name, namespace, body, ...(dryRun ? { dryRun: "All" } : {}) });
+      }),
+    writeConfigMap: (map, data) =>
+      call(async () => {
+        const { name, uid, resourceVersion } = map.metadata;
+        const current = await core.readNamespacedConfigMap({ name, namespace });
+        if (current.metadata?.uid !== uid || current.metadata.resourceVersion !== resourceVersion || !resourceVersion) {
+          throw new ClusterError("conflict", `${name} was written meanwhile: look again`);
+        }
+        await core.replaceNamespacedConfigMap({ name, namespace, body: { ...current, data } });
       }),
     allowed: async (verb, group, resource) => {
       const resourceAttributes = { namespace, verb, group, resource };

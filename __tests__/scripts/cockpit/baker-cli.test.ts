@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { annotations } from "../../../contract/names";
+import { annotations, watermarkName } from "../../../contract/names";
 import { microTime } from "../../../daemons/runtime/kube";
 import { KubeApi } from "../../../lab/kube-api/kube-api";
 
@@ -36,9 +36,10 @@ const lease = (name: string, spec: Record<string, unknown>, notes: Record<string
     spec: { leaseDurationSeconds: 6, renewTime: microTime(Date.now()), ...spec },
   });
 
-function baker(...args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
+const baker = (...args: string[]) => command("baker", ...args);
+function command(script: string, ...args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
   return new Promise((done) => {
-    const child = spawn(process.execPath, ["--import", "tsx", "scripts/baker.ts", ...args, "--kubeconfig", kubeconfig], { cwd: root });
+    const child = spawn(process.execPath, ["--import", "tsx", `scripts/${script}.ts`, ...args, "--kubeconfig", kubeconfig], { cwd: root });
     let [stdout, stderr] = ["", ""];
     child.stdout.on("data", (data: Buffer) => (stdout += data.toString()));
     child.stderr.on("data", (data: Buffer) => (stderr += data.toString()));
@@ -134,4 +135,40 @@ test("no cluster is exit code 3, bad usage 2, and the token is never printed", a
   expect(unknown.stderr).toContain('--context names a context of the kubeconfig (lab); got "prod"');
   expect(usage.code).toBe(2);
   expect(`${unknown.stdout}${unknown.stderr}${usage.stdout}${usage.stderr}`).not.toContain("secret-token");
+});
+
+test("a watermark is raised by --yes only, and never lowered", async () => {
+  const address = "tz1KqTpEZ7Yob7QbPE4Hy4Wo8fHG8LhKxZSx";
+  const name = watermarkName(address);
+  const record = {
+    version: 1,
+    baker: "alice",
+    chain: "NetXsqzbfFenSTS",
+    epoch: 3,
+    holder: "alice-as-0_u",
+    floor: 50,
+    marks: { block: null, preattestation: null, attestation: null },
+    unfenced: false,
+  };
+  api.apply("configmaps", "tezos", {
+    apiVersion: "v1",
+    kind: "ConfigMap",
+    metadata: { name, namespace: "tezos", labels: { baker: "alice" } },
+    data: { watermark: JSON.stringify(record) },
+  });
+  const floor = () =>
+    (JSON.parse((api.read("configmaps", "tezos", name) as unknown as { data: { watermark: string } }).data.watermark) as { floor: number })
+      .floor;
+  const [dry, lower, shown] = await Promise.all([
+    command("watermark", "raise", "--key", address, "--level", "60"),
+    command("watermark", "raise", "--key", address, "--level", "50", "--yes"),
+    command("watermark", "show"),
+  ]);
+  expect(dry.stdout).toContain("floor 50 -> 60");
+  expect(lower).toMatchObject({ code: 2 });
+  expect(lower.stderr).toContain("a watermark is only ever raised: its floor is 50, got 50");
+  expect(shown.stdout).toContain(name);
+  expect(floor()).toBe(50);
+  expect((await command("watermark", "raise", "--key", address, "--level", "60", "--yes")).code).toBe(0);
+  expect(floor()).toBe(60);
 });

@@ -104,6 +104,7 @@ class FakeCluster implements Cluster {
     if (!dryRun) this.put(lease.metadata.name, { renewTimeMs: lease.renewTimeMs }, notes);
     return Promise.resolve();
   };
+  writeConfigMap = () => Promise.reject(new Error("nobody writes a watermark here"));
   allowed = () => Promise.resolve(true);
   options: ViewOptions = {
     now: () => this.at,
