@@ -20,6 +20,7 @@ import { Addresses } from "./cluster/addresses";
 import { Cluster } from "./cluster/cluster";
 import { ContainerProcess, killMarked } from "./cluster/process";
 import type { AuditEntry } from "./kube-api";
+import { predecessorStack } from "./predecessor";
 import { scaleOf, scaleTimings } from "./scale";
 import { synthesize, type Synthesis, type SynthesisOptions } from "./synth";
 import { TraceServer, type TraceLine } from "./trace";
@@ -43,6 +44,8 @@ export interface LabOptions {
   /** Watermarks as of a baker that has signed before, instead of those of a first installation. @default true */
   history?: boolean;
   progress?: (text: string) => void;
+  /** The predecessor's containers instead of ours, for comparison. */
+  predecessor?: boolean;
   /** Keep the folder with all logs. */
   keep?: boolean;
 }
@@ -142,7 +145,8 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
     const progress = given.progress ?? (() => undefined);
     const scale = scaleOf(options.blockMs);
     progress("synthesizing the stacks");
-    const [synthesis, programs] = await Promise.all([synthesize(Lab.configuration(options, scale)), bundleDoubles()]);
+    const [synthesized, programs] = await Promise.all([synthesize(Lab.configuration(options, scale)), bundleDoubles()]);
+    const synthesis = options.predecessor ? { ...synthesized, stack: predecessorStack(synthesized.stack) } : synthesized;
     progress("starting the chain");
     const folder = mkdtempSync(join(tmpdir(), "tog-lab-"));
     const run = randomBytes(6).toString("hex");
@@ -306,7 +310,7 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
     const found = check(this.signed, this.marks, {
       floorPassAfter: (this.options.timings ?? defaultTimings).floorPassSeconds * 1000 * this.scale * 0.99,
     });
-    return fenced && !this.wasSolo ? found : found.filter((violation) => unfenced.includes(violation.code));
+    return fenced && !this.wasSolo && !this.options.predecessor ? found : found.filter((violation) => unfenced.includes(violation.code));
   }
   get wasSolo(): boolean {
     return this.trace.intervals.some((interval) => interval.role === "octez-baker" && /-solo-\d+$/.test(interval.pod));

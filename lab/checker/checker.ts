@@ -96,6 +96,9 @@ function checkKey(address: string, signed: readonly SignerEntry[], commits: read
   const digests = new Map<string, string>();
   const blockSignatures = new Map<string, string>();
   const committed = new Set<string>();
+  /** Marks that anybody ever stored: what a raise may put back. */
+  const everStored = new Set<string>();
+  const nameOf = (kind: MarkKind, mark: Mark) => `${kind} ${mark.level} ${mark.round} ${mark.digest}`;
   const holders = new Map<number, string>();
   const best: Partial<Record<MarkKind, Mark>> = {};
   let bestEpoch = -1;
@@ -129,6 +132,10 @@ function checkKey(address: string, signed: readonly SignerEntry[], commits: read
     }
     if (!commit) continue;
     const record = commit.record;
+    const restorable = (kind: MarkKind, mark: Mark) => everStored.has(nameOf(kind, mark));
+    const restores =
+      record === null || marksOf(record).every(([kind, mark]) => same(mark, stored?.marks[kind] ?? null) || restorable(kind, mark));
+    if (record) for (const [kind, mark] of marksOf(record)) everStored.add(nameOf(kind, mark));
     if (commit.by === "other" || record === null) {
       // Whatever an outsider did that takes something away: the next tenure must not open at a level that was signed.
       const lowered =
@@ -157,9 +164,6 @@ function checkKey(address: string, signed: readonly SignerEntry[], commits: read
 
     const changed = marksOf(record).filter(([kind, mark]) => !same(mark, stored?.marks[kind] ?? null));
     const newTenure = stored === null || record.epoch !== stored.epoch || record.holder !== stored.holder;
-    const restores = changed.every(
-      ([kind, mark]) => same(mark, best[kind] ?? null) || committed.has(`${kind} ${mark.level} ${mark.round} ${mark.digest}`),
-    );
     if (newTenure || lost) {
       if (!restores) report("tenure-without-raise", at, `epoch ${record.epoch} begins with a mark instead of a raise`);
       const recorded = Math.max(-1, ...marksOf(record).map(([, mark]) => mark.level));
@@ -184,7 +188,7 @@ function checkKey(address: string, signed: readonly SignerEntry[], commits: read
     for (const kind of markKinds)
       if (stored?.marks[kind] && !record.marks[kind]) report("mark-not-monotone", at, `the mark of ${kind} was removed`);
     for (const [kind, mark] of marksOf(record)) {
-      committed.add(`${kind} ${mark.level} ${mark.round} ${mark.digest}`);
+      committed.add(nameOf(kind, mark));
       const top = best[kind];
       if (!top || order(mark, top) > 0) best[kind] = mark;
     }

@@ -3,8 +3,8 @@
  * elector. The elector elects whom it likes; processes stop, crash and come back; answers are lost, late or wrong; watermarks are deleted
  * and rewound. Everything follows from the seed. The verdict is the checker's, and that a healed baker signs again.
  *
- * Two things are assumed of an adversary who takes watermarks away. What is taken away had reached every pod's disk: a watch needs
- * milliseconds, a restore minutes. And the lease, which keeps the epochs, is not rolled back at the same moment. Without takings-away the
+ * Two things are assumed of an adversary who takes watermarks away. What is taken away had reached every pod's disk: a gate
+ * looks every two seconds, a restore needs minutes. And the lease, which keeps the epochs, is not rolled back at the same moment. Without takings-away the
  * elector hands out any epoch, twice and backwards.
  */
 import { createHash } from "node:crypto";
@@ -257,8 +257,8 @@ export async function runSchedule(options: ScheduleOptions): Promise<ScheduleRes
       if (faults && f.lossyApi && world.chance(0.2) && !takesAway) continue;
       const stored = store.get(name);
       const object = stored ? toObject(name, stored) : undefined;
-      world.after(world.between(2, faults ? 400 : 10), () =>
-        deliver(process, () => process.gate?.onWatched(addressOf.get(name) ?? "", object)),
+      world.after(world.between(2, faults ? 2500 : 10), () =>
+        deliver(process, () => process.gate?.onSeen(addressOf.get(name) ?? "", object)),
       );
     }
   };

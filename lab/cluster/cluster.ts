@@ -230,6 +230,7 @@ export class Cluster extends EventEmitter<ClusterEvents> {
         LAB_TRACE: options.trace,
         LAB_CHAIN: `${chain.address.host}:${chain.address.port}`,
         LAB_START_MS: String(options.doubleStartMs),
+        LAB_SCALE: String(options.scale),
         LAB_POD: name,
       },
       resolveCommand: (command) => this.resolveCommand(command, address),
@@ -292,11 +293,14 @@ export class Cluster extends EventEmitter<ClusterEvents> {
         [other, member],
       ] as const) {
         const { address } = to.pod.options;
-        for (const port of [ports.nonceExposer, ports.nonceImporter, ports.elector])
-          await this.link(from, "peer", `${from.pod.name} to ${to.pod.name}`, `${address}:${port}`, to.pod.uid, () => ({
+        for (const port of [ports.nonceExposer, ports.nonceImporter, ports.elector]) {
+          const link = await this.link(from, "peer", `${from.pod.name} to ${to.pod.name}`, `${address}:${port}`, to.pod.uid, () => ({
             host: address,
             port,
           }));
+          // By the name that the headless service gives it, too.
+          from.links.push({ direction: "peer", link, key: `${to.pod.name}.${to.workload.name}:${port}`, to: to.pod.uid });
+        }
       }
       this.writeSettings(other);
     }
@@ -344,7 +348,7 @@ export class Cluster extends EventEmitter<ClusterEvents> {
   private writeShims(): void {
     mkdirSync(this.bin, { recursive: true });
     const write = (name: string, text: string) => writeFileSync(join(this.bin, name), `#!/bin/sh\n${text}\n`, { mode: 0o755 });
-    for (const name of ["octez-node", "octez-baker", "octez-dal-node", "octez-accuser", "octez-signer"])
+    for (const name of ["octez-node", "octez-baker", "octez-dal-node", "octez-accuser", "octez-signer", "predecessor"])
       write(name, `exec "${process.execPath}" "${this.options.programs.doubles}" ${name} "$@"`);
     // The snapshot's publisher: the page with the hash, and the file.
     const snapshot = join(this.options.folder, "snapshot");

@@ -5,6 +5,7 @@ const doubles: Record<string, () => Promise<{ main(argv: readonly string[]): Pro
   "octez-dal-node": () => import("./octez-dal-node"),
   "octez-accuser": () => import("./octez-accuser"),
   "octez-signer": () => import("./octez-signer"),
+  predecessor: () => import("./predecessor"),
 };
 
 const [name = "", ...argv] = process.argv.slice(2);

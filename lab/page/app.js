@@ -84,9 +84,9 @@ function Now({ state, connected }) {
         <div>
           <dt>Nonces</dt>
           <dd>
-            ${`${state.nonces.revealed} of ${state.nonces.committed} revealed`}${state.nonces.lost
-              ? html`<span class="bad">${`, ${state.nonces.lost} lost`}</span>`
-              : ""}
+            ${`${state.nonces.revealed} of ${state.nonces.committed} revealed`}${
+              state.nonces.lost ? html`<span class="bad">${`, ${state.nonces.lost} lost`}</span>` : ""
+            }
           </dd>
         </div>
         <div>

@@ -7,11 +7,9 @@ import { faults } from "../faults/faults";
 const stepSchema = z.strictObject({
   /** Seconds since the first fault's moment, at 6 s blocks; scaled otherwise. */
   at: z.number().min(0),
-  fault: z
-    .string()
-    .refine((name) => name in faults, {
-      error: (issue) => `a fault is one of ${Object.keys(faults).join(", ")}; got ${String(issue.input)}`,
-    }),
+  fault: z.string().refine((name) => name in faults, {
+    error: (issue) => `a fault is one of ${Object.keys(faults).join(", ")}; got ${String(issue.input)}`,
+  }),
   args: z
     .strictObject({
       pod: z.string().optional(),
