@@ -113,6 +113,8 @@ export interface InterplayResult {
   importer: number;
   lostOfBaker: number;
   lostOfImporter: number;
+  medianHoldMs: number;
+  p99HoldMs: number;
   longestHoldMs: number;
   longestWaitOfBakerMs: number;
 }
@@ -125,7 +127,16 @@ export async function interplay(folder: string, seconds: number): Promise<Interp
     Array.from({ length: Math.ceil(seconds * 250) }, () => makeNonce()),
     "lockf",
   );
-  const result: InterplayResult = { baker: 0, importer: 0, lostOfBaker: 0, lostOfImporter: 0, longestHoldMs: 0, longestWaitOfBakerMs: 0 };
+  const result: InterplayResult = {
+    baker: 0,
+    importer: 0,
+    lostOfBaker: 0,
+    lostOfImporter: 0,
+    medianHoldMs: 0,
+    p99HoldMs: 0,
+    longestHoldMs: 0,
+    longestWaitOfBakerMs: 0,
+  };
   const started = systemClock.now();
   const elapsed = (): number => (systemClock.now() - started) / 1000;
   const bakerSide = (async () => {
@@ -135,11 +146,12 @@ export async function interplay(folder: string, seconds: number): Promise<Interp
     }
   })();
   const mine = new Map<string, number>();
+  const holds: number[] = [];
   while (elapsed() < seconds) {
     const cycle = Math.floor(elapsed() / 2);
     const entry = makeNonce({ cycle });
     const outcome = await writer.run(job(folder, [entry]));
-    if ("heldMs" in outcome) result.longestHoldMs = Math.max(result.longestHoldMs, outcome.heldMs);
+    if ("heldMs" in outcome && outcome.heldMs > 0) holds.push(outcome.heldMs);
     if (outcome.outcome === "written") {
       result.importer++;
       mine.set(entry.hash, cycle);
@@ -153,7 +165,9 @@ export async function interplay(folder: string, seconds: number): Promise<Interp
       }
   }
   await bakerSide;
-  Object.assign(result, { lostOfBaker: (await baker.go(1)).lost });
+  holds.sort((a, b) => a - b);
+  const at = (share: number): number => holds[Math.min(holds.length - 1, Math.floor(share * holds.length))] ?? 0;
+  Object.assign(result, { lostOfBaker: (await baker.go(1)).lost, medianHoldMs: at(0.5), p99HoldMs: at(0.99), longestHoldMs: at(1) });
   await baker.end();
   await writer.close();
   return result;

@@ -67,13 +67,19 @@ export async function serveExchange(options: ExchangeOptions): Promise<ExchangeS
     socket.setNoDelay(true);
     let heardAtMs = options.clock.now();
     let member: Member | undefined;
+    let sending = false;
     let owed = false;
     const send = (): void => {
       const message = options.message();
-      if (!message) return;
+      if (!message || socket.destroyed) return;
       // A member that does not read gets the newest content when it does, not a queue.
-      owed = socket.writableLength > 0;
-      if (!owed) socket.write(line(message));
+      owed = sending;
+      if (sending) return;
+      sending = true;
+      socket.write(line(message), () => {
+        sending = false;
+        if (owed) send();
+      });
     };
     const end = (): void => {
       clearInterval(timer);
@@ -93,7 +99,6 @@ export async function serveExchange(options: ExchangeOptions): Promise<ExchangeS
         refuse("silent", `${member?.pod ?? "a connection"} said nothing for ${options.silenceMs} ms`);
       else if (member && socket.writableLength === 0) socket.write(line({ type: "beat" }));
     }, options.beatMs);
-    socket.on("drain", () => owed && send());
     socket.on("error", end);
     socket.on("close", end);
     socket.on("end", end);

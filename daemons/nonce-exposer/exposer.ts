@@ -292,6 +292,12 @@ export function createExposer(options: { config: DaemonConfig; clock: Clock; log
             await read();
           }),
           every(ackMs / 4, () => poll(signal)),
+          // Whoever is connected and has not acknowledged hears it again: nothing hangs on one message.
+          every(2 * ackMs, () => {
+            if (clock.now() - changedAtMs > ackMs && acknowledgements.view(hash).some((peer) => peer.connected && !peer.acknowledged))
+              exchange.push();
+            return Promise.resolve();
+          }),
           followLeadership(
             { url: `http://${env.TOG_POD_ADDRESS}:${ports.elector}${electorPaths.leadership}?watch=true`, silenceMs: 30_000, signal },
             (record) => {

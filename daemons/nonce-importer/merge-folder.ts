@@ -6,7 +6,8 @@
  * owner and mode stay; "written" and "unchanged" mean durable. A broken stateful file is moved aside, never read as an empty one, and what is whole
  * in it is kept. `_orphaned_nonces` is never written: octez-baker makes it from the legacy file when it starts.
  */
-import { link, lstat, open, readdir, readFile, rename, unlink } from "node:fs/promises";
+import { linkSync, readdirSync, readFileSync, renameSync } from "node:fs";
+import { lstat, open, readdir, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import {
   legacyPairs,
@@ -67,22 +68,23 @@ interface Plan {
 
 const optimisticAttempts = 4;
 
-async function bytesOf(path: string): Promise<Buffer | undefined> {
+// Synchronous, because it also runs under the lock: each turn through the event loop would lengthen the hold on a busy machine.
+function bytesOf(path: string): Buffer | undefined {
   try {
-    return await readFile(path);
+    return readFileSync(path);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw error;
   }
 }
 
-async function readBase(job: MergeJob): Promise<Base> {
-  const names = nonceFiles(await readdir(job.clientDir), job.chainId);
+function readBase(job: MergeJob): Base {
+  const names = nonceFiles(readdirSync(job.clientDir), job.chainId);
   const stateful = names.stateful_nonces ?? nonceFileName(job.chainId, "stateful_nonces");
   const legacy = names.nonces ?? stateful.replace(/stateful_nonces$/i, "nonces");
   return {
-    stateful: { name: stateful, bytes: await bytesOf(join(job.clientDir, stateful)) },
-    legacy: { name: legacy, bytes: await bytesOf(join(job.clientDir, legacy)) },
+    stateful: { name: stateful, bytes: bytesOf(join(job.clientDir, stateful)) },
+    legacy: { name: legacy, bytes: bytesOf(join(job.clientDir, legacy)) },
   };
 }
 
@@ -181,7 +183,7 @@ export async function mergeIntoFolder(job: MergeJob, clock: Clock): Promise<Merg
     let prepared: PreparedFile[] = [];
     try {
       const startedMs = clock.now();
-      const base = await readBase(job);
+      const base = readBase(job);
       const made = plan(job, base);
       if (made.writes.length === 0) {
         lock?.release();
@@ -195,15 +197,15 @@ export async function mergeIntoFolder(job: MergeJob, clock: Clock): Promise<Merg
         lock = await takeWalletLock(job.clientDir, job.lockWaitMs, clock);
         lockedAtMs = clock.now();
         if (!lock) return { ...result, reason: `wallet_lock was held by another for ${job.lockWaitMs} ms` };
-        const now = await readBase(job);
+        const now = readBase(job);
         if (!same(now.stateful, base.stateful) || !same(now.legacy, base.legacy)) continue;
       }
       if (clock.now() - lockedAtMs > job.lockHoldMs) {
         result.reason = `${job.lockHoldMs} ms of lock were not enough`;
         continue;
       }
-      for (const file of made.broken) result.quarantined = await quarantine(job.clientDir, file.name, clock);
-      for (const file of prepared) await file.rename();
+      for (const file of made.broken) result.quarantined = quarantine(job.clientDir, file.name, clock);
+      for (const file of prepared) file.rename();
       prepared = [];
       lock.release();
       result.heldMs = clock.now() - lockedAtMs;
@@ -219,8 +221,13 @@ export async function mergeIntoFolder(job: MergeJob, clock: Clock): Promise<Merg
 }
 
 /** Keeps a second name for the broken file; the rename that follows takes the first one. */
-async function quarantine(folder: string, name: string, clock: Clock): Promise<string> {
+function quarantine(folder: string, name: string, clock: Clock): string {
   const aside = `${name}.broken-${clock.wall()}`;
-  await link(join(folder, name), join(folder, aside)).catch(() => rename(join(folder, name), join(folder, aside)));
+  try {
+    linkSync(join(folder, name), join(folder, aside));
+  } catch {
+    // A file system without hard links.
+    renameSync(join(folder, name), join(folder, aside));
+  }
   return aside;
 }

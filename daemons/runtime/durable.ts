@@ -1,5 +1,6 @@
 /** The one way in which a daemon writes a file that must survive a crash. */
-import { open, rename, unlink } from "node:fs/promises";
+import { renameSync } from "node:fs";
+import { open, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 
 let serial = 0;
@@ -12,8 +13,8 @@ export interface DurableOptions {
 }
 /** A complete, fsynced temporary file beside its target. */
 export interface PreparedFile {
-  /** Replaces the target. Durable only after syncFolder(). */
-  rename(): Promise<void>;
+  /** Replaces the target, synchronously: for use under a lock. Durable only after syncFolder(). */
+  rename(): void;
   syncFolder(): Promise<void>;
   discard(): Promise<void>;
 }
@@ -36,7 +37,7 @@ export async function prepareDurably(path: string, content: string | Uint8Array,
     await discard();
     throw error;
   }
-  return { rename: () => rename(temporary, path), syncFolder: () => syncFolder(dirname(path)), discard };
+  return { rename: () => renameSync(temporary, path), syncFolder: () => syncFolder(dirname(path)), discard };
 }
 
 export async function syncFolder(path: string): Promise<void> {
@@ -56,7 +57,7 @@ export async function syncFolder(path: string): Promise<void> {
 export async function writeDurably(path: string, content: string | Uint8Array, options: DurableOptions = {}): Promise<void> {
   const prepared = await prepareDurably(path, content, options);
   try {
-    await prepared.rename();
+    prepared.rename();
   } catch (error) {
     await prepared.discard();
     throw error;
