@@ -154,8 +154,8 @@ export class GateWorld {
       data: record ? { [watermarkDataKey]: JSON.stringify(record) } : {},
     });
   }
-  /** What a watch of this key shows now. */
-  watched(address: string): ConfigMap | undefined {
+  /** The object as it is now. */
+  stored(address: string): ConfigMap | undefined {
     return this.api.read("configmaps", namespace, watermarkName(address)) as ConfigMap | undefined;
   }
   remove(address: string): void {

@@ -358,8 +358,8 @@ export class Gate {
     return "done";
   }
 
-  /** A watch event, or a poll in standby: remembered for S5; where it contradicts the cache, the next decision reads first. `undefined`: deleted. */
-  onWatched(address: string, object: ConfigMap | undefined): void {
+  /** What a regular look at a watermark showed, in standby too: remembered for S5; where it contradicts the cache, the key is raised again. `undefined`: missing. */
+  onSeen(address: string, object: ConfigMap | undefined): void {
     const key = this.keys.get(address);
     if (!key) return;
     const observed = this.observed(object);

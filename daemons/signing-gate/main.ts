@@ -27,8 +27,6 @@ import { gateMetrics } from "./metrics";
 import { gateRoutes } from "./server";
 import { Upstream } from "./upstream";
 
-const noteFlushMs = 2000;
-
 export function main(): Promise<void> {
   const config = gateConfig(loadConfig("signing-gate"));
   const log = createLog(config.pod, "signing-gate");
@@ -126,21 +124,17 @@ async function run(config: GateConfig, log: Log, signal: AbortSignal): Promise<v
   });
   log.info("listening", "started", { keys: config.keys.length, signers: file.signers.length });
 
-  // The highest marks seen in standby too: what tells a rewound watermark from a good one when this pod takes over.
-  const watches = file.keys.map((key) =>
-    kube.watch(
-      "configmaps",
-      watermarkName(key.address),
-      (event) => gate.onWatched(key.address, event.type === "DELETED" ? undefined : event.object),
-      {
-        signal,
-      },
-    ),
-  );
-  const flushing = (async () => {
+  // The highest marks are seen in standby too: what tells a rewound watermark from a good one when this pod takes over.
+  const looking = (async () => {
     while (!signal.aborted) {
-      await sleep(noteFlushMs, signal);
+      for (const { address } of file.keys) {
+        const outcome = await kube.get("configmaps", watermarkName(address), { timeoutMs: timings.requestTimeoutMs, signal });
+        if (outcome.ok) gate.onSeen(address, outcome.object);
+        else if (outcome.kind === "not-found") gate.onSeen(address, undefined);
+        else break;
+      }
       await memory.flush().catch((error: unknown) => log.error("memory-write", String(error)));
+      await sleep(timings.memberRenewSeconds * 1000, signal);
     }
   })();
   await Promise.all([
@@ -151,8 +145,7 @@ async function run(config: GateConfig, log: Log, signal: AbortSignal): Promise<v
     }),
     heads.run(signal),
     upstream.run(signal),
-    flushing,
-    ...watches,
+    looking,
   ]);
   gate.close();
   const drainedMs = clock.now() + timings.gateDrainSeconds * 1000;

@@ -68,7 +68,7 @@ export class MarksMemory {
   }
 
   /**
-   * What a read or a watch showed. Only raises; `flush` makes it durable later. The uid stays the one that this gate knows, so that a
+   * What a read showed. Only raises; `flush` makes it durable later. The uid stays the one that this gate knows, so that a
    * replaced object is lost for it until it has raised there itself.
    */
   note(address: string, uid: string, record: Watermark): void {

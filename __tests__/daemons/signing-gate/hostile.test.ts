@@ -155,7 +155,7 @@ test("a rewound watermark with both heads stale: no signature, by either pod, un
   const old = world.read(key);
   await a.sign(key, request("attestation", 1002, 0, 1));
   // The other pod saw it, as its watch does.
-  b.gate.onWatched(key, world.watched(key));
+  b.gate.onSeen(key, world.stored(key));
   world.put(key, old);
   world.head = { level: 1000, ageSeconds: 300 };
   for (const [pod, epoch] of [

@@ -105,7 +105,7 @@ test("it only rises, and survives a restart", async () => {
   await memory.flush();
   const again = (await MarksMemory.load(file, "Net", ["k"])).memory;
   expect(again.get("k")).toEqual({ uid: "u1", epoch: 3, holder: "b", floor: 30, marks: block(20) });
-  // A watch of a replaced object raises the marks, but the object stays unknown until this gate raised there.
+  // A look at a replaced object raises the marks, but the object stays unknown until this gate raised there.
   again.note("k", "u2", record({ epoch: 9, marks: block(40) }));
   expect(again.get("k")).toMatchObject({ uid: "u1", epoch: 9, marks: block(40) });
   await again.commit("k", "u2", record({ epoch: 10, floor: 50 }));
