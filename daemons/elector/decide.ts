@@ -182,8 +182,10 @@ function lossOf(state: ElectorState, now: number, t: Timings): string | null {
   if (now >= tenure.renewedAtMs + t.renewDeadlineSeconds * 1000) return "renew-deadline";
   if (state.leaseMissing) return "lease-deleted";
   if (lease && lease.uid !== tenure.leaseUid) return "lease-recreated";
-  if (lease && lease.holder !== state.self) return "lease-taken";
-  if (lease && lease.epoch !== tenure.epoch) return "epoch-changed";
+  // A release whose answer was lost is a release, and the successor may hold already.
+  const releasing = state.phase === "handing-over" && state.handover?.step === "releasing";
+  if (lease && lease.holder !== state.self && !releasing) return "lease-taken";
+  if (lease && lease.epoch !== tenure.epoch && !releasing) return "epoch-changed";
   if (state.tenureLost === "other-holder") return "other-holder";
   return null;
 }

@@ -678,7 +678,7 @@ export class Elector {
       this.o.log.info("conflict", what);
       return;
     }
-    if (outcome.unknown) this.rereadAtOnce = what !== "renew";
+    if (outcome.unknown && what !== "renew") this.rereadAtOnce = true;
     this.failed(outcome.kind, `${what}: ${outcome.message}`, outcome.sentAtMs);
   }
 
@@ -780,6 +780,13 @@ export class Elector {
   private async release(signal: AbortSignal): Promise<void> {
     const { tenure, handover } = this.state;
     const object = this.object;
+    // The answer to an earlier release was lost.
+    if (tenure && handover && object?.metadata.uid === tenure.leaseUid && object.spec.holderIdentity !== this.o.identity)
+      return this.released(
+        tenure.epoch,
+        handover.cause,
+        object.spec.holderIdentity || (object.metadata.annotations?.[annotations.successor] ?? ""),
+      );
     if (!tenure || !handover || !object || object.metadata.uid !== tenure.leaseUid || object.spec.holderIdentity !== this.o.identity) {
       this.rereadAtOnce = true;
       return;
@@ -807,9 +814,13 @@ export class Elector {
     this.succeeded();
     this.sawLease(outcome.object, true);
     if (this.state.tenure !== tenure) return;
-    this.o.log.info("released", handover.cause, { epoch: tenure.epoch, successor });
-    this.o.metrics.released(handover.cause, this.o.clock.now() - this.receiptBeganMs);
-    this.event("Normal", "MastershipReleased", `epoch ${tenure.epoch} to ${podOf(successor) || "nobody"}: ${handover.cause}`);
+    this.released(tenure.epoch, handover.cause, successor);
+  }
+
+  private released(epoch: number, cause: string, successor: string): void {
+    this.o.log.info("released", cause, { epoch, successor });
+    this.o.metrics.released(cause, this.o.clock.now() - this.receiptBeganMs);
+    this.event("Normal", "MastershipReleased", `epoch ${epoch} to ${podOf(successor) || "nobody"}: ${cause}`);
     this.state.tenure = null;
     this.state.handover = null;
     this.receipt = null;

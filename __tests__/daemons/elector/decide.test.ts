@@ -330,6 +330,13 @@ const rows: [string, ElectorState, Kind, string][] = [
   ["releases once the nonces are acknowledged", handing({ step: "pushing", pushed: true }), "step", "nonces-pushed"],
   ["releases without the nonces after 2 s", handing({ step: "pushing", sinceMs: now - 2000 }), "step", "nonce-push-timeout"],
   ["releases", handing({ step: "releasing" }), "none", "releasing"],
+  ["a release whose answer was lost is a release", handing({ step: "releasing" }, { lease: lease({ holder: "" }) }), "none", "releasing"],
+  [
+    "a lease without holder is a loss before the release",
+    handing({ step: "pushing" }, { lease: lease({ holder: "" }) }),
+    "lose",
+    "lease-taken",
+  ],
   [
     "is lost in the middle of a handover, too",
     handing({ step: "pushing" }, { tenure: { leaseUid: "lease-1", epoch: 7, renewedAtMs: now - 5000 } }),

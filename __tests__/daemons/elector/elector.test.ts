@@ -306,6 +306,21 @@ test("a receipt tells cause and steps, and the voluntary pause keeps a weak pair
     await sim.until("after 120 s", () => second.runs, 30_000);
   }));
 
+test("a release whose answer was lost is no loss, and nobody waits for the lease to run out", () =>
+  simulate(7, async (sim) => {
+    const [a, b] = pair(sim);
+    await sim.until("one runs", () => sim.runner !== undefined);
+    await sim.pass(5000);
+    const first = sim.runner === a ? a : b;
+    const second = first === a ? b : a;
+    void first.elector.handOver(15_000);
+    await sim.until("it releases", () => first.elector.state.handover?.step === "pushing", 5000);
+    first.weather = { ...fine, lostAfter: 1, writesOnly: true };
+    await sim.until("the other one runs", () => second.runs, 1000);
+    await sim.pass(3000);
+    expect(sim.lines.filter((line) => line.includes('"to":"lost"') && line.includes(first.identity))).toEqual([]);
+  }));
+
 test("a watermark above the lease makes it release and acquire anew above it", () =>
   simulate(6, async (sim) => {
     const [a] = pair(sim);
