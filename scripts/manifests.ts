@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { stringify } from "yaml";
 import { ConfigurationError } from "../constructs/configuration/errors";
 import { type Handed } from "../constructs/configuration/tfvars";
-import { printNotices, synthesize } from "../main";
+import { synthesize } from "../main";
 import { handedOf, parseRequest } from "./cdktf";
 
 type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
@@ -428,7 +428,10 @@ export const toYaml = (manifests: readonly KubernetesObject[]): string =>
 export async function manifestsOf(folder: string, handed: Handed, notes: Notes): Promise<KubernetesObject[]> {
   const outdir = mkdtempSync(join(tmpdir(), "tezos-on-gke-"));
   try {
-    printNotices(await synthesize({ folder, outdir, handed }));
+    const { configuration, warnings } = await synthesize({ folder, outdir, handed });
+    if (configuration.example !== undefined)
+      notes(`there is no terraform.tfvars here; these are the objects of the example ${configuration.example}`);
+    warnings.forEach(notes);
     return toManifests(
       JSON.parse(readFileSync(join(outdir, "stacks/baker/cdk.tf.json"), "utf8")) as Parameters<typeof toManifests>[0],
       notes,
