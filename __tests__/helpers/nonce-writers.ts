@@ -113,6 +113,7 @@ export interface InterplayResult {
   importer: number;
   lostOfBaker: number;
   lostOfImporter: number;
+  killed: number;
   medianHoldMs: number;
   p99HoldMs: number;
   longestHoldMs: number;
@@ -132,6 +133,7 @@ export async function interplay(folder: string, seconds: number): Promise<Interp
     importer: 0,
     lostOfBaker: 0,
     lostOfImporter: 0,
+    killed: 0,
     medianHoldMs: 0,
     p99HoldMs: 0,
     longestHoldMs: 0,
@@ -155,7 +157,8 @@ export async function interplay(folder: string, seconds: number): Promise<Interp
     if (outcome.outcome === "written") {
       result.importer++;
       mine.set(entry.hash, cycle);
-    } else if (outcome.outcome !== "busy") throw new Error(outcome.reason);
+    } else if (outcome.outcome === "killed") result.killed++;
+    else if (outcome.outcome !== "busy") throw new Error(outcome.reason);
     const present = new Set(readStateful(folder).map(({ hash }) => hash));
     for (const [hash, itsCycle] of mine)
       if (itsCycle < cycle - 1) mine.delete(hash);

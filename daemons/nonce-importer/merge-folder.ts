@@ -27,7 +27,7 @@ import {
 } from "../../tezos/nonces";
 import type { Clock } from "../runtime/clock";
 import { prepareDurably, syncFolder, type PreparedFile } from "../runtime/durable";
-import { takeWalletLock } from "./lock";
+import { takeWalletLock, type HeldLock } from "./lock";
 
 export interface MergeJob {
   clientDir: string;
@@ -168,7 +168,16 @@ async function removeTemporaries(folder: string): Promise<void> {
 }
 
 /** @throws the error of the file system; the files are then as they were */
-export async function mergeIntoFolder(job: MergeJob, clock: Clock): Promise<MergeResult> {
+export async function mergeIntoFolder(
+  job: MergeJob,
+  clock: Clock,
+  /** Called with true before the lock is asked for, with false once it is given back. */
+  onLock: (wanted: boolean) => void = () => undefined,
+): Promise<MergeResult> {
+  const take = (): Promise<HeldLock | undefined> => {
+    onLock(true);
+    return takeWalletLock(job.clientDir, job.lockWaitMs, clock);
+  };
   await removeTemporaries(job.clientDir);
   const result: MergeResult = { outcome: "busy", reason: "", added: 0, advanced: 0, quarantined: null, heldMs: 0, attempts: 0 };
   let preparationMs = 0;
@@ -177,7 +186,7 @@ export async function mergeIntoFolder(job: MergeJob, clock: Clock): Promise<Merg
     // The baker writes faster than we prepare: the last attempt does all of it under the lock, if that fits.
     const underLock = result.attempts > optimisticAttempts;
     if (underLock && preparationMs > job.lockHoldMs / 2) return { ...result, reason: "the files change faster than they can be merged" };
-    let lock = underLock ? await takeWalletLock(job.clientDir, job.lockWaitMs, clock) : undefined;
+    let lock = underLock ? await take() : undefined;
     if (underLock && !lock) return { ...result, reason: `wallet_lock was held by another for ${job.lockWaitMs} ms` };
     let lockedAtMs = clock.now();
     let prepared: PreparedFile[] = [];
@@ -194,7 +203,7 @@ export async function mergeIntoFolder(job: MergeJob, clock: Clock): Promise<Merg
       prepared = await prepare(job, made);
       preparationMs = clock.now() - startedMs;
       if (!lock) {
-        lock = await takeWalletLock(job.clientDir, job.lockWaitMs, clock);
+        lock = await take();
         lockedAtMs = clock.now();
         if (!lock) return { ...result, reason: `wallet_lock was held by another for ${job.lockWaitMs} ms` };
         const now = readBase(job);
@@ -208,12 +217,14 @@ export async function mergeIntoFolder(job: MergeJob, clock: Clock): Promise<Merg
       for (const file of prepared) file.rename();
       prepared = [];
       lock.release();
+      onLock(false);
       result.heldMs = clock.now() - lockedAtMs;
       await syncFolder(job.clientDir);
       return { ...result, outcome: "written", reason: "merged", added: made.added, advanced: made.advanced };
     } finally {
       if (lock) result.heldMs = Math.max(result.heldMs, clock.now() - lockedAtMs);
       lock?.release();
+      onLock(false);
       await Promise.all(prepared.map((file) => file.discard()));
     }
   }

@@ -1,9 +1,12 @@
-/** The process that takes the lock: kept ready by the importer, killed by it when a job takes too long (the kernel then gives the lock back), replaced. */
+/**
+ * The process that takes the lock: kept ready by the importer, killed by it when it is at the lock for too long (the kernel then gives the lock back), replaced.
+ * Preparing without the lock may take ten times as long: a slow machine with a large file must get there some day.
+ */
 import { fork, type ChildProcess } from "node:child_process";
 import { systemClock } from "../runtime/clock";
 import { mergeIntoFolder, type MergeJob, type MergeResult } from "./merge-folder";
 
-type Answer = { ready: true } | { result: MergeResult } | { error: string };
+type Answer = { ready: true } | { lock: boolean } | { result: MergeResult } | { error: string };
 
 /** The child's side. */
 export function runWriter(): Promise<void> {
@@ -13,7 +16,7 @@ export function runWriter(): Promise<void> {
   process.on("SIGTERM", () => undefined);
   process.on("SIGINT", () => undefined);
   process.on("message", (job: MergeJob) => {
-    mergeIntoFolder(job, systemClock).then(
+    mergeIntoFolder(job, systemClock, (lock) => answer({ lock })).then(
       (result) => answer({ result }),
       (error: unknown) => answer({ error: error instanceof Error ? error.message : String(error) }),
     );
@@ -32,7 +35,7 @@ export interface Writer {
   close(): Promise<void>;
 }
 
-/** @param killMs from handing over the job, counted only while the child is ready */
+/** @param killMs from asking for the lock to having given it back */
 export function createWriter(killMs: number, start: () => ChildProcess = startWriter, readyMs = 10_000): Writer {
   interface Child {
     process: ChildProcess;
@@ -79,16 +82,25 @@ export function createWriter(killMs: number, start: () => ChildProcess = startWr
         return { outcome: "failed", reason: `no writer within ${readyMs} ms: ${await current.exited}` };
       }
       return new Promise((resolve) => {
-        const timer = setTimeout(() => current.process.kill("SIGKILL"), killMs);
+        const kill = (): void => void current.process.kill("SIGKILL");
+        const whole = setTimeout(kill, 10 * killMs);
+        let atLock: NodeJS.Timeout | undefined;
         const finish = (outcome: WriterOutcome): void => {
-          clearTimeout(timer);
+          clearTimeout(whole);
+          clearTimeout(atLock);
           current.answer = current.ended = undefined;
           resolve(outcome);
         };
         const sentAt = systemClock.now();
         current.ended = (how) => finish({ outcome: "killed", reason: `${how} after ${Math.round(systemClock.now() - sentAt)} ms` });
-        current.answer = (message) =>
-          finish("result" in message ? message.result : { outcome: "failed", reason: "error" in message ? message.error : "no result" });
+        current.answer = (message) => {
+          if (!("lock" in message))
+            return finish(
+              "result" in message ? message.result : { outcome: "failed", reason: "error" in message ? message.error : "no result" },
+            );
+          clearTimeout(atLock);
+          if (message.lock) atLock = setTimeout(kill, killMs);
+        };
         current.process.send(job, (error) => {
           if (error) current.process.kill("SIGKILL");
         });

@@ -4,12 +4,12 @@ import { join } from "node:path";
 import { parseLegacy } from "../../../tezos/nonces";
 import { createNoncePods, makeNonce, readStateful, statefulFile, until, writeStateful, type NoncePods } from "../../helpers/nonce-pods";
 
-jest.setTimeout(30_000);
+jest.setTimeout(90_000);
 let world: NoncePods;
 afterEach(() => world.close());
 
 const two = async (): Promise<[NoncePods["pods"][0], NoncePods["pods"][0]]> => {
-  world = await createNoncePods({ timings: { nonceAckSeconds: 0.5 } });
+  world = await createNoncePods({ timings: { nonceAckSeconds: 1.5 } });
   const [a, b] = world.pods;
   if (!a || !b) throw new Error("two pods");
   return [a, b];

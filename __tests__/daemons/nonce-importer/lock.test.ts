@@ -23,8 +23,8 @@ const random = (
 withPython("writers on both sides lose no update, and the importer holds the lock for milliseconds", async () => {
   const result = await interplay(folder, 2);
   expect(result).toMatchObject({ lostOfBaker: 0, lostOfImporter: 0 });
-  expect(result.baker).toBeGreaterThan(20);
-  expect(result.importer).toBeGreaterThan(20);
+  expect(result.baker).toBeGreaterThan(5);
+  expect(result.importer).toBeGreaterThan(5);
   // The median: a busy machine may take the processor away while the lock is held.
   expect(result.medianHoldMs).toBeLessThan(20);
 });
