@@ -333,7 +333,7 @@ export function run(
     const take = (line: string) => {
       options.line?.(line);
       if (line.trim() !== "") last.push(line);
-      if (last.length > 3) last.shift();
+      if (last.length > 8) last.shift();
     };
     createInterface(child.stdout).on("line", (line) => (out.push(line), take(line)));
     createInterface(child.stderr).on("line", take);
@@ -341,7 +341,7 @@ export function run(
     child.once("close", (code, signal) => {
       options.signal.removeEventListener("abort", kill);
       if (code === 0) done(out.join("\n"));
-      else fail(new Error(`${command} ended with ${signal ?? code}: ${last.join(" | ").slice(-400)}`));
+      else fail(new Error(`${command} ended with ${signal ?? code}: ${last.join(" | ").slice(-800)}`));
     });
   });
 }
@@ -510,38 +510,30 @@ async function debianSource(
     writeFileSync(join(folder, "ready"), "");
   }
   const goroot = join(folder, "go/usr/lib", source.go.replace("golang", "go"));
-  const version = {
-    VERSION: source.version,
-    COMMIT: source.package,
-    TREE_STATE: "archive",
-    MAJOR: source.version.slice(1, 2),
-    MINOR: source.version.split(".")[1],
-  };
-  const versionFile = join(folder, "version");
-  writeFileSync(
-    versionFile,
-    Object.entries(version)
-      .map(([name, value]) => `KUBE_GIT_${name}='${value}'\n`)
-      .join(""),
-  );
   const env = {
     ...process.env,
     PATH: [join(goroot, "bin"), process.env.PATH, join(folder, "tools")].join(delimiter),
     HOME: folder,
     GOPATH: folder,
+    GO111MODULE: "off",
     GOFLAGS: "-p=2",
     CGO_ENABLED: "0",
     GOCACHE: join(buildFolder(cache), "gocache-debian"),
-    KUBE_GIT_VERSION_FILE: versionFile,
   };
-  // Its makefile generates sources that the package lacks.
-  const args = ["-n", "19", "make", "all", `WHAT=cmd/${asset.name}`, "GOLDFLAGS=-s -w"];
+  const [major, minor] = source.version.replace("v", "").split(".");
+  const at = "k8s.io/component-base/version";
+  const names = `-X ${at}.gitVersion=${source.version} -X ${at}.gitMajor=${major} -X ${at}.gitMinor=${minor}`;
+  const ldflags = `-s -w ${names} ${names.replaceAll(at, `k8s.io/${source.package}/vendor/${at}`)}`;
   let last = "";
-  const compile = () => run("nice", args, { cwd: tree, env, signal, line: (said) => void (last = said.slice(0, 100)) });
-  await reporting(progress, () => last, compile).catch((error: Error) => {
+  const options = { cwd: tree, env, signal, line: (said: string) => void (last = said.slice(0, 100)) };
+  const make = async () => {
+    // Its makefile generates sources that the package lacks.
+    await run("nice", ["-n", "19", "make", "generated_files"], options);
+    await run("nice", ["-n", "19", "go", "build", "-v", "-trimpath", "-ldflags", ldflags, "-o", file, `./cmd/${asset.name}`], options);
+  };
+  await reporting(progress, () => last, make).catch((error: Error) => {
     throw new Resumable(error.message);
   });
-  copyFileSync(join(tree, "_output/bin", asset.name), file);
 }
 
 export const attempt: Context["attempt"] = async (source, asset, file, context) => {
