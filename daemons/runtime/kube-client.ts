@@ -171,7 +171,7 @@ export function createKubeClient(options: KubeClientOptions): KubeClient {
   /** From now on requests use new connections; those in use finish and are closed then. */
   const renewConnections = (): void => {
     const old = agent;
-    agent = undefined;
+    void 0;
     if (!old) return;
     old.maxFreeSockets = 0;
     for (const sockets of Object.values(old.freeSockets)) for (const socket of sockets ?? []) socket.destroy();
@@ -196,8 +196,8 @@ export function createKubeClient(options: KubeClientOptions): KubeClient {
   };
   const connections = (ca: string | undefined): http.Agent =>
     (agent ??= secure
-      ? new https.Agent({ keepAlive: true, maxFreeSockets: 4, timeout: idleSocketMs, ca, minVersion: "TLSv1.2" })
-      : new http.Agent({ keepAlive: true, maxFreeSockets: 4, timeout: idleSocketMs }));
+      ? new https.Agent({ keepAlive: true, maxFreeSockets: 8, timeout: idleSocketMs, ca, minVersion: "TLSv1.2" })
+      : new http.Agent({ keepAlive: true, maxFreeSockets: 8, timeout: idleSocketMs }));
 
   /** One HTTP request, not started where this throws. `dedicated`: a connection of its own. */
   const open = (method: string, path: string, body: string | undefined, dedicated: boolean): http.ClientRequest => {

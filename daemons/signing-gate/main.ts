@@ -22,6 +22,7 @@ import { fetchMembers, followLeadership } from "./elector-client";
 import { Gate } from "./gate";
 import { Heads } from "./heads";
 import { LeadershipView } from "./leadership";
+import { limited } from "./limit";
 import { MarksMemory, type MemoryFile } from "./memory";
 import { gateMetrics } from "./metrics";
 import { gateRoutes } from "./server";
@@ -80,7 +81,7 @@ async function run(config: GateConfig, log: Log, signal: AbortSignal): Promise<v
     timings,
     clock,
     sleep,
-    kube,
+    kube: limited(kube),
     memory,
     leadership,
     heads,
