@@ -538,21 +538,20 @@ export class Cluster {
       });
   }
 
-  /** Who ran when, by process. */
-  runs(): { pod: string; pid: number; fromMs: number; toMs: number }[] {
-    const runs = new Map<number, { pod: string; pid: number; fromMs: number; toMs: number }>();
+  /** Who ran when, by process. @param pauseMs a silence of this length splits a run: a stopped process does not run */
+  runs(pauseMs = Infinity): { pod: string; pid: number; fromMs: number; toMs: number }[] {
+    const runs: { pod: string; pid: number; fromMs: number; toMs: number }[] = [];
     for (const { pid, pod, atMs } of this.beats()) {
-      const run = runs.get(pid) ?? { pod, pid, fromMs: atMs, toMs: atMs };
-      run.toMs = Math.max(run.toMs, atMs);
-      run.fromMs = Math.min(run.fromMs, atMs);
-      runs.set(pid, run);
+      const run = runs.findLast((one) => one.pid === pid);
+      if (run && atMs - run.toMs < pauseMs) run.toMs = Math.max(run.toMs, atMs);
+      else runs.push({ pod, pid, fromMs: atMs, toMs: atMs });
     }
-    return [...runs.values()].sort((a, b) => a.fromMs - b.fromMs);
+    return runs.sort((a, b) => a.fromMs - b.fromMs);
   }
 
-  /** Milliseconds during which two bakers of different pods existed. */
-  overlapMs(): number {
-    const runs = this.runs();
+  /** Milliseconds during which two bakers of different pods existed; with `pauseMs` ran. */
+  overlapMs(pauseMs = Infinity): number {
+    const runs = this.runs(pauseMs);
     let sum = 0;
     runs.forEach((a, i) =>
       runs.slice(i + 1).forEach((b) => {
