@@ -171,7 +171,7 @@ export function createKubeClient(options: KubeClientOptions): KubeClient {
   /** From now on requests use new connections; those in use finish and are closed then. */
   const renewConnections = (): void => {
     const old = agent;
-    void 0;
+    agent = undefined;
     if (!old) return;
     old.maxFreeSockets = 0;
     for (const sockets of Object.values(old.freeSockets)) for (const socket of sockets ?? []) socket.destroy();
