@@ -7,7 +7,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type RequestListener, type Server, type ServerResponse } from "node:http";
 import { connect } from "node:net";
-import { tmpdir } from "node:os";
+import { cpus, loadavg, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { keyHashHex } from "../../contract/addresses";
 import { bakerFileSchema } from "../../contract/baker-file";
@@ -179,7 +179,7 @@ export const bench: Bench = async (args, progress) => {
     };
     const start = (name: DaemonName): ChildProcess => spawn(program, [bundle, name], { env, stdio: ["ignore", "ignore", "inherit"] });
     /** Until the daemon's port accepts, or an init command has ended well; undefined where it does neither. */
-    const started = async (name: DaemonName): Promise<{ ms: number; child: ChildProcess } | undefined> => {
+    const started = async (name: DaemonName): Promise<{ ms: number; cpuMs?: number; child: ChildProcess } | undefined> => {
       const from = now();
       const child = start(name);
       const exit = new Promise<number | null>((done) => child.once("exit", done));
@@ -190,13 +190,16 @@ export const bench: Bench = async (args, progress) => {
         return code === 0 ? { ms: now() - from, child } : undefined;
       }
       while (now() - from < 5000 && !ended(child)) {
-        if (await accepts(host, port)) return { ms: now() - from, child };
+        if (await accepts(host, port)) return { ms: now() - from, cpuMs: cpuMs(child.pid ?? 0), child };
         await sleep(3);
       }
       await end(child);
       return undefined;
     };
 
+    const [load = 0] = loadavg();
+    results.push({ metric: "load of the machine before", unit: `of ${cpus().length} cores`, value: Number(load.toFixed(1)) });
+    if (load > cpus().length / 2) progress(`the machine is busy (load ${load.toFixed(1)}): start times and CPU will be too high`);
     const plain: number[] = [];
     for (let i = 0; i < starts; i++) {
       const from = now();
@@ -210,10 +213,12 @@ export const bench: Bench = async (args, progress) => {
     for (const name of wanted) {
       progress(`start of ${name}`);
       const times: number[] = [];
+      const cpu: number[] = [];
       for (let i = 0; i < starts; i++) {
         const run = await started(name);
         if (!run) break;
         times.push(run.ms);
+        cpu.push(run.cpuMs ?? 0);
         await end(run.child);
       }
       if (times.length < starts) {
@@ -221,7 +226,10 @@ export const bench: Bench = async (args, progress) => {
         results.push({ metric: `${name}: does not start here`, unit: "", value: 0, ok: false });
       } else if (healthPort[name] === undefined)
         results.push({ metric: `${name}: start to end`, unit: "ms", value: Math.round(percentile(times, 50)) });
-      else results.push(judged(`${name}: start`, "ms", percentile(times, 50), goals.start));
+      else {
+        results.push(judged(`${name}: start`, "ms", percentile(times, 50), goals.start));
+        results.push({ metric: `${name}: CPU of the start`, unit: "ms", value: percentile(cpu, 50) });
+      }
     }
 
     for (const name of wanted) {
