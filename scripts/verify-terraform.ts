@@ -1,14 +1,14 @@
 /**
  * `npm run verify:terraform [-- EXAMPLE...]`: Terraform itself judges the examples, both stacks, both modes: validate, plan, apply, and a second plan
  * that must be empty.
- * - Real providers from a filesystem mirror (TOG_PROVIDER_MIRROR, a TF_CLI_CONFIG_FILE of yours, or what `npm run test:assets` made): validate of everything, and plan of `platform`
+ * - Real providers from a filesystem mirror (TOG_PROVIDER_MIRROR, a TF_CLI_CONFIG_FILE of yours with provider_installation, or what `npm run test:assets` made): validate of everything, and plan of `platform`
  *   and of `baker` on an existing cluster. Nothing is applied with them: that would need an account.
  * - Stand-in providers, where ../shared/tools/terraform-offline or .cache/terraform-offline has them: all four steps.
  * - Otherwise the registry, as with a mirror.
  * Exit code 1 where a step fails, 2 where terraform or every kind of providers is missing.
  */
 import { spawnSync } from "node:child_process";
-import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { automaticFiles, type Handed } from "../constructs/configuration/tfvars";
 import { neededSecrets } from "../constructs/configuration/variables";
@@ -143,7 +143,8 @@ function mirrorEnvironment(): Record<string, string> | undefined {
   const mirror = process.env.TOG_PROVIDER_MIRROR;
   const google = { GOOGLE_OAUTH_ACCESS_TOKEN: "a-dummy-for-verification" };
   if (mirror === undefined) {
-    if (process.env.TF_CLI_CONFIG_FILE && process.env.TF_CLI_CONFIG_FILE !== "/dev/null") return google;
+    const own = process.env.TF_CLI_CONFIG_FILE;
+    if (own && existsSync(own) && statSync(own).isFile() && readFileSync(own, "utf8").includes("provider_installation")) return google;
     const cached = terraformConfig(defaultCache());
     return existsSync(cached) ? { ...google, TF_CLI_CONFIG_FILE: cached } : undefined;
   }
