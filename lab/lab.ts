@@ -91,6 +91,8 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
   private readonly controller = new AbortController();
   private readonly signed: SignerEntry[] = [];
   private readonly marks: CommitEntry[] = [];
+  /** When this process did not run for how long: a machine that is too busy says so in every receipt. */
+  private readonly stalls: { atMs: number; ms: number }[] = [];
   private watchdog: ChildProcess | undefined;
   private readonly homes: ContainerProcess[] = [];
   private closers: (() => void)[] = [];
@@ -195,6 +197,7 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
     const { folder, options, synthesis } = this;
     const tracePath = join(folder, "trace.sock");
     await this.trace.listen(tracePath);
+    this.watchStalls();
     this.trace.on("line", (line) => this.onTrace(line));
     this.trace.on("end", (interval) => this.note("info", interval.pod, interval.role, "process-ended", `pid ${interval.pid}`));
     for (const [name, chain] of this.chains) {
@@ -396,6 +399,23 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
       by: /-as-\d+$/.test(entry.client) ? "gate" : "other",
       record: record.success ? record.data : null,
     });
+  }
+
+  private watchStalls(): void {
+    let expected = performance.now() + 50;
+    const timer = setInterval(() => {
+      const late = performance.now() - expected;
+      expected = performance.now() + 50;
+      if (late < 50) return;
+      this.stalls.push({ atMs: Date.now(), ms: Math.round(late) });
+      if (this.stalls.length > 10_000) this.stalls.shift();
+    }, 50);
+    timer.unref();
+    this.closers.push(() => clearInterval(timer));
+  }
+  /** The longest time, in milliseconds, for which the laboratory itself was not scheduled or busy since `fromMs`. */
+  longestStallMs(fromMs: number): number {
+    return Math.max(0, ...this.stalls.filter((stall) => stall.atMs >= fromMs).map((stall) => stall.ms));
   }
 
   note(level: LogEntry["level"], pod: string, source: string, event: string, reason: string, fields?: Record<string, unknown>): void {

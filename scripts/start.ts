@@ -54,6 +54,7 @@ function receiptText(receipt: ScenarioReceipt): string {
     `without signing  ${receipt.failoverSeconds} s${goal.seconds === null ? "" : ` (goal ${goal.seconds.toFixed(1)} s)`}, blocks every ${receipt.blockSeconds} s, start time of the daemon ${receipt.doubleStartSeconds} s`,
     `overlap          ${receipt.overlapMs} ms; epoch ${receipt.epochs.before} -> ${receipt.epochs.after}`,
     `checker          ${receipt.violations.length === 0 ? `no violation in ${receipt.signatures} signatures` : receipt.violations.join("; ")}`,
+    ...(receipt.longestStallMs > 100 ? [`machine          did not run the laboratory for up to ${receipt.longestStallMs} ms`] : []),
     ...receipt.problems.map((problem) => `problem          ${problem}`),
     "",
   ].join("\n");

@@ -92,9 +92,9 @@ const shoot = async (page: Page, name: string) => {
     expect(unnamed).toBe(0);
     await page.keyboard.press("Tab");
     await expect(page.evaluate("document.activeElement.textContent")).resolves.toBe("To the content");
-    const wanted = page.getByRole("button", { name: "Halt the chain" });
-    for (let i = 0; i < 40 && !(await wanted.evaluate("(element) => element === document.activeElement")); i++)
-      await page.keyboard.press("Tab");
+    const focused = () => page.evaluate("document.activeElement.textContent.trim()");
+    for (let i = 0; i < 40 && (await focused()) !== "Halt the chain"; i++) await page.keyboard.press("Tab");
+    await expect(focused()).resolves.toBe("Halt the chain");
     await page.keyboard.press("Enter");
     await page.getByRole("button", { name: /End: The chain halts/ }).waitFor();
     expect(lab.chain.halted).toBe(true);
@@ -114,6 +114,10 @@ const shoot = async (page: Page, name: string) => {
     const { width, background } = (await page.evaluate(
       `({ width: document.documentElement.scrollWidth, background: getComputedStyle(document.body).backgroundColor })`,
     )) as { width: number; background: string };
+    const wide = await page.evaluate(
+      `[...document.querySelectorAll("main *")].filter((element) => element.getBoundingClientRect().right > 391 && !element.closest(".scroll, .wide")).map((element) => element.tagName + "." + element.className).slice(0, 5)`,
+    );
+    expect(wide).toEqual([]);
     expect(width).toBeLessThanOrEqual(390);
     expect(background).toBe("rgb(16, 21, 27)");
     await shoot(page, "laboratory-phone-dark");

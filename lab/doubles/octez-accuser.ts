@@ -18,6 +18,7 @@ export async function main(argv: readonly string[]): Promise<void> {
   const endpoint = parsed.options.get("--endpoint")?.[0] ?? "http://127.0.0.1:8732";
   octezSignals(() => undefined);
   openTrace(program);
+  process.stdout.write("Accuser v25.1 started.\n");
   for (;;) {
     await new Promise<void>((resolve) => {
       get(`${endpoint}/monitor/heads/main`, (response) => {

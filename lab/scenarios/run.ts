@@ -30,6 +30,8 @@ export interface ScenarioReceipt {
   cause: string;
   nonces: { committed: number; revealed: number; lost: number };
   signatures: number;
+  /** Longest time for which this machine did not schedule the laboratory: what is of that order says nothing. */
+  longestStallMs: number;
   blockSeconds: number;
   scale: number;
   /** Declared start time D of the doubles, in seconds of this run. */
@@ -202,6 +204,7 @@ export async function runSteps(
     ...{ from: before.pod, to: after.pod, cause: causeOf(lab, t0) },
     nonces,
     signatures: lab.signatures.length,
+    longestStallMs: lab.longestStallMs(t0),
     blockSeconds: blockMs / 1000,
     scale: Number(lab.scale.toFixed(4)),
     doubleStartSeconds: Number(((made.doubleStartMs * lab.scale) / 1000).toFixed(3)),

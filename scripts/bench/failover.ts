@@ -40,6 +40,8 @@ export interface Measurement {
   missed: number;
   overlapMs: number;
   failedOver: boolean;
+  /** The longest time for which the machine did not schedule the laboratory meanwhile. */
+  stallMs: number;
 }
 export interface FailoverReport {
   blockSeconds: number;
@@ -117,7 +119,7 @@ async function measure(lab: Lab, design: Design, event: Happening): Promise<Meas
     : (Date.now() - (lab.signatures.findLast((signature) => signature.atMs < t0 + 50)?.atMs ?? t0)) / 1000;
   const overlapMs = Math.round(lab.trace.overlapMs("octez-baker", t0));
   await end?.();
-  return { design, event, seconds: Number(seconds.toFixed(3)), missed, overlapMs, failedOver };
+  return { design, event, seconds: Number(seconds.toFixed(3)), missed, overlapMs, failedOver, stallMs: lab.longestStallMs(t0) };
 }
 
 export async function runFailover(
@@ -145,7 +147,7 @@ export async function runFailover(
             const measurement = await measure(lab, design, event);
             report.measurements.push(measurement);
             progress(
-              `${design}, ${texts[event]} ${run + 1}/${given.runs}: ${measurement.seconds.toFixed(2)} s, ${measurement.missed} missed, overlap ${measurement.overlapMs} ms${measurement.failedOver ? "" : ", no failover"}`,
+              `${design}, ${texts[event]} ${run + 1}/${given.runs}: ${measurement.seconds.toFixed(2)} s, ${measurement.missed} missed, overlap ${measurement.overlapMs} ms${measurement.failedOver ? "" : ", no failover"}, machine stalled ${measurement.stallMs} ms`,
             );
           } catch (error) {
             progress(`${design}, ${texts[event]} ${run + 1}/${given.runs}: not measured: ${(error as Error).message}`);

@@ -1,0 +1,176 @@
+/** Rounds, rights, missed slots, commitments: the chain's rules in fake time. */
+import { Chain, type ChainOptions } from "../../lab/chain/chain";
+import { encodeHeader, encodeRevelation, encodeVote, hash32, nonceHash, toBase58 } from "../../lab/chain/encode";
+import { expectsCommitment, proposer, revealable, roundAt, roundMs, roundOffsetMs, roundStartMs } from "../../lab/chain/rights";
+
+const parameters: ChainOptions = {
+  ...{ seed: "test", chainId: "NetXsqzbfFenSTS", protocol: "P", blockMs: 6000, delegate: "tz1d", consensusKey: "tz1d" },
+  ...{
+    blockShare: 0,
+    attestationShare: 1,
+    blocksPerCycle: 8,
+    blocksPerCommitment: 4,
+    revelationBlocks: 6,
+    startLevel: 1001,
+    virtualPeers: 12,
+  },
+};
+let chain: Chain;
+const start = (changes: Partial<ChainOptions> = {}) => {
+  chain = new Chain({ ...parameters, ...changes });
+  chain.start();
+};
+beforeEach(() => jest.useFakeTimers({ now: 1_790_000_000_000 }));
+afterEach(() => {
+  chain?.stop();
+  jest.useRealTimers();
+});
+const vote = (pod: string, kind: "preattestation" | "attestation" = "attestation") =>
+  chain.inject({
+    kind: "operation",
+    pod,
+    data: encodeVote({
+      kind,
+      branch: String(chain.head.header.predecessor),
+      level: chain.head.level,
+      round: chain.head.round,
+      payloadHash: chain.head.payloadHash,
+      slot: 5,
+      dal: null,
+    }).toString("hex"),
+  });
+
+test("rounds take 6, 9, 12 seconds and begin one after the other", () => {
+  expect([0, 1, 2, 3].map((round) => roundMs(6000, round))).toEqual([6000, 9000, 12_000, 15_000]);
+  expect([0, 1, 2, 3].map((round) => roundOffsetMs(6000, round))).toEqual([0, 6000, 15_000, 27_000]);
+  const block = { atMs: 100, round: 1 };
+  expect(roundStartMs(6000, block, 0)).toBe(9100);
+  for (const round of [0, 1, 2, 5]) {
+    expect(roundAt(6000, block, roundStartMs(6000, block, round))).toBe(round);
+    expect(roundAt(6000, block, roundStartMs(6000, block, round) - 1)).toBe(round - 1);
+  }
+});
+
+test("other bakers make a level every six seconds, at round 0", () => {
+  start();
+  const { level } = chain.head;
+  jest.advanceTimersByTime(60_001);
+  expect(chain.head.level).toBe(level + 10);
+  expect(chain.head.round).toBe(0);
+});
+
+test("an attestation counts until the next block, and its absence only after the first vote", () => {
+  start();
+  jest.advanceTimersByTime(6001);
+  expect(chain.missedSince(0)).toBe(0);
+  expect(vote("a-0")).toHaveProperty("hash");
+  jest.advanceTimersByTime(6000);
+  expect(vote("a-1")).toHaveProperty("hash");
+  jest.advanceTimersByTime(6000);
+  const level = chain.head.level;
+  jest.advanceTimersByTime(6000);
+  expect(chain.missedSince(level - 1)).toBe(1);
+  expect(chain.levels.slice(-4).map((record) => [record.attestedBy, record.attestationMissed])).toEqual([
+    ["a-0", false],
+    ["a-1", false],
+    [null, true],
+    [null, null],
+  ]);
+});
+
+test("our unused right costs a round, and the next proposer's block is one of round 1", () => {
+  const seed = Array.from({ length: 500 }, (_, i) => `s${i}`).find(
+    (name) =>
+      proposer({ seed: name, blockShare: 0.3 }, 1002, 0) === "ours" && proposer({ seed: name, blockShare: 0.3 }, 1002, 1) !== "ours",
+  );
+  start({ seed, blockShare: 0.3 });
+  vote("a-0");
+  jest.advanceTimersByTime(11_000);
+  expect(chain.head.level).toBe(1001);
+  jest.advanceTimersByTime(1500);
+  expect([chain.head.level, chain.head.round]).toEqual([1002, 1]);
+  expect(chain.levels.at(-1)).toMatchObject({ blockRight: true, blockMissed: true });
+});
+
+test("a halted chain makes no level, takes no block, and goes on", () => {
+  start();
+  chain.halt();
+  const { level } = chain.head;
+  jest.advanceTimersByTime(120_000);
+  expect(chain.head.level).toBe(level);
+  chain.resume();
+  jest.advanceTimersByTime(30_000);
+  expect(chain.head.level).toBeGreaterThan(level);
+});
+
+test("of a fork the higher round survives", () => {
+  start();
+  chain.fork((pod) => pod === "a-0");
+  jest.advanceTimersByTime(6001);
+  expect(chain.head.level).toBe(1001);
+  jest.advanceTimersByTime(6000);
+  expect([chain.head.level, chain.head.round]).toEqual([1002, 1]);
+});
+
+test("a commitment is revealed once, in time, by whoever knows the nonce, or lost", () => {
+  // Level 1004 is the fourth of its cycle.
+  start({ blockShare: 1, startLevel: 1003 });
+  expect(expectsCommitment(parameters, 1004)).toBe(true);
+  jest.advanceTimersByTime(6000);
+  const nonce = "cd".repeat(32);
+  const head = chain.head;
+  const bytes = encodeHeader({
+    ...{
+      level: 1004,
+      proto: 25,
+      predecessor: head.hash,
+      timestamp: 1,
+      validationPass: 4,
+      operationsHash: toBase58("operationsHash", hash32("o")),
+    },
+    ...{
+      lockedRound: null,
+      predecessorRound: 0,
+      round: 0,
+      context: toBase58("context", hash32("c")),
+      payloadHash: toBase58("payload", hash32("v")),
+    },
+    ...{ payloadRound: 0, proofOfWorkNonce: "0000000000000000", seedNonceHash: nonceHash(nonce), votes: 2 },
+  });
+  expect(chain.inject({ kind: "block", pod: "a-0", data: bytes.toString("hex") })).toHaveProperty("hash");
+  expect(chain.commitments.get(1004)).toMatchObject({ by: "a-0", revealedBy: null });
+  const reveal = (pod: string) => chain.inject({ kind: "operation", pod, data: encodeRevelation(head.hash, 1004, nonce).toString("hex") });
+  expect(reveal("a-1")).toEqual({ error: "nonce.too_late" });
+  expect(revealable(parameters, 1004, 1009)).toBe(true);
+  expect(revealable(parameters, 1004, 1015)).toBe(false);
+  expect(revealable(parameters, 1004, 1008)).toBe(false);
+});
+
+test("bytes that are no block and blocks without a right are refused", () => {
+  start();
+  expect(() => chain.inject({ kind: "block", pod: "a-0", data: "00" })).toThrow(RangeError);
+  expect(
+    chain.inject({
+      kind: "block",
+      pod: "a-0",
+      data: encodeHeader({
+        ...{
+          level: 5,
+          proto: 25,
+          predecessor: chain.head.hash,
+          timestamp: 1,
+          validationPass: 4,
+          operationsHash: toBase58("operationsHash", hash32("o")),
+        },
+        ...{
+          lockedRound: null,
+          predecessorRound: 0,
+          round: 0,
+          context: toBase58("context", hash32("c")),
+          payloadHash: toBase58("payload", hash32("v")),
+        },
+        ...{ payloadRound: 0, proofOfWorkNonce: "0000000000000000", seedNonceHash: null, votes: 2 },
+      }).toString("hex"),
+    }),
+  ).toEqual({ error: "block.not_on_the_head" });
+});
