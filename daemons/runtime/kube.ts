@@ -82,7 +82,8 @@ export interface KubeClient {
    */
   replace<R extends Resource>(resource: R, object: Kinds[R], options: RequestOptions): Promise<Outcome<Kinds[R]>>;
   /**
-   * Follows one object until `signal` aborts: resumes with the last resourceVersion, starts anew (a GET, delivered as MODIFIED or DELETED) after 410,
+   * Follows one object until `signal` aborts: resumes with the last resourceVersion, starts anew (a list of that one name, delivered as MODIFIED or DELETED;
+   * the Role needs list and watch for it) after 410,
    * after `idleMs` of silence and after errors with backoff. Delivery is for speed only; callers poll for safety.
    */
   watch<R extends Resource>(
