@@ -9,4 +9,6 @@ module.exports = {
   transform: { "^.+\\.ts$": ["@swc/jest", { jsc: { target: "es2022", parser: { syntax: "typescript" } } }] },
   modulePathIgnorePatterns: ["<rootDir>/dist", "<rootDir>/cdktf.out", "<rootDir>/.cache"],
   maxWorkers: 2,
+  // Real processes on a busy machine need time; what must be fast is a benchmark.
+  testTimeout: 30_000,
 };
