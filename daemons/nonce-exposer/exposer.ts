@@ -12,7 +12,7 @@ import { getJson } from "../runtime/http-get";
 import { serveHttp, type HttpServer } from "../runtime/http-server";
 import type { Log } from "../runtime/log";
 import { Counter, Gauge, type Registry } from "../runtime/metrics";
-import { contentHash, readNonces, type ReadNonces } from "../runtime/nonce-files";
+import { contentHash, filesSignature, readNonces, type ReadNonces } from "../runtime/nonce-files";
 import { beatMs, exchangeKey, silenceMs } from "../runtime/nonce-wire";
 import { Acknowledgements } from "./acknowledgements";
 import { decide, isMissing, isOpen, type ChainAnswer, type Commitment, type Counts, type Tracked } from "./accounting";
@@ -29,6 +29,8 @@ const commitmentsSchema = z.array(
 const levelSchema = z.object({ level: z.number().int() });
 const chainNonceSchema = z.object({ hash: z.string().optional(), nonce: z.string().optional() });
 const chainQuestionsATick = 4;
+/** Files that look unchanged are read all the same this often. */
+const rereadMs = 10_000;
 
 export interface Exposer {
   status(): NonceStatus;
@@ -117,6 +119,8 @@ export function createExposer(options: { config: DaemonConfig; clock: Clock; log
     unacknowledgedAlerted = late;
   };
 
+  let signature = "";
+  let readAtMs = -Infinity;
   let reading: Promise<void> | undefined;
   let again = false;
   /** Reads the files; at most one reading at a time, and one after the last request. */
@@ -129,6 +133,11 @@ export function createExposer(options: { config: DaemonConfig; clock: Clock; log
       do {
         again = false;
         const forFinal = isFinal;
+        const seen = await filesSignature(env.TOG_CLIENT_DIR, file.network.chainId);
+        const recent = clock.now() - readAtMs < rereadMs;
+        if (seen !== "" && seen === signature && recent && broken === "" && (!forFinal || finalHash !== undefined)) continue;
+        signature = seen;
+        readAtMs = clock.now();
         try {
           const next = await readNonces(env.TOG_CLIENT_DIR, file.network.chainId);
           const nextHash = contentHash(next);

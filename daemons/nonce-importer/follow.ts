@@ -144,7 +144,7 @@ function receive(
     const legacy = checkLegacy(message.legacy);
     for (const entry of stateful) {
       const before = seen.get(entry.hash);
-      if (before !== undefined && JSON.stringify(laterState(before, entry.state)) !== JSON.stringify(entry.state))
+      if (before !== undefined && before !== entry.state && JSON.stringify(laterState(before, entry.state)) !== JSON.stringify(entry.state))
         return { code: "state-backwards", reason: `${entry.hash} was ${JSON.stringify(before)} and is ${JSON.stringify(entry.state)}` };
     }
     seen.clear();

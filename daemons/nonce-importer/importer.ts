@@ -15,7 +15,7 @@ import { writeDurably } from "../runtime/durable";
 import { getJson } from "../runtime/http-get";
 import type { Log } from "../runtime/log";
 import { Counter, Gauge, Histogram, type Registry } from "../runtime/metrics";
-import { BrokenNonceFile, contentHash, readNonces } from "../runtime/nonce-files";
+import { BrokenNonceFile, contentHash, filesSignature, readNonces } from "../runtime/nonce-files";
 import { beatMs, exchangeKey, silenceMs } from "../runtime/nonce-wire";
 import { follow } from "./follow";
 import { decide } from "./reconcile";
@@ -41,6 +41,10 @@ export interface Importer {
 }
 
 const defaultKeepCycles = 2;
+/** The copy of our own file is not urgent; the merges of others' are. */
+const lookDelayMs = 250;
+/** Files that look unchanged are read all the same this often. */
+const relookMs = 10_000;
 const currentLevelSchema = z.object({ cycle: z.number().int() });
 const constantsSchema = z.object({ consensus_rights_delay: z.number().int() });
 /** States of a peer that a person should see; the others are the ordinary ends of a connection. */
@@ -185,8 +189,13 @@ export function createImporter(options: { config: DaemonConfig; writer: Writer; 
   };
 
   /** Follows our own files: a durable copy of what they hold (octez-baker does not fsync), and a repair where they broke or vanished. */
+  let signature = "";
+  let lookedAtMs = -Infinity;
   const look = async (): Promise<void> => {
     try {
+      const seen = await filesSignature(env.TOG_CLIENT_DIR, file.network.chainId);
+      if (seen !== "" && seen === signature && clock.now() - lookedAtMs < relookMs) return;
+      lookedAtMs = clock.now();
       const local = await readNonces(env.TOG_CLIENT_DIR, file.network.chainId);
       if (local.foreign.length > 0) report("foreign", "nonce-file-foreign", `left alone: ${local.foreign.join(", ")}`);
       if (local.file === undefined && copy.stateful.length > 0) {
@@ -194,6 +203,7 @@ export function createImporter(options: { config: DaemonConfig; writer: Writer; 
         repair = true;
         return wake();
       }
+      signature = seen;
       problems.delete("file");
       const merged = mergeSets(copy, local);
       const next = { ...merged, stateful: retain(merged.stateful, cycle, keepCycles ?? defaultKeepCycles) };
@@ -302,7 +312,7 @@ export function createImporter(options: { config: DaemonConfig; writer: Writer; 
       await findPeers(signal);
       let soon: NodeJS.Timeout | undefined;
       const watcher = watch(env.TOG_CLIENT_DIR, { signal }, (_event, name) => {
-        if (name !== null && /_nonces$/i.test(name)) soon ??= setTimeout(() => ((soon = undefined), void look()), 20);
+        if (name !== null && /_nonces$/i.test(name)) soon ??= setTimeout(() => ((soon = undefined), void look()), lookDelayMs);
       });
       watcher.on("error", (error) => log.warn("nonce-watch", error.message));
       await Promise.all([

@@ -118,7 +118,7 @@ export function plan(job: Pick<MergeJob, "remote" | "currentCycle" | "keepCycles
   for (const entry of kept) {
     const old = before.get(entry.hash);
     if (old === undefined) added++;
-    else if (JSON.stringify(old) !== JSON.stringify(entry)) advanced++;
+    else if (old !== entry && JSON.stringify(old) !== JSON.stringify(entry)) advanced++;
   }
   const covered = new Set(merged.map((entry) => entry.nonce));
   const wantedLegacy = mergeLegacy(

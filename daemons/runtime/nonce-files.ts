@@ -1,6 +1,6 @@
 /** The nonce files of a client folder as the exposer, the importer and `tog nonce-importer export` read them. Reading needs no lock: octez-baker replaces them by rename. */
 import { createHash } from "node:crypto";
-import { readdir, readFile } from "node:fs/promises";
+import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import {
   legacyPairs,
@@ -87,4 +87,26 @@ export function contentHash(content: NonceSet): string {
   return createHash("sha256")
     .update(JSON.stringify([content.stateful, content.legacy]))
     .digest("hex");
+}
+
+/**
+ * Changes whenever a nonce file of the folder does: for those who look often. Two replacements within one tick of the file system's clock can look alike,
+ * so nobody relies on it for long.
+ */
+export async function filesSignature(folder: string, chainId: string): Promise<string> {
+  try {
+    const names = nonceFiles(await readdir(folder), chainId);
+    // The legacy file matters only where there is no stateful one; octez-baker rewrites it beside that.
+    const wanted = [names.stateful_nonces ?? names.nonces, names.orphaned_nonces];
+    const parts = await Promise.all(
+      wanted.map(async (name) => {
+        if (name === undefined) return "";
+        const { ino, size, mtimeNs, ctimeNs } = await stat(join(folder, name), { bigint: true });
+        return `${name} ${ino} ${size} ${mtimeNs} ${ctimeNs}`;
+      }),
+    );
+    return parts.join("|");
+  } catch {
+    return "";
+  }
 }

@@ -9,7 +9,7 @@ import { systemClock } from "../../../daemons/runtime/clock";
 import { exchangeKey, pskOptions } from "../../../daemons/runtime/nonce-wire";
 import { chainId, createNoncePods, makeNonce, statefulFile, until, writeStateful, type NoncePods } from "../../helpers/nonce-pods";
 
-jest.setTimeout(30_000);
+jest.setTimeout(90_000);
 let world: NoncePods | undefined;
 const closing: (() => void)[] = [];
 afterEach(async () => {
@@ -60,14 +60,18 @@ const cases: [string, (socket: TLSSocket) => void][] = [
   ["silent", () => undefined],
   ["unavailable", (socket) => void socket.write('{"type":"unavailable","reason":"broken"}\n')],
 ];
-/** A member with the secret at `host`, which answers its connections one after the other with `answers`. */
-async function evilMember(host: string, port: number, key: Buffer, answers: ((socket: TLSSocket) => void)[]): Promise<number> {
-  let next = 0;
+/** A member with the secret at `host`, which does to each connection what `answer` says then. */
+async function evilMember(
+  host: string,
+  port: number,
+  key: Buffer,
+  answer: () => ((socket: TLSSocket) => void) | undefined,
+): Promise<number> {
   const server = createServer({ ...pskOptions, pskCallback: () => key }, (socket) => {
     closing.push(() => socket.destroy());
     socket.on("error", () => undefined);
     socket.resume();
-    answers[Math.min(next++, answers.length - 1)]?.(socket);
+    answer()?.(socket);
   });
   closing.push(() => server.close());
   await new Promise<void>((resolve) => server.listen(port, host, resolve));
@@ -76,7 +80,7 @@ async function evilMember(host: string, port: number, key: Buffer, answers: ((so
 
 test.each(cases)("%s: refused with its reason, and nothing of it is delivered", async (code, answer) => {
   const key = Buffer.alloc(32, 7);
-  const port = await evilMember("127.0.0.1", 0, key, [answer]);
+  const port = await evilMember("127.0.0.1", 0, key, () => answer);
   const stop = new AbortController();
   closing.push(() => stop.abort());
   const delivered: PeerContent[] = [];
@@ -102,17 +106,13 @@ test.each(cases)("%s: refused with its reason, and nothing of it is delivered", 
 });
 
 test("the files stay as they are, and the reason is logged and counted", async () => {
-  world = await createNoncePods({ timings: { nonceAckSeconds: 0.4 } });
+  world = await createNoncePods();
   const [pod, evil] = world.pods;
   if (!pod || !evil) throw new Error("two pods");
   const wanted = ["hash-mismatch", "too-long", "other-chain"];
   const key = exchangeKey(pod.environment.TOG_SECRETS_DIR ?? "", "alice");
-  await evilMember(
-    evil.address,
-    ports.nonceExposer,
-    key,
-    wanted.map((code) => cases.find(([name]) => name === code)?.[1] ?? (() => undefined)),
-  );
+  let current = "";
+  await evilMember(evil.address, ports.nonceExposer, key, () => cases.find(([name]) => name === current)?.[1]);
   writeStateful(pod.clientDir, [good, revealed]);
   writeFileSync(
     join(pod.clientDir, "NetXdQprcVkpa_nonces"),
@@ -120,11 +120,11 @@ test("the files stay as they are, and the reason is logged and counted", async (
   );
   const before = readFileSync(join(pod.clientDir, statefulFile), "utf8");
   pod.start(["nonce-importer"]);
-  for (const code of wanted)
-    expect(await until(code, () => pod.logs.find((entry) => entry.code === code))).toMatchObject({
-      event: "nonce-peer-refused",
-      level: "error",
-    });
+  for (const code of wanted) {
+    current = code;
+    const refusal = await until(code, () => pod.logs.find((entry) => entry.code === code));
+    expect(refusal).toMatchObject({ event: "nonce-peer-refused", level: "error" });
+  }
   expect(readFileSync(join(pod.clientDir, statefulFile), "utf8")).toBe(before);
   const metrics = await pod.metrics("importer");
   for (const code of wanted) expect(metrics).toMatch(new RegExp(`tog_nonce_importer_refused_total\\{[^}]*reason="${code}"[^}]*\\} [1-9]`));

@@ -1,5 +1,5 @@
 /** Two or three pods with real exposers and importers. */
-import { chmodSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseLegacy } from "../../../tezos/nonces";
 import { createNoncePods, makeNonce, readStateful, statefulFile, until, writeStateful, type NoncePods } from "../../helpers/nonce-pods";
@@ -67,7 +67,7 @@ test("what one pod commits appears in the other's files, is acknowledged, counte
   writeStateful(a.clientDir, [...readStateful(a.clientDir), makeNonce({ seed: 6 })]);
   b.start();
   await until("caught up", () => readStateful(b.clientDir).length === 5);
-  expect(readdirSync(b.clientDir).filter((name) => name.includes("tmp"))).toEqual([]);
+  await until("no temporary file", () => !readdirSync(b.clientDir).some((name) => name.endsWith(".tmp")));
   const logs = JSON.stringify([...a.logs, ...b.logs]);
   expect(logs).not.toContain(mine.nonce);
 });
@@ -89,7 +89,8 @@ test("after a crash a broken, a shrunk and a vanished file are restored from the
   // Broken while everything runs; one entry is only in the broken text.
   a.start(["nonce-exposer"]);
   const only = makeNonce({ seed: 4 });
-  writeFileSync(join(a.clientDir, statefulFile), JSON.stringify([only, ...entries]).slice(0, -30));
+  writeFileSync(join(a.clientDir, "next"), JSON.stringify([only, ...entries]).slice(0, -30));
+  renameSync(join(a.clientDir, "next"), join(a.clientDir, statefulFile));
   await until("quarantine", () => a.logs.find((entry) => entry.event === "nonce-file-quarantined"));
   expect(readStateful(a.clientDir)).toHaveLength(4);
   expect(readdirSync(a.clientDir).filter((name) => name.includes(".broken-"))).toHaveLength(1);
