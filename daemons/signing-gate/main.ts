@@ -4,6 +4,7 @@
  * Guarantees S1-S3 and S5-S7 (gate.ts) for every key; listens for the baker on the loopback address only; decides nothing about who is master.
  * Does not guarantee an answer: without the Kubernetes API, without leadership or without a signer it refuses, inside its budget.
  */
+import { setMaxListeners } from "node:events";
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { watermarkName } from "../../contract/names";
@@ -50,6 +51,7 @@ const watermarkRefusals = ["conflict", "below-mark", "at-or-below-floor", "older
 
 async function run(config: GateConfig, log: Log, signal: AbortSignal): Promise<void> {
   const { file, identity } = config;
+  setMaxListeners(0, signal);
   const { timings } = file;
   const clock = systemClock;
   const chainId = file.network.chainId;

@@ -5,6 +5,7 @@
  * (S7) goes to one signer over a connection of its own, and to another only where the first cannot have got it; a signature is handed on
  * only if it has the shape of the key's curve and, but for BLS (25 ms a check), verifies with the public key.
  */
+import { setMaxListeners } from "node:events";
 import * as http from "node:http";
 import * as https from "node:https";
 import type { BakerFile } from "../../contract/baker-file";
@@ -64,6 +65,7 @@ export class Upstream {
   private checking: Promise<void> | undefined;
 
   constructor(private readonly options: UpstreamOptions) {
+    setMaxListeners(0, this.stop.signal);
     this.endpoints = options.file.signers.flatMap((signer) =>
       signer.endpoints.map((endpoint) => {
         const secure = endpoint.url.startsWith("https:");
