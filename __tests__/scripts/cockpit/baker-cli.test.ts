@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { annotations, watermarkName } from "../../../contract/names";
+import { annotations } from "../../../contract/names";
 import { microTime } from "../../../daemons/runtime/kube";
 import { KubeApi } from "../../../lab/kube-api/kube-api";
 
@@ -135,40 +135,4 @@ test("no cluster is exit code 3, bad usage 2, and the token is never printed", a
   expect(unknown.stderr).toContain('--context names a context of the kubeconfig (lab); got "prod"');
   expect(usage.code).toBe(2);
   expect(`${unknown.stdout}${unknown.stderr}${usage.stdout}${usage.stderr}`).not.toContain("secret-token");
-});
-
-test("a watermark is raised by --yes only, and never lowered", async () => {
-  const address = "tz1KqTpEZ7Yob7QbPE4Hy4Wo8fHG8LhKxZSx";
-  const name = watermarkName(address);
-  const record = {
-    version: 1,
-    baker: "alice",
-    chain: "NetXsqzbfFenSTS",
-    epoch: 3,
-    holder: "alice-as-0_u",
-    floor: 50,
-    marks: { block: null, preattestation: null, attestation: null },
-    unfenced: false,
-  };
-  api.apply("configmaps", "tezos", {
-    apiVersion: "v1",
-    kind: "ConfigMap",
-    metadata: { name, namespace: "tezos", labels: { baker: "alice" } },
-    data: { watermark: JSON.stringify(record) },
-  });
-  const floor = () =>
-    (JSON.parse((api.read("configmaps", "tezos", name) as unknown as { data: { watermark: string } }).data.watermark) as { floor: number })
-      .floor;
-  const [dry, lower, shown] = await Promise.all([
-    command("watermark", "raise", "--key", address, "--level", "60"),
-    command("watermark", "raise", "--key", address, "--level", "50", "--yes"),
-    command("watermark", "show"),
-  ]);
-  expect(dry.stdout).toContain("floor 50 -> 60");
-  expect(lower).toMatchObject({ code: 2 });
-  expect(lower.stderr).toContain("a watermark is only ever raised: its floor is 50, got 50");
-  expect(shown.stdout).toContain(name);
-  expect(floor()).toBe(50);
-  expect((await command("watermark", "raise", "--key", address, "--level", "60", "--yes")).code).toBe(0);
-  expect(floor()).toBe(60);
 });
