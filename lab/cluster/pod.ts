@@ -9,7 +9,7 @@ import { get } from "node:http";
 import { join } from "node:path";
 import type { LogEntry } from "../../contract/log";
 import type { ContainerSpec, HttpGet, PodTemplate, ProbeSpec } from "./stack";
-import { ContainerProcess, killMarked } from "./process";
+import { ContainerProcess, sweep } from "./process";
 
 export interface PodOptions {
   name: string;
@@ -335,7 +335,7 @@ export class Pod extends EventEmitter<PodEvents> {
   private end(): void {
     if (this.ended) return;
     this.ended = true;
-    killMarked(`LAB_POD_UID=${this.uid}`);
+    void sweep(`LAB_POD_UID=${this.uid}`);
     this.emit("change");
     this.emit("gone");
   }

@@ -4,6 +4,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
+import { readdir, readFile } from "node:fs/promises";
 
 /** Pids whose environment has `NAME=value`. */
 export function markedPids(mark: string): number[] {
@@ -33,6 +34,21 @@ export function signalMarked(mark: string, signal: NodeJS.Signals): number[] {
 /** SIGKILL until none is left: a process may fork while it is being looked for. */
 export function killMarked(mark: string): void {
   for (let round = 0; round < 5; round++) if (signalMarked(mark, "SIGKILL").length === 0) return;
+}
+
+/** The same without holding up this process, which also is the network and the API of its pods. */
+export async function sweep(mark: string): Promise<void> {
+  const needle = Buffer.from(`\0${mark}\0`);
+  const pids = (await readdir("/proc").catch(() => [])).filter((name) => /^\d+$/.test(name)).map(Number);
+  for (const pid of pids) {
+    const environment = await readFile(`/proc/${pid}/environ`).catch(() => Buffer.alloc(0));
+    if (!Buffer.concat([Buffer.from([0]), environment]).includes(needle)) continue;
+    try {
+      process.kill(pid, "SIGKILL");
+    } catch {
+      // It has just ended.
+    }
+  }
 }
 
 /** A process and what it has started, by the kernel's own list: cheaper than looking at everybody. */
@@ -85,7 +101,7 @@ export class ContainerProcess {
       done = true;
       this.exited = true;
       // The namespace's end: whoever it started dies with it. Not while a whole pod is being killed.
-      if (!this.swept) killMarked(this.mark);
+      if (!this.swept) void sweep(this.mark);
       options.onExit({ code, signal });
     };
     this.child.on("exit", finish);
