@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { takeWalletLock } from "../../daemons/nonce-importer/lock";
 import { systemClock } from "../../daemons/runtime/clock";
+import { defaultTimings } from "../../contract/timings";
 import { nonceHash, serialise, type SeedNonce } from "../../tezos/nonces";
 import { createNoncePods, makeNonce, readStateful, statefulFile, until, type ChainState, type NoncePods } from "./nonce-pods";
 
@@ -16,6 +17,7 @@ const commitmentEvery = 4;
 const revealThreshold = 8;
 const copyEveryBlocks = 20;
 const firstLevel = 13_000_800;
+const leaseMs = defaultTimings.leaseSeconds * 1000;
 
 interface Chain extends ChainState {
   /** Revelations that the chain accepted, by level. */
@@ -159,16 +161,27 @@ export async function runOurs(blockMs: number): Promise<CyclesResult> {
         afterBlock: () => Promise.resolve(),
         async handOver(from, kind) {
           const old = from === 0 ? a : b;
-          down?.start();
-          down = undefined;
+          if (down) {
+            // A pod that has just come back is not eligible before its nonces are exchanged.
+            const back = down;
+            down = undefined;
+            back.start();
+            await until("exchange after the return", async () => (await back.status("importer"))?.reconciled);
+          }
           if (kind === "planned") {
             old.setNonces("final");
-            await until("final push", async () => (await old.status("exposer"))?.finalPushed, 2000).catch(() => undefined);
+            await until("final push", async () => (await old.status("exposer"))?.finalPushed, leaseMs).catch(() => undefined);
             old.setNonces("follow");
+            return;
           }
+          // Nobody takes over before the lease has run out; what was pushed by then has arrived.
+          const theirs = (from === 0 ? b : a).clientDir;
+          const arrived = (): boolean => {
+            const there = new Set(readStateful(theirs).map(({ hash }) => hash));
+            return readStateful(old.clientDir).every(({ hash }) => there.has(hash));
+          };
+          await until("push", arrived, leaseMs).catch(() => undefined);
           if (kind === "pod") {
-            // The pod dies within the second that a takeover takes at least; what it had pushed by then has arrived.
-            await new Promise((resolve) => setTimeout(resolve, 300));
             await old.kill();
             down = old;
           }
