@@ -29,7 +29,8 @@ async function open(): Promise<{ socket: Socket; text: () => string; closed: Pro
     socket.on("error", (error: NodeJS.ErrnoException) => resolve(error.code ?? ""));
     socket.on("close", () => resolve("closed"));
   });
-  await new Promise((resolve) => socket.once("connect", resolve));
+  // A reset that comes at once overtakes the news of the connection.
+  await Promise.race([new Promise((resolve) => socket.once("connect", resolve)), closed]);
   return { socket, text: () => text, closed };
 }
 const wait = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
