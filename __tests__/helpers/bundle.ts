@@ -1,33 +1,18 @@
-/** One bundle of the daemons for all tests of a run, rebuilt only when a source changed. */
-import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync } from "node:fs";
-import { join, resolve } from "node:path";
+/** What tests run as processes, each as one file that is made anew only when a source changed. */
+import { build } from "esbuild";
+import { resolve } from "node:path";
+import { cached, sourceHash } from "../../lab/bundle";
+import { daemonBundle } from "../../lab/programs";
 import { buildDaemons } from "../../scripts/build";
 
-const root = resolve(__dirname, "../..");
+let daemons: Promise<string> | undefined;
 
-function sources(folder: string): string[] {
-  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
-    const path = join(folder, entry.name);
-    return entry.isDirectory() ? sources(path) : path.endsWith(".ts") ? [path] : [];
+/** Absolute path of the daemons' bundle. */
+export const bundlePath = (): Promise<string> => (daemons ??= daemonBundle(buildDaemons));
+
+/** Absolute path of a command of scripts/, bundled: to load the cluster's client library file by file takes longer than what is tested. */
+export const commandPath = (name: "baker" | "watermark"): Promise<string> =>
+  cached(`${name}-${sourceHash(["contract", "tezos", "daemons", "scripts"])}.cjs`, async (outfile) => {
+    const entryPoints = [resolve(__dirname, `../../scripts/${name}.ts`)];
+    await build({ entryPoints, outfile, bundle: true, platform: "node", target: "node20", format: "cjs", logLevel: "warning" });
   });
-}
-
-let built: Promise<string> | undefined;
-
-/** Absolute path of the bundle; inside the checkout, so that koffi resolves from node_modules. */
-export function bundlePath(): Promise<string> {
-  return (built ??= (async () => {
-    const hash = createHash("sha256");
-    for (const folder of ["contract", "tezos", "daemons"])
-      for (const file of sources(join(root, folder)).sort()) hash.update(readFileSync(file));
-    const folder = join(root, ".cache/bundle");
-    const file = join(folder, `tog-${hash.digest("hex").slice(0, 16)}.cjs`);
-    if (existsSync(file)) return file;
-    mkdirSync(folder, { recursive: true });
-    const temporary = `${file}.${process.pid}.tmp.cjs`;
-    await buildDaemons(temporary);
-    renameSync(temporary, file);
-    return file;
-  })());
-}

@@ -1,10 +1,11 @@
 import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { watermarkDataKey, watermarkName } from "../../contract/names";
 import type { Watermark } from "../../contract/watermark";
 import { KubeApi } from "../../lab/kube-api";
+import { commandPath } from "../helpers/bundle";
 import { farLevels, planRaise, raise, type WatermarkObject } from "../../scripts/watermark-plan";
 
 const key = "tz1KqTpEZ7Yob7QbPE4Hy4Wo8fHG8LhKxZSx";
@@ -100,15 +101,15 @@ describe("against an API server", () => {
     const { data } = api.read("configmaps", "tezos", name) as unknown as { data: Record<string, string> };
     return { record: JSON.parse(data[watermarkDataKey] ?? "null") as Watermark, other: data.other };
   };
-  const root = resolve(__dirname, "../..");
-  const run = (...argv: string[]) =>
-    new Promise<{ code: number | null; text: string }>((done) => {
-      const args = ["--import", "tsx", "scripts/watermark.ts", ...argv, "--kubeconfig", kubeconfig];
-      const child = spawn(process.execPath, args, { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
+  const run = async (...argv: string[]) => {
+    const command = await commandPath("watermark");
+    return new Promise<{ code: number | null; text: string }>((done) => {
+      const child = spawn(process.execPath, [command, ...argv, "--kubeconfig", kubeconfig], { stdio: ["ignore", "pipe", "pipe"] });
       let text = "";
       for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
       child.on("close", (code) => done({ code, text }));
     });
+  };
   beforeAll(async () => {
     const { url } = await api.start();
     api.addAdmin("operator");

@@ -2,13 +2,13 @@
 import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { annotations } from "../../../contract/names";
 import { microTime } from "../../../daemons/runtime/kube";
 import { KubeApi } from "../../../lab/kube-api/kube-api";
+import { commandPath } from "../../helpers/bundle";
 
 jest.setTimeout(90_000);
-const root = resolve(__dirname, "../../..");
 const folder = mkdtempSync(join(tmpdir(), "tog-cli-"));
 const api = new KubeApi();
 const kubeconfig = join(folder, "config");
@@ -36,10 +36,10 @@ const lease = (name: string, spec: Record<string, unknown>, notes: Record<string
     spec: { leaseDurationSeconds: 6, renewTime: microTime(Date.now()), ...spec },
   });
 
-const baker = (...args: string[]) => command("baker", ...args);
-function command(script: string, ...args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
+async function baker(...args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
+  const command = await commandPath("baker");
   return new Promise((done) => {
-    const child = spawn(process.execPath, ["--import", "tsx", `scripts/${script}.ts`, ...args, "--kubeconfig", kubeconfig], { cwd: root });
+    const child = spawn(process.execPath, [command, ...args, "--kubeconfig", kubeconfig]);
     let [stdout, stderr] = ["", ""];
     child.stdout.on("data", (data: Buffer) => (stdout += data.toString()));
     child.stderr.on("data", (data: Buffer) => (stderr += data.toString()));
