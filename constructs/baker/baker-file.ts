@@ -49,9 +49,10 @@ export function bakerFile(props: BakerFileProps): BakerFile {
 
 /**
  * Goes into the pod template: a changed value rolls the pods, one after the other with a handover before each. The supervisor follows
- * `daemons` by itself, so a changed vote or argument of octez-baker restarts octez-baker and no pod; everything else in the file is read at start.
+ * `daemons` by itself (a changed vote restarts octez-baker and no pod), the gate follows the signers; everything else is read at start.
  */
 export function restartChecksum(file: BakerFile): string {
-  const atStart = Object.entries(file).filter(([key]) => key !== "daemons");
+  const keys = file.keys.map(({ address, alias, watermark }) => ({ address, alias, watermark }));
+  const atStart = { ...file, keys, daemons: undefined, signers: undefined };
   return createHash("sha256").update(JSON.stringify(atStart)).digest("hex");
 }

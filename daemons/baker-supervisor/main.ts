@@ -1,12 +1,11 @@
 /** Wiring of the baker-supervisor: configuration, leadership, children, files, HTTP. */
-import { readFileSync, watch } from "node:fs";
 import { statfs } from "node:fs/promises";
-import { dirname } from "node:path";
-import { bakerFileSchema } from "../../contract/baker-file";
+import type { BakerFile } from "../../contract/baker-file";
 import { ports } from "../../contract/ports";
 import { sidecarStatusSchema } from "../../contract/status";
 import { sleep, systemClock as clock } from "../runtime/clock";
 import { expandArgs, loadConfig, type DaemonConfig } from "../runtime/config";
+import { followConfig } from "../runtime/follow-config";
 import { getJson } from "../runtime/http-get";
 import { serveHttp } from "../runtime/http-server";
 import { createKubeClient } from "../runtime/kube-client";
@@ -52,41 +51,16 @@ async function soloStart({ env, file, identity }: DaemonConfig, log: Log, regist
   }
 }
 
-/** Calls `onChange` with the daemons of the configuration file whenever they may have changed. A broken file changes nothing. */
-function followFile(config: DaemonConfig, log: Log, onChange: (daemons: { name: string; command: string[] }[]) => void): () => void {
-  const path = config.env.TOG_CONFIG_FILE;
-  let text = readFileSync(path, "utf8");
-  const look = () => {
-    try {
-      const now = readFileSync(path, "utf8");
-      if (now === text) return;
-      text = now;
-      onChange(
-        bakerFileSchema.parse(JSON.parse(now)).daemons.map(({ name, command }) => ({ name, command: expandArgs(command, config.env) })),
-      );
-    } catch (error) {
-      log.error("configuration-unreadable", error instanceof Error ? error.message : String(error));
-    }
-  };
-  // A mounted ConfigMap changes by a renamed link in this folder; the rescan is for file systems that do not tell.
-  const watcher = watch(dirname(path), () => look());
-  watcher.on("error", (error) => log.warn("configuration-watch", error.message));
-  const rescan = setInterval(look, 10_000);
-  return () => {
-    watcher.close();
-    clearInterval(rescan);
-  };
-}
-
 export function main(): Promise<void> {
   if (process.argv[3] === "--launch") return launch(Number(process.argv[4]), process.argv.slice(5));
   const config = loadConfig("baker-supervisor");
   const { env, file, identity } = config;
   const log = createLog(env.TOG_POD_NAME, "baker-supervisor");
   const t = file.timings;
+  const commands = (from: BakerFile) => from.daemons.map(({ name, command }) => ({ name, command: expandArgs(command, env) }));
   let daemons: { name: string; command: string[] }[];
   try {
-    daemons = file.daemons.map(({ name, command }) => ({ name, command: expandArgs(command, env) }));
+    daemons = commands(file);
   } catch (error) {
     log.error("configuration", error instanceof Error ? error.message : String(error));
     process.exit(1);
@@ -134,7 +108,10 @@ export function main(): Promise<void> {
       status: () => supervisor.status(),
     });
     const over = new AbortController();
-    const unfollow = followFile(config, log, (list) => supervisor.configure(list));
+    const unfollow = followConfig({
+      ...{ path: env.TOG_CONFIG_FILE, file, log, registry },
+      onChange: (changed) => supervisor.configure(commands(changed)),
+    });
     log.info("started", identity, { port: server.port });
     const follower =
       file.topology === "solo"

@@ -114,7 +114,7 @@ interface Key extends GateKey {
   lock: Promise<void>;
   /** S7, of this tenure: blocks that this process tried to mark with unknown outcome, and blocks that it sent, with the signature where it came back. */
   unsure: Set<string>;
-  sent: Map<string, string | null>;
+  sent: Map<string, { signature: string | null; deterministic: boolean }>;
 }
 
 const maxRemembered = 512;
@@ -150,6 +150,14 @@ export class Gate {
       });
     this.unsubscribe = options.leadership.onChange(() => this.follow());
     this.follow();
+  }
+
+  /** Other signers from now on; keys that the gate does not have are none of its business. A block that was sent stays what it was (S7). */
+  configure(keys: readonly GateKey[]): void {
+    for (const { address, deterministic } of keys) {
+      const key = this.keys.get(address);
+      if (key) key.deterministic = deterministic;
+    }
   }
 
   /** No new work; what is under way ends by its own deadlines. */
@@ -575,22 +583,23 @@ export class Gate {
   ): Promise<GateAnswer> {
     const { digest, kind } = request;
     let reason = marked.reason;
+    const sent = key.sent.get(digest);
     if (marked.repeated) {
-      const remembered = key.sent.get(digest);
       const repeat = decideRepeat({
         kind,
-        deterministic: key.deterministic,
-        remembered: typeof remembered === "string",
-        neverForwarded: remembered === undefined && key.unsure.has(digest),
+        deterministic: key.deterministic && sent?.deterministic !== false,
+        remembered: typeof sent?.signature === "string",
+        neverForwarded: sent === undefined && key.unsure.has(digest),
       });
-      if (repeat.action === "answer" && typeof remembered === "string")
-        return { status: 200, signature: remembered, reason: repeat.reason };
+      if (repeat.action === "answer" && typeof sent?.signature === "string")
+        return { status: 200, signature: sent.signature, reason: repeat.reason };
       if (repeat.action === "refuse") return refuse(409, repeat.reason, "an identical block was sent to a signer before");
       reason = repeat.reason;
     }
     if (!this.holds(tenure)) return refuse(503, "not-master", "the tenure ended after the mark");
+    const { deterministic } = key;
     if (kind === "block") {
-      key.sent.set(digest, null);
+      key.sent.set(digest, { signature: null, deterministic });
       if (key.sent.size > maxRemembered) key.sent.delete(key.sent.keys().next().value ?? "");
     }
     const outcome = await this.options.signer.sign({
@@ -598,18 +607,21 @@ export class Gate {
       bytes,
       query,
       deadlineMs,
-      repeatable: kind !== "block" || key.deterministic,
+      repeatable: kind !== "block" || deterministic,
     });
     if (!outcome.ok) {
       if (kind === "block" && !outcome.mayHaveSigned) {
-        // Nothing reached a signer: the same bytes may still be sent once.
-        key.sent.delete(digest);
-        key.unsure.add(digest);
+        // Nothing reached a signer this time: where nothing did before, the same bytes may still be sent once.
+        if (sent) key.sent.set(digest, sent);
+        else {
+          key.sent.delete(digest);
+          key.unsure.add(digest);
+        }
       }
       return refuse(504, outcome.reason, outcome.detail);
     }
     if (kind === "block") {
-      key.sent.set(digest, outcome.signature);
+      key.sent.set(digest, { signature: outcome.signature, deterministic });
       if (request.kind === "block" && request.seedNonceHash !== null && this.options.onCommitment) {
         const { level, round } = request;
         const seedNonceHash = encodeBase58("nonceHash", request.seedNonceHash);

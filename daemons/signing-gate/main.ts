@@ -13,12 +13,13 @@ import { sleep, systemClock } from "../runtime/clock";
 import { loadConfig } from "../runtime/config";
 import { writeDurably } from "../runtime/durable";
 import { serveHttp } from "../runtime/http-server";
+import { followConfig } from "../runtime/follow-config";
 import { createKubeClient } from "../runtime/kube-client";
 import { runDaemon } from "../runtime/lifecycle";
 import { createLog, type Log } from "../runtime/log";
 import { createRegistry } from "../runtime/metrics";
 import { Commitments } from "./commitments";
-import { gateConfig, type GateConfig } from "./config";
+import { gateConfig, gateKeys, type GateConfig } from "./config";
 import { fetchMembers, followLeadership } from "./elector-client";
 import { Gate } from "./gate";
 import { Heads } from "./heads";
@@ -125,6 +126,17 @@ async function run(config: GateConfig, log: Log, signal: AbortSignal): Promise<v
       },
     },
   });
+  // Signers alone are taken over here: whatever else changed comes with a new pod, which reads all of it.
+  const unfollow = followConfig({
+    ...{ path: config.configFile, file, log, registry },
+    onChange: (changed) => {
+      if (changed.keys.length !== addresses.length || changed.keys.some((key) => !addresses.includes(key.address)))
+        return log.info("signers-kept", "other-keys", { detail: "this pod ends soon; until then its keys have the signers they had" });
+      gate.configure(gateKeys(changed));
+      upstream.configure(changed);
+      log.info("signers", "taken-over", { signers: changed.signers.map((signer) => signer.name) });
+    },
+  });
   log.info("listening", "started", { keys: config.keys.length, signers: file.signers.length });
 
   // The highest marks are seen in standby too: what tells a rewound watermark from a good one when this pod takes over.
@@ -150,6 +162,7 @@ async function run(config: GateConfig, log: Log, signal: AbortSignal): Promise<v
     upstream.run(signal),
     looking,
   ]);
+  unfollow();
   gate.close();
   const drainedMs = clock.now() + timings.gateDrainSeconds * 1000;
   while (gate.status().inFlight > 0 && clock.now() < drainedMs) await sleep(20);

@@ -52,6 +52,8 @@ export function gateMetrics(registry: Registry) {
     labelNames: ["signer", "zone"],
     registers,
     collect() {
+      // A signer that was taken out must not stay as one that is down.
+      this.reset();
       for (const { name, zone, answers } of status?.().signers ?? []) this.set({ signer: name, zone: zone ?? "" }, answers ? 1 : 0);
     },
   });

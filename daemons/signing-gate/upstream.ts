@@ -31,8 +31,11 @@ interface Endpoint {
   checkedMs: number;
 }
 
+/** Which signers there are, and which of them each key has. */
+export type SignersOfKeys = Pick<BakerFile, "keys" | "signers">;
+
 export interface UpstreamOptions {
-  file: Pick<BakerFile, "keys" | "signers">;
+  file: SignersOfKeys;
   /** This pod's zone, "" where unknown: then the ordinal turns the order of the endpoints. */
   zone: string;
   ordinal: number;
@@ -58,36 +61,60 @@ const field = (text: string, name: string): unknown => {
   return typeof value === "object" && value !== null ? (value as Record<string, unknown>)[name] : undefined;
 };
 
+/** `known`: endpoints that are kept where they are still wanted. */
+const endpointsOf = ({ signers }: SignersOfKeys, known: readonly Endpoint[]): Endpoint[] =>
+  signers.flatMap(({ name: signer, endpoints }) =>
+    endpoints.map((endpoint) => {
+      const { zone } = endpoint;
+      const url = endpoint.url.replace(/\/+$/, "");
+      const kept = known.find((other) => other.signer === signer && other.zone === zone && other.url === url);
+      if (kept) return kept;
+      const settings = { keepAlive: true, maxFreeSockets: 8, timeout: 60_000 };
+      return {
+        signer,
+        zone,
+        url,
+        agent: url.startsWith("https:") ? new https.Agent(settings) : new http.Agent(settings),
+        answers: undefined,
+        reason: "not checked yet",
+        unfit: new Map<string, string>(),
+        authorized: undefined,
+        checkedMs: -Infinity,
+      };
+    }),
+  );
+
 export class Upstream {
-  private readonly endpoints: Endpoint[];
+  private file: SignersOfKeys;
+  private endpoints: Endpoint[];
   private readonly publicKeys = new Map<string, string>();
   private readonly stop = new AbortController();
   private checking: Promise<void> | undefined;
 
   constructor(private readonly options: UpstreamOptions) {
     setMaxListeners(0, this.stop.signal);
-    this.endpoints = options.file.signers.flatMap((signer) =>
-      signer.endpoints.map((endpoint) => {
-        const secure = endpoint.url.startsWith("https:");
-        const settings = { keepAlive: true, maxFreeSockets: 8, timeout: 60_000 };
-        return {
-          signer: signer.name,
-          zone: endpoint.zone,
-          url: endpoint.url.replace(/\/+$/, ""),
-          agent: secure ? new https.Agent(settings) : new http.Agent(settings),
-          answers: undefined,
-          reason: "not checked yet",
-          unfit: new Map<string, string>(),
-          authorized: undefined,
-          checkedMs: -Infinity,
-        };
-      }),
-    );
+    this.file = options.file;
+    this.endpoints = endpointsOf(options.file, []);
+  }
+
+  /**
+   * These signers from now on. What is under way ends where it began; an endpoint that stays keeps what is known of it; a new one comes
+   * after those that answer until it has answered itself.
+   */
+  configure(file: SignersOfKeys): void {
+    const before = this.endpoints;
+    this.file = file;
+    this.endpoints = endpointsOf(file, before);
+    for (const { agent } of before.filter((endpoint) => !this.endpoints.includes(endpoint)))
+      setTimeout(() => agent.destroy(), this.options.timings.gateBudgetMs).unref();
+    // Not the round that is under way: it does not know the new ones.
+    this.checking = undefined;
+    void this.check();
   }
 
   /** Endpoints of a key in the order in which to try them: the key's signers as listed, in each own zone first; what answers before what does not. */
   private candidates(address: string): Endpoint[] {
-    const key = this.options.file.keys.find((entry) => entry.address === address);
+    const key = this.file.keys.find((entry) => entry.address === address);
     const ordered = (key?.signers ?? []).flatMap((name) => {
       const mine = this.endpoints.filter((endpoint) => endpoint.signer === name);
       if (this.options.zone === "") {
@@ -99,7 +126,7 @@ export class Upstream {
         ...mine.filter((endpoint) => endpoint.zone !== this.options.zone),
       ];
     });
-    const rank = (endpoint: Endpoint) => (endpoint.answers === false || (endpoint.unfit.get(address) ?? "") !== "" ? 1 : 0);
+    const rank = ({ answers, unfit }: Endpoint) => (answers === false || (unfit.get(address) ?? "") !== "" ? 2 : answers === true ? 0 : 1);
     return ordered.filter((endpoint) => endpoint.unfit.get(address) !== otherKey).sort((a, b) => rank(a) - rank(b));
   }
 
@@ -180,15 +207,17 @@ export class Upstream {
 
   /** Asks every endpoint for its authorized keys and, where not yet known, for the public keys; concurrent calls share one round. */
   check(): Promise<void> {
-    return (this.checking ??= Promise.all(this.endpoints.map((endpoint) => this.checkOne(endpoint)))
+    if (this.checking) return this.checking;
+    const round: Promise<void> = Promise.all(this.endpoints.map((endpoint) => this.checkOne(endpoint)))
       .then(() => undefined)
       .finally(() => {
-        this.checking = undefined;
-      }));
+        if (this.checking === round) this.checking = undefined;
+      });
+    return (this.checking = round);
   }
 
   private async checkOne(endpoint: Endpoint): Promise<void> {
-    const { clock, timings, file } = this.options;
+    const { clock, timings } = this.options;
     const get = (path: string) =>
       exchange(this.url(endpoint, path), {
         method: "GET",
@@ -206,7 +235,7 @@ export class Upstream {
     endpoint.checkedMs = clock.now();
     this.mark(endpoint, true, "");
     // One key a round that is not known to be served here, so that a long list does not make a burst.
-    const mine = file.keys.filter((key) => key.signers.includes(endpoint.signer)).map((key) => key.address);
+    const mine = this.file.keys.filter((key) => key.signers.includes(endpoint.signer)).map((key) => key.address);
     for (const address of mine.filter((entry) => endpoint.unfit.get(entry) !== "").slice(0, 8)) {
       const key = await get(`/keys/${address}`);
       const publicKey = key.ok && key.status === 200 ? field(key.body, "public_key") : undefined;
@@ -225,7 +254,7 @@ export class Upstream {
 
   /** True for a configured key. */
   serves(address: string): boolean {
-    return this.options.file.keys.some((key) => key.address === address);
+    return this.file.keys.some((key) => key.address === address);
   }
 
   /** Checks every `memberRenewSeconds` until `signal` aborts. */

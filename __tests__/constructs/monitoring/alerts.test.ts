@@ -81,6 +81,10 @@ const cases: Record<string, { fires: Series[]; quiet: Series[] }> = {
     fires: [s("tog_gate_signers_answering", { pod: "a" }, "0x40")],
     quiet: [s("tog_gate_signers_answering", { pod: "a" }, "1x40")],
   },
+  TezosBakerConfigRejected: {
+    fires: [s("tog_config_rejected", { pod: "a" }, "1x40")],
+    quiet: [s("tog_config_rejected", { pod: "a" }, "0x20 1 0x19")],
+  },
   TezosBakerWatermarkRefusal: {
     fires: [s("tog_gate_requests_total", { pod: "a", kind: "attestation", result: "refused", reason: "conflict" }, "0+1x40")],
     quiet: [

@@ -4,7 +4,18 @@ import { DeploymentV1 } from "@cdktf/provider-kubernetes/lib/deployment-v1";
 import { PodDisruptionBudgetV1 } from "@cdktf/provider-kubernetes/lib/pod-disruption-budget-v1";
 import { SecretV1 } from "@cdktf/provider-kubernetes/lib/secret-v1";
 import { ServiceV1 } from "@cdktf/provider-kubernetes/lib/service-v1";
-import { addresses, baker, bakerWith, delegates, expectResource, ids, pod, resource, sshKey } from "../../helpers/synthesized";
+import {
+  addresses,
+  baker,
+  bakerWith,
+  delegates,
+  expectResource,
+  ids,
+  pod,
+  resource,
+  sshKey,
+  type Synthesized,
+} from "../../helpers/synthesized";
 
 const two = bakerWith({ signers: { home1: { ssh_public_key: sshKey, port: 8443 }, home2: { ssh_public_key: sshKey, port: 8500 } } });
 const tunnels = [
@@ -76,32 +87,52 @@ test("without the flag octez-baker asks the first signer's service, whichever tu
   const file = resource(baker(false, two), ConfigMapV1, "alice-solo") as { data: Record<string, string> };
   expect(file.data["baker.json"]).toContain('"http://alice-signer-home1:6732"');
 });
-test("another signer adds objects and a port; of what is there, only the files of the baker and the link's ports change", () => {
-  const one = baker(true, bakerWith({}));
-  const more = baker(true, two);
-  expect(addresses(one).filter((address) => !addresses(more).includes(address))).toEqual([]);
-  const changed = addresses(one).filter((address) => {
+/** Addresses of what two stacks declare differently, of what the first one has. */
+const changed = (before: Synthesized, after: Synthesized): string[] =>
+  addresses(before).filter((address) => {
     const [type = "", id = ""] = address.split(/\.(.*)/s);
-    return JSON.stringify(one.document.resource[type]?.[id]) !== JSON.stringify(more.document.resource[type]?.[id]);
+    return JSON.stringify(before.document.resource[type]?.[id]) !== JSON.stringify(after.document.resource[type]?.[id]);
   });
-  expect(changed).toEqual([
-    "kubernetes_config_map_v1.alice-as",
+test.each([
+  ["off", false, "alice-solo"],
+  ["on", true, "alice-as"],
+] as const)(
+  "flag %s: another signer adds its own objects; of what is there, only the list of signers and the link's ports change, and no pod",
+  (_flag, flag, file) => {
+    const one = baker(flag, bakerWith({}));
+    const more = baker(flag, two);
+    expect(addresses(more).filter((address) => !addresses(one).includes(address))).toEqual([
+      "kubernetes_config_map_v1.alice_signer_home2",
+      "kubernetes_deployment_v1.alice_signer_home2_us-central1-b",
+      "kubernetes_deployment_v1.alice_signer_home2_us-central1-c",
+      "kubernetes_pod_disruption_budget_v1.alice_signer_home2",
+      "kubernetes_service_v1.alice_signer_home2",
+      "kubernetes_service_v1.alice_signer_home2_us-central1-b",
+      "kubernetes_service_v1.alice_signer_home2_us-central1-c",
+    ]);
+    expect(changed(one, more)).toEqual([`kubernetes_config_map_v1.${file}`, "kubernetes_service_v1.signer_link"]);
+    // Taken out again, likewise.
+    expect(changed(more, one).filter((address) => addresses(one).includes(address))).toEqual(changed(one, more));
+  },
+);
+test("a signer of another baker touches nothing of this one", () => {
+  const [alice, bob] = delegates;
+  const bakers = (signers: object) => ({
+    bakers: {
+      alice: { delegate: alice, signers: { home1: { ssh_public_key: sshKey, port: 8443 } } },
+      bob: { delegate: bob, signers: { home1: { ssh_public_key: sshKey, port: 8500 }, ...signers } },
+    },
+  });
+  const after = bakers({ home2: { ssh_public_key: sshKey, port: 8600 } });
+  expect(changed(baker(true, bakers({})), baker(true, after))).toEqual([
+    "kubernetes_config_map_v1.bob-as",
     "kubernetes_service_v1.signer_link",
-    "kubernetes_stateful_set_v1.alice-as",
   ]);
 });
 test("a rotated key of a signer changes its own file and restarts its own tunnels only", () => {
   const other = sshKey.replace("II", "JJ");
-  const rotated = baker(
-    true,
-    bakerWith({ signers: { home1: { ssh_public_key: other, port: 8443 }, home2: { ssh_public_key: sshKey, port: 8500 } } }),
-  );
-  const before = baker(true, two);
-  const changed = addresses(before).filter((address) => {
-    const [type = "", id = ""] = address.split(/\.(.*)/s);
-    return JSON.stringify(rotated.document.resource[type]?.[id]) !== JSON.stringify(before.document.resource[type]?.[id]);
-  });
-  expect(changed).toEqual([
+  const rotated = bakerWith({ signers: { home1: { ssh_public_key: other, port: 8443 }, home2: { ssh_public_key: sshKey, port: 8500 } } });
+  expect(changed(baker(true, two), baker(true, rotated))).toEqual([
     "kubernetes_config_map_v1.alice_signer_home1",
     "kubernetes_deployment_v1.alice_signer_home1_us-central1-b",
     "kubernetes_deployment_v1.alice_signer_home1_us-central1-c",

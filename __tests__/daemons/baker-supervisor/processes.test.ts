@@ -173,7 +173,7 @@ test("a crashing daemon restarts with growing pauses and is reported as crash-lo
         await beating(cluster);
         expect(await statusOf(pod)).toMatchObject({ crashLooping: false, running: true });
         publish("..3", "{");
-        await cluster.until("a complaint", () => event(cluster, "configuration-unreadable"));
+        await cluster.until("a complaint", () => event(cluster, "configuration-rejected"));
         expect(quietSince(cluster)).toBeLessThan(100);
       } finally {
         clearInterval(talk);

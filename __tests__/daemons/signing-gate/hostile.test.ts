@@ -202,6 +202,38 @@ test("a signer with random ECDSA whose first answer was lost: a block is never s
   expect(second.signature).toBe(first.signature);
 });
 
+test("a block that went to a signer that is not deterministic is never repeated, whatever signers are declared later", async () => {
+  const { world, a, key } = await begin({ key: secp, deterministic: false });
+  const lose = () => world.signers.forEach((signer) => (signer.faults = { loseAnswers: 1 }));
+  lose();
+  a.lead(1);
+  const block = request("block", 1001);
+  expect(await a.sign(key, block)).toMatchObject({ status: 504 });
+  a.gate.configure([{ address: key, deterministic: true }]);
+  expect(await a.sign(key, block)).toMatchObject({ status: 409, reason: "block-repeated" });
+  lose();
+  expect((await a.sign(key, request("block", 1002))).status).toBe(200);
+  a.gate.configure([{ address: key, deterministic: false }]);
+  lose();
+  expect((await a.sign(key, request("block", 1003))).status).toBe(504);
+});
+
+test("a request under way ends at the signer where it began, though the signer is taken out meanwhile", async () => {
+  const { world, a, key } = await begin();
+  a.lead(1);
+  for (const signer of world.signers) signer.faults = { delayMs: 150 };
+  const pending = a.sign(key, request("attestation", 1001));
+  while (world.signers.every(({ queries }) => queries.length === 0)) await new Promise((done) => setTimeout(done, 5));
+  const url = world.urls[1] ?? "";
+  a.upstream.configure({
+    keys: [{ address: key, alias: key, watermark: "", signers: ["s2"] }],
+    signers: [{ name: "s2", deterministic: true, endpoints: [{ url, zone: null }] }],
+  });
+  expect((await pending).status).toBe(200);
+  expect((await a.sign(key, request("attestation", 1002))).status).toBe(200);
+  expect(world.signed.map(({ signer }) => signer)).toEqual(["s1", "s2"]);
+});
+
 test("a signer that is not deterministic and refuses the connection loses no block", async () => {
   const { world, a, key } = await begin({ key: secp, deterministic: false });
   await world.signers[0]?.close();

@@ -1,9 +1,9 @@
 /** The bundled daemon as two real processes: paused between write and forward, killed, and what it serves on its health port. */
 import { spawn, type ChildProcess } from "node:child_process";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Leadership } from "../../../contract/leadership";
-import { bakerFileSchema } from "../../../contract/baker-file";
+import { bakerFileSchema, type Signer } from "../../../contract/baker-file";
 import { watermarkName } from "../../../contract/names";
 import { ports } from "../../../contract/ports";
 import { gateStatusSchema, type GateStatus } from "../../../contract/status";
@@ -55,27 +55,50 @@ class Pod {
     this.record = this.leadership(epoch, validMs, "open");
     for (const send of this.streams) send(JSON.stringify(this.record) + "\n");
   }
+  private get folder(): string {
+    return join(this.world.folder, this.identity);
+  }
+  signer = (name: string, ...urls: string[]): Signer => ({
+    name,
+    deterministic: true,
+    endpoints: urls.map((url) => ({ zone: null, url })),
+  });
+  /** Writes the configuration as a ConfigMap volume does: its files are links into a folder that is exchanged. A text is written as it is. */
+  publish(content: Signer[] | string): void {
+    const config = join(this.folder, "config");
+    const text =
+      typeof content === "string"
+        ? content
+        : JSON.stringify(
+            bakerFileSchema.parse({
+              version: 1,
+              baker,
+              topology: "active-standby",
+              network: { name: "mainnet", chainId: chainName },
+              members: 2,
+              otherMembers: 1,
+              headMaxAgeSeconds: 240,
+              daemons: [{ name: "baker", command: ["true"] }],
+              delegate: key.address,
+              keys: [{ address: key.address, alias: "k", watermark: watermarkName(key.address), signers: content.map(({ name }) => name) }],
+              signers: content,
+              timings: {},
+            }),
+          );
+    const version = `..${++this.published}`;
+    mkdirSync(join(config, version), { recursive: true });
+    writeFileSync(join(config, version, "baker.json"), text);
+    symlinkSync(version, join(config, "..data_tmp"));
+    renameSync(join(config, "..data_tmp"), join(config, "..data"));
+    if (!existsSync(join(config, "baker.json"))) symlinkSync("..data/baker.json", join(config, "baker.json"));
+  }
+  private published = 0;
   async start(): Promise<void> {
-    const { world } = this;
-    const folder = join(world.folder, this.identity);
+    const { world, folder } = this;
     world.api.addAdmin(`token-${this.identity}`, this.identity);
     world.api.writeKubeDir(join(folder, "kube"), `token-${this.identity}`, namespace);
     mkdirSync(join(folder, "state"), { recursive: true });
-    const file = bakerFileSchema.parse({
-      version: 1,
-      baker,
-      topology: "active-standby",
-      network: { name: "mainnet", chainId: chainName },
-      members: 2,
-      otherMembers: 1,
-      headMaxAgeSeconds: 240,
-      daemons: [{ name: "baker", command: ["true"] }],
-      delegate: key.address,
-      keys: [{ address: key.address, alias: "k", watermark: watermarkName(key.address), signers: ["s"] }],
-      signers: [{ name: "s", deterministic: true, endpoints: world.urls.map((url) => ({ zone: null, url })) }],
-      timings: {},
-    });
-    writeFileSync(join(folder, "baker.json"), JSON.stringify(file));
+    this.publish([this.signer("s", ...world.urls)]);
     this.servers = [
       await serveHttp({
         host: this.address,
@@ -103,7 +126,7 @@ class Pod {
     await this.launch();
   }
   async launch(): Promise<void> {
-    const folder = join(this.world.folder, this.identity);
+    const { folder } = this;
     const child = spawn(process.execPath, [await bundlePath(), "signing-gate"], {
       stdio: ["ignore", "pipe", "inherit"],
       env: {
@@ -120,7 +143,7 @@ class Pod {
         TOG_CLIENT_DIR: join(folder, "client"),
         TOG_STATE_DIR: join(folder, "state"),
         TOG_SECRETS_DIR: join(folder, "secrets"),
-        TOG_CONFIG_FILE: join(folder, "baker.json"),
+        TOG_CONFIG_FILE: join(folder, "config/baker.json"),
       },
     });
     this.child = child;
@@ -214,6 +237,53 @@ test.each([
     forwards ? 1 : 0,
   );
   expect((await a.sign(request("attestation", 1003, 0, 1))).status).toBe(503);
+});
+
+test("a changed list of signers is taken over without a restart and without a failed request; a broken one changes nothing and shows", async () => {
+  const [a] = pods as [Pod];
+  const [first = "", second = ""] = world.urls;
+  const [s1, s2] = [a.signer("s1", first), a.signer("s2", second)];
+  const metrics = async () => (await fetch(`${a.health}/metrics`)).text();
+  const names = async () => (await a.status()).signers.map(({ name, answers }) => `${name} ${answers}`);
+  a.lead(1, 60_000);
+  await a.until(async () => (await a.status()).open);
+  // Votes all the while, one after the other, each answered.
+  let [round, busy] = [0, true];
+  const answers: number[] = [];
+  const voting = (async () => {
+    while (busy) answers.push((await a.sign(request("attestation", 1001, ++round, 1))).status);
+  })();
+  /** The list of signers has become this one, and votes went on. */
+  const becomes = async (...list: string[]) => {
+    await a.until(async () => (await names()).join() === list.join());
+    const [from, signed] = [answers.length, world.signed.length];
+    await a.until(() => Promise.resolve(answers.length > from + 3));
+    return new Set(world.signed.slice(signed + 1).map(({ signer }) => signer));
+  };
+  try {
+    // Neither endpoint of the list at start is in this one: both are asked anew.
+    a.publish([s1]);
+    expect(await becomes("s1 true")).toEqual(new Set(["s1"]));
+    a.publish([s1, s2]);
+    expect(await becomes("s1 true", "s2 true")).toEqual(new Set(["s1"]));
+    await world.signers[0]?.close();
+    expect(await becomes("s1 false", "s2 true")).toEqual(new Set(["s2"]));
+    a.publish([s2]);
+    await becomes("s2 true");
+    expect(await metrics()).not.toMatch(/tog_gate_endpoint_up\{signer="s1"/);
+    expect(await metrics()).toMatch(/tog_config_rejected\{[^}]*\} 0/);
+    for (const broken of ["{", "{}"]) {
+      a.publish(broken);
+      await a.until(async () => /tog_config_rejected\{[^}]*\} 1/.test(await metrics()));
+      expect(await becomes("s2 true")).toEqual(new Set(["s2"]));
+    }
+    a.publish([s2]);
+    await a.until(async () => /tog_config_rejected\{[^}]*\} 0/.test(await metrics()));
+  } finally {
+    busy = false;
+    await voting;
+  }
+  expect(answers.filter((status) => status !== 200)).toEqual([]);
 });
 
 test("killed and started again it goes on in its tenure; SIGTERM ends it cleanly; its health port tells all", async () => {
