@@ -142,7 +142,8 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
       signers: "hot" as const,
       seed: randomBytes(4).toString("hex"),
       history: true,
-      ...given,
+      // An option that is undefined is one that was not given.
+      ...(Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as unknown as LabOptions),
     };
     const progress = given.progress ?? (() => undefined);
     const scale = scaleOf(options.blockMs);

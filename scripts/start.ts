@@ -152,7 +152,6 @@ async function main(): Promise<void> {
     ...{ seed: options.seed, keep: options.keep, history: options.history },
     progress,
   };
-  if (base.seed === undefined) delete base.seed;
 
   if (scenario && options.exit) {
     const receipts: ScenarioReceipt[] = [];
