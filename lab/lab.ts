@@ -133,22 +133,27 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
     return ms * this.scale;
   }
 
+  /** An option that is undefined is one that was not given. */
+  private static complete(given: Partial<LabOptions> & { blockMs: number }) {
+    return {
+      ...{ flag: true, doubleStartMs: 2000, signers: "hot" as const, seed: randomBytes(4).toString("hex"), history: true },
+      ...(Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as unknown as LabOptions),
+    };
+  }
+  /** Synthesis and bundles into their cache, so that a start with the same options finds them there. */
+  static async prepare(given: Omit<LabOptions, "tog">): Promise<{ synthesis: Synthesis; programs: { doubles: string; preload: string } }> {
+    const options = Lab.complete(given);
+    const [synthesis, programs] = await Promise.all([synthesize(Lab.configuration(options, scaleOf(options.blockMs))), bundleDoubles()]);
+    return { synthesis, programs };
+  }
+
   static async start(given: LabOptions): Promise<Lab> {
     if (process.platform !== "linux")
       throw new Error("the laboratory needs Linux: it gives each pod a loopback address and reads /proc; run it in a Linux container");
-    const options = {
-      flag: true,
-      doubleStartMs: 2000,
-      signers: "hot" as const,
-      seed: randomBytes(4).toString("hex"),
-      history: true,
-      // An option that is undefined is one that was not given.
-      ...(Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as unknown as LabOptions),
-    };
+    const options = Lab.complete(given);
     const progress = given.progress ?? (() => undefined);
-    const scale = scaleOf(options.blockMs);
     progress("synthesizing the stacks");
-    const [synthesized, programs] = await Promise.all([synthesize(Lab.configuration(options, scale)), bundleDoubles()]);
+    const { synthesis: synthesized, programs } = await Lab.prepare(options);
     const synthesis = options.predecessor ? { ...synthesized, stack: predecessorStack(synthesized.stack) } : synthesized;
     progress("starting the chain");
     const folder = mkdtempSync(join(tmpdir(), "tog-lab-"));
@@ -441,11 +446,14 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
       await new Promise((resolve) => setTimeout(resolve, Math.min(50, end - performance.now())));
   }
 
+  podsReady(timeoutMs = 60_000): Promise<void> {
+    const ready = () => this.cluster.bakingMembers().length > 0 && this.cluster.bakingMembers().every((member) => member.pod.ready);
+    return this.until("every pod is ready", ready, timeoutMs);
+  }
   /** Everybody ready, somebody bakes. */
   async ready(timeoutMs = 60_000): Promise<void> {
     const began = Date.now();
-    const ready = () => this.cluster.bakingMembers().length > 0 && this.cluster.bakingMembers().every((member) => member.pod.ready);
-    await this.until("every pod is ready", ready, timeoutMs);
+    await this.podsReady(timeoutMs);
     for (const { name } of this.synthesis.bakers)
       await this.until(
         `${name} signs`,

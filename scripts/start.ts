@@ -3,7 +3,7 @@
  * `npm start -- --scenario NAME --exit --json` runs one scenario for machines. Ctrl-C leaves no process.
  */
 import { spawn } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { Command } from "commander";
 import { Lab } from "../lab/lab";
@@ -70,6 +70,30 @@ function runSummary(): Promise<void> {
   });
 }
 
+/** Calls `gone` when the npm that runs this has ended without a word to it (SIGKILL). */
+function onEndOfNpm(gone: () => void): void {
+  const parentOf = (pid: number): number => {
+    try {
+      // The second field, a name in brackets, may hold spaces.
+      return Number(/^.*\) \S (\d+)/.exec(readFileSync(`/proc/${pid}/stat`, "utf8"))?.[1] ?? 0);
+    } catch {
+      return 0;
+    }
+  };
+  const isNpm = (pid: number): boolean => {
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, "utf8").startsWith("npm");
+    } catch {
+      return false;
+    }
+  };
+  // npm, perhaps a shell, and this process.
+  const child = [process.pid, process.ppid].find((pid) => isNpm(parentOf(pid)));
+  if (process.env.npm_lifecycle_event === undefined || child === undefined) return;
+  const npm = parentOf(child);
+  setInterval(() => parentOf(child) !== npm && gone(), 500).unref();
+}
+
 async function demo(lab: Lab, say: (text: string) => void, signal: AbortSignal): Promise<void> {
   const act = async (name: "pod-kill" | "planned-switchover") => {
     const scenario = scenarios[name];
@@ -121,6 +145,12 @@ async function main(): Promise<void> {
   }
   const say = (text: string) => console.error(text);
   const machine = options.json === true || options.exit === true;
+  const prepared = Promise.all([
+    daemonBundle(buildDaemons),
+    Lab.prepare({ blockMs: options.blockTime, flag: scenario?.flag ?? options.flag, signers: scenario?.signers }),
+  ]);
+  // Reported where it is awaited.
+  prepared.catch(() => undefined);
   if (options.summary && !machine) await runSummary();
 
   const running = new Set<Lab>();
@@ -135,6 +165,7 @@ async function main(): Promise<void> {
   process.on("SIGINT", () => end(130));
   process.on("SIGTERM", () => end(143));
   process.on("SIGHUP", () => end(129));
+  onEndOfNpm(() => end(137));
   process.on("uncaughtException", (error) => {
     console.error(error);
     end(1);
@@ -144,10 +175,11 @@ async function main(): Promise<void> {
   const elapsed = () => `${((performance.now() - began) / 1000).toFixed(1)} s`;
   const tty = process.stderr.isTTY && !machine;
   const progress = (text: string) => void process.stderr.write(tty ? `\r\x1b[K${elapsed()}  ${text}` : `${elapsed()}  ${text}\n`);
-  progress("bundling the daemons");
+  progress("bundling the daemons, synthesizing the stacks");
+  const [tog] = await prepared;
   const base = {
     blockMs: options.blockTime,
-    tog: await daemonBundle(buildDaemons),
+    tog,
     doubleStartMs: options.startTime * 1000,
     ...{ seed: options.seed, keep: options.keep, history: options.history },
     progress,
@@ -174,16 +206,17 @@ async function main(): Promise<void> {
   const lab = await Lab.start({ ...base, flag: scenario?.flag ?? options.flag, signers: scenario?.signers, ...scenario?.chain });
   running.add(lab);
   const page = await servePage(lab, { port: options.port, scenarios });
-  await lab.ready();
-  progress(`ready: ${lab.activePod() ?? "nobody"} signs\n`);
+  await lab.podsReady();
+  progress(`ready${lab.options.flag ? "; a first election waits for the length of a lease" : ""}\n`);
   say(
-    `\nThe laboratory is open: ${page.url}\nShadownet example, flag ${lab.options.flag ? "on" : "off"}, a block every ${options.blockTime / 1000} s. Ctrl-C ends everything.`,
+    `\nThe laboratory is open: ${page.url}\nShadownet example, flag ${lab.options.flag ? "on" : "off"}, a block every ${options.blockTime / 1000} s. Ctrl-C ends everything.\n`,
   );
-  const running_ = scenario
-    ? runSteps(lab, scenario).then((receipt) => console.log(options.json ? JSON.stringify(receipt) : receiptText(receipt)))
-    : undefined;
-  if (running_) await running_;
-  else if (options.demo && lab.options.flag) {
+  await lab.ready();
+  progress(`${lab.activePod() ?? "nobody"} signs\n`);
+  if (scenario) {
+    const receipt = await runSteps(lab, scenario);
+    console.log(options.json ? JSON.stringify(receipt) : receiptText(receipt));
+  } else if (options.demo && lab.options.flag) {
     say("In a minute the master's pod is killed, then the mastership is moved as planned.");
     await demo(lab, say, abort.signal);
   }
