@@ -120,6 +120,27 @@ async function recovered(lab: Lab, count: number, timeoutMs: number): Promise<bo
   }
 }
 
+/** Every pod ready, one daemon signing, three levels in a row attested. @throws Error after 400 s at 6 s blocks */
+export async function calm(lab: Lab): Promise<void> {
+  const level = lab.chain.head.level;
+  const members = lab.options.flag ? 2 : 1;
+  await lab.until(
+    "calm",
+    () => {
+      const pods = lab.cluster.bakingMembers();
+      const decided = lab.chain.levels.filter((record) => record.level > level && record.attestationMissed !== null);
+      return (
+        pods.length === members &&
+        pods.every((member) => member.pod.ready) &&
+        lab.activePod() !== undefined &&
+        decided.length >= 3 &&
+        decided.slice(-3).every((record) => !record.attestationMissed && !record.blockMissed)
+      );
+    },
+    Math.max(90_000, lab.scaled(400_000)),
+  );
+}
+
 /** Runs the steps in a running, ready laboratory. */
 export async function runSteps(
   lab: Lab,

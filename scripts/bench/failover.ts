@@ -9,7 +9,7 @@ import { inject } from "../../lab/faults/faults";
 import { Lab, type LabOptions } from "../../lab/lab";
 import { daemonBundle } from "../../lab/programs";
 import { scaleOf, scaleTimings } from "../../lab/scale";
-import { failoverGap } from "../../lab/scenarios/run";
+import { calm, failoverGap } from "../../lab/scenarios/run";
 import { defaultTimings } from "../../contract/timings";
 import { judged, percentile, type Bench, type BenchResult } from "../bench";
 import { buildDaemons } from "../build";
@@ -67,27 +67,6 @@ const options = (design: Design, blockMs: number, tog: string): LabOptions => {
     };
   return design === "ours" ? base : { ...base, predecessor: true };
 };
-
-/** Every pod ready, one daemon signing, three levels in a row attested. */
-async function calm(lab: Lab): Promise<void> {
-  const level = lab.chain.head.level;
-  const members = lab.options.flag ? 2 : 1;
-  await lab.until(
-    "calm",
-    () => {
-      const pods = lab.cluster.bakingMembers();
-      const decided = lab.chain.levels.filter((record) => record.level > level && record.attestationMissed !== null);
-      return (
-        pods.length === members &&
-        pods.every((member) => member.pod.ready) &&
-        lab.activePod() !== undefined &&
-        decided.length >= 3 &&
-        decided.slice(-3).every((record) => !record.attestationMissed && !record.blockMissed)
-      );
-    },
-    Math.max(90_000, lab.scaled(400_000)),
-  );
-}
 
 async function measure(lab: Lab, design: Design, event: Happening): Promise<Measurement> {
   await calm(lab);
