@@ -24,7 +24,17 @@ import {
 import type { Clock } from "../runtime/clock";
 import { microTime, type KubeClient, type Lease, type Outcome } from "../runtime/kube";
 import type { Log } from "../runtime/log";
-import { decide, nextEpoch, successorOf, track, voluntaryPauseMs, type AcquireCause, type Decision, type ElectorState } from "./decide";
+import {
+  decide,
+  nextEpoch,
+  successorOf,
+  track,
+  voluntaryPauseMs,
+  type AcquireCause,
+  type Decision,
+  type ElectorState,
+  type HandoverCause,
+} from "./decide";
 import { eligibility, quietMoment } from "./health";
 import { emptyLease, readLastTransition, readReceipts, viewLease, withReceipt } from "./lease";
 import type { ElectorMetrics } from "./metrics";
@@ -323,7 +333,7 @@ export class Elector {
     const handover = state.handover;
     if (handover) {
       const asked = (name: keyof Statuses) => this.askedAtMs[name] >= handover.sinceMs;
-      if (handover.step === "waiting") handover.quiet = this.isQuiet(handover.cause === "higher-epoch", now);
+      if (handover.step === "waiting") handover.quiet = this.isQuiet(handover.cause, now);
       if (handover.step === "draining" && asked("gate") && gate) handover.drained = !gate.open && gate.inFlight === 0;
       if (handover.step === "stopping" && asked("supervisor") && supervisor)
         handover.stopped = !supervisor.running && supervisor.obeys !== "run";
@@ -332,12 +342,13 @@ export class Elector {
     this.followTenure(now, gate, supervisor);
   }
 
-  private isQuiet(atOnce: boolean, now: number): boolean {
-    if (atOnce) return true;
+  private isQuiet(cause: HandoverCause, now: number): boolean {
+    if (cause === "higher-epoch") return true;
     const { sidecar, gate, exposer } = this.statuses;
     const head = sidecar?.head ?? null;
     if (head && sidecar?.ready) this.askRights(head.level, now);
     return quietMoment({
+      canBake: cause === "planned-operator" || cause === "planned-sigterm",
       nodeReady: sidecar?.ready ?? false,
       head,
       rights: head && this.rightsAt?.level === head.level ? this.rightsAt.levels : null,

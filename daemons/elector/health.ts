@@ -3,6 +3,8 @@ import type { GateStatus, SidecarStatus, SupervisorStatus } from "../../contract
 
 /** When a planned handover may shut the gate: nothing of ours is due, and nothing signed is still unseen. */
 export interface QuietFacts {
+  /** False for a master that is behind or not eligible: its rights above its head pass whether it waits or not. */
+  canBake: boolean;
   nodeReady: boolean;
   /** Level and age of the node's head; null where it is not known. */
   head: { level: number; ageSeconds: number } | null;
@@ -20,6 +22,7 @@ export function quietMoment(facts: QuietFacts): { ok: boolean; reason: string } 
   const { head } = facts;
   if (!facts.nodeReady || !head) return { ok: true, reason: "node-not-ready" };
   if (facts.noncesMissing > 0) return { ok: false, reason: "nonces-missing" };
+  if (!facts.canBake) return { ok: true, reason: "cannot-bake" };
   if (facts.rights === null) return { ok: false, reason: "rights-unknown" };
   if (facts.rights.some((level) => level === head.level + 1 || level === head.level + 2)) return { ok: false, reason: "baking-right" };
   if (facts.keys.some((key) => (key.highestLevel ?? -1) > head.level)) return { ok: false, reason: "signed-block-unseen" };

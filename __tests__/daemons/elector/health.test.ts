@@ -2,6 +2,7 @@ import type { GateStatus, SidecarStatus, SupervisorStatus } from "../../../contr
 import { eligibility, quietMoment, type QuietFacts } from "../../../daemons/elector/health";
 
 const quiet: QuietFacts = {
+  canBake: true,
   nodeReady: true,
   head: { level: 100, ageSeconds: 2 },
   rights: [],
@@ -24,6 +25,8 @@ test.each<[string, Partial<QuietFacts>, boolean, string]>([
   ],
   ["an attestation that may still come", { keys: [{ highestLevel: 99, lastAttestation: { level: 99 } }] }, false, "attestation-not-out"],
   ["no attestation half a block later", { keys: [], head: { level: 100, ageSeconds: 3 } }, true, "no-attestation-at-this-level"],
+  ["a right that a master which is behind or has no signer cannot use", { canBake: false, rights: [101] }, true, "cannot-bake"],
+  ["missing nonces of a master that cannot bake", { canBake: false, noncesMissing: 1 }, false, "nonces-missing"],
   ["missing nonces", { noncesMissing: 1 }, false, "nonces-missing"],
 ])("%s", (_title, facts, ok, reason) => {
   expect(quietMoment({ ...quiet, ...facts })).toEqual({ ok, reason });
