@@ -12,7 +12,9 @@ const runSchema = z.strictObject({
   /** All invariants held. */
   ok: z.boolean(),
   missedLevels: z.number(),
-  seconds: z.number(),
+  failoverSeconds: z.number(),
+  takeoverSeconds: z.number().nullable(),
+  tenureSeconds: z.number().nullable(),
   overlapMs: z.number(),
   signatures: z.number(),
   violations: z.array(z.string()),
@@ -33,7 +35,8 @@ export type Series = z.output<typeof seriesSchema>;
 
 export const runOf = (receipt: ScenarioReceipt, date: Date, load: [number, number]): Run => ({
   ...{ date: date.toISOString().slice(0, 16) + "Z", load, ok: receipt.ok, missedLevels: receipt.missedLevels },
-  ...{ seconds: receipt.failoverSeconds, overlapMs: receipt.overlapMs, signatures: receipt.signatures },
+  ...{ failoverSeconds: receipt.failoverSeconds, takeoverSeconds: receipt.takeoverSeconds, tenureSeconds: receipt.tenureSeconds },
+  ...{ overlapMs: receipt.overlapMs, signatures: receipt.signatures },
   ...{ violations: receipt.violations, problems: receipt.problems, stallMs: receipt.longestStallMs },
 });
 

@@ -51,7 +51,15 @@ function receiptText(receipt: ScenarioReceipt): string {
     ),
     "",
     `missed levels    ${receipt.missedLevels}${goal.missedLevels === null ? "" : ` (goal ${goal.missedLevels})`}`,
-    `without signing  ${receipt.failoverSeconds} s${goal.seconds === null ? "" : ` (goal ${goal.seconds.toFixed(1)} s)`}, blocks every ${receipt.blockSeconds} s, start time of the daemon ${receipt.doubleStartSeconds} s`,
+    `without signing  ${receipt.failoverSeconds} s; blocks every ${receipt.blockSeconds} s, declared start time of the daemon ${receipt.doubleStartSeconds} s`,
+    ...[
+      ["another daemon  ", receipt.takeoverSeconds, goal.takeoverSeconds, "after the fault"] as const,
+      ["new tenure      ", receipt.tenureSeconds, goal.tenureSeconds, "after the fault's end"] as const,
+    ]
+      .filter(([, got, most]) => got !== null || most !== null)
+      .map(
+        ([what, got, most, since]) => `${what} ${got === null ? "none" : `${got} s`} ${since}${most === null ? "" : ` (goal ${most} s)`}`,
+      ),
     `overlap          ${receipt.overlapMs} ms; epoch ${receipt.epochs.before} -> ${receipt.epochs.after}`,
     `checker          ${receipt.violations.length === 0 ? `no violation in ${receipt.signatures} signatures` : receipt.violations.join("; ")}`,
     ...(receipt.longestStallMs > 100 ? [`machine          did not run the laboratory for up to ${receipt.longestStallMs} ms`] : []),

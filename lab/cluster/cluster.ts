@@ -77,6 +77,8 @@ export class Cluster extends EventEmitter<ClusterEvents> {
   readonly members = new Set<Member>();
   readonly tunnels: Tunnel[] = [];
   readonly downZones = new Set<string>();
+  /** Pods whose machine is lost: each has one of its own. */
+  readonly downNodes = new Set<string>();
   stack: StackObjects;
   private apiEndpoint: Endpoint = { host: "", port: 0 };
   private stopped = false;
@@ -158,7 +160,8 @@ export class Cluster extends EventEmitter<ClusterEvents> {
     const zones = this.options.zones;
     const claimZone = workload.kind === "StatefulSet" && workload.replicas > 1 ? zones[ordinal % zones.length] : undefined;
     const zone = claimZone ?? [...zones].reverse().find((candidate) => !this.downZones.has(candidate));
-    if (zone === undefined || this.downZones.has(zone)) return this.say("warn", name, "unschedulable", "no zone for it");
+    if (zone === undefined || this.downZones.has(zone) || this.downNodes.has(name))
+      return this.say("warn", name, "unschedulable", "no machine for it");
     await this.createPod(name, workload, ordinal, zone);
   }
 
@@ -434,6 +437,15 @@ export class Cluster extends EventEmitter<ClusterEvents> {
     });
     const young = await this.createPod(name, old.workload, old.ordinal, old.zone, copies);
     return { old, young };
+  }
+  /** The pod ends at once and is not made again until its machine is back. */
+  loseNode(name: string): void {
+    this.downNodes.add(name);
+    this.killPod(name);
+  }
+  restoreNode(name: string): Promise<void> {
+    this.downNodes.delete(name);
+    return this.reconcile(name);
   }
   /** Everything in it ends at once and nothing is made there until it is back. */
   loseZone(zone: string): void {

@@ -75,6 +75,15 @@ export const faults: Record<string, Fault> = {
     arguments: ["pod"],
     run: (lab, { pod }) => void lab.cluster.member(podOf(lab, pod)).pod.delete(),
   },
+  "lose-node": {
+    title: "Lose a pod's machine",
+    arguments: ["pod"],
+    run: (lab, { pod }) => {
+      const name = podOf(lab, pod);
+      lab.cluster.loseNode(name);
+      return () => lab.cluster.restoreNode(name);
+    },
+  },
   "lose-zone": {
     title: "Lose a zone",
     arguments: ["zone"],

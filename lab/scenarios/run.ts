@@ -19,10 +19,14 @@ export interface ScenarioReceipt {
   missedLevels: number;
   /** From the last signature before the change of daemon to the first after it; without one the longest silence. */
   failoverSeconds: number;
+  /** From the first fault until another daemon was ready to sign; null where none was started. */
+  takeoverSeconds: number | null;
+  /** From the end of the fault to a new tenure; null where there was none. */
+  tenureSeconds: number | null;
   violations: string[];
   timeline: TimelineEntry[];
   problems: string[];
-  goal: { missedLevels: number | null; seconds: number | null; met: boolean };
+  goal: { missedLevels: number | null; takeoverSeconds: number | null; tenureSeconds: number | null; met: boolean };
   overlapMs: number;
   epochs: { before: number; after: number };
   from: string;
@@ -159,6 +163,7 @@ export async function runSteps(
   const headAttested = lab.chain.levels.at(-1)?.attestedBy !== null;
   const before = { epoch: lab.lease?.epoch ?? 0, pod: lab.activePod() ?? "" };
   const ends: { at: number; end: () => Promise<void> }[] = [];
+  let endedMs: number | undefined;
   const problems: string[] = [];
   const clock = () => (Date.now() - t0) / 1000 / lab.scale;
   const steps = [...scenario.steps].sort((a, b) => a.at - b.at);
@@ -168,6 +173,7 @@ export async function runSteps(
     const due = ends.filter((entry) => entry.at <= clock());
     for (const entry of due) {
       ends.splice(ends.indexOf(entry), 1);
+      endedMs ??= Date.now();
       await entry.end();
     }
     const step = steps[next];
@@ -206,20 +212,34 @@ export async function runSteps(
   };
   if (scenario.expect.nonces && nonces.lost > 0) problems.push(`${nonces.lost} of ${nonces.committed} commitments were not revealed`);
   if (scenario.expect.nonces && nonces.revealed === 0) problems.push("nothing was revealed: the run shows nothing");
-  const goalSeconds = scenario.goalSeconds === undefined ? null : scenario.goalSeconds * lab.scale;
+  const during = lab.signatures.filter(({ atMs }) => atMs > t0 + lab.scaled(500) && atMs < (endedMs ?? t0)).length;
+  if (scenario.expect.silent && during > 0) problems.push(`${during} signatures while nothing was to be signed`);
+  const since = (fromMs: number, atMs: number | null | undefined) => (atMs ? Number(((atMs - fromMs) / 1000).toFixed(3)) : null);
+  const young = lab.trace.intervals.find(
+    (interval) => interval.role === "octez-baker" && interval.startMs > t0 && interval.readyMs !== null,
+  );
+  const takeoverSeconds = since(t0, young?.readyMs);
+  const held = lab.events.find((event) => event.source === "lease" && event.event === "held" && event.atMs >= (endedMs ?? Infinity));
+  const tenureSeconds = since(endedMs ?? 0, held?.atMs);
+  const promised = (seconds: number | undefined) => (seconds === undefined ? null : Number((seconds * lab.scale).toFixed(3)));
+  const goal = {
+    missedLevels: scenario.goalMissedLevels ?? null,
+    takeoverSeconds: promised(scenario.goalTakeoverSeconds),
+    tenureSeconds: promised(scenario.goalTenureSeconds),
+  };
+  const within = (got: number | null, most: number | null) => most === null || (got !== null && got <= most);
+  const met =
+    within(missedLevels, goal.missedLevels) && within(takeoverSeconds, goal.takeoverSeconds) && within(tenureSeconds, goal.tenureSeconds);
   return {
     scenario: scenario.name,
     ok: problems.length === 0 && violations.length === 0,
     missedLevels,
     failoverSeconds: Number(gap.seconds.toFixed(3)),
+    ...{ takeoverSeconds, tenureSeconds },
     violations,
     timeline: timelineOf(lab, t0),
     problems,
-    goal: {
-      missedLevels: scenario.goalMissedLevels ?? null,
-      seconds: goalSeconds,
-      met: missedLevels <= (scenario.goalMissedLevels ?? Infinity) && gap.seconds <= (goalSeconds ?? Infinity),
-    },
+    goal: { ...goal, met },
     overlapMs,
     epochs: { before: before.epoch, after: after.epoch },
     ...{ from: before.pod, to: after.pod, cause: causeOf(lab, t0) },

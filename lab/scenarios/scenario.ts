@@ -41,8 +41,10 @@ export const scenarioSchema = z.strictObject({
   steps: z.array(stepSchema),
   /** Levels that may be missed; absent: no promise. */
   goalMissedLevels: z.number().int().optional(),
-  /** Promised time without signatures at 6 s blocks, in seconds, with the daemon's start time D in it. */
-  goalSeconds: z.number().optional(),
+  /** Promised seconds, at 6 s blocks, from the first fault until another daemon is ready to sign: with its start time D. */
+  goalTakeoverSeconds: z.number().optional(),
+  /** Promised seconds, at 6 s blocks, from the end of the fault to a new tenure: without D. */
+  goalTenureSeconds: z.number().optional(),
   expect: z
     .strictObject({
       /** Whether another daemon takes over. */
@@ -51,6 +53,8 @@ export const scenarioSchema = z.strictObject({
       overlapMs: z.number().nullable().default(0),
       /** Every commitment that could be revealed was. */
       nonces: z.boolean().default(false),
+      /** Nothing is signed while the first fault lasts; half a second at 6 s blocks is for what is under way. */
+      silent: z.boolean().default(false),
       /** Signing goes on at the end. */
       recovers: z.boolean().default(true),
     })

@@ -4,6 +4,7 @@
  * client-go's timings, the predecessor's design and its single replica beside each other in one run, in the laboratory.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
+import { loadavg } from "node:os";
 import { dirname } from "node:path";
 import { inject } from "../../lab/faults/faults";
 import { Lab, type LabOptions } from "../../lab/lab";
@@ -44,6 +45,10 @@ export interface Measurement {
   stallMs: number;
 }
 export interface FailoverReport {
+  date: string;
+  runs: number;
+  /** The machine's load average over a minute, at each measurement's end. */
+  load: number[];
   blockSeconds: number;
   scale: number;
   doubleStartSeconds: number;
@@ -108,6 +113,7 @@ export async function runFailover(
   const tog = await daemonBundle(buildDaemons);
   const scale = scaleOf(given.blockMs);
   const report: FailoverReport = {
+    ...{ date: new Date().toISOString().slice(0, 10), runs: given.runs, load: [] },
     ...{ blockSeconds: given.blockMs / 1000, scale, doubleStartSeconds: 2 * scale },
     ...{ measurements: [], conflicts: {} },
   };
@@ -125,6 +131,7 @@ export async function runFailover(
           try {
             const measurement = await measure(lab, design, event);
             report.measurements.push(measurement);
+            report.load.push(Number((loadavg()[0] ?? 0).toFixed(1)));
             progress(
               `${design}, ${texts[event]} ${run + 1}/${given.runs}: ${measurement.seconds.toFixed(2)} s, ${measurement.missed} missed, overlap ${measurement.overlapMs} ms${measurement.failedOver ? "" : ", no failover"}, machine stalled ${measurement.stallMs} ms`,
             );
