@@ -132,9 +132,9 @@ function checkKey(address: string, signed: readonly SignerEntry[], commits: read
     }
     if (!commit) continue;
     const record = commit.record;
-    const restorable = (kind: MarkKind, mark: Mark) => everStored.has(nameOf(kind, mark));
+    const restored = new Set(record ? marksOf(record).flatMap(([kind, mark]) => (everStored.has(nameOf(kind, mark)) ? [kind] : [])) : []);
     const restores =
-      record === null || marksOf(record).every(([kind, mark]) => same(mark, stored?.marks[kind] ?? null) || restorable(kind, mark));
+      record === null || marksOf(record).every(([kind, mark]) => same(mark, stored?.marks[kind] ?? null) || restored.has(kind));
     if (record) for (const [kind, mark] of marksOf(record)) everStored.add(nameOf(kind, mark));
     if (commit.by === "other" || record === null) {
       // Whatever an outsider did that takes something away: the next tenure must not open at a level that was signed.
@@ -174,6 +174,9 @@ function checkKey(address: string, signed: readonly SignerEntry[], commits: read
       lost = false;
     } else
       for (const [kind, mark] of changed) {
+        const before = stored?.marks[kind];
+        // A gate that hears late of what was taken away puts it back: raised, and below the floor, so that nothing new is signed with it.
+        if (before && order(mark, before) > 0 && mark.level < record.floor && restored.has(kind)) continue;
         const top = best[kind];
         if (top && order(mark, top) <= 0) report("mark-not-monotone", at, `${kind} ${place(mark)} after ${place(top)}`);
         const passes =

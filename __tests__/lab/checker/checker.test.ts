@@ -85,6 +85,25 @@ test("a good history has no violation: takeovers, repeated votes, a late forward
   expect(story.codes()).toEqual([]);
 });
 
+test("a gate may put back, late and below its floor, a mark that an outsider took away; any other way back is a violation", () => {
+  const story = (floor: number) => {
+    const made = begin().sign(ask("preattestation", 110));
+    const old = made.record;
+    made.sign(ask("preattestation", 110, 3));
+    const newest = made.record;
+    // Its memory was broken: it starts above the head and knows nothing of round 3.
+    made.commit(old, "other").commit({ ...old, epoch: 2, holder: "b", floor });
+    return { made, old, newest };
+  };
+  const { made, old, newest } = story(115);
+  expect(made.commit({ marks: newest.marks, floor: 116 }).codes()).toEqual([]);
+  expect(made.commit({ marks: old.marks }).codes()).toEqual(["mark-not-monotone", "mark-at-or-below-floor"]);
+  const at = story(110);
+  expect(at.made.commit({ marks: at.newest.marks }).codes()).toContain("mark-at-or-below-floor");
+  const never = story(115).made;
+  expect(never.mark(ask("preattestation", 110, 4)).codes()).toEqual(["mark-at-or-below-floor"]);
+});
+
 test("rounds at the floor of a halted chain count as good only after their time and above the recorded rounds", () => {
   const story = () =>
     begin()
