@@ -81,9 +81,15 @@ const shown = (value: unknown): string =>
           ? "nothing"
           : "an object";
 
+const maxDepth = 32;
+/** Deeper than JSON.stringify and the functions below can follow. */
+const tooDeep = (value: unknown, depth = 0): boolean =>
+  typeof value === "object" && value !== null && (depth > maxDepth || Object.values(value).some((inner) => tooDeep(inner, depth + 1)));
+
 /** The rule that an entry breaks, without its nonce; undefined where it is whole. */
 function objection(value: unknown, legacy: boolean): string | undefined {
   if (!isRecord(value)) return `an entry is an object, got ${Array.isArray(value) ? "a list" : typeof value}`;
+  if (tooDeep(value)) return `an entry is nested at most ${maxDepth} deep`;
   if (!isNonce(value.nonce)) return "nonce is 64 lowercase hex digits, got something else";
   if (!isBlock(value.block)) return `block is a block hash (B and 50 base58 characters), got ${shown(value.block)}`;
   if (legacy) return undefined;
@@ -257,10 +263,10 @@ export function retain(entries: readonly SeedNonce[], currentCycle: number | und
   return entries.filter((entry) => currentCycle - entry.cycle <= keep);
 }
 
-/** The whole entries, hashes checked, that are left in a broken file. */
+/** The whole entries (of at most 5,000 characters), hashes checked, that are left in a broken file. */
 export function salvage(text: string): SeedNonce[] {
   const found: SeedNonce[] = [];
-  for (const match of text.matchAll(/\{(?:[^{}]|\{[^{}]*\})*\}/g)) {
+  for (const match of text.matchAll(/\{(?:[^{}]|\{[^{}]{0,5000}\}){0,5000}\}/g)) {
     try {
       found.push(...parseStateful(`[${match[0]}]`));
     } catch {

@@ -140,6 +140,11 @@ describe("a broken file is an error, never an empty list", () => {
     ["a block that is no block hash", JSON.stringify([{ ...good, block: "BL" }]), "field"],
     ["a short nonce", JSON.stringify([{ ...good, nonce: "00" }]), "field"],
     ["an entry that is no object", "[1]", "field"],
+    [
+      "an unknown field that is too deep",
+      JSON.stringify([{ ...good, memo: "x" }]).replace('"x"', "[".repeat(9000) + "]".repeat(9000)),
+      "field",
+    ],
   ];
   test.each(cases)("%s", (_name, broken, code) => {
     const caught = ((): unknown => {
@@ -164,6 +169,7 @@ test("whole entries are salvaged from a truncated file, and no others", () => {
   expect(salvage(whole.slice(0, -40))).toHaveLength(2);
   expect(salvage(whole.replace(entries[1]?.nonce ?? "", "f".repeat(64)))).toHaveLength(2);
   expect(salvage("\0\0")).toEqual([]);
+  expect(salvage(whole.slice(0, -40) + "\0".repeat(10_000_000))).toHaveLength(2);
 });
 
 test("files are found by their ending, whatever the case and length of the chain's prefix, and never those of another chain", () => {

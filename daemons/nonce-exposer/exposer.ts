@@ -82,7 +82,9 @@ export function createExposer(options: { config: DaemonConfig; clock: Clock; log
     "Members that are connected",
     () => acknowledgements.view(hash).filter((peer) => peer.connected).length,
   );
-  gauge("tog_nonce_exposer_file_broken", "1 while this pod's nonce files cannot be read", () => (broken === "" ? 0 : 1));
+  gauge("tog_nonce_exposer_file_broken", "1 while a nonce file of this pod cannot be read", () =>
+    broken === "" && !content?.damaged ? 0 : 1,
+  );
   gauge("tog_nonce_exposer_unacknowledged_seconds", "Since when the content on disk is on no other member", unacknowledgedSeconds);
   const refused = new Counter({
     name: "tog_nonce_exposer_refused_total",
@@ -143,6 +145,9 @@ export function createExposer(options: { config: DaemonConfig; clock: Clock; log
           const nextHash = contentHash(next);
           if (broken !== "") log.info("nonce-file-whole", "readable again");
           broken = "";
+          if (next.damaged !== undefined && next.damaged !== content?.damaged)
+            log.error("nonce-file-broken", `${next.damaged}; the others are served`);
+          if (content) content.damaged = next.damaged;
           if (nextHash !== hash) {
             content = next;
             hash = nextHash;

@@ -1,7 +1,7 @@
 /** Wires peers, writer, local copy and status of the importer. See main.ts for what it guarantees. */
 import { watch } from "node:fs";
 import { mkdir, readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { z } from "zod";
 import { memberPods } from "../../contract/baker-file";
 import { electorPaths } from "../../contract/leadership";
@@ -11,7 +11,7 @@ import { memberRecordSchema, nonceStatusSchema, type NonceStatus } from "../../c
 import { checkLegacy, checkStateful, mergeSets, retain, type NonceSet } from "../../tezos/nonces";
 import { backoffMs, sleep, type Clock } from "../runtime/clock";
 import type { DaemonConfig } from "../runtime/config";
-import { writeDurably } from "../runtime/durable";
+import { removeLeftovers, writeDurably } from "../runtime/durable";
 import { getJson } from "../runtime/http-get";
 import type { Log } from "../runtime/log";
 import { Counter, Gauge, Histogram, type Registry } from "../runtime/metrics";
@@ -212,8 +212,8 @@ export function createImporter(options: { config: DaemonConfig; writer: Writer; 
       copy = next;
     } catch (error) {
       if (error instanceof BrokenNonceFile) {
-        // An entry with a wrong hash is not repaired: the rest of the file is good, and the exposer raises the alarm.
-        if (error.problem.startsWith("hash-mismatch")) return report("file", "nonce-file-broken", error.message);
+        // An entry with a wrong hash, or that is not understood, is not repaired: the rest of the file is good, and the exposer raises the alarm.
+        if (error.code === "hash-mismatch" || error.code === "field") return report("file", "nonce-file-broken", error.message);
         if (!repair) log.error("nonce-file-broken", error.message);
         repair = true;
         wake();
@@ -300,7 +300,8 @@ export function createImporter(options: { config: DaemonConfig; writer: Writer; 
       })),
     }),
     async run(signal) {
-      await mkdir(join(env.TOG_STATE_DIR, "nonces"), { recursive: true });
+      await mkdir(dirname(copyPath), { recursive: true });
+      await removeLeftovers(dirname(copyPath));
       await mkdir(env.TOG_CLIENT_DIR, { recursive: true });
       try {
         const saved = z.object({ stateful: z.unknown(), legacy: z.unknown() }).parse(JSON.parse(await readFile(copyPath, "utf8")));
@@ -311,10 +312,14 @@ export function createImporter(options: { config: DaemonConfig; writer: Writer; 
       }
       await findPeers(signal);
       let soon: NodeJS.Timeout | undefined;
-      const watcher = watch(env.TOG_CLIENT_DIR, { signal }, (_event, name) => {
-        if (name !== null && /_nonces$/i.test(name)) soon ??= setTimeout(() => ((soon = undefined), void look()), lookDelayMs);
-      });
-      watcher.on("error", (error) => log.warn("nonce-watch", error.message));
+      try {
+        watch(env.TOG_CLIENT_DIR, { signal }, (_event, name) => {
+          if (name !== null && /_nonces$/i.test(name)) soon ??= setTimeout(() => ((soon = undefined), void look()), lookDelayMs);
+        }).on("error", (error) => log.warn("nonce-watch", error.message));
+      } catch (error) {
+        // A node of Kubernetes can run out of watches; what is looked at regularly comes a little later.
+        log.warn("nonce-watch", error instanceof Error ? error.message : String(error));
+      }
       await Promise.all([
         queue(signal),
         every(signal, () => 1000 * t.nonceAckSeconds, look),

@@ -3,11 +3,12 @@
  *
  * Guarantees: no update of the baker is lost (the new files are prepared without the lock, and renamed under it only if the old ones are byte for byte
  * those that were merged); each file is complete, old or new, at any moment; the lock is held for two reads and two renames, never across the network;
- * owner and mode stay; "written" and "unchanged" mean durable. A broken stateful file is moved aside, never read as an empty one, and what is whole
- * in it is kept. `_orphaned_nonces` is never written: octez-baker makes it from the legacy file when it starts.
+ * owner and mode stay; "written" and "unchanged" mean durable. A torn stateful file is moved aside, never read as an empty one, and what is whole
+ * in it is kept; one that is whole but not understood (a newer octez-baker's) is an error, and nothing is written.
+ * `_orphaned_nonces` is never written: octez-baker makes it from the legacy file when it starts.
  */
 import { linkSync, readdirSync, readFileSync, renameSync } from "node:fs";
-import { lstat, open, readdir, unlink } from "node:fs/promises";
+import { lstat, open } from "node:fs/promises";
 import { join } from "node:path";
 import {
   legacyPairs,
@@ -91,7 +92,7 @@ function readBase(job: MergeJob): Base {
 const same = (a: OneFile, b: OneFile): boolean =>
   a.name === b.name && (a.bytes === undefined || b.bytes === undefined ? a.bytes === b.bytes : a.bytes.equals(b.bytes));
 
-/** Pure: what has to be written where, for a base as it was read. */
+/** Pure: what has to be written where, for a base as it was read. @throws NonceFileError for entries that are not understood */
 export function plan(job: Pick<MergeJob, "remote" | "currentCycle" | "keepCycles">, base: Base): Plan {
   const broken: OneFile[] = [];
   const parse = <T>(file: OneFile, parser: (text: string) => T, rescue: (text: string) => T, none: T): T => {
@@ -100,7 +101,8 @@ export function plan(job: Pick<MergeJob, "remote" | "currentCycle" | "keepCycles
     try {
       return parser(text);
     } catch (error) {
-      if (!(error instanceof NonceFileError)) throw error;
+      // Whole entries that we do not understand are a newer octez-baker's: nothing is put in their place.
+      if (!(error instanceof NonceFileError) || error.code === "field") throw error;
       broken.push(file);
       return rescue(text);
     }
@@ -161,12 +163,6 @@ async function fsyncFile(path: string): Promise<void> {
   }
 }
 
-/** Removes what killed predecessors left. One writer works at a time. */
-async function removeTemporaries(folder: string): Promise<void> {
-  for (const name of await readdir(folder))
-    if (/^\.net\w+_(stateful_)?nonces\.\d+\.\d+\.tmp$/i.test(name)) await unlink(join(folder, name)).catch(() => undefined);
-}
-
 /** @throws the error of the file system; the files are then as they were */
 export async function mergeIntoFolder(
   job: MergeJob,
@@ -178,7 +174,6 @@ export async function mergeIntoFolder(
     onLock(true);
     return takeWalletLock(job.clientDir, job.lockWaitMs, clock);
   };
-  await removeTemporaries(job.clientDir);
   const result: MergeResult = { outcome: "busy", reason: "", added: 0, advanced: 0, quarantined: null, heldMs: 0, attempts: 0 };
   let preparationMs = 0;
   while (result.attempts <= optimisticAttempts) {

@@ -17,7 +17,8 @@ const fail = (error: unknown): void => {
 
 export async function exportNonces(config: DaemonConfig = loadConfig("nonce-importer")): Promise<void> {
   try {
-    const { stateful, legacy } = await readNonces(config.env.TOG_CLIENT_DIR, config.file.network.chainId);
+    const { stateful, legacy, damaged } = await readNonces(config.env.TOG_CLIENT_DIR, config.file.network.chainId);
+    if (damaged !== undefined) throw new Error(`${damaged}; move it away to export the others`);
     const bundle: NonceBundle = { version: 1, chain: config.file.network.chainId, baker: config.file.baker, stateful, legacy };
     await new Promise<void>((resolve) => process.stdout.write(JSON.stringify(bundle) + "\n", () => resolve()));
   } catch (error) {

@@ -4,6 +4,7 @@
  */
 import { fork, type ChildProcess } from "node:child_process";
 import { systemClock } from "../runtime/clock";
+import { removeLeftovers } from "../runtime/durable";
 import { mergeIntoFolder, type MergeJob, type MergeResult } from "./merge-folder";
 
 type Answer = { ready: true } | { lock: boolean } | { result: MergeResult } | { error: string };
@@ -15,8 +16,14 @@ export function runWriter(): Promise<void> {
   // The importer stops its writer by closing the channel; signals to the whole container must not end a job half way for nothing.
   process.on("SIGTERM", () => undefined);
   process.on("SIGINT", () => undefined);
+  let cleaned = false;
+  const work = async (job: MergeJob): Promise<MergeResult> => {
+    if (!cleaned) await removeLeftovers(job.clientDir);
+    cleaned = true;
+    return mergeIntoFolder(job, systemClock, (lock) => answer({ lock }));
+  };
   process.on("message", (job: MergeJob) => {
-    mergeIntoFolder(job, systemClock, (lock) => answer({ lock })).then(
+    work(job).then(
       (result) => answer({ result }),
       (error: unknown) => answer({ error: error instanceof Error ? error.message : String(error) }),
     );

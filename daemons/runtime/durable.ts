@@ -1,9 +1,8 @@
 /** The one way in which a daemon writes a file that must survive a crash. */
+import { randomBytes } from "node:crypto";
 import { renameSync } from "node:fs";
-import { open, unlink } from "node:fs/promises";
+import { open, readdir, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-
-let serial = 0;
 
 export interface DurableOptions {
   /** @default 0o600 */
@@ -21,7 +20,8 @@ export interface PreparedFile {
 
 /** The first half of writeDurably, for callers that rename under a lock. @throws the error of the file system; no temporary file is left */
 export async function prepareDurably(path: string, content: string | Uint8Array, options: DurableOptions = {}): Promise<PreparedFile> {
-  const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.${++serial}.tmp`);
+  // Never a name that was used before: a restarted container has the same pid again, and another one has it at the same time.
+  const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(8).toString("hex")}.tmp`);
   const discard = () => unlink(temporary).catch(() => undefined);
   try {
     const file = await open(temporary, "wx", options.mode ?? 0o600);
@@ -38,6 +38,12 @@ export async function prepareDurably(path: string, content: string | Uint8Array,
     throw error;
   }
   return { rename: () => renameSync(temporary, path), syncFolder: () => syncFolder(dirname(path)), discard };
+}
+
+/** Removes the temporary files that killed writers left in `folder`. For the folder's only writer, when it starts. */
+export async function removeLeftovers(folder: string): Promise<void> {
+  for (const name of await readdir(folder))
+    if (/^\..+\.[0-9a-f]{16}\.tmp$/.test(name)) await unlink(join(folder, name)).catch(() => undefined);
 }
 
 export async function syncFolder(path: string): Promise<void> {

@@ -19,15 +19,15 @@ export interface ReadNonces extends NonceSet {
   file: string | undefined;
   /** Names of files of other chains, which are left alone. */
   foreign: string[];
+  /** What is wrong with the orphaned file, whose pairs are then left out: no reason to withhold the nonces that are to be revealed. */
+  damaged: string | undefined;
 }
 
-/** `file`: the name of the broken one. */
 export class BrokenNonceFile extends Error {
-  constructor(
-    readonly file: string,
-    readonly problem: string,
-  ) {
-    super(`${file}: ${problem}`);
+  readonly code: NonceFileError["code"];
+  constructor(file: string, problem: NonceFileError) {
+    super(`${file}: ${problem.code}: ${problem.message}`);
+    this.code = problem.code;
   }
 }
 
@@ -49,18 +49,25 @@ async function readOnce(folder: string, chainId: string): Promise<ReadNonces> {
     try {
       return parser(text);
     } catch (error) {
-      if (error instanceof NonceFileError) throw new BrokenNonceFile(name, `${error.code}: ${error.message}`);
+      if (error instanceof NonceFileError) throw new BrokenNonceFile(name, error);
       throw error;
     }
   };
   const stateful = await parse(names.stateful_nonces, parseStateful);
-  const orphaned = (await parse(names.orphaned_nonces, parseLegacy)) ?? [];
+  let damaged: string | undefined;
+  const orphaned =
+    (await parse(names.orphaned_nonces, parseLegacy).catch((error: unknown) => {
+      if (!(error instanceof BrokenNonceFile)) throw error;
+      damaged = error.message;
+      return [];
+    })) ?? [];
   // Once there is a stateful file, octez-baker has migrated the legacy one: what is in it besides is an orphan, or outdated.
   const legacy: LegacyNonce[] = stateful === undefined ? ((await parse(names.nonces, parseLegacy)) ?? []) : [];
   const covered = new Set(legacyPairs(stateful ?? []).map((pair) => pair.nonce));
   return {
     file: stateful === undefined ? undefined : names.stateful_nonces,
     foreign: names.foreign,
+    damaged,
     stateful: stateful ?? [],
     legacy: mergeLegacy(orphaned, legacy).filter((pair) => !covered.has(pair.nonce)),
   };
@@ -73,12 +80,14 @@ async function readOnce(folder: string, chainId: string): Promise<ReadNonces> {
 export async function readNonces(folder: string, chainId: string): Promise<ReadNonces> {
   for (let attempt = 0; ; attempt++) {
     try {
-      return await readOnce(folder, chainId);
+      const read = await readOnce(folder, chainId);
+      if (read.damaged === undefined || attempt === 2) return read;
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "ENOENT") return { file: undefined, foreign: [], stateful: [], legacy: [] };
+      if ((error as NodeJS.ErrnoException).code === "ENOENT")
+        return { file: undefined, foreign: [], damaged: undefined, stateful: [], legacy: [] };
       if (!(error instanceof BrokenNonceFile) || attempt === 2) throw error;
-      await sleep(20);
     }
+    await sleep(20);
   }
 }
 

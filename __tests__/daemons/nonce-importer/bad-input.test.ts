@@ -48,6 +48,19 @@ const cases: [string, (socket: TLSSocket) => void][] = [
   ["other-pod", (socket) => void socket.write(content({ pod: "alice-as-0" }))],
   ["hash-mismatch", (socket) => void socket.write(content({ stateful: [{ ...good, hash: revealed.hash }] }))],
   ["field", (socket) => void socket.write(content({ stateful: [{ ...good, state: { nonce: good.nonce } }] }))],
+  [
+    "field",
+    (socket) => {
+      const deep = `${"[".repeat(20_000)}${"]".repeat(20_000)}`;
+      const [start, end] = content({
+        stateful: [
+          { ...good, memo: 0 },
+          { ...good, memo: 1 },
+        ],
+      }).split('"memo":0') as [string, string];
+      socket.write(start + `"memo":${deep}` + end);
+    },
+  ],
   ["not-a-list", (socket) => void socket.write(content({ stateful: { 0: good } }))],
   ["malformed", (socket) => void socket.write('{"type":"content"}\n')],
   [
@@ -184,6 +197,15 @@ test("strangers get no nonce from the exposer, and probes get their answer", asy
 
   // A broken file of our own is no empty one.
   writeFileSync(join(pod.clientDir, statefulFile), "[{");
-  await until("alarm", async () => (await pod.metrics("exposer")).match(/tog_nonce_exposer_file_broken\{[^}]*\} 1/));
+  const alarm = (value: 0 | 1) => async () =>
+    (await pod.metrics("exposer")).match(new RegExp(`tog_nonce_exposer_file_broken\\{[^}]*\\} ${value}`));
+  await until("alarm", alarm(1));
   expect(await talk(key, "alice-as-1", hello())).toContain(good.nonce);
+  // A broken orphaned file is an alarm as well, and holds back no nonce that is to be revealed.
+  writeStateful(pod.clientDir, [good]);
+  await until("no alarm", alarm(0));
+  writeFileSync(join(pod.clientDir, "NetXdQprcVkpa_orphaned_nonces"), "\0\0\0");
+  await until("alarm", alarm(1));
+  writeStateful(pod.clientDir, [good, revealed]);
+  await until("the new nonce", async () => (await talk(key, "alice-as-1", hello())).includes(revealed.nonce));
 });

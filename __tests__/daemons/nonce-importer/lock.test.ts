@@ -1,10 +1,10 @@
 /** The importer's writer beside an independent holder of the baker's lock, and under kill -9. */
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { mergeIntoFolder } from "../../../daemons/nonce-importer/merge-folder";
 import { systemClock } from "../../../daemons/runtime/clock";
-import { makeNonce, readStateful, writeStateful } from "../../helpers/nonce-pods";
+import { makeNonce, readStateful, statefulFile, writeStateful } from "../../helpers/nonce-pods";
 import { interplay, job, killWriter, python, pythonWriter, realWriter } from "../../helpers/nonce-writers";
 
 jest.setTimeout(60_000);
@@ -82,4 +82,16 @@ test("a second merge of the same content writes nothing", async () => {
   expect(await mergeIntoFolder(job(folder, entries), systemClock)).toMatchObject({ outcome: "unchanged", heldMs: 0 });
   const outdated = makeNonce({ seed: 2, cycle: 1100 });
   expect(await mergeIntoFolder(job(folder, [outdated], { currentCycle: 1200 }), systemClock)).toMatchObject({ outcome: "unchanged" });
+});
+
+test.each([
+  ["stateful", { ...makeNonce({ seed: 1 }), state: { revealed_by: "a later octez-baker" } }],
+  ["legacy", { block: "BLnew", nonce: makeNonce({ seed: 1 }).nonce }],
+])("a %s file whose entries are not understood is left as it is, not taken for a broken one", async (kind, entry) => {
+  writeStateful(folder, [makeNonce({ seed: 3 })]);
+  const path = join(folder, kind === "stateful" ? statefulFile : "NetXdQprcVkpa_nonces");
+  writeFileSync(path, JSON.stringify([entry]));
+  const before = readdirSync(folder).map((name) => [name, readFileSync(join(folder, name), "utf8")]);
+  await expect(mergeIntoFolder(job(folder, [makeNonce({ seed: 2 })]), systemClock)).rejects.toThrow("entry 0: ");
+  expect(readdirSync(folder).map((name) => [name, readFileSync(join(folder, name), "utf8")])).toEqual(before);
 });
