@@ -45,7 +45,7 @@ export function exchange(
       return fail("network", error instanceof Error ? error.message : String(error));
     }
     request.on("socket", (socket) => {
-      if (request?.reusedSocket) sent = true;
+      if (!socket.connecting) sent = true;
       else socket.once(socket instanceof TLSSocket ? "secureConnect" : "connect", () => (sent = true));
     });
     request.on("error", (error) => fail("network", error.message));

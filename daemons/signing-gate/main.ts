@@ -11,7 +11,7 @@ import { watermarkName } from "../../contract/names";
 import type { GateStatus } from "../../contract/status";
 import { sleep, systemClock } from "../runtime/clock";
 import { loadConfig } from "../runtime/config";
-import { writeDurably } from "../runtime/durable";
+import { removeLeftovers, writeDurably } from "../runtime/durable";
 import { serveHttp } from "../runtime/http-server";
 import { followConfig } from "../runtime/follow-config";
 import { createKubeClient } from "../runtime/kube-client";
@@ -57,6 +57,7 @@ async function run(config: GateConfig, log: Log, signal: AbortSignal): Promise<v
   const clock = systemClock;
   const chainId = file.network.chainId;
   await mkdir(config.stateDir, { recursive: true, mode: 0o700 });
+  await removeLeftovers(config.stateDir);
   const addresses = file.keys.map((key) => key.address);
   const { memory, problem } = await MarksMemory.load(durableFile(join(config.stateDir, "marks.json")), chainId, addresses);
   if (problem !== undefined) log.error("memory-unreadable", problem, { file: "marks.json" });
@@ -84,7 +85,7 @@ async function run(config: GateConfig, log: Log, signal: AbortSignal): Promise<v
     timings,
     clock,
     sleep,
-    kube: limited(kube),
+    kube: limited(kube, timings.gateBudgetMs, clock),
     memory,
     leadership,
     heads,

@@ -234,9 +234,10 @@ export class Upstream {
     endpoint.authorized = listed as string[] | undefined;
     endpoint.checkedMs = clock.now();
     this.mark(endpoint, true, "");
-    // One key a round that is not known to be served here, so that a long list does not make a burst.
+    // A few keys a round that are not known to be served here, those first that were not asked for yet: a long list makes no burst.
     const mine = this.file.keys.filter((key) => key.signers.includes(endpoint.signer)).map((key) => key.address);
-    for (const address of mine.filter((entry) => endpoint.unfit.get(entry) !== "").slice(0, 8)) {
+    const asked = [...endpoint.unfit].flatMap(([address, why]) => (why === "" ? [] : [address]));
+    for (const address of [...mine.filter((entry) => !endpoint.unfit.has(entry)), ...asked].slice(0, 8)) {
       const key = await get(`/keys/${address}`);
       const publicKey = key.ok && key.status === 200 ? field(key.body, "public_key") : undefined;
       const hash = typeof publicKey === "string" ? publicKeyHash(publicKey) : undefined;
@@ -247,6 +248,8 @@ export class Upstream {
         const reason = hash === undefined ? `HTTP ${key.status} without a public key` : otherKey;
         if (endpoint.unfit.get(address) !== reason)
           this.options.log.warn("signer-key", reason, { signer: endpoint.signer, zone: endpoint.zone, address });
+        // At the end of the order in which they are asked.
+        endpoint.unfit.delete(address);
         endpoint.unfit.set(address, reason);
       }
     }

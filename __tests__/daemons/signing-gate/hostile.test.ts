@@ -1,4 +1,5 @@
 /** Two gates and two signers with the same key, over real sockets, against everything that may go wrong around them. Every test ends with the checker. */
+import type { Timings } from "../../../contract/timings";
 import type { SigningKey } from "../../../lab/doubles/octez-signer";
 import { testKey } from "../../../lab/doubles/octez-signer";
 import { verifySignature } from "../../../tezos/keys";
@@ -11,10 +12,10 @@ const secp = testKey("tz2", "baker");
 
 let world: GateWorld | undefined;
 async function begin(
-  options: { key?: SigningKey; signers?: number; deterministic?: boolean } = {},
+  options: { key?: SigningKey; signers?: number; deterministic?: boolean; timings?: Timings } = {},
 ): Promise<{ world: GateWorld; a: GatePod; b: GatePod; key: string }> {
   const key = options.key ?? ed;
-  const made = await new GateWorld([key]).start(Array.from({ length: options.signers ?? 2 }, () => ({})));
+  const made = await new GateWorld([key], options.timings).start(Array.from({ length: options.signers ?? 2 }, () => ({})));
   world = made;
   const pod = (ordinal: number) => made.pod(`alice-as-${ordinal}`, "u1", { deterministic: options.deterministic ?? true });
   return { world: made, a: await pod(0), b: await pod(1), key: key.address };
@@ -148,30 +149,34 @@ test("a deleted watermark: refused until it exists again, and then until a synce
   expect((await a.sign(key, request("attestation", 1009))).status).toBe(200);
 });
 
-test("a rewound watermark with both heads stale: no signature, by either pod, until a head is synced", async () => {
-  const { world, a, b, key } = await begin();
-  a.lead(1);
-  await a.sign(key, request("attestation", 1001, 0, 1));
-  const old = world.read(key);
-  await a.sign(key, request("attestation", 1002, 0, 1));
-  // The other pod saw it, as its watch does.
-  b.gate.onSeen(key, world.stored(key));
-  world.put(key, old);
-  world.head = { level: 1000, ageSeconds: 300 };
-  for (const [pod, epoch] of [
-    [a, 1],
-    [b, 2],
-  ] as const) {
-    pod.lead(epoch);
-    expect(await pod.sign(key, request("attestation", 1003))).toMatchObject({ status: 409, reason: "no-synced-head" });
-    pod.lead(epoch, { gate: "shut" });
-  }
-  world.head = { level: 1002, ageSeconds: 0 };
-  b.lead(3);
-  for (let i = 0; i < 200 && b.gate.status().keys[0]?.state !== "open"; i++) await new Promise((resolve) => setTimeout(resolve, 10));
-  expect(await b.sign(key, request("attestation", 1002, 0, 2))).toMatchObject({ status: 409, reason: "conflict" });
-  expect(world.read(key)).toMatchObject({ floor: 1007, marks: { attestation: { level: 1002 } } });
-});
+test.each(["rewound", "replaced"] as const)(
+  "a %s watermark with both heads stale: no signature, by either pod, until a head is synced",
+  async (how) => {
+    const { world, a, b, key } = await begin();
+    a.lead(1);
+    await a.sign(key, request("attestation", 1001, 0, 1));
+    const old = world.read(key);
+    await a.sign(key, request("attestation", 1002, 0, 1));
+    // The other pod saw it, as it looks every two seconds.
+    b.gate.onSeen(key, world.stored(key));
+    if (how === "replaced") world.remove(key);
+    world.put(key, old);
+    world.head = { level: 1000, ageSeconds: 300 };
+    for (const [pod, epoch] of [
+      [a, 1],
+      [b, 2],
+    ] as const) {
+      pod.lead(epoch);
+      expect(await pod.sign(key, request("attestation", 1003))).toMatchObject({ status: 409, reason: "no-synced-head" });
+      pod.lead(epoch, { gate: "shut" });
+    }
+    world.head = { level: 1002, ageSeconds: 0 };
+    b.lead(3);
+    for (let i = 0; i < 200 && b.gate.status().keys[0]?.state !== "open"; i++) await new Promise((resolve) => setTimeout(resolve, 10));
+    expect(await b.sign(key, request("attestation", 1002, 0, 2))).toMatchObject({ status: 409, reason: "conflict" });
+    expect(world.read(key)).toMatchObject({ floor: 1007, marks: { attestation: { level: 1002 } } });
+  },
+);
 
 test("a halted chain at a high round with a sole baker: rounds above all recorded ones open after a while", async () => {
   const { world, a, key } = await begin();
@@ -255,7 +260,10 @@ test("one request with level 2147483647 is refused, with a fresh head and with a
 test.each(["block", "preattestation", "attestation"] as const)(
   "of 100 concurrent requests for one %s with different payloads exactly one wins",
   async (kind) => {
-    const { world, a, b, key } = await begin();
+    // What is fast enough on a busy machine is not the question here.
+    const { world, a, b, key } = await begin({
+      timings: { ...quick, gateBudgetMs: 2500, requestTimeoutMs: 2500, signerTimeoutMs: 2500, markWriteMs: 2500 },
+    });
     a.lead(1);
     b.lead(2);
     const answers = await Promise.all(Array.from({ length: 100 }, (_, i) => (i % 2 === 0 ? b : a).sign(key, request(kind, 1001, 0, i))));

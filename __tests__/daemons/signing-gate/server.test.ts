@@ -14,7 +14,7 @@ const client = testKey("tz1", "client");
 
 let world: GateWorld | undefined;
 let pod: GatePod;
-/** BLS in JavaScript needs 0.1 s and more on a busy machine. */
+/** BLS in JavaScript needs 0.1 s and more on a busy machine; and where nothing is to run out of time. */
 const patient = { ...quick, signerTimeoutMs: 5000, gateBudgetMs: 10_000, requestTimeoutMs: 5000 };
 async function begin(signers?: Parameters<GateWorld["start"]>[0], timings = quick): Promise<GateWorld> {
   world = await new GateWorld([ed, bls], timings).start(signers);
@@ -166,7 +166,7 @@ test("without leadership, or after its deadline, the answer is 503 after the bud
 });
 
 test("shut: nothing new begins, what is under way ends, and the status says when", async () => {
-  const made = await begin();
+  const made = await begin(undefined, patient);
   pod.lead(1);
   await pod.sign(ed.address, request("attestation", 1001));
   for (const signer of made.signers) signer.faults = { delayMs: 150 };
@@ -219,7 +219,7 @@ test("blocks with a seed nonce hash are listed for the nonce accounting, also af
 });
 
 test("its own zone's way to the signer comes first; the other one takes over", async () => {
-  const made = await new GateWorld([ed]).start([{}, {}]);
+  const made = await new GateWorld([ed], patient).start([{}, {}]);
   world = made;
   pod = await made.pod("alice-as-0", "u1", { zone: "z2", zones: ["z1", "z2"], oneSigner: true });
   pod.lead(1);
@@ -240,6 +240,16 @@ test("an endpoint that shows another key is never asked to sign", async () => {
   pod.lead(1);
   expect((await pod.sign(bls.address, request("attestation", 1001))).status).toBe(200);
   expect(made.signed.map((entry) => entry.signer)).toEqual(["s2"]);
+});
+
+test("a list of keys that a signer does not serve yet does not keep the others from being checked", async () => {
+  const keys = Array.from({ length: 12 }, (_, i) => testKey("tz1", `key ${i}`));
+  const made = await new GateWorld(keys).start([{ keys: keys.slice(10) }]);
+  world = made;
+  pod = await made.pod("alice-as-0", "u1");
+  for (let i = 0; i < 2; i++) await pod.upstream.check();
+  await made.signers[0]?.close();
+  for (const { address, publicKey } of keys.slice(10)) expect(await get(`/keys/${address}`)).toEqual([200, { public_key: publicKey }]);
 });
 
 test("the log tells every decision and no signature or request body", async () => {
