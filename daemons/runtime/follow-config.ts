@@ -2,7 +2,7 @@
  * Follows the mounted JSON file. Guarantees that `onChange` gets only files that the schema accepts, whole, each once; and that one which
  * the schema or `onChange` refuses (by throwing) changes nothing, is logged, and shows in a metric until it is mended.
  */
-import { readFileSync, watch } from "node:fs";
+import { readFileSync, watch, type FSWatcher } from "node:fs";
 import { dirname } from "node:path";
 import { bakerFileSchema, type BakerFile } from "../../contract/baker-file";
 import type { Log } from "./log";
@@ -43,12 +43,18 @@ export function followConfig({ path, file, log, registry, onChange }: FollowOpti
     }
   };
   // A mounted ConfigMap changes by a renamed link in this folder; the rescan is for file systems that do not tell.
-  const watcher = watch(dirname(path), look);
-  watcher.on("error", (error) => log.warn("configuration-watch", error.message));
+  let watcher: FSWatcher | undefined;
+  const unwatched = (error: unknown) => log.warn("configuration-watch", error instanceof Error ? error.message : String(error));
+  try {
+    watcher = watch(dirname(path), look).on("error", unwatched);
+  } catch (error) {
+    // A node of Kubernetes can run out of watches.
+    unwatched(error);
+  }
   const rescan = setInterval(look, rescanMs);
   look();
   return () => {
-    watcher.close();
+    watcher?.close();
     clearInterval(rescan);
   };
 }

@@ -236,7 +236,7 @@ export class Upstream {
     this.mark(endpoint, true, "");
     // A few keys a round that are not known to be served here, those first that were not asked for yet: a long list makes no burst.
     const mine = this.file.keys.filter((key) => key.signers.includes(endpoint.signer)).map((key) => key.address);
-    const asked = [...endpoint.unfit].flatMap(([address, why]) => (why === "" ? [] : [address]));
+    const asked = [...endpoint.unfit].flatMap(([address, why]) => (why !== "" && mine.includes(address) ? [address] : []));
     for (const address of [...mine.filter((entry) => !endpoint.unfit.has(entry)), ...asked].slice(0, 8)) {
       const key = await get(`/keys/${address}`);
       const publicKey = key.ok && key.status === 200 ? field(key.body, "public_key") : undefined;
