@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 
 const root = resolve(__dirname, "..");
-const daemons = ["elector", "sidecar", "baker-supervisor", "signing-gate", "nonce-exposer", "nonce-importer", "topology-guard"];
+const daemons = ["elector", "sidecar", "baker-supervisor", "signing-gate", "nonce-exposer", "nonce-importer", "topology-guard", "hot-keys"];
 const layer = (path: string): string => (/^daemons\/[^/]+\//.exec(path)?.[0] ?? `${path.split("/")[0]}/`).replace(/\/$/, "");
 
 /** What a layer may import besides itself; a layer that is not listed may import nothing local. */

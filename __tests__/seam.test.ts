@@ -27,6 +27,7 @@ const daemonPorts: Record<DaemonName, number | null> = {
   "nonce-exposer": ports.nonceExposer,
   "nonce-importer": ports.nonceImporter,
   "topology-guard": null,
+  "hot-keys": null,
 };
 
 /** What Kubernetes puts into a pod. */

@@ -8,6 +8,7 @@ export const daemonNames = [
   "nonce-exposer",
   "nonce-importer",
   "topology-guard",
+  "hot-keys",
 ] as const;
 export type DaemonName = (typeof daemonNames)[number];
 /** uid and gid of every process in a baking pod (user `tezos` of the Octez image). */

@@ -6,6 +6,7 @@ const daemons: Record<string, () => Promise<{ main(): Promise<void> }>> = {
   "signing-gate": () => import("./signing-gate/main"),
   "nonce-exposer": () => import("./nonce-exposer/main"),
   "nonce-importer": () => import("./nonce-importer/main"),
+  "hot-keys": () => import("./hot-keys/main"),
   "topology-guard": () => import("./topology-guard/main"),
 };
 

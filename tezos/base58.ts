@@ -18,8 +18,9 @@ const table = {
   sppk: { text: "sppk", bytes: [3, 254, 226, 86], size: 33 },
   p2pk: { text: "p2pk", bytes: [3, 178, 139, 127], size: 33 },
   BLpk: { text: "BLpk", bytes: [6, 149, 135, 204], size: 48 },
-  /** Seeds and secret scalars: for doubles and tests; no daemon decodes one. */
+  /** Seeds and secret scalars: for doubles, tests, and hot keys of test networks. */
   edsk: { text: "edsk", bytes: [13, 15, 58, 7], size: 32 },
+  edskFull: { text: "edsk", bytes: [43, 246, 78, 7], size: 64 },
   spsk: { text: "spsk", bytes: [17, 162, 224, 201], size: 32 },
   p2sk: { text: "p2sk", bytes: [16, 81, 238, 189], size: 32 },
   BLsk: { text: "BLsk", bytes: [3, 150, 192, 40], size: 32 },

@@ -1,4 +1,4 @@
-/** Public keys, key hashes and signatures of the four curves. Source: Octez, src/lib_crypto. No secret is ever handled here. */
+/** Public keys, key hashes and signatures of the four curves. Source: Octez, src/lib_crypto. */
 import { bls12_381 } from "@noble/curves/bls12-381";
 import { p256 } from "@noble/curves/nist";
 import { secp256k1 } from "@noble/curves/secp256k1";

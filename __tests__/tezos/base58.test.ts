@@ -17,6 +17,7 @@ const theirs: Partial<Record<Base58Kind, Prefix>> = {
   p2pk: Prefix.P2PK,
   BLpk: Prefix.BLPK,
   edsk: Prefix.EDSK2,
+  edskFull: Prefix.EDSK,
   spsk: Prefix.SPSK,
   p2sk: Prefix.P2SK,
   edsig: Prefix.EDSIG,

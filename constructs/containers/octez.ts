@@ -13,9 +13,13 @@ export const nodeUrl = `http://${local}:${ports.octezRpc}`;
 export const dalUrl = `http://${local}:${ports.dalRpc}`;
 
 /** The scripts of the pods by file name; they lie beside the JSON file, so that a changed one is used at the next start and restarts nothing. */
-export const scripts = (...names: readonly string[]): Record<string, string> =>
-  Object.fromEntries(names.map((name) => [`${name}.sh`, readFileSync(join(__dirname, "scripts", `${name}.sh`), "utf8")]));
-export const podScripts = (): Record<string, string> => scripts("configure-node", "import-snapshot", "import-keys", "octez-dal-node");
+export const podScripts = (): Record<string, string> =>
+  Object.fromEntries(
+    ["configure-node", "import-snapshot", "import-keys", "octez-dal-node"].map((name) => [
+      `${name}.sh`,
+      readFileSync(join(__dirname, "scripts", `${name}.sh`), "utf8"),
+    ]),
+  );
 /** A script as a command; its arguments follow as `args`. The volume `config` must be mounted. */
 const script = (name: string): string[] => ["sh", "-euc", `. "$(dirname "$TOG_CONFIG_FILE")/${name}.sh"`, name];
 

@@ -1,15 +1,14 @@
 /**
- * Test networks only: octez-signer in the cluster with the key in a Secret. The key is in this pod alone, never in a baking pod. Its own
- * high watermark lies in memory and is empty after a restart: the gate's (or the baker's own) is what counts.
+ * Test networks only: octez-signer in the cluster with the key in a Secret. The key is in this pod alone, never in a baking pod nor on a
+ * command line. Its own high watermark lies in memory and is empty after a restart: the gate's (or the baker's own) is what counts.
  */
 import { createHash } from "node:crypto";
-import { ConfigMapV1 } from "@cdktf/provider-kubernetes/lib/config-map-v1";
 import { SecretV1 } from "@cdktf/provider-kubernetes/lib/secret-v1";
 import { Construct } from "constructs";
+import { togCommand } from "../../contract/images";
 import { labels, signerServiceName } from "../../contract/names";
 import { signerPorts } from "../../contract/ports";
-import { containerSecurity, resources } from "../containers/container";
-import { scripts } from "../containers/octez";
+import { containerSecurity, daemonResources, resources } from "../containers/container";
 import { secretReference } from "../configuration/variables";
 import { objectLabels, pin } from "../element";
 import { hotSignerName, type SigningKey } from "./baker-signers";
@@ -17,13 +16,17 @@ import { InClusterSigner } from "./in-cluster-signer";
 
 const keysDir = "/etc/tezos-on-gke/keys";
 const signerDir = "/var/tezos-signer";
-const scriptDir = "/etc/tezos-on-gke/scripts";
+
+/** In memory: the keys are never on a node's disk. */
+const signerFolder = { name: "signer", mountPath: signerDir };
 
 export interface HotSignerProps {
   readonly namespace: string;
   readonly baker: string;
   readonly keys: readonly SigningKey[];
   readonly image: string;
+  /** Our own image: it makes octez-signer's files of the keys. */
+  readonly runtimeImage: string;
 }
 
 export class HotSigner extends Construct {
@@ -32,8 +35,6 @@ export class HotSigner extends Construct {
     const { namespace, baker } = props;
     const name = signerServiceName(baker, hotSignerName);
     const metadata = { name, namespace, labels: objectLabels({ [labels.baker]: baker }) };
-    const data = scripts("hot-signer");
-    const config = pin(new ConfigMapV1(this, "script", { metadata, data }), baker, "hot");
     const secretName = `${name}-keys`;
     const secret = pin(
       new SecretV1(this, "keys", {
@@ -49,20 +50,26 @@ export class HotSigner extends Construct {
       signer: hotSignerName,
       component: "hot-signer",
       checksum: createHash("sha256")
-        .update(JSON.stringify([data, props.keys.map(({ address }) => address)]))
+        .update(JSON.stringify(props.keys.map(({ address }) => address)))
         .digest("hex"),
-      dependsOn: [config, secret],
+      dependsOn: [secret],
+      initContainer: {
+        name: "hot-keys",
+        image: props.runtimeImage,
+        imagePullPolicy: "IfNotPresent",
+        command: [...togCommand],
+        args: ["hot-keys", keysDir, signerDir],
+        securityContext: containerSecurity,
+        resources: daemonResources,
+        volumeMount: [{ name: "keys", mountPath: keysDir, readOnly: true }, signerFolder],
+      },
       container: {
         name: "signer",
         image: props.image,
         imagePullPolicy: "IfNotPresent",
-        command: ["sh", "-eu", `${scriptDir}/hot-signer.sh`],
+        command: ["octez-signer"],
         args: [
-          keysDir,
-          signerDir,
-          "launch",
-          "http",
-          "signer",
+          ...["--base-dir", signerDir, "launch", "http", "signer"],
           ...["--address", "0.0.0.0", "--port", String(signerPorts.signer)],
           ...["--magic-bytes", "0x11,0x12,0x13", "--check-high-watermark"],
         ],
@@ -70,17 +77,11 @@ export class HotSigner extends Construct {
         securityContext: containerSecurity,
         resources: resources({ cpu: "50m", memory: "64Mi" }, { cpu: "1", memory: "256Mi" }),
         port: [{ name: "signer", containerPort: signerPorts.signer, protocol: "TCP" }],
-        volumeMount: [
-          { name: "script", mountPath: scriptDir, readOnly: true },
-          { name: "keys", mountPath: keysDir, readOnly: true },
-          { name: "signer", mountPath: signerDir },
-          { name: "tmp", mountPath: "/tmp" },
-        ],
+        volumeMount: [signerFolder, { name: "tmp", mountPath: "/tmp" }],
         livenessProbe: answers(6),
         readinessProbe: answers(2),
       },
       volumes: [
-        { name: "script", configMap: { name, defaultMode: "0444" } },
         { name: "keys", secret: { secretName, defaultMode: "0440" } },
         { name: "signer", emptyDir: { medium: "Memory", sizeLimit: "16Mi" } },
         { name: "tmp", emptyDir: { sizeLimit: "16Mi" } },

@@ -32,7 +32,7 @@ export class Signers extends Construct {
     this.bakers = configuration.bakers;
     Object.entries(this.bakers).forEach(([baker, settings]) => {
       const common = { namespace, baker, keys: signingKeys(settings) };
-      if (settings.hot_test_key) new HotSigner(this, baker, { ...common, image: images.octez });
+      if (settings.hot_test_key) new HotSigner(this, baker, { ...common, image: images.octez, runtimeImage: images.runtime });
       else if (settings.cloud_key !== undefined)
         new CloudSigner(this, baker, {
           ...common,

@@ -14,6 +14,7 @@ import { join } from "node:path";
 import { readBody, sendJson, serveHttp, type HttpServer } from "../../daemons/runtime/http-server";
 import { decodeBase58, encodeBase58, expectBase58 } from "../../tezos/base58";
 import { blsAugmentationDst, publicKeyHash, verifySignature, type Curve } from "../../tezos/keys";
+import { blsScalar, publicKeyOf } from "../../tezos/secret-keys";
 import { parseSigningRequest } from "../../tezos/signing-request";
 import type { SignerEntry } from "../checker/checker";
 import { fail, octezSignals, openTrace, parseArguments, readJson, writeJson } from "./common";
@@ -25,32 +26,16 @@ export interface SigningKey {
   secret: string;
 }
 
-const publicKinds = { tz1: "edpk", tz2: "sppk", tz3: "p2pk", tz4: "BLpk" } as const;
 const secretKinds = { tz1: "edsk", tz2: "spsk", tz3: "p2sk", tz4: "BLsk" } as const;
 const signatureKinds = { tz1: "edsig", tz2: "spsig1", tz3: "p2sig", tz4: "BLsig" } as const;
-/** BLS scalars are little-endian in Octez' texts. */
-const scalar = (secret: Uint8Array): Uint8Array => Uint8Array.from(secret).reverse();
-
-function publicBytes(curve: Curve, secret: Uint8Array): Uint8Array {
-  switch (curve) {
-    case "tz1":
-      return ed25519.getPublicKey(secret);
-    case "tz2":
-      return secp256k1.getPublicKey(secret, true);
-    case "tz3":
-      return p256.getPublicKey(secret, true);
-    case "tz4":
-      return bls12_381.longSignatures.getPublicKey(scalar(secret)).toBytes();
-  }
-}
 
 /** The key of a secret. @throws Error for any other text */
 export function keyOf(secret: string): SigningKey {
+  const publicKey = publicKeyOf(secret);
+  if (publicKey === undefined) throw new Error("a secret key is edsk, spsk, p2sk or BLsk with a valid checksum");
   const decoded = decodeBase58(secret);
-  const curve = (Object.keys(secretKinds) as Curve[]).find((name) => secretKinds[name] === decoded?.kind);
-  if (!decoded || !curve) throw new Error("a secret key is edsk, spsk, p2sk or BLsk with a valid checksum");
-  const publicKey = encodeBase58(publicKinds[curve], publicBytes(curve, decoded.payload));
-  return { address: publicKeyHash(publicKey) ?? "", publicKey, secret };
+  const seed = decoded?.kind === "edskFull" ? encodeBase58("edsk", decoded.payload.slice(0, 32)) : secret;
+  return { address: publicKeyHash(publicKey) ?? "", publicKey, secret: seed };
 }
 /** A key that depends on `seed` alone: for tests and the laboratory, never for money. */
 export function testKey(curve: Curve, seed: string): SigningKey {
@@ -78,7 +63,7 @@ export function signBytes(key: SigningKey, bytes: Uint8Array, random = false): s
       case "tz4": {
         const bls = bls12_381.longSignatures;
         const message = Buffer.concat([expectBase58("BLpk", key.publicKey), bytes]);
-        return bls.sign(bls.hash(message, blsAugmentationDst), scalar(secret)).toBytes();
+        return bls.sign(bls.hash(message, blsAugmentationDst), blsScalar(secret)).toBytes();
       }
     }
   })();
@@ -87,7 +72,7 @@ export function signBytes(key: SigningKey, bytes: Uint8Array, random = false): s
 const provesPossession = (key: SigningKey): string => {
   const bls = bls12_381.longSignatures;
   const point = bls.hash(expectBase58("BLpk", key.publicKey), "BLS_POP_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_");
-  return encodeBase58("BLsig", bls.sign(point, scalar(expectBase58("BLsk", key.secret))).toBytes());
+  return encodeBase58("BLsig", bls.sign(point, blsScalar(expectBase58("BLsk", key.secret))).toBytes());
 };
 
 /** What is wrong with the signer, from the next request on. Counted ones end by themselves. */
@@ -262,7 +247,36 @@ export class OctezSigner {
   }
 }
 
-type Named = { name: string; value: string }[];
+type PublicKeyValue = string | { locator: string; key: string };
+type Named<V = string> = { name: string; value: V }[];
+const scheme = "unencrypted:";
+
+/** The keys of a client folder as Octez finds them: from the hash to the alias, from there to both keys. @throws Error where the files do not agree */
+function keysOf(dir: string): SigningKey[] {
+  const read = <V>(name: string): Named<V> => {
+    const list = readJson<unknown>(join(dir, name), []);
+    const ok = Array.isArray(list) && list.every((entry: object) => Object.keys(entry).sort().join() === "name,value");
+    if (!ok) throw new Error(`${name} is no list of name and value`);
+    return list as Named<V>;
+  };
+  const [hashes, publicKeys, secrets] = [
+    read<string>("public_key_hashs"),
+    read<PublicKeyValue>("public_keys"),
+    read<string>("secret_keys"),
+  ];
+  return hashes.flatMap(({ name, value: hash }) => {
+    const secret = secrets.find((entry) => entry.name === name)?.value;
+    if (secret === undefined) return [];
+    const shown = publicKeys.find((entry) => entry.name === name)?.value;
+    if (shown === undefined) throw new Error(`no public key alias named ${name}`);
+    if (!secret.startsWith(scheme)) throw new Error("only unencrypted: secret keys are known here.");
+    const key = keyOf(secret.slice(scheme.length));
+    const locator = typeof shown === "string" ? shown : shown.locator;
+    if (locator !== scheme + key.publicKey || (typeof shown !== "string" && shown.key !== key.publicKey) || hash !== key.address)
+      throw new Error(`the files do not agree about ${name}`);
+    return [key];
+  });
+}
 const program = "octez-signer";
 const usage =
   "usage: octez-signer [-d DIR] launch http signer [-a HOST] [-p PORT] | import secret key ALIAS unencrypted:SECRET | add authorized key PK";
@@ -306,9 +320,8 @@ export async function main(argv: readonly string[]): Promise<void> {
   const last = (name: string): string | undefined => options.get(name)?.at(-1);
   const dir = last("--base-dir") ?? join(process.env.HOME ?? "/", ".octez-signer");
   const file = (name: string) => join(dir, name);
-  const read = (name: string): Named => readJson<Named>(file(name), []);
-  const put = (name: string, entry: Named[number], force: boolean) => {
-    const list = read(name);
+  const put = <V>(name: string, entry: Named<V>[number], force: boolean) => {
+    const list = readJson<Named<V>>(file(name), []);
     if (!force && list.some((other) => other.name === entry.name))
       fail(program, 1, `Error: the ${name} alias ${entry.name} already exists.`);
     mkdirSync(dir, { recursive: true, mode: 0o700 });
@@ -317,16 +330,16 @@ export async function main(argv: readonly string[]): Promise<void> {
   const command = words.slice(0, 3).join(" ");
   if (command === "import secret key" && words.length === 5) {
     const [alias = "", uri = ""] = words.slice(3);
-    if (!uri.startsWith("unencrypted:")) fail(program, 1, "Error: only unencrypted: secret keys are known here.");
+    if (!uri.startsWith(scheme)) fail(program, 1, "Error: only unencrypted: secret keys are known here.");
     let key: SigningKey;
     try {
-      key = keyOf(uri.slice("unencrypted:".length));
+      key = keyOf(uri.slice(scheme.length));
     } catch (error) {
       return fail(program, 1, `Error: ${error instanceof Error ? error.message : String(error)}`);
     }
     const force = options.has("--force");
     put("secret_keys", { name: alias, value: uri }, force);
-    put("public_keys", { name: alias, value: `unencrypted:${key.publicKey}` }, force);
+    put("public_keys", { name: alias, value: { locator: scheme + key.publicKey, key: key.publicKey } }, force);
     put("public_key_hashs", { name: alias, value: key.address }, force);
     process.stdout.write(`Tezos address added: ${key.address}\n`);
     return;
@@ -343,14 +356,20 @@ export async function main(argv: readonly string[]): Promise<void> {
     .map((text) => (/^0x[0-9a-f]{1,2}$/i.test(text) ? Number(text) : fail(program, 1, `Error: a magic byte is 0x.., got ${text}`)));
   const portText = last("--port") ?? "6732";
   if (!/^\d{1,5}$/.test(portText)) return fail(program, 1, `Error: a port is a number, got ${portText}`);
+  let keys: SigningKey[];
+  try {
+    keys = keysOf(dir);
+  } catch (error) {
+    return fail(program, 1, `Error: ${error instanceof Error ? error.message : String(error)}`);
+  }
   const trace = openTrace(program);
   const log = process.env.LAB_SIGNER_LOG;
   const faultsFile = process.env.LAB_SIGNER_FAULTS;
   const faultsNow = (): SignerFaults => (faultsFile === undefined ? {} : readJson<SignerFaults>(faultsFile, {}));
   const signer = new OctezSigner({
-    keys: read("secret_keys").map((entry) => keyOf(entry.value.replace(/^unencrypted:/, ""))),
+    keys,
     requireAuthentication: options.has("--require-authentication"),
-    authorizedKeys: read("authorized_keys").map((entry) => entry.value),
+    authorizedKeys: readJson<Named>(file("authorized_keys"), []).map((entry) => entry.value),
     magicBytes,
     checkHighWatermark: options.has("--check-high-watermark"),
     allowListKnownKeys: options.has("--allow-list-known-keys"),

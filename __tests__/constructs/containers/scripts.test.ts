@@ -3,16 +3,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import {
-  accuser,
-  configureNode,
-  dalNode,
-  importKeys,
-  importSnapshot,
-  octezNode,
-  podScripts,
-  scripts,
-} from "../../../constructs/containers/octez";
+import { accuser, configureNode, dalNode, importKeys, importSnapshot, octezNode, podScripts } from "../../../constructs/containers/octez";
 import type { PodContainer } from "../../../constructs/containers/container";
 
 const folder = mkdtempSync(join(tmpdir(), "scripts-"));
@@ -239,30 +230,10 @@ test("node and accuser are Octez' own programs", () => {
   expect(pod.calls()).toEqual([`octez-node run --data-dir ${pod.root}/node`, "octez-accuser -E http://127.0.0.9:8732 run"]);
 });
 
-test("hot-signer imports each mounted key and runs octez-signer", () => {
-  const pod = machine();
-  const file = join(pod.root, "hot-signer.sh");
-  for (const text of Object.values(scripts("hot-signer"))) writeFileSync(file, text);
-  pod.program("octez-signer", "");
-  writeFileSync(join(pod.root, "secrets/tz1A"), "unencrypted:edskA");
-  expect(
-    pod.run({
-      name: "",
-      volumeMount: [],
-      command: ["sh", "-eu", file],
-      args: [join(pod.root, "secrets"), "/base", "launch", "http", "signer"],
-    }),
-  ).toMatchObject({ status: 0 });
-  expect(pod.calls()).toEqual([
-    "octez-signer --base-dir /base import secret key tz1A unencrypted:edskA --force",
-    "octez-signer --base-dir /base launch http signer",
-  ]);
-});
-
 test("the scripts are clean, where shellcheck is there to say so, and hold nothing that Terraform takes for a template", () => {
   const source = resolve(__dirname, "../../../constructs/containers/scripts");
   const files = readdirSync(source).map((name) => join(source, name));
-  expect(files).toHaveLength(5);
+  expect(files).toHaveLength(4);
   for (const file of files) expect(readFileSync(file, "utf8")).not.toMatch(/\$\{|%\{/);
   const { error, status, stdout } = spawnSync("shellcheck", ["-s", "dash", ...files], { encoding: "utf8" });
   if (!error) expect([status, stdout]).toEqual([0, ""]);

@@ -189,8 +189,14 @@ describe("a hot test key", () => {
       data: { [delegates[0]]: `\${var.secrets.hot_keys["alice"]["${delegates[0]}"]}` },
     });
     const users = (mounted: { volume: object[] }) => JSON.stringify(mounted.volume).includes("alice-signer-hot-keys");
-    expect(users(pod(stack, "alice_signer_hot", "kubernetes_deployment_v1"))).toBe(true);
+    const signer = pod(stack, "alice_signer_hot", "kubernetes_deployment_v1");
+    expect(users(signer)).toBe(true);
     expect(users(pod(stack, id))).toBe(false);
+    // Only the init container sees the secret; no command line of the pod names a key.
+    const mounts = ({ volume_mount }: { volume_mount: { name: string }[] }) => volume_mount.map(({ name }) => name);
+    expect(signer.init_container.map((one) => [one.name, mounts(one)])).toEqual([["hot-keys", ["keys", "signer"]]]);
+    expect(signer.container.map((one) => [one.name, mounts(one)])).toEqual([["signer", ["signer", "tmp"]]]);
+    expect(JSON.stringify(signer)).not.toContain("var.secrets");
     expect(ids(stack, ServiceV1)).not.toContain("signer_link");
   });
   test("it refuses everything that is no block and no vote, and never runs twice", () => {
