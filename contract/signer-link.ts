@@ -7,6 +7,9 @@ import { signerPorts } from "./ports";
 /** User name on both sides of the tunnel; the image's passwd knows it. */
 export const signerLinkUser = "signer";
 
+/** sshd options that depend on the version of OpenSSH in the image; may be missing. */
+export const imageSshdOptions = "/etc/ssh/tunnel.conf";
+
 export interface SshdOptions {
   hostKeyFile: string;
   authorizedKeysFile: string;
@@ -24,6 +27,7 @@ export interface SshdOptions {
  */
 export function sshdConfig(options: SshdOptions): string {
   return [
+    `Include ${imageSshdOptions}`,
     `Port ${options.port ?? signerPorts.sshd}`,
     `ListenAddress ${options.listenAddress ?? "0.0.0.0"}`,
     `HostKey ${options.hostKeyFile}`,
@@ -70,13 +74,14 @@ export const tunnelPort = (signerPort: number, zoneIndex: number): number => sig
 export interface SignerLinkOutput {
   baker: string;
   signer: string;
-  /** Address of the link; IP or name. */
+  /** Address of the link; IP or name, or "" where the load balancer has none yet. */
   host: string;
   /** "ssh-ed25519 AAAA...": the public half of the host key, or "" where the operator keeps the secret elsewhere. */
   host_key: string;
   user: string;
   /** Where the tunnel listens inside its pod, for `ssh -R LISTEN:127.0.0.1:SIGNER_PORT`. */
   listen: string;
+  /** `zone` is "any" where the cluster has none. */
   tunnels: { zone: string; port: number }[];
   /** Public key hashes that the signer must serve. */
   addresses: string[];

@@ -159,6 +159,7 @@ export async function stopGroup(child: ChildProcess): Promise<void> {
 export function writeOutputs(
   folder: string,
   pods: Record<string, { host: string; port: number; hostKey: string; listen: string }>,
+  addresses: string[] = [],
 ): string {
   const entries = Object.entries(pods);
   const first = entries[0]?.[1];
@@ -171,15 +172,16 @@ export function writeOutputs(
     user: sshUser,
     listen: first.listen,
     tunnels: entries.map(([zone, pod]) => ({ zone, port: pod.port })),
-    addresses: [],
+    addresses,
   };
   const file = join(folder, "outputs.json");
   writeFileSync(file, JSON.stringify({ baker: { signer_links: JSON.stringify([link]) } }));
   return file;
 }
 
+export const signerHostPath = join(root, "scripts/signer-host");
 export const signerHost = (args: string[]): { status: number | null; stdout: string; stderr: string } => {
-  const { status, stdout, stderr } = spawnSync(join(root, "scripts/signer-host"), args, { encoding: "utf8", timeout: 60_000 });
+  const { status, stdout, stderr } = spawnSync(signerHostPath, args, { encoding: "utf8", timeout: 60_000 });
   return { status, stdout, stderr };
 };
 

@@ -1,9 +1,10 @@
 /** The signer link with the real OpenSSH: the synthesized sshd configuration on one side, the command line of scripts/signer-host on the other. */
-import { spawnSync } from "node:child_process";
-import { existsSync, readFileSync, readdirSync } from "node:fs";
+import { execFile, spawn, spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { createServer as createHttp, get, type Server } from "node:http";
 import { connect, createServer, type Socket } from "node:net";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
+import { OctezSigner, testKey } from "../../lab/doubles/octez-signer";
 import {
   answers,
   keepTunnel,
@@ -13,8 +14,10 @@ import {
   missingForSsh,
   removeFolder,
   signerHost,
+  signerHostPath,
   sshUser,
   startTunnelPod,
+  stopGroup,
   temporaryFolder,
   until,
   writeOutputs,
@@ -61,7 +64,7 @@ suite("the signer link", () => {
     cleanups.push(kept.stop);
     return kept;
   };
-  const ssh = (args: string[], identity = key.file) =>
+  const ssh = (args: string[], identity = key.file, at = pod, env = process.env) =>
     spawnSync(
       "ssh",
       [
@@ -71,7 +74,7 @@ suite("the signer link", () => {
           "-i",
           identity,
           "-p",
-          String(pod.sshPort),
+          String(at.sshPort),
           "-o",
           "BatchMode=yes",
           "-o",
@@ -87,10 +90,10 @@ suite("the signer link", () => {
           "-o",
           "ExitOnForwardFailure=yes",
           ...args,
-          `${sshUser}@${pod.address}`,
+          `${sshUser}@${at.address}`,
         ],
       ],
-      { encoding: "utf8", timeout: 4000 },
+      { encoding: "utf8", timeout: 4000, env },
     );
 
   beforeAll(async () => {
@@ -169,6 +172,7 @@ suite("the signer link", () => {
       `half-open connection dropped after ${Math.round(noticed)} ms, usable again after ${Math.round(noticed + back)} ms, restarts ${kept.restarts()}`,
     );
     expect(noticed).toBeLessThan(15_000);
+    expect(noticed + back).toBeLessThan(20_000);
     expect(kept.restarts()).toBeGreaterThan(0);
   }, 60_000);
 
@@ -258,7 +262,33 @@ suite("the signer link", () => {
     }
   });
 
-  test("agent and socket forwarding are refused", () => {
+  test("a signer's key is nothing at the tunnel of another signer, and reaches it through its own neither", async () => {
+    const other = await startTunnelPod(folder, makeKey(folder, `home2-${process.hrtime.bigint()}`).publicKey);
+    cleanups.push(other.stop);
+    expect(ssh(["-N", "-R", `${other.address}:6732:${home}:6732`], key.file, other).stderr).toContain("Permission denied (publickey)");
+    for (const port of [other.sshPort, other.signerPort]) {
+      const through = ssh(["-W", `${other.address}:${port}`]);
+      expect([through.status, through.stdout]).toEqual([255, ""]);
+      expect(through.stderr).toMatch(/administratively prohibited|open failed/);
+    }
+    expect(await answers(other.address, other.signerPort)).toBe(false);
+  });
+
+  test("an agent gets no socket in the pod", async () => {
+    const socket = join(folder, "agent");
+    const agent = spawn("ssh-agent", ["-D", "-a", socket], { stdio: "ignore" });
+    cleanups.push(() => stopGroup(agent));
+    await until("the agent is there", () => existsSync(socket));
+    const env = { ...process.env, SSH_AUTH_SOCK: socket };
+    expect(spawnSync("ssh-add", ["-q", key.file], { env }).status).toBe(0);
+    const seen = pod.log().length;
+    expect(ssh(["-A", "-T"], key.file, pod, env).status).toBe(255);
+    // MaxSessions 0: there is no session that could carry a request for it.
+    await until("the session is refused", () => /Accepted publickey[^]*no more sessions/.test(pod.log().slice(seen)), 3000);
+    expect(readdirSync("/tmp").filter((name) => name.startsWith("ssh-"))).toEqual([]);
+  });
+
+  test("socket forwarding is refused", () => {
     const result = ssh(["-N", "-R", `/tmp/tog-${process.pid}.sock:${home}:6732`]);
     expect(result.status).toBe(255);
     expect(existsSync(`/tmp/tog-${process.pid}.sock`)).toBe(false);
@@ -375,15 +405,158 @@ suite("scripts/signer-host", () => {
     expect(result.stderr).toContain('letters, digits and . _ : / @ [ ] - only, got "1.2.3.4 -oProxyCommand=x"');
   });
 
-  test("the doctor names each broken hop with its remedy", () => {
-    const result = signerHost(["doctor", "--outputs", outputs(), "--root", join(folder, "host"), "--signer-address", address]);
-    expect(result.status).toBe(1);
-    expect(result.stdout).toContain(`FAIL  the signer answers on ${address}:6732`);
-    expect(result.stdout).toContain("FAIL  zone us-central1-a: ");
-  });
-
   test("is clean for shellcheck", () => {
     if (!existsSync("/usr/bin/shellcheck")) return console.warn("skipped: shellcheck is not installed");
-    expect(spawnSync("shellcheck", [resolve(__dirname, "../../scripts/signer-host")], { encoding: "utf8" }).stdout).toBe("");
+    expect(spawnSync("shellcheck", [signerHostPath], { encoding: "utf8" }).stdout).toBe("");
+  });
+});
+
+suite("the home side as a person sets it up", () => {
+  const folder = temporaryFolder();
+  const root = join(folder, "host");
+  const state = "/var/lib/tezos-signer";
+  const home = loopback();
+  const held = testKey("tz1", "home");
+  const signer = new OctezSigner({ keys: [held], requireAuthentication: true, authorizedKeys: [testKey("tz1", "client").publicKey] });
+  let pod: TunnelPod;
+
+  /** Asynchronous: the signer runs in this process. */
+  const run = (args: string[], env: NodeJS.ProcessEnv = process.env): Promise<{ status: number; stdout: string }> =>
+    new Promise((done) =>
+      execFile(signerHostPath, args, { encoding: "utf8", timeout: 60_000, env }, (error, stdout) =>
+        done({ status: error ? Number(error.code ?? 1) : 0, stdout }),
+      ),
+    );
+  const link = (changes: { port?: number; hostKey?: string; addresses?: string[] } = {}) =>
+    writeOutputs(
+      folder,
+      { zone: { host: pod.address, port: pod.sshPort, hostKey: pod.hostKey, listen: `${pod.address}:${pod.signerPort}`, ...changes } },
+      changes.addresses ?? [held.address],
+    );
+  const doctor = async (more: string[] = [], file = link(), env?: NodeJS.ProcessEnv) => {
+    const rooted = env ? [] : ["--root", root];
+    const { status, stdout } = await run(["doctor", "--outputs", file, ...rooted, "--signer-address", home, ...more], env);
+    const failed = [...stdout.matchAll(/^FAIL {2}(.*)\n {6}-> (.*)$/gm)].map(([, hop, remedy]) => ({ hop, remedy }));
+    expect(status).toBe(failed.length > 0 ? 1 : 0);
+    return { failed, stdout };
+  };
+
+  beforeAll(async () => {
+    await signer.start(home, 6732);
+    const made = await run(["key", "--root", root, "--yes"]);
+    const publicKey = readFileSync(join(root, state, "id_ed25519.pub"), "utf8").trim();
+    expect(made.stdout).toContain(publicKey);
+    pod = await startTunnelPod(folder, publicKey);
+    expect((await run(["install", "--outputs", link(), "--root", root, "--yes"])).status).toBe(0);
+  });
+  afterAll(async () => {
+    await pod.stop();
+    await signer.close();
+    removeFolder(folder);
+  });
+
+  test("the doctor finds every hop sound", async () => {
+    const { failed, stdout } = await doctor();
+    expect(failed).toEqual([]);
+    expect(stdout.match(/^ok/gm)).toHaveLength(8);
+    expect(stdout).toContain("Every hop that this machine can see is sound.");
+  });
+  const broken: [string, () => Promise<{ failed: { hop?: string; remedy?: string }[] }>, RegExp, RegExp][] = [
+    ["the signer is down", () => doctor(["--signer-port", "6733"]), /the signer answers on/, /is the Ledger unlocked/],
+    [
+      "the signer has another key",
+      () => doctor([], link({ addresses: [testKey("tz1", "other").address] })),
+      /the signer holds tz1/,
+      /import .* for tz1/,
+    ],
+    [
+      "the tunnel's key is not there",
+      () => doctor(["--identity", "/nowhere/key"]),
+      /the tunnel's key .*nowhere.key is readable/,
+      /install --yes/,
+    ],
+    [
+      "nothing was installed",
+      () => doctor(["--state-dir", "/nowhere", "--identity", `${state}/id_ed25519`]),
+      /the link's host keys are known in .*nowhere/,
+      /install --yes/,
+    ],
+    ["the port is closed", () => doctor([], link({ port: 2223 })), /zone zone: .*:2223 is reachable/, /load balancer .*source_ranges/],
+    [
+      "somebody else answers",
+      () => doctor([], link({ hostKey: makeKey(folder, `imposter-${process.hrtime.bigint()}`).publicKey })),
+      /zone zone: the host key is the one of the outputs/,
+      /do not go on/,
+    ],
+    [
+      "the link does not know the key",
+      () => {
+        makeKey(join(root, state), "other");
+        return doctor(["--identity", `${state}/other`]);
+      },
+      /zone zone: the link accepts the key/,
+      /other\.pub into ssh_public_key of alice\/home1 and deploy .*Permission denied/,
+    ],
+  ];
+  test.each(broken)("the doctor names the one broken hop with its remedy: %s", async (_what, run, hop, remedy) => {
+    expect((await run()).failed).toEqual([{ hop: expect.stringMatching(hop), remedy: expect.stringMatching(remedy) }]);
+  });
+  test("the doctor sees a signer that asks nobody to authenticate, and a unit that does not run", async () => {
+    const open = new OctezSigner({ keys: [held] });
+    const address = loopback();
+    await open.start(address, 6732);
+    try {
+      expect((await doctor(["--signer-address", address])).failed).toEqual([
+        { hop: "the signer asks bakers to authenticate", remedy: expect.stringContaining("--require-authentication") },
+      ]);
+    } finally {
+      await open.close();
+    }
+    mkdirSync(join(folder, "bin"));
+    writeFileSync(
+      join(folder, "bin/systemctl"),
+      '#!/bin/sh\n[ "$1 $2 $3" = "is-active --quiet tezos-signer-tunnel-alice-home1-zone.service" ] || exit 1\nexit 3\n',
+      {
+        mode: 0o755,
+      },
+    );
+    const env = { ...process.env, PATH: `${join(folder, "bin")}:${process.env.PATH ?? ""}` };
+    expect((await doctor(["--state-dir", join(root, state)], link(), env)).failed).toEqual([
+      { hop: "zone zone: the tunnel's unit is active", remedy: "journalctl -u tezos-signer-tunnel-alice-home1-zone.service" },
+    ]);
+  });
+
+  (process.getuid?.() === 0 ? test : test.skip)("on the machine itself a second run restarts and writes nothing", () => {
+    const calls = join(folder, "calls");
+    const bin = join(folder, "root-bin");
+    mkdirSync(bin);
+    writeFileSync(join(bin, "systemctl"), `#!/bin/sh\necho "$@" >>${calls}\n`, { mode: 0o755 });
+    const install = `${signerHostPath} install --outputs ${link()} --user nobody --yes`;
+    // Its own /etc/systemd/system and /var/lib, which end with it.
+    const shell = `mount -t tmpfs t /etc/systemd/system && mount -t tmpfs t /var/lib && ${install} && echo again >>${calls} && ${install}
+      stat -c '%U %a %n' ${state}/id_ed25519 ${state}/known_hosts /etc/systemd/system/tezos-signer.service`;
+    const { status, stdout, stderr } = spawnSync("unshare", ["--mount", "sh", "-ec", shell], {
+      encoding: "utf8",
+      env: { ...process.env, PATH: `${bin}:${process.env.PATH ?? ""}` },
+    });
+    expect([status, stderr]).toEqual([0, ""]);
+    expect(stdout.match(/^wrote/gm)).toHaveLength(3);
+    expect(stdout.match(/^unchanged/gm)).toHaveLength(3);
+    expect(stdout).toContain(
+      `nobody 600 ${state}/id_ed25519\nnobody 644 ${state}/known_hosts\nroot 644 /etc/systemd/system/tezos-signer.service`,
+    );
+    const [first = "", second = ""] = readFileSync(calls, "utf8").split("again\n");
+    expect(
+      first
+        .trim()
+        .split("\n")
+        .map((line) => line.split(" ")[0]),
+    ).toEqual(["daemon-reload", "enable", "restart", "enable", "restart"]);
+    expect(
+      second
+        .trim()
+        .split("\n")
+        .map((line) => line.split(" ")[0]),
+    ).toEqual(["enable", "start", "enable", "start"]);
   });
 });

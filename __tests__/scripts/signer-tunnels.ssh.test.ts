@@ -6,7 +6,8 @@ import { join } from "node:path";
 import { keyHashHex } from "../../contract/addresses";
 import type { Leadership } from "../../contract/leadership";
 import { ports } from "../../contract/ports";
-import type { GateStatus } from "../../contract/status";
+import type { GateStatus, SidecarStatus, SupervisorStatus } from "../../contract/status";
+import { eligibility } from "../../daemons/elector/health";
 import { OctezSigner, testKey } from "../../lab/doubles/octez-signer";
 import { expectBase58 } from "../../tezos/base58";
 import { verifySignature } from "../../tezos/keys";
@@ -36,6 +37,7 @@ if (missing) console.warn(`skipped: gate through tunnels: ${missing}`);
   const folder = temporaryFolder();
   const [home, pod] = [loopback(), loopback()];
   const key = testKey("tz1", "tunnels");
+  const ssh = missing ? { file: "", publicKey: "" } : makeKey(folder, "id_ed25519");
   let [tunnelPods, kept]: [TunnelPod[], ReturnType<typeof keepTunnel>[]] = [[], []];
   let [kube, node, signer, elector, gate]: [TestKube?, TestNode?, OctezSigner?, Server?, ChildProcess?] = [];
   let [level, log] = [1000, ""];
@@ -55,6 +57,12 @@ if (missing) console.warn(`skipped: gate through tunnels: ${missing}`);
     nonces: "follow",
   };
 
+  /** Everything else of the pod is well. */
+  const sidecar: SidecarStatus = {
+    ...{ live: true, liveReason: "", ready: true, reason: "", connections: 10 },
+    ...{ head: null, chainId: null, syncState: null },
+  };
+  const supervisor: SupervisorStatus = { running: true, crashLooping: false, reason: "", daemons: [] };
   const status = async (): Promise<GateStatus> => (await fetch(`http://${pod}:${ports.gateHealth}/status`)).json() as Promise<GateStatus>;
   /** One attestation of the next level, as octez-baker asks for it. */
   async function attest(): Promise<number> {
@@ -82,7 +90,6 @@ if (missing) console.warn(`skipped: gate through tunnels: ${missing}`);
   }
 
   beforeAll(async () => {
-    const ssh = makeKey(folder, "id_ed25519");
     signer = new OctezSigner({ keys: [key] });
     await signer.start(home, 6732);
     tunnelPods = [await startTunnelPod(folder, ssh.publicKey), await startTunnelPod(folder, ssh.publicKey)];
@@ -193,5 +200,20 @@ if (missing) console.warn(`skipped: gate through tunnels: ${missing}`);
     expect([503, 504]).toContain(await attest());
     const metrics = await (await fetch(`http://${pod}:${ports.gateHealth}/metrics`)).text();
     expect(metrics).toMatch(/tog_gate_signers_answering\{[^}]*\} 0/);
+    expect(eligibility({ sidecar, supervisor, gate: await status(), reconciled: true })).toEqual({
+      eligible: false,
+      reason: "no-signer-answers",
+    });
+  }, 60_000);
+
+  test("with a tunnel back it signs again", async () => {
+    const [, second] = tunnelPods;
+    if (!second) throw new Error("no second tunnel");
+    const hostKey = { file: join(folder, `host-${second.address.replaceAll(".", "-")}`), publicKey: second.hostKey };
+    tunnelPods[1] = await startTunnelPod(folder, ssh.publicKey, second.address, hostKey);
+    const back = await until("a signer answers", async () => (await status()).signersAnswering === 1, 15_000);
+    console.log(`usable again ${Math.round(back)} ms after its pod was back`);
+    expect(await attest()).toBe(200);
+    expect(eligibility({ sidecar, supervisor, gate: await status(), reconciled: true }).eligible).toBe(true);
   }, 60_000);
 });

@@ -172,6 +172,8 @@ export interface RemoteSignerLinkProps {
 
 export class RemoteSignerLink extends Construct {
   readonly links: SignerLinkOutput[];
+  /** Address of the load balancer, "" while it has none. */
+  readonly host: string;
 
   constructor(scope: Construct, id: string, props: RemoteSignerLinkProps) {
     super(scope, id);
@@ -191,7 +193,7 @@ export class RemoteSignerLink extends Construct {
     }
 
     const tunnels = signers.flatMap(({ link }) => tunnelsOf(link, zones));
-    pin(
+    const balancer = pin(
       new ServiceV1(this, "load-balancer", {
         metadata: {
           name: linkName,
@@ -234,14 +236,16 @@ export class RemoteSignerLink extends Construct {
       flow("signer-link-use", "Signing requests of this baker's own pods.", selectorLabels(baker, "baking-pod"), signerPorts.signer);
     }
 
+    const ingress = `${balancer.fqn}.status[0].load_balancer[0].ingress[0]`;
+    this.host = access.signerLinkAddress ?? `\${try(coalesce(${ingress}.ip, ${ingress}.hostname), "")}`;
     this.links = signers.map(({ baker, settings, signer, link }) => ({
       baker,
       signer,
-      host: access.signerLinkAddress ?? "",
+      host: this.host,
       host_key: signer_link.host_public_key ?? "",
       user: signerLinkUser,
       listen: `0.0.0.0:${signerPorts.signer}`,
-      tunnels: tunnelsOf(link, zones).map(({ zone, port }) => ({ zone: zone ?? "", port })),
+      tunnels: tunnelsOf(link, zones).map(({ zone, port }) => ({ zone: zone ?? "any", port })),
       addresses: signingKeys(settings).map(({ address }) => address),
     }));
   }

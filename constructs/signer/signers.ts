@@ -45,8 +45,9 @@ export class Signers extends Construct {
       kind(settings) === "signer-link" ? Object.entries(settings.signers).map(([signer, link]) => ({ baker, settings, signer, link })) : [],
     );
     if (remote.length > 0) {
-      this.links = new RemoteSignerLink(this, "link", { configuration, signers: remote, image: images.signerLink, access }).links;
-      this.host = access.signerLinkAddress ?? "";
+      const link = new RemoteSignerLink(this, "link", { configuration, signers: remote, image: images.signerLink, access });
+      this.links = link.links;
+      this.host = link.host;
     }
   }
 

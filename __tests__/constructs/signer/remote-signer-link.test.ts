@@ -166,6 +166,23 @@ test("the output has what the signer host needs to know", () => {
     },
   ]);
 });
+test("in a cluster that is not ours the output has the address that the load balancer gets; without zones there is one tunnel", () => {
+  const stack = baker(false, {
+    cluster: { existing: { context: "kind", storage_class: "standard" } },
+    project: undefined,
+    state: undefined,
+  });
+  const links = stack.document.output?.signer_links?.value as { host: string; tunnels: unknown }[];
+  expect(links.map(({ host, tunnels }) => ({ host, tunnels }))).toEqual([
+    {
+      host: expect.stringMatching(
+        /^\$\{try\(coalesce\(kubernetes_service_v1\.signer_link\.status\[0\].*ip, .*hostname\), ""\)\}$/,
+      ) as string,
+      tunnels: [{ zone: "any", port: 8443 }],
+    },
+  ]);
+  expect(stack.document.output?.signer_host?.value).toBe(links[0]?.host);
+});
 test("a name that makes no service name is refused at synth", () => {
   const long = "a".repeat(30);
   const zones = ["northamerica-northeast1-a", "northamerica-northeast1-b"];
