@@ -85,4 +85,6 @@ export interface SignerLinkOutput {
   tunnels: { zone: string; port: number }[];
   /** Public key hashes that the signer must serve. */
   addresses: string[];
+  /** Hash of the key with which the baker authenticates itself, "" where it has none. */
+  authentication_key: string;
 }

@@ -160,6 +160,7 @@ export function writeOutputs(
   folder: string,
   pods: Record<string, { host: string; port: number; hostKey: string; listen: string }>,
   addresses: string[] = [],
+  authenticationKey = "",
 ): string {
   const entries = Object.entries(pods);
   const first = entries[0]?.[1];
@@ -173,6 +174,7 @@ export function writeOutputs(
     listen: first.listen,
     tunnels: entries.map(([zone, pod]) => ({ zone, port: pod.port })),
     addresses,
+    authentication_key: authenticationKey,
   };
   const file = join(folder, "outputs.json");
   writeFileSync(file, JSON.stringify({ baker: { signer_links: JSON.stringify([link]) } }));

@@ -416,8 +416,8 @@ suite("the home side as a person sets it up", () => {
   const root = join(folder, "host");
   const state = "/var/lib/tezos-signer";
   const home = loopback();
-  const held = testKey("tz1", "home");
-  const signer = new OctezSigner({ keys: [held], requireAuthentication: true, authorizedKeys: [testKey("tz1", "client").publicKey] });
+  const [held, client] = [testKey("tz1", "home"), testKey("tz1", "client")];
+  const signer = new OctezSigner({ keys: [held], requireAuthentication: true, authorizedKeys: [client.publicKey] });
   let pod: TunnelPod;
 
   /** Asynchronous: the signer runs in this process. */
@@ -427,11 +427,12 @@ suite("the home side as a person sets it up", () => {
         done({ status: error ? Number(error.code ?? 1) : 0, stdout }),
       ),
     );
-  const link = (changes: { port?: number; hostKey?: string; addresses?: string[] } = {}) =>
+  const link = (changes: { port?: number; hostKey?: string; addresses?: string[]; client?: string } = {}) =>
     writeOutputs(
       folder,
       { zone: { host: pod.address, port: pod.sshPort, hostKey: pod.hostKey, listen: `${pod.address}:${pod.signerPort}`, ...changes } },
       changes.addresses ?? [held.address],
+      changes.client ?? client.address,
     );
   const doctor = async (more: string[] = [], file = link(), env?: NodeJS.ProcessEnv) => {
     const rooted = env ? [] : ["--root", root];
@@ -458,7 +459,7 @@ suite("the home side as a person sets it up", () => {
   test("the doctor finds every hop sound", async () => {
     const { failed, stdout } = await doctor();
     expect(failed).toEqual([]);
-    expect(stdout.match(/^ok/gm)).toHaveLength(8);
+    expect(stdout.match(/^ok/gm)).toHaveLength(9);
     expect(stdout).toContain("Every hop that this machine can see is sound.");
   });
   const broken: [string, () => Promise<{ failed: { hop?: string; remedy?: string }[] }>, RegExp, RegExp][] = [
@@ -468,6 +469,18 @@ suite("the home side as a person sets it up", () => {
       () => doctor([], link({ addresses: [testKey("tz1", "other").address] })),
       /the signer holds tz1/,
       /import .* for tz1/,
+    ],
+    [
+      "the signer does not know the baker",
+      () => doctor([], link({ client: held.address })),
+      /the signer lets the baker in \(tz1/,
+      /add authorized key PUBLIC_KEY --name alice/,
+    ],
+    [
+      "the baker has nothing to show",
+      () => doctor([], link({ client: "" })),
+      /the signer lets the baker in \(which has no/,
+      /set authentication_key of alice/,
     ],
     [
       "the tunnel's key is not there",

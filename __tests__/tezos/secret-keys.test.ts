@@ -36,5 +36,6 @@ test("anything else is no secret key", () => {
   const key = testKey("tz1", "secret-keys");
   const full = Buffer.concat([expectBase58("edsk", key.secret), Buffer.alloc(31)]);
   expect(() => encodeBase58("edskFull", full)).toThrow();
+  expect(publicKeyOf(encodeBase58("spsk", new Uint8Array(32)))).toBeUndefined();
   for (const text of ["", "edsk", key.publicKey, key.address, `${key.secret}x`, "edesk1abc"]) expect(publicKeyOf(text)).toBeUndefined();
 });

@@ -59,6 +59,11 @@ export function crossFieldFindings(values: Values): Findings {
     warnings.push(
       "signer_link.host_public_key is not set: the outputs cannot tell signer hosts which host key to trust. Write the public half of the link's host key.",
     );
+  for (const { name, baker } of bakers)
+    if (Object.keys(map(baker.signers)).length > 0 && !given(baker.authentication_key))
+      warnings.push(
+        `bakers.${name}.authentication_key is not set: the signer host that scripts/signer-host sets up refuses whoever does not authenticate. Write the hash of a key made for this, the key itself into secrets.authentication_keys.`,
+      );
   if (!given(values.state)) warnings.push('Terraform state is a local file. For anything that lasts write state = { bucket = "..." }.');
   return { issues, warnings };
 

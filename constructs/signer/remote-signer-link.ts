@@ -247,6 +247,7 @@ export class RemoteSignerLink extends Construct {
       listen: `0.0.0.0:${signerPorts.signer}`,
       tunnels: tunnelsOf(link, zones).map(({ zone, port }) => ({ zone: zone ?? "any", port })),
       addresses: signingKeys(settings).map(({ address }) => address),
+      authentication_key: settings.authentication_key ?? "",
     }));
   }
 }

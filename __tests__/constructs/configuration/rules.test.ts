@@ -1,4 +1,5 @@
 /** Every error that an operator can make in a tfvars file: where, what was found, what to write; and never a secret in the text. */
+import { crossFieldFindings } from "../../../constructs/configuration/rules";
 import { ConfigurationError, distance, didYouMean, redact, show } from "../../../constructs/configuration/errors";
 import { parseConfiguration } from "../../../constructs/configuration/load";
 
@@ -291,6 +292,18 @@ test("the right configurations next to the refused ones are accepted", () => {
     { ...base, secrets: { hot_keys: { alice: { [tz1]: `unencrypted:${secretKey}` } } } },
   ])
     expect(errors(values)).toEqual([]);
+});
+
+test("what works but will surprise is a warning: remote signers without a host key to trust, or with nothing to show", () => {
+  const named = (values: object) => crossFieldFindings(values as Record<string, unknown>).warnings.map((text) => text.split(" ")[0]);
+  expect(named(withBaker({ delegate: tz1, signers }))).toEqual([
+    "signer_link.host_public_key",
+    "bakers.alice.authentication_key",
+    "Terraform",
+  ]);
+  const whole = { signer_link: { host_public_key: "ssh-ed25519 AAAA" }, state: { bucket: "b" } };
+  expect(named(withBaker({ delegate: tz1, authentication_key: another, signers }, whole))).toEqual([]);
+  expect(named(withBaker(hot, { state: { bucket: "b" } }))).toEqual([]);
 });
 
 test("secrets never become part of the configuration", () => {

@@ -163,6 +163,7 @@ test("the output has what the signer host needs to know", () => {
         { zone: "us-central1-c", port: 8444 },
       ],
       addresses: [delegates[0]],
+      authentication_key: "",
     },
   ]);
 });
