@@ -265,13 +265,14 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
 
   /** The signers in the operator's house: one process a signer, behind the tunnels. */
   private async startHomes(doubles: string, env: Record<string, string>): Promise<void> {
+    let started = 0;
     for (const signer of ["home1", "home2"]) {
       const base = join(this.folder, "home", signer);
       mkdirSync(base, { recursive: true });
       const start = (args: string[], onExit: (code: number | null) => void) =>
         new ContainerProcess({
           ...{
-            id: `${this.run}/${signer}`,
+            id: `${this.run}/${signer}/${started++}`,
             command: [process.execPath, doubles, "octez-signer", "--base-dir", base, ...args],
             env,
             cwd: base,
