@@ -185,7 +185,10 @@ export async function servePage(
   const streams = new Set<ServerResponse>();
   const send = (response: ServerResponse, type: string, data: unknown) =>
     void response.write(`event: ${type}\ndata: ${JSON.stringify(data)}\n\n`);
-  const brief = (event: LabEvent) => ({ ...event, fields: undefined });
+  const brief = ({ fields, reason, ...event }: LabEvent) => ({
+    ...event,
+    reason: [...(["program", "kind", "blockLevel"] as const).flatMap((name) => fields?.[name] ?? []), reason].map(String).join(" "),
+  });
   lab.on("event", (event) => {
     if (event.level !== "debug") for (const stream of streams) send(stream, "log", brief(event));
   });

@@ -60,7 +60,8 @@ async function main(argv: string[]): Promise<void> {
         `${r.ok === false ? "MISS" : r.ok ? "ok  " : "    "} ${r.metric}: ${r.value} ${r.unit}${r.goal ? ` (goal ${r.goal})` : ""}`,
       );
   }
-  if (args.includes("--strict") && results.some((r) => r.ok === false)) process.exitCode = 1;
+  // At once: what a laboratory leaves behind in this process must not hold up its end.
+  process.exit(args.includes("--strict") && results.some((r) => r.ok === false) ? 1 : 0);
 }
 
 if (require.main === module) void main(process.argv.slice(2));

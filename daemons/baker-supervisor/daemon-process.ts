@@ -65,10 +65,10 @@ export class DaemonProcess {
     if (this.stopping) return;
     this.stopping = "planned";
     this.state = "stopping";
-    this.o.log.info("daemon-stopping", "planned", { daemon: this.name, pid: this.pid });
+    this.o.log.info("daemon-stopping", "planned", { program: this.name, pid: this.pid });
     this.signal("SIGTERM");
     this.grace = setTimeout(() => {
-      this.o.log.warn("daemon-stopping", "grace-over", { daemon: this.name, pid: this.pid });
+      this.o.log.warn("daemon-stopping", "grace-over", { program: this.name, pid: this.pid });
       this.signal("SIGKILL");
     }, this.o.timings.stopGraceSeconds * 1000);
     this.o.onChange();
@@ -82,7 +82,7 @@ export class DaemonProcess {
     this.stopping = "now";
     this.state = "stopping";
     clearTimeout(this.grace);
-    this.o.log.warn("daemon-killed", reason, { daemon: this.name, pid: this.pid });
+    this.o.log.warn("daemon-killed", reason, { program: this.name, pid: this.pid });
     this.o.onChange();
   }
 
@@ -116,7 +116,7 @@ export class DaemonProcess {
       this.state = "stopped";
       this.nextStartMs = now;
       // 127 is how Octez answers SIGTERM.
-      this.o.log.info("daemon-stopped", stopped, { daemon: this.name, exit: how, ranMs: Math.round(ranMs) });
+      this.o.log.info("daemon-stopped", stopped, { program: this.name, exit: how, ranMs: Math.round(ranMs) });
     } else {
       const { failures, restartInMs } = afterCrash(this.crashes, ranMs, this.o.timings);
       this.crashes = { failures };
@@ -124,7 +124,7 @@ export class DaemonProcess {
       this.nextStartMs = now + restartInMs;
       this.restarts++;
       this.o.log.error("daemon-crashed", how, {
-        daemon: this.name,
+        program: this.name,
         ranMs: Math.round(ranMs),
         restartInMs: Math.round(restartInMs),
         failures,

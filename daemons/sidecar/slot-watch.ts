@@ -92,7 +92,7 @@ export function watchSlots(options: {
     }
     if (block) {
       slots.inc({ delegate, kind: "block", result: "missed", cause });
-      log.warn("block-missed", cause, { level: head.level, round: head.round });
+      log.warn("block-missed", cause, { blockLevel: head.level, round: head.round });
     }
   }
 

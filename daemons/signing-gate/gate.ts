@@ -428,7 +428,7 @@ export class Gate {
     const fields = {
       address,
       kind: request?.kind ?? "unknown",
-      level: request?.level,
+      blockLevel: request?.level,
       round: request?.round,
       digest: request?.digest,
       status: answer.status,
@@ -554,7 +554,7 @@ export class Gate {
           log.warn("mark-failed", written.kind, {
             address: key.address,
             kind: request.kind,
-            level: request.level,
+            blockLevel: request.level,
             unknown: written.unknown,
           });
           await failed(`write-${written.kind}`, written.kind === "conflict" || written.unknown ? 0 : pauseMs.read);
@@ -627,7 +627,7 @@ export class Gate {
         const seedNonceHash = encodeBase58("nonceHash", request.seedNonceHash);
         const blockPayloadHash = encodeBase58("payloadHash", request.payloadHash);
         await this.options.onCommitment({ address: key.address, level, round, seedNonceHash, blockPayloadHash }).catch((error: unknown) => {
-          this.options.log.error("commitment-not-recorded", String(error), { address: key.address, level, round });
+          this.options.log.error("commitment-not-recorded", String(error), { address: key.address, blockLevel: level, round });
         });
       }
     }

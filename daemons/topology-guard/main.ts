@@ -38,7 +38,7 @@ export function main(): Promise<void> {
           otherPods(file).map(async (name) => {
             const pod = await kube.get("pods", name, options);
             if (pod.ok) return { name, phase: pod.object.status?.phase ?? "" };
-            if (pod.kind !== "not-found") log.warn("api-failure", pod.message, { kind: pod.kind, pod: name });
+            if (pod.kind !== "not-found") log.warn("api-failure", pod.message, { kind: pod.kind, other: name });
             return { name, phase: pod.kind === "not-found" ? "gone" : null };
           }),
         );
