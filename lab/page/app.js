@@ -132,6 +132,7 @@ function ChainStrip({ state }) {
               >
                 ${level.attestedBy ? ordinal(level.attestedBy) : level.missed ? "×" : ""}
               </div>
+              <div aria-hidden="true" class="tick">${level.level % 10 === 0 ? level.level : ""}</div>
             </li>`
           : html`<li key=${`empty${i}`} aria-hidden="true">
               <div class="cell none"></div>
@@ -452,7 +453,7 @@ function Receipt({ state }) {
       receipts.length > 1 &&
       html`<p style="margin:0 0 8px">
         <label
-          >Case
+          >Case${" "}
           <select value=${receipt.id} onChange=${(event) => setChosen(Number(event.target.value))}>
             ${receipts.map((entry) => html`<option key=${entry.id} value=${entry.id}>${entry.id}: ${entry.title}</option>`)}
           </select></label

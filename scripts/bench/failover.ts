@@ -117,38 +117,47 @@ export async function runFailover(
     ...{ blockSeconds: given.blockMs / 1000, scale, doubleStartSeconds: 2 * scale },
     ...{ measurements: [], conflicts: {} },
   };
-  for (const design of given.designs) {
-    const lab = await Lab.start(options(design, given.blockMs, tog));
-    const stop = () => void lab.stop().then(() => process.exit(130));
-    process.once("SIGINT", stop);
-    process.once("SIGTERM", stop);
-    try {
-      await lab.ready(120_000);
-      for (const event of given.events) {
-        // With one replica a lost zone is Kubernetes' own affair: minutes, and not ours to measure. A stale head has nobody to go to.
-        if (design === "single" && (event === "zone" || event === "stale")) continue;
-        for (let run = 0; run < given.runs; run++) {
-          try {
-            const measurement = await measure(lab, design, event);
-            report.measurements.push(measurement);
-            report.load.push(Number((loadavg()[0] ?? 0).toFixed(1)));
-            progress(
-              `${design}, ${texts[event]} ${run + 1}/${given.runs}: ${measurement.seconds.toFixed(2)} s, ${measurement.missed} missed, overlap ${measurement.overlapMs} ms${measurement.failedOver ? "" : ", no failover"}, machine stalled ${measurement.stallMs} ms`,
-            );
-          } catch (error) {
-            progress(`${design}, ${texts[event]} ${run + 1}/${given.runs}: not measured: ${(error as Error).message}`);
-          }
+  const labs = new Map<Design, Lab>();
+  const stop = () => Promise.all([...labs.values()].map((lab) => lab.stop()));
+  const interrupted = () => void stop().then(() => process.exit(130));
+  process.once("SIGINT", interrupted);
+  process.once("SIGTERM", interrupted);
+
+  const series = async (design: Design, lab: Lab): Promise<void> => {
+    for (const event of given.events) {
+      // With one replica a lost zone is Kubernetes' own affair: minutes, and not ours to measure. A stale head has nobody to go to.
+      if (design === "single" && (event === "zone" || event === "stale")) continue;
+      for (let run = 0; run < given.runs; run++) {
+        const name = `${design}, ${texts[event]} ${run + 1}/${given.runs}`;
+        try {
+          const measurement = await measure(lab, design, event);
+          report.measurements.push(measurement);
+          report.load.push(Number((loadavg()[0] ?? 0).toFixed(1)));
+          progress(
+            `${name}: ${measurement.seconds.toFixed(2)} s, ${measurement.missed} missed, overlap ${measurement.overlapMs} ms${measurement.failedOver ? "" : ", no failover"}, machine stalled ${measurement.stallMs} ms`,
+          );
+        } catch (error) {
+          progress(`${name}: not measured: ${(error as Error).message}`);
         }
       }
-      report.conflicts[design] = lab
-        .verdict()
-        .filter((violation) => ["two-digests", "two-signatures-of-a-block"].includes(violation.code)).length;
-      if (design === "ours") for (const violation of lab.verdict()) progress(`VIOLATION ${violation.code}: ${violation.text}`);
-    } finally {
-      process.off("SIGINT", stop);
-      process.off("SIGTERM", stop);
-      await lab.stop();
     }
+    report.conflicts[design] = lab
+      .verdict()
+      .filter((violation) => ["two-digests", "two-signatures-of-a-block"].includes(violation.code)).length;
+    if (design === "ours") for (const violation of lab.verdict()) progress(`VIOLATION ${violation.code}: ${violation.text}`);
+  };
+  try {
+    // Started one after the other; then each waits for blocks most of the time.
+    for (const design of given.designs) {
+      const lab = await Lab.start(options(design, given.blockMs, tog));
+      labs.set(design, lab);
+      await lab.ready(240_000);
+    }
+    await Promise.all([...labs].map(([design, lab]) => series(design, lab)));
+  } finally {
+    process.off("SIGINT", interrupted);
+    process.off("SIGTERM", interrupted);
+    await stop();
   }
   return report;
 }

@@ -1,9 +1,9 @@
 /**
  * `npm run bench -- scenarios [--scenarios pod-kill,drain] [--runs 3] [--block-time 2] [--reuse] [--out docs/failover]`: runs scenarios and adds each run to the
  * result files that `npm run docs` makes docs/failover.md of. `--reuse`: all runs of a scenario in one laboratory, for long series of those that leave nothing
- * behind. Without `--out` nothing is written.
+ * behind. `--minutes 5`: no run begins later. Without `--out` nothing is written.
  */
-import { cpus, loadavg } from "node:os";
+import { cpus, getPriority, loadavg } from "node:os";
 import { Lab } from "../../lab/lab";
 import { daemonBundle } from "../../lab/programs";
 import { addRun, runOf } from "../../lab/results";
@@ -15,7 +15,8 @@ import { buildDaemons } from "../build";
 import { blockTime } from "../start";
 
 const load = () => Number((loadavg()[0] ?? 0).toFixed(1));
-const machine = () => `${cpus().length} cores, Node ${process.versions.node.split(".")[0]}`;
+const machine = () =>
+  `${cpus().length} cores, Node ${process.versions.node.split(".")[0]}${getPriority() === 0 ? "" : `, run with priority ${getPriority()}`}`;
 
 export const bench: Bench = async (args, progress) => {
   const value = (name: string, fallback: string): string => args[args.indexOf(name) + 1 || args.length] ?? fallback;
@@ -26,6 +27,7 @@ export const bench: Bench = async (args, progress) => {
   const blockMs = blockTime(value("--block-time", "2"));
   const out = value("--out", "");
   const reuse = args.includes("--reuse");
+  const lastMs = performance.now() + Number(value("--minutes", "1000")) * 60_000;
   const tog = await daemonBundle(buildDaemons);
   let lab: Lab | undefined;
   const stop = () => void (lab?.stop() ?? Promise.resolve()).then(() => process.exit(130));
@@ -41,7 +43,7 @@ export const bench: Bench = async (args, progress) => {
   const results: BenchResult[] = [];
   for (const scenario of names.flatMap((name) => scenarios[name] ?? [])) {
     const receipts: ScenarioReceipt[] = [];
-    for (let run = 0; run < runs; run++) {
+    for (let run = 0; run < runs && performance.now() < lastMs; run++) {
       const before = load();
       const date = new Date();
       let receipt: ScenarioReceipt | undefined;
@@ -50,7 +52,7 @@ export const bench: Bench = async (args, progress) => {
       } catch (error) {
         progress(`${scenario.name} ${run + 1}/${runs}: not measured: ${(error as Error).message}`);
       }
-      if (!reuse || !receipt?.ok || run === runs - 1) {
+      if (!reuse || !receipt?.ok) {
         await lab?.stop();
         lab = undefined;
       }
@@ -67,6 +69,8 @@ export const bench: Bench = async (args, progress) => {
         `${scenario.name} ${run + 1}/${runs}: ${receipt.ok ? "held" : "BROKEN"}, ${receipt.missedLevels} missed, ${receipt.failoverSeconds} s, overlap ${receipt.overlapMs} ms, stalled ${receipt.longestStallMs} ms, load ${before} to ${load()}${[...receipt.problems, ...receipt.violations].map((text) => `\n  ${text}`).join("")}`,
       );
     }
+    await lab?.stop();
+    lab = undefined;
     const most = Math.max(0, ...receipts.map((receipt) => receipt.missedLevels));
     results.push(
       { metric: `${scenario.name}, runs`, unit: "", value: receipts.length },
