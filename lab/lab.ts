@@ -78,6 +78,14 @@ export interface LeaseView {
 
 const keepEvents = 5000;
 
+/** With defaults. An option that is undefined is one that was not given. */
+export function completeOptions(given: Omit<LabOptions, "tog">) {
+  return {
+    ...{ flag: true, doubleStartMs: 2000, signers: "hot" as const, seed: randomBytes(4).toString("hex"), history: true },
+    ...(Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as unknown as LabOptions),
+  };
+}
+
 export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature]; commit: [AuditEntry] }> {
   readonly events: LabEvent[] = [];
   /** As octez-baker doubles got them. */
@@ -133,16 +141,9 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
     return ms * this.scale;
   }
 
-  /** An option that is undefined is one that was not given. */
-  private static complete(given: Partial<LabOptions> & { blockMs: number }) {
-    return {
-      ...{ flag: true, doubleStartMs: 2000, signers: "hot" as const, seed: randomBytes(4).toString("hex"), history: true },
-      ...(Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as unknown as LabOptions),
-    };
-  }
   /** Synthesis and bundles into their cache, so that a start with the same options finds them there. */
   static async prepare(given: Omit<LabOptions, "tog">): Promise<{ synthesis: Synthesis; programs: { doubles: string; preload: string } }> {
-    const options = Lab.complete(given);
+    const options = completeOptions(given);
     const [synthesis, programs] = await Promise.all([synthesize(Lab.configuration(options, scaleOf(options.blockMs))), bundleDoubles()]);
     return { synthesis, programs };
   }
@@ -150,7 +151,7 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
   static async start(given: LabOptions): Promise<Lab> {
     if (process.platform !== "linux")
       throw new Error("the laboratory needs Linux: it gives each pod a loopback address and reads /proc; run it in a Linux container");
-    const options = Lab.complete(given);
+    const options = completeOptions(given);
     const progress = given.progress ?? (() => undefined);
     progress("synthesizing the stacks");
     const { synthesis: synthesized, programs } = await Lab.prepare(options);

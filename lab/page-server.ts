@@ -8,7 +8,7 @@ import { annotations, memberLeaseName, watermarkDataKey, watermarkName } from ".
 import { memberRecordSchema, type MemberRecord } from "../contract/status";
 import { watermarkSchema } from "../contract/watermark";
 import { directions, type Member } from "./cluster/cluster";
-import { faults, inject, type FaultArguments } from "./faults/faults";
+import { faultArgumentsSchema, faults, inject } from "./faults/faults";
 import type { Lab, LabEvent } from "./lab";
 import { failoverGap, timelineOf, type TimelineEntry } from "./scenarios/run";
 import type { Scenario } from "./scenarios/scenario";
@@ -170,10 +170,6 @@ export function stateOf(lab: Lab, cases: Pick<Cases, "receipts">, active: { id: 
     receipts: cases.receipts.slice(-10),
   };
 }
-const argumentsSchema = z.strictObject({
-  ...{ pod: z.string().optional(), zone: z.string().optional(), container: z.string().optional(), direction: z.string().optional() },
-  ...{ ms: z.number().optional(), mode: z.string().optional(), signer: z.string().optional(), share: z.number().min(0).max(1).optional() },
-});
 
 export async function servePage(
   lab: Lab,
@@ -255,8 +251,8 @@ export async function servePage(
       try {
         const given = await body(request);
         if (pathname === "/fault") {
-          const { name, args } = z.strictObject({ name: z.string(), args: argumentsSchema.default({}) }).parse(given);
-          const end = await inject(lab, name, args as FaultArguments);
+          const { name, args } = z.strictObject({ name: z.string(), args: faultArgumentsSchema.default({}) }).parse(given);
+          const end = await inject(lab, name, args);
           if (end) active.push({ id: nextId++, name, atMs: Date.now(), end });
           return void answer(response, 200, { ok: true, lasts: end !== undefined });
         }

@@ -4,9 +4,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { defaultTimings } from "../../contract/timings";
 import { resolveTemplate } from "../../lab/cluster/stack";
-import type { Signature } from "../../lab/lab";
+import { completeOptions, type Signature } from "../../lab/lab";
+import { addRun, readSeries, type Run } from "../../lab/results";
 import { scaleOf, scaleTimings } from "../../lab/scale";
 import { scenarios } from "../../lab/scenarios/built-in";
+import { failureTable, outsideTheTable } from "../../lab/scenarios/failure-table";
 import { failoverGap } from "../../lab/scenarios/run";
 import { readScenario } from "../../lab/scenarios/scenario";
 import { blockTime } from "../../scripts/start";
@@ -15,6 +17,41 @@ test("every row of the failure table has scenarios by its known names", () => {
   const wanted =
     "planned-switchover baker-crash node-crash pod-kill zone-loss stale-head both-stale chain-halt api-outage split-brain twin-pod signer-hang nonce-switchover rolling-update flag-on flag-off watermark-lost";
   expect(Object.keys(scenarios)).toEqual(expect.arrayContaining(wanted.split(" ")));
+});
+
+test("every scenario measures a known row, and every row has a scenario", () => {
+  const rows = [...failureTable, ...outsideTheTable].map(({ row }) => row);
+  const measured = new Set(Object.values(scenarios).map(({ row }) => row));
+  expect([...measured].sort()).toEqual([...rows].sort());
+});
+
+test("an option of a laboratory that is undefined keeps its default", () => {
+  expect(completeOptions({ blockMs: 6000, signers: undefined, flag: undefined, seed: undefined })).toMatchObject({
+    ...{ signers: "hot", flag: true, history: true, doubleStartMs: 2000 },
+    seed: expect.stringMatching(/^[0-9a-f]{8}$/) as unknown,
+  });
+  expect(completeOptions({ blockMs: 6000, signers: "tunnels", flag: false })).toMatchObject({ signers: "tunnels", flag: false });
+});
+
+test("runs are added to their scenario's file, and never to runs of another kind", () => {
+  const folder = mkdtempSync(join(tmpdir(), "results-"));
+  const about = { scenario: "drain", blockSeconds: 6, doubleStartSeconds: 2, machine: "2 cores" };
+  const run: Run = {
+    ...{
+      date: "2026-11-25T19:00Z",
+      load: [1, 2],
+      ok: true,
+      missedLevels: 0,
+      failoverSeconds: 5.1,
+      takeoverSeconds: 4,
+      tenureSeconds: null,
+    },
+    ...{ overlapMs: 0, signatures: 10, violations: [], problems: [], stallMs: 0 },
+  };
+  addRun(folder, about, run);
+  addRun(folder, about, { ...run, missedLevels: 1 });
+  expect(readSeries(folder)).toEqual([{ ...about, runs: [run, { ...run, missedLevels: 1 }] }]);
+  expect(() => addRun(folder, { ...about, doubleStartSeconds: 8 }, run)).toThrow("another folder");
 });
 
 test("a scenario file with an unknown fault says which ones there are", () => {

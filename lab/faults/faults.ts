@@ -4,22 +4,26 @@
  */
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { z } from "zod";
 import { annotations, leaderLeaseName, watermarkName, watermarkDataKey } from "../../contract/names";
 import { directions, type Direction } from "../cluster/cluster";
 import type { Lab } from "../lab";
 
-export interface FaultArguments {
-  pod?: string;
-  zone?: string;
-  container?: string;
-  direction?: string;
-  /** Milliseconds, of whatever is slow or stepped, at 6 s blocks. */
-  ms?: number;
-  mode?: string;
-  signer?: string;
-  /** Of API requests that fail, 0..1. */
-  share?: number;
-}
+export const faultArgumentsSchema = z
+  .strictObject({
+    pod: z.string(),
+    zone: z.string(),
+    container: z.string(),
+    direction: z.string(),
+    /** Milliseconds, of whatever is slow or stepped, at 6 s blocks. */
+    ms: z.number(),
+    mode: z.enum(["silent", "refuse"]),
+    signer: z.string(),
+    /** Of API requests that fail, 0..1. */
+    share: z.number().min(0).max(1),
+  })
+  .partial();
+export type FaultArguments = z.output<typeof faultArgumentsSchema>;
 export interface Fault {
   title: string;
   /** What the arguments mean; also the form on the page. */

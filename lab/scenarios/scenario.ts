@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { z } from "zod";
 import { parse } from "yaml";
-import { faults } from "../faults/faults";
+import { faultArgumentsSchema, faults } from "../faults/faults";
 
 const stepSchema = z.strictObject({
   /** Seconds since the first fault's moment, at 6 s blocks; scaled otherwise. */
@@ -10,18 +10,7 @@ const stepSchema = z.strictObject({
   fault: z.string().refine((name) => name in faults, {
     error: (issue) => `a fault is one of ${Object.keys(faults).join(", ")}; got ${String(issue.input)}`,
   }),
-  args: z
-    .strictObject({
-      pod: z.string().optional(),
-      zone: z.string().optional(),
-      container: z.string().optional(),
-      direction: z.string().optional(),
-      ms: z.number().optional(),
-      mode: z.enum(["silent", "refuse"]).optional(),
-      signer: z.string().optional(),
-      share: z.number().optional(),
-    })
-    .default({}),
+  args: faultArgumentsSchema.default({}),
   /** Ends after so many seconds; absent: lasts to the end. */
   for: z.number().positive().optional(),
 });

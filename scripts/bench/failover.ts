@@ -1,9 +1,10 @@
 /**
  * `npm run bench -- failover [--runs N] [--block-time 2] [--designs ours,client-go,predecessor,single] [--events switchover,crash,kill,zone,stale] [--svg FILE] [--out FILE]`:
  * seconds from the last signature before an event to the first after it, missed levels, overlap of running daemons and conflicting signatures; ours, our elector with
- * client-go's timings, the predecessor's design and its single replica beside each other in one run, in the laboratory.
+ * client-go's timings, the predecessor's design and its single replica beside each other in one run, in the laboratory. Where the file of `--out` exists, its
+ * measurements are added to.
  */
-import { mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { loadavg } from "node:os";
 import { dirname } from "node:path";
 import { inject } from "../../lab/faults/faults";
@@ -45,8 +46,8 @@ export interface Measurement {
   stallMs: number;
 }
 export interface FailoverReport {
+  /** Of the first run. */
   date: string;
-  runs: number;
   /** The machine's load average over a minute, at each measurement's end. */
   load: number[];
   blockSeconds: number;
@@ -107,16 +108,17 @@ async function measure(lab: Lab, design: Design, event: Happening): Promise<Meas
 }
 
 export async function runFailover(
-  given: { runs: number; blockMs: number; designs: readonly Design[]; events: readonly Happening[] },
+  given: { runs: number; blockMs: number; designs: readonly Design[]; events: readonly Happening[]; before?: FailoverReport },
   progress: (line: string) => void,
 ): Promise<FailoverReport> {
   const tog = await daemonBundle(buildDaemons);
   const scale = scaleOf(given.blockMs);
-  const report: FailoverReport = {
-    ...{ date: new Date().toISOString().slice(0, 10), runs: given.runs, load: [] },
+  const report: FailoverReport = given.before ?? {
+    ...{ date: new Date().toISOString().slice(0, 10), load: [] },
     ...{ blockSeconds: given.blockMs / 1000, scale, doubleStartSeconds: 2 * scale },
     ...{ measurements: [], conflicts: {} },
   };
+  if (report.blockSeconds !== given.blockMs / 1000) throw new Error(`the report so far is of blocks every ${report.blockSeconds} s`);
   const labs = new Map<Design, Lab>();
   const stop = () => Promise.all([...labs.values()].map((lab) => lab.stop()));
   const interrupted = () => void stop().then(() => process.exit(130));
@@ -141,9 +143,8 @@ export async function runFailover(
         }
       }
     }
-    report.conflicts[design] = lab
-      .verdict()
-      .filter((violation) => ["two-digests", "two-signatures-of-a-block"].includes(violation.code)).length;
+    const conflicts = lab.verdict().filter(({ code }) => ["two-digests", "two-signatures-of-a-block"].includes(code)).length;
+    report.conflicts[design] = (report.conflicts[design] ?? 0) + conflicts;
     if (design === "ours") for (const violation of lab.verdict()) progress(`VIOLATION ${violation.code}: ${violation.text}`);
   };
   try {
@@ -229,8 +230,10 @@ export const bench: Bench = async (args, progress) => {
     if (wrong.length > 0) throw new Error(`one of ${all.join(", ")}; got ${wrong.join(", ")}`);
     return all.filter((word) => text.split(",").includes(word));
   };
+  const out = value("--out", "");
   const report = await runFailover(
     {
+      before: existsSync(out) ? (JSON.parse(readFileSync(out, "utf8")) as FailoverReport) : undefined,
       runs: Number(value("--runs", "3")),
       blockMs: blockTime(value("--block-time", "2")),
       designs: some(value("--designs", designs.join(",")), designs),
@@ -244,7 +247,7 @@ export const bench: Bench = async (args, progress) => {
     mkdirSync(dirname(path), { recursive: true });
     writeFileSync(path, text);
   };
-  write(value("--out", ""), `${JSON.stringify(report, null, 2)}\n`);
+  write(out, `${JSON.stringify(report, null, 2)}\n`);
   write(value("--svg", ""), failoverPlot(report, texts));
   return resultsOf(report);
 };
