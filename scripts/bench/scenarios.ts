@@ -3,6 +3,7 @@
  * result files that `npm run docs` makes docs/failover.md of. `--reuse`: all runs of a scenario in one laboratory, for long series of those that leave nothing
  * behind. `--minutes 5`: no run begins later. Without `--out` nothing is written.
  */
+import { readFileSync } from "node:fs";
 import { cpus, getPriority, loadavg } from "node:os";
 import { Lab } from "../../lab/lab";
 import { daemonBundle } from "../../lab/programs";
@@ -15,8 +16,12 @@ import { buildDaemons } from "../build";
 import { blockTime } from "../start";
 
 const load = () => Number((loadavg()[0] ?? 0).toFixed(1));
-const machine = () =>
-  `${cpus().length} cores, Node ${process.versions.node.split(".")[0]}${getPriority() === 0 ? "" : `, run with priority ${getPriority()}`}`;
+/** Field 41 of a process's status: 2 is SCHED_RR, a laboratory that has precedence over everything else on its machine. */
+const realTime = () => readFileSync("/proc/self/stat", "utf8").split(") ")[1]?.split(" ")[38] === "2";
+const machine = () => {
+  const precedence = realTime() ? ", before all other work (SCHED_RR)" : getPriority() === 0 ? "" : `, priority ${getPriority()}`;
+  return `${cpus().length} cores, Node ${process.versions.node.split(".")[0]}${precedence}`;
+};
 
 export const bench: Bench = async (args, progress) => {
   const value = (name: string, fallback: string): string => args[args.indexOf(name) + 1 || args.length] ?? fallback;
