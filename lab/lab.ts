@@ -17,7 +17,7 @@ import { Chain } from "./chain/chain";
 import { check, type CommitEntry, type SignerEntry, type Violation, type ViolationCode } from "./checker/checker";
 import { toBase58, hash32 } from "./chain/encode";
 import { Addresses } from "./cluster/addresses";
-import { Cluster } from "./cluster/cluster";
+import { Cluster, type ClusterOptions } from "./cluster/cluster";
 import { ContainerProcess, killMarked } from "./cluster/process";
 import type { AuditEntry } from "./kube-api";
 import { predecessorStack } from "./predecessor";
@@ -48,6 +48,8 @@ export interface LabOptions {
   predecessor?: boolean;
   /** Keep the folder with all logs. */
   keep?: boolean;
+  /** Makes the Kubernetes API. @default an embedded one */
+  api?: ClusterOptions["api"];
 }
 /** What the timeline is made of. */
 export interface LabEvent {
@@ -91,6 +93,8 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
   /** As octez-baker doubles got them. */
   readonly signatures: Signature[] = [];
   readonly leases = new Map<string, LeaseView>();
+  /** Leases and config maps as last committed, by resource and name. */
+  private readonly latest = new Map<string, AuditEntry["object"]>();
   /** Commits of watermarks and leader leases, in order. */
   readonly commits: AuditEntry[] = [];
   readonly scale: number;
@@ -239,6 +243,7 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
       doubleStartMs: Math.round(options.doubleStartMs * this.scale),
       snapshotBlock: () => this.chain.head.hash,
       onCommit: (entry) => this.onCommit(entry),
+      api: options.api,
     });
     this.cluster.on("log", (entry) => {
       if (entry.level === "debug") return;
@@ -366,6 +371,8 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
       spec?: Record<string, unknown>;
     };
     const name = object.metadata?.name ?? "";
+    if (entry.type === "DELETED") this.latest.delete(`${entry.resource}/${name}`);
+    else if (entry.resource === "leases" || entry.resource === "configmaps") this.latest.set(`${entry.resource}/${name}`, entry.object);
     this.emit("commit", entry);
     if (object.kind === "Lease" && name.endsWith(".leader")) {
       const spec = object.spec ?? {};
@@ -388,6 +395,11 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
       }
     } else if (name.startsWith("wm-")) this.onWatermark(entry);
     if (this.commits.length > 200_000) this.commits.splice(0, 100_000);
+  }
+
+  /** As last committed; undefined where there is none. */
+  object(resource: "leases" | "configmaps", name: string): AuditEntry["object"] | undefined {
+    return this.latest.get(`${resource}/${name}`);
   }
 
   private onWatermark(entry: AuditEntry): void {

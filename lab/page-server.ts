@@ -99,8 +99,7 @@ class Cases {
 
 function memberView(lab: Lab, member: Member, now: number) {
   const { pod, zone } = member;
-  const { api, namespace } = lab.cluster;
-  const lease = api.read("leases", namespace, memberLeaseName(lab.baker, member.ordinal));
+  const lease = lab.object("leases", memberLeaseName(lab.baker, member.ordinal));
   let record: MemberRecord | null = null;
   try {
     record = memberRecordSchema.parse(JSON.parse(lease?.metadata.annotations?.[annotations.member] ?? "null"));
@@ -128,10 +127,9 @@ function memberView(lab: Lab, member: Member, now: number) {
 /** Everything that the page shows but the log. */
 export function stateOf(lab: Lab, cases: Pick<Cases, "receipts">, active: { id: number; name: string; atMs: number }[]) {
   const now = Date.now();
-  const { api, namespace } = lab.cluster;
   const watermarks = lab.synthesis.bakers.slice(0, 1).flatMap(({ keys }) =>
     Object.keys(keys).map((key) => {
-      const object = api.read("configmaps", namespace, watermarkName(key)) as { data?: Record<string, string> } | undefined;
+      const object = lab.object("configmaps", watermarkName(key)) as { data?: Record<string, string> } | undefined;
       let record: unknown = null;
       try {
         record = watermarkSchema.parse(JSON.parse(object?.data?.[watermarkDataKey] ?? "null"));

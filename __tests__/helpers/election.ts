@@ -14,7 +14,7 @@ import { keyHashHex } from "../../contract/addresses";
 import type { BakerFile } from "../../contract/baker-file";
 import type { Leadership } from "../../contract/leadership";
 import type { LogEntry } from "../../contract/log";
-import { annotations, leaderLeaseName, podName, podOrdinal } from "../../contract/names";
+import { annotations, leaderLeaseName, memberLeaseName, podName, podOrdinal } from "../../contract/names";
 import { ports } from "../../contract/ports";
 import type { Receipt } from "../../contract/receipt";
 import type { GateStatus, NonceStatus, SidecarStatus } from "../../contract/status";
@@ -28,6 +28,8 @@ export interface ElectionSubject {
   /** PEM, where the URL is https. */
   ca?: string;
   namespace: string;
+  /** The one baker whose objects and Role are there. @default any name will do */
+  baker?: string;
   /** A token with the rights of a baking pod. @param client any name, one per pod */
   token(client: string): string | Promise<string>;
   /** A request of somebody who may do everything; resolves with the parsed answer. */
@@ -35,7 +37,8 @@ export interface ElectionSubject {
   stop(): Promise<void>;
 }
 
-const key = "tz1KqTpEZ7Yob7QbPE4Hy4Wo8fHG8LhKxZSx";
+export const electionKey = "tz1KqTpEZ7Yob7QbPE4Hy4Wo8fHG8LhKxZSx";
+const key = electionKey;
 
 /** The default timings, k times as fast. */
 export function scaledTimings(k: number, changes: Partial<Timings> = {}): Timings {
@@ -147,6 +150,8 @@ export interface PodFacts {
   rights: number[];
   tenureLost: GateStatus["tenureLost"];
 }
+
+const leases = (namespace: string): string => `/apis/coordination.k8s.io/v1/namespaces/${namespace}/leases`;
 
 /** Whether a living process (no zombie) of this number has `folder` in its command line: a pid may long belong to another process. */
 export function isOurs(pid: number, folder: string): boolean {
@@ -406,7 +411,7 @@ export interface Beat {
 
 export class Cluster {
   readonly salt = randomBytes(2).readUInt16BE(0);
-  readonly baker = `b${randomBytes(4).toString("hex")}`;
+  readonly baker: string;
   readonly folder = mkdtempSync(join(tmpdir(), "tog-election-"));
   readonly log: Entry[] = [];
   readonly noise: string[] = [];
@@ -425,6 +430,7 @@ export class Cluster {
     timings?: Timings,
   ) {
     this.timings = timings ?? scaledTimings(k);
+    this.baker = subject.baker ?? `b${randomBytes(4).toString("hex")}`;
   }
 
   file(): BakerFile {
@@ -453,7 +459,7 @@ export class Cluster {
     return join(this.folder, "beats");
   }
   get leasePath(): string {
-    return `/apis/coordination.k8s.io/v1/namespaces/${this.subject.namespace}/leases/${leaderLeaseName(this.baker)}`;
+    return `${leases(this.subject.namespace)}/${leaderLeaseName(this.baker)}`;
   }
   get watermarkPath(): string {
     return `/api/v1/namespaces/${this.subject.namespace}/configmaps`;
@@ -468,6 +474,9 @@ export class Cluster {
     writeFileSync(join(this.folder, "baker.cjs"), bakerSource);
     writeFileSync(this.beatFile, "");
     await this.setWatermark();
+    // A baker of an earlier case leaves its leases.
+    for (const name of [leaderLeaseName(this.baker), memberLeaseName(this.baker, 0), memberLeaseName(this.baker, 1)])
+      await this.subject.admin("DELETE", `${leases(this.subject.namespace)}/${name}`);
     await Promise.all(Array.from({ length: count }, (_, ordinal) => this.add(ordinal)));
     return this;
   }

@@ -21,7 +21,8 @@ import { gateRoutes } from "../../daemons/signing-gate/server";
 import { Upstream } from "../../daemons/signing-gate/upstream";
 import { check, type CommitEntry, type SignerEntry, type Violation } from "../../lab/checker/checker";
 import { OctezSigner, type OctezSignerOptions, type SigningKey } from "../../lab/doubles/octez-signer";
-import { KubeApi } from "../../lab/kube-api";
+import { KubeApi, type KubeApiOptions } from "../../lab/kube-api";
+import type { LabApi } from "../../lab/kube-api/upstream";
 import { expectBase58 } from "../../tezos/base58";
 import { encodeBlockRequest, encodeVoteRequest } from "../../tezos/signing-request";
 
@@ -85,6 +86,15 @@ export interface GatePod {
   close(): Promise<void>;
 }
 
+/** Another API than the embedded one for all worlds to come. */
+export interface OtherApi {
+  make(options: KubeApiOptions): LabApi;
+  /** Whose tokens the gates get. */
+  serviceAccount: string;
+}
+let otherApi: OtherApi | undefined;
+export const useOtherApi = (other: OtherApi): void => void (otherApi = other);
+
 export class GateWorld {
   readonly folder = mkdtempSync(join(tmpdir(), "tog-gates-"));
   readonly signed: SignerEntry[] = [];
@@ -97,7 +107,7 @@ export class GateWorld {
   head: { level: number; ageSeconds: number } | undefined = { level: 1000, ageSeconds: 0 };
   synced = true;
   private order = 0;
-  readonly api = new KubeApi({
+  private readonly apiOptions: KubeApiOptions = {
     onCommit: (entry) => {
       if (entry.resource !== "configmaps") return;
       const text = entry.type === "DELETED" ? undefined : (entry.object as { data?: Record<string, string> }).data?.[watermarkDataKey];
@@ -111,7 +121,11 @@ export class GateWorld {
       this.commits.push(commit);
       this.onCommit(commit);
     },
-  });
+  };
+  /** The embedded API. */
+  readonly api = new KubeApi(this.apiOptions);
+  /** The API that the pods see. */
+  readonly front: LabApi = otherApi?.make(this.apiOptions) ?? this.api;
   apiUrl = "";
 
   /** Milliseconds, each one later than the last. */
@@ -125,7 +139,7 @@ export class GateWorld {
   ) {}
 
   async start(signers: readonly Partial<OctezSignerOptions>[] = [{}]): Promise<this> {
-    this.apiUrl = (await this.api.start({ tls: false })).url;
+    this.apiUrl = (await this.front.start({ tls: false })).url;
     for (const [i, options] of signers.entries()) {
       const name = options.name ?? `s${i + 1}`;
       const signer = new OctezSigner({
@@ -138,7 +152,7 @@ export class GateWorld {
       this.signers.push(signer);
       this.urls.push(`http://127.0.0.1:${await signer.start("127.0.0.1")}${options.prefix ?? ""}`);
     }
-    for (const key of this.keys) this.put(key.address, this.record());
+    for (const key of this.keys) await this.put(key.address, this.record());
     return this;
   }
   /** A baker in operation: everything up to level 999 is behind it. */
@@ -146,13 +160,18 @@ export class GateWorld {
     const marks = { block: null, preattestation: null, attestation: null };
     return { version: 1, baker, chain: chainName, epoch: 0, holder: "", floor: 999, marks, unfenced: false, ...fields };
   }
-  put(address: string, record: Watermark | undefined): void {
-    this.api.apply("configmaps", namespace, {
+  async put(address: string, record: Watermark | undefined): Promise<void> {
+    await this.front.apply("configmaps", namespace, {
       apiVersion: "v1",
       kind: "ConfigMap",
       metadata: { name: watermarkName(address), namespace, labels: { [labels.baker]: baker } },
       data: record ? { [watermarkDataKey]: JSON.stringify(record) } : {},
     });
+  }
+  /** Lets a pod in. */
+  async admit(token: string, client: string): Promise<void> {
+    if (otherApi) await this.front.addToken(token, { namespace, serviceAccount: otherApi.serviceAccount }, client);
+    else await this.front.addAdmin(token, client);
   }
   /** The object as it is now. */
   stored(address: string): ConfigMap | undefined {
@@ -174,9 +193,9 @@ export class GateWorld {
     const { timings } = this;
     const identity = `${name}_${uid}`;
     const client = identity;
-    this.api.addAdmin(`token-${identity}`, client);
+    await this.admit(`token-${identity}`, client);
     const kubeDir = join(this.folder, identity, "kube");
-    this.api.writeKubeDir(kubeDir, `token-${identity}`, namespace);
+    this.front.writeKubeDir(kubeDir, `token-${identity}`, namespace);
     const state = join(this.folder, name, "gate");
     await mkdir(state, { recursive: true });
     const file = (path: string): MemoryFile => ({
@@ -281,7 +300,7 @@ export class GateWorld {
   async close(): Promise<void> {
     for (const pod of this.pods) await pod.close();
     for (const signer of this.signers) await signer.close();
-    await this.api.dispose();
+    await this.front.dispose();
     rmSync(this.folder, { recursive: true, force: true });
   }
 }

@@ -10,6 +10,7 @@ import type { LogEntry } from "../../contract/log";
 import { labels } from "../../contract/names";
 import { ports } from "../../contract/ports";
 import { KubeApi, type AuditEntry } from "../kube-api";
+import type { LabApi } from "../kube-api/upstream";
 import type { Addresses } from "./addresses";
 import { Link, type Endpoint, type LinkMode } from "./link";
 import { Pod } from "./pod";
@@ -40,6 +41,8 @@ export interface ClusterOptions {
   /** Hash of the block in the snapshot that pods find. */
   snapshotBlock: () => string;
   onCommit?: (entry: AuditEntry) => void;
+  /** Makes the API. @default an embedded one */
+  api?: (onCommit: (entry: AuditEntry) => void) => LabApi;
 }
 export interface ClusterEvents {
   log: [LogEntry & { container: string }];
@@ -73,7 +76,7 @@ export interface Tunnel {
 }
 
 export class Cluster extends EventEmitter<ClusterEvents> {
-  readonly api: KubeApi;
+  readonly api: LabApi;
   readonly members = new Set<Member>();
   readonly tunnels: Tunnel[] = [];
   readonly downZones = new Set<string>();
@@ -91,7 +94,8 @@ export class Cluster extends EventEmitter<ClusterEvents> {
     super();
     this.setMaxListeners(100);
     this.stack = options.stack;
-    this.api = new KubeApi({ onCommit: (entry) => options.onCommit?.(entry) });
+    const onCommit = (entry: AuditEntry): void => options.onCommit?.(entry);
+    this.api = options.api?.(onCommit) ?? new KubeApi({ onCommit });
     this.bin = join(options.folder, "bin");
   }
 
@@ -114,7 +118,7 @@ export class Cluster extends EventEmitter<ClusterEvents> {
     const host = options.addresses.own;
     const { port } = await this.api.start({ host, names: ["kubernetes.default.svc"] });
     this.apiEndpoint = { host, port };
-    this.api.addAdmin(`admin-${options.run}`);
+    await this.api.addAdmin(`admin-${options.run}`);
     await this.apply(this.stack);
   }
 
@@ -123,18 +127,18 @@ export class Cluster extends EventEmitter<ClusterEvents> {
     this.stack = stack;
     const { api } = this;
     const { namespace } = stack;
-    for (const { name, rules } of stack.roles) api.addRole({ metadata: { name, namespace }, rules });
+    for (const { name, rules } of stack.roles) await api.addRole({ metadata: { name, namespace }, rules });
     for (const { name, role, accounts } of stack.bindings)
-      api.addRoleBinding({
+      await api.addRoleBinding({
         metadata: { name, namespace },
         roleRef: { kind: "Role", name: role },
         subjects: accounts.map((account) => ({ kind: "ServiceAccount", name: account, namespace })),
       });
     for (const { name, labels: objectLabels, data } of stack.configMaps) {
-      const known = api.read("configmaps", namespace, name);
+      const known = await api.read("configmaps", namespace, name);
       // Data of a watermark are ignored after the creation.
       if (known && Object.keys(data).length === 0) continue;
-      api.apply("configmaps", namespace, {
+      await api.apply("configmaps", namespace, {
         apiVersion: "v1",
         kind: "ConfigMap",
         metadata: { name, namespace, labels: objectLabels },
@@ -185,7 +189,7 @@ export class Cluster extends EventEmitter<ClusterEvents> {
     });
     const token = randomBytes(16).toString("hex");
     if (workload.template.serviceAccount !== undefined)
-      api.addToken(token, { namespace, serviceAccount: workload.template.serviceAccount }, name);
+      await api.addToken(token, { namespace, serviceAccount: workload.template.serviceAccount }, name);
     for (const volume of workload.template.volumes) {
       const target = join(folder, "volumes", volume.name);
       const files = volume.config_map
@@ -267,7 +271,7 @@ export class Cluster extends EventEmitter<ClusterEvents> {
       other.links = other.links.filter((entry) => !mine.includes(entry));
       if (mine.length > 0) this.writeSettings(other);
     }
-    if (!member.orphan) this.api.remove("pods", this.namespace, member.pod.name);
+    if (!member.orphan) this.unwaited(member.pod.name, this.api.remove("pods", this.namespace, member.pod.name));
     this.say("warn", member.pod.name, "pod-gone", member.pod.uid.slice(0, 8));
     this.emit("change");
     // Controller, scheduler and kubelet take their time.
@@ -318,7 +322,7 @@ export class Cluster extends EventEmitter<ClusterEvents> {
 
   private register(member: Member): void {
     const { pod, zone, workload } = member;
-    this.api.apply("pods", this.namespace, {
+    const told = this.api.apply("pods", this.namespace, {
       ...{ apiVersion: "v1", kind: "Pod" },
       metadata: {
         ...{ name: pod.name, namespace: this.namespace, uid: pod.uid },
@@ -335,6 +339,14 @@ export class Cluster extends EventEmitter<ClusterEvents> {
           state: container.state === "running" ? { running: {} } : { waiting: { reason: container.state } },
         })),
       },
+    });
+    this.unwaited(pod.name, told);
+  }
+
+  /** What the API is told of pods; nobody waits for it. */
+  private unwaited(pod: string, told: unknown): void {
+    Promise.resolve(told).catch((error: unknown) => {
+      if (!this.stopped) this.say("warn", pod, "api", String(error));
     });
   }
 
@@ -428,7 +440,7 @@ export class Cluster extends EventEmitter<ClusterEvents> {
   async twin(name: string): Promise<{ old: Member; young: Member }> {
     const old = this.member(name);
     old.orphan = true;
-    this.api.remove("pods", this.namespace, name);
+    await this.api.remove("pods", this.namespace, name);
     const copies = old.claimFolders.map((claim) => {
       const copy = `${claim}-twin`;
       rmSync(copy, { recursive: true, force: true });

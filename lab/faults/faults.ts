@@ -46,12 +46,12 @@ const directionsOf = (text = "all"): readonly Direction[] =>
   text === "all" ? directions : directions.filter((direction) => text.split(",").includes(direction));
 
 /** The operator's wish: an annotation of the leader lease. */
-export function preferHolder(lab: Lab, pod: string): void {
+export async function preferHolder(lab: Lab, pod: string): Promise<void> {
   const { api, namespace } = lab.cluster;
-  const lease = api.read("leases", namespace, leaderLeaseName(lab.baker));
+  const lease = await api.read("leases", namespace, leaderLeaseName(lab.baker));
   if (!lease) throw new Error("there is no leader lease: the flag is off");
   lease.metadata.annotations = { ...lease.metadata.annotations, [annotations.preferredHolder]: pod };
-  api.apply("leases", namespace, lease as unknown as Record<string, unknown>);
+  await api.apply("leases", namespace, lease as unknown as Record<string, unknown>);
 }
 
 export const faults: Record<string, Fault> = {
@@ -273,24 +273,24 @@ export const faults: Record<string, Fault> = {
   "delete-watermark": {
     title: "Delete the watermark",
     arguments: [],
-    run: (lab) => {
+    run: async (lab) => {
       const { api, namespace } = lab.cluster;
       const name = watermark(lab);
-      const before = api.read("configmaps", namespace, name);
-      api.remove("configmaps", namespace, name);
+      const before = await api.read("configmaps", namespace, name);
+      await api.remove("configmaps", namespace, name);
       // Terraform's next apply makes it again, empty.
-      return () =>
-        void api.apply("configmaps", namespace, {
+      return async () =>
+        void (await api.apply("configmaps", namespace, {
           ...{ apiVersion: "v1", kind: "ConfigMap", metadata: { name, namespace, labels: before?.metadata.labels ?? {} } },
-        });
+        }));
     },
   },
   "rewind-watermark": {
     title: "Restore the watermark from an old backup",
     arguments: [],
-    run: (lab) => {
+    run: async (lab) => {
       const { api, namespace } = lab.cluster;
-      const object = api.read("configmaps", namespace, watermark(lab)) as unknown as {
+      const object = (await api.read("configmaps", namespace, watermark(lab))) as unknown as {
         data?: Record<string, string>;
         metadata: { labels?: Record<string, string> };
       };
@@ -301,7 +301,7 @@ export const faults: Record<string, Fault> = {
       if (!record) return;
       for (const mark of Object.values(record.marks)) if (mark) mark.level -= 3;
       record.floor -= 3;
-      api.apply("configmaps", namespace, {
+      await api.apply("configmaps", namespace, {
         ...{ apiVersion: "v1", kind: "ConfigMap", metadata: { name: watermark(lab), namespace, labels: object.metadata.labels ?? {} } },
         data: { [watermarkDataKey]: JSON.stringify(record) },
       });

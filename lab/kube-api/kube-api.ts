@@ -44,20 +44,36 @@ export interface Listening {
   port: number;
 }
 
-interface Result {
+/** What a request is answered with. */
+export interface Result {
   status: number;
   body: unknown;
   warnings?: readonly string[];
   contentType?: string;
   retryAfterSeconds?: number;
 }
-interface Target {
+export interface Target {
   type: ResourceType;
   namespace: string;
   name: string;
 }
+/** One request, as far as it has been understood. */
+export interface Asked {
+  verb: Exclude<Verb, "watch">;
+  target: Target;
+  info: RequestInfo;
+  user: User;
+  query: URLSearchParams;
+  contentType: string;
+  body: Buffer;
+  /** Aborted when the client does not wait any longer. */
+  signal: AbortSignal;
+}
+/** The request will never be answered: its connection is reset. */
+export class ConnectionLost extends Error {}
 type Selector = (object: StoredObject) => boolean;
-interface Watcher {
+/** A watch that is being served. */
+export interface Watcher {
   info: RequestInfo;
   type: ResourceType;
   namespace: string;
@@ -77,13 +93,13 @@ const maxBacklogBytes = 8 * 1024 * 1024;
 const patchTypes = ["application/merge-patch+json", "application/strategic-merge-patch+json", "application/json-patch+json"];
 
 /** A TLS socket of Node 20 cannot be reset, only closed. */
-function reset(socket: Socket | null): void {
+export function reset(socket: Socket | null): void {
   if (!socket) return;
   if ("encrypted" in socket) socket.destroy();
   else socket.resetAndDestroy();
 }
 
-const isWrite = (verb: Verb): boolean => verb !== "get" && verb !== "list" && verb !== "watch";
+export const isWrite = (verb: Verb): boolean => verb !== "get" && verb !== "list" && verb !== "watch";
 
 /** `a=b`, `a==b`, `a!=b`, `a`, `!a`, comma separated; values by `read`. */
 function selector(text: string | null, read: (object: StoredObject, field: string) => string | undefined): Selector {
@@ -129,14 +145,14 @@ export class KubeApi {
   private readonly store: Store;
   private readonly authority: KeyAndCertificate;
   private readonly tokens = new Map<string, { user: User; client: string }>();
-  private readonly watchers = new Set<Watcher>();
+  protected readonly watchers = new Set<Watcher>();
   private faults: ActiveFault[] = [];
   private server: http.Server | https.Server | undefined;
   private secure = true;
   private actor = "";
   private bookmarkTimer: NodeJS.Timeout | undefined;
 
-  constructor(private readonly options: KubeApiOptions = {}) {
+  constructor(protected readonly options: KubeApiOptions = {}) {
     this.clock = options.clock ?? systemClock;
     this.store = new Store(
       () => new Date(this.clock.wall()),
@@ -305,31 +321,45 @@ export class KubeApi {
       for (const fault of faults.filter((entry) => !isAfter(entry))) if (await this.suffer(fault, request, response)) return;
       let result: Result | undefined;
       try {
-        if (!this.rbac.allows(user, info)) throw failure.forbidden(target.type, info.name, user.name, verb, target.namespace);
+        if (!this.allows(user, info)) throw failure.forbidden(target.type, info.name, user.name, verb, target.namespace);
         const timeout = url.searchParams.get("timeout");
         if (verb !== "watch" && timeout !== null && durationMs(timeout) < 1) {
           // Cut off before the answer was encoded: without kind and apiVersion.
           const body = { ...failure.timedOut().status(), kind: undefined, apiVersion: undefined };
           result = { status: 504, body, contentType: "text/plain; charset=utf-8" };
         } else if (verb === "watch") {
-          this.watch(target, info, url.searchParams, response);
+          this.watch(target, info, url.searchParams, response, user);
           return;
         } else {
-          this.actor = client;
-          result = this.execute(verb, target, url.searchParams, request.headers["content-type"] ?? "", body, (name) => {
-            if (!this.rbac.allows(user, { ...info, verb: "create", name }))
-              throw failure.forbidden(target.type, name, user.name, "create", target.namespace);
-          });
+          const contentType = request.headers["content-type"] ?? "";
+          const given = new AbortController();
+          response.once("close", () => given.abort());
+          result = await this.perform({ verb, target, info, user, query: url.searchParams, contentType, body, signal: given.signal });
         }
       } catch (error) {
+        if (error instanceof ConnectionLost) return reset(request.socket);
         result = this.failed(error);
-      } finally {
-        this.actor = "";
       }
       for (const fault of faults.filter(isAfter)) if (await this.suffer(fault, request, response)) return;
       this.respond(response, result);
     } catch (error) {
       this.respond(response, this.failed(error));
+    }
+  }
+
+  protected allows(user: User, info: RequestInfo): boolean {
+    return this.rbac.allows(user, info);
+  }
+  /** Carries out what is allowed. */
+  protected perform({ verb, target, info, user, query, contentType, body }: Asked): Result | Promise<Result> {
+    this.actor = info.client;
+    try {
+      return this.execute(verb, target, query, contentType, body, (name) => {
+        if (!this.rbac.allows(user, { ...info, verb: "create", name }))
+          throw failure.forbidden(target.type, name, user.name, "create", target.namespace);
+      });
+    } finally {
+      this.actor = "";
     }
   }
 
@@ -537,7 +567,7 @@ export class KubeApi {
     };
   }
 
-  private watch(target: Target, info: RequestInfo, query: URLSearchParams, response: http.ServerResponse): void {
+  protected watch(target: Target, info: RequestInfo, query: URLSearchParams, response: http.ServerResponse, _user: User): void {
     const { type, namespace } = target;
     const selects = selectorOf(type, query);
     const wanted = this.version(query);
@@ -593,7 +623,7 @@ export class KubeApi {
     const type = now ? (before ? "MODIFIED" : "ADDED") : "DELETED";
     this.send(watcher, JSON.stringify({ type, object: commit.object }));
   }
-  private send(watcher: Watcher, line: string): void {
+  protected send(watcher: Watcher, line: string): void {
     if (watcher.backlog) watcher.backlog.push(line + "\n");
     else if (watcher.response.writableLength > maxBacklogBytes) watcher.stop();
     else watcher.response.write(line + "\n");
@@ -617,7 +647,7 @@ export class KubeApi {
       JSON.stringify({ type: "BOOKMARK", object: { kind, apiVersion, metadata, ...(kind === "Lease" ? { spec: {} } : {}) } }),
     );
   }
-  private sendBookmarks(): void {
+  protected sendBookmarks(): void {
     for (const watcher of this.watchers) if (watcher.bookmarks && watcher.after <= this.store.currentVersion) this.bookmark(watcher);
   }
 

@@ -134,7 +134,7 @@ test("a deleted watermark: refused until it exists again, and then until a synce
   world.remove(key);
   expect(await a.sign(key, request("attestation", 1002))).toMatchObject({ status: 409, reason: "watermark-missing" });
   world.synced = false;
-  world.put(key, undefined);
+  await world.put(key, undefined);
   const until = async (reason: string) => {
     for (let i = 0; i < 200 && a.gate.status().keys[0]?.reason !== reason; i++) await new Promise((resolve) => setTimeout(resolve, 10));
     expect(a.gate.status().keys[0]?.reason).toBe(reason);
@@ -160,7 +160,7 @@ test.each(["rewound", "replaced"] as const)(
     // The other pod saw it, as it looks every two seconds.
     b.gate.onSeen(key, world.stored(key));
     if (how === "replaced") world.remove(key);
-    world.put(key, old);
+    await world.put(key, old);
     world.head = { level: 1000, ageSeconds: 300 };
     for (const [pod, epoch] of [
       [a, 1],

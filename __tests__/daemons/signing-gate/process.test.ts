@@ -95,8 +95,8 @@ class Pod {
   private published = 0;
   async start(): Promise<void> {
     const { world, folder } = this;
-    world.api.addAdmin(`token-${this.identity}`, this.identity);
-    world.api.writeKubeDir(join(folder, "kube"), `token-${this.identity}`, namespace);
+    await world.admit(`token-${this.identity}`, this.identity);
+    world.front.writeKubeDir(join(folder, "kube"), `token-${this.identity}`, namespace);
     mkdirSync(join(folder, "state"), { recursive: true });
     this.publish([this.signer("s", ...world.urls)]);
     this.servers = [
@@ -213,7 +213,7 @@ test.each([
   expect((await a.sign(request("attestation", 1001, 0, 1))).status).toBe(200);
 
   // The write is committed and its answer under way when the process stops.
-  world.api.addFault({ match: { client: a.identity, verbs: ["update"] }, times: 1, effect: { kind: "latency", ms: 150, after: true } });
+  world.front.addFault({ match: { client: a.identity, verbs: ["update"] }, times: 1, effect: { kind: "latency", ms: 150, after: true } });
   const stopped = new Promise<void>((resolve) => {
     world.onCommit = (commit) => {
       if (commit.record?.marks.attestation?.level !== 1002) return;

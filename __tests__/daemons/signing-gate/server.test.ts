@@ -186,7 +186,7 @@ test("shut: nothing new begins, what is under way ends, and the status says when
 
 test("keys are raised and opened one by one: one that is refused does not stop the other", async () => {
   const made = await begin();
-  made.put(bls.address, made.record({ baker: "bob" }));
+  await made.put(bls.address, made.record({ baker: "bob" }));
   pod.lead(1);
   expect((await pod.sign(ed.address, request("attestation", 1001))).status).toBe(200);
   expect(await pod.sign(bls.address, request("attestation", 1001))).toMatchObject({ status: 409, reason: "watermark-other-baker" });
