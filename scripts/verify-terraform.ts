@@ -1,29 +1,44 @@
 /**
  * `npm run verify:terraform [-- EXAMPLE...]`: Terraform itself judges the examples, both stacks, both modes: validate, plan, apply, and a second plan
- * that must be empty.
- * - Real providers from a filesystem mirror (TOG_PROVIDER_MIRROR, a TF_CLI_CONFIG_FILE of yours with provider_installation, or what `npm run test:assets` made): validate of everything, and plan of `platform`
- *   and of `baker` on an existing cluster. Nothing is applied with them: that would need an account.
+ * that must be empty. A warning that is not listed here fails a step like an error.
+ * - Real providers from a mirror (scripts/test-assets/providers.ts) or the registry: validate and plan of everything, without an account: the calls by
+ *   which the stack `baker` finds its cluster are answered on this machine. Nothing is applied with them here; `npm run test:cluster` does.
  * - Stand-in providers, where ../shared/tools/terraform-offline or .cache/terraform-offline has them: all four steps.
- * - Otherwise the registry, as with a mirror.
  * Exit code 1 where a step fails, 2 where terraform or every kind of providers is missing.
  */
-import { spawnSync } from "node:child_process";
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { spawn, spawnSync } from "node:child_process";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { automaticFiles, type Handed } from "../constructs/configuration/tfvars";
 import { neededSecrets } from "../constructs/configuration/variables";
 import { type Configuration } from "../constructs/configuration/schema";
 import { synthesize } from "../main";
-import { defaultCache, terraformConfig } from "./test-assets";
+import { startGoogleStandIn } from "./test-assets/google-stand-in";
+import { providerNames, realProviders, type RealProviders } from "./test-assets/providers";
 
 const root = resolve(__dirname, "..");
 const cache = join(root, ".cache");
 const standInMark = "TEZOS_ON_GKE_STAND_IN_PROVIDERS";
 
-interface Step {
-  name: string;
-  args: string[];
+/** Warnings of the providers that we live with, and why. */
+export const knownWarnings: readonly (readonly [title: RegExp, reason: string])[] = [
+  [/^Incomplete lock file information for providers$/, "a mirror has the providers of one platform only; nobody keeps this lock file"],
+];
+
+export interface StepResult {
+  example: string;
+  mode: "solo" | "active-standby";
+  stack: string;
+  step: string;
+  state: "ok" | "failed" | "skipped";
+  seconds: number;
+  /** Titles of Terraform's warnings, known or not. */
+  warnings: string[];
+  /** Terraform's output where it failed, the reason where it was skipped. */
+  text: string;
 }
+/** Real providers as far as they are there, or stand-ins for everything. */
+export type Providers = ({ kind: "real" } & RealProviders) | { kind: "stand-in"; environment: Record<string, string> };
 
 /** Dummies for every secret that the configuration needs, as TF_VAR_secrets takes them. */
 export function dummySecrets(configuration: Configuration): string {
@@ -36,16 +51,16 @@ export function dummySecrets(configuration: Configuration): string {
   return JSON.stringify(secrets);
 }
 
-/** Runs terraform in a folder; the output is shown only where it failed. */
-function terraform(folder: string, args: readonly string[], environment: Record<string, string>): { ok: boolean; output: string } {
-  const { status, stdout, stderr, error } = spawnSync("terraform", [...args], {
-    cwd: folder,
-    encoding: "utf8",
-    timeout: 10 * 60_000,
-    maxBuffer: 64 * 2 ** 20,
-    env: { ...process.env, CHECKPOINT_DISABLE: "1", TF_IN_AUTOMATION: "1", ...environment },
+/** Runs terraform in a folder. */
+function terraform(folder: string, args: readonly string[], environment: Record<string, string>): Promise<{ ok: boolean; output: string }> {
+  const env = { ...process.env, CHECKPOINT_DISABLE: "1", TF_IN_AUTOMATION: "1", ...environment };
+  const child = spawn("terraform", args, { cwd: folder, env, stdio: ["ignore", "pipe", "pipe"], timeout: 10 * 60_000 });
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) stream.on("data", (data: Buffer) => (output += data.toString()));
+  return new Promise((done) => {
+    child.once("error", (error) => done({ ok: false, output: error.message }));
+    child.once("close", (code) => done({ ok: code === 0, output }));
   });
-  return { ok: status === 0, output: `${stdout}${stderr}${error ? error.message : ""}` };
 }
 
 /** A kubeconfig that names a context and reaches nothing: enough for a plan of objects that do not exist. */
@@ -64,11 +79,20 @@ function kubeconfig(folder: string, context: string): string {
   return file;
 }
 
-/** Synthesizes one example in one mode and runs the steps on each of its stacks. Gives the number of failures. */
-async function verify(example: string, activeStandby: boolean, standIn: boolean, environment: Record<string, string>): Promise<number> {
+/** The providers that a synthesized stack asks for. */
+const required = (file: string): string[] =>
+  Object.keys((JSON.parse(readFileSync(file, "utf8")) as { terraform: { required_providers: object } }).terraform.required_providers);
+
+/** Synthesizes a folder in one mode and runs the steps on each of its stacks. */
+export async function verify(
+  example: string,
+  activeStandby: boolean,
+  providers: Providers,
+  tell: (result: StepResult) => void = () => undefined,
+): Promise<StepResult[]> {
   const mode = activeStandby ? "active-standby" : "solo";
   const folder = join(root, "examples", example);
-  const work = join(cache, "verify-terraform", `${standIn ? "stand-in" : "real"}-${example}-${mode}`);
+  const work = join(cache, "verify-terraform", `${providers.kind}-${example}-${mode}`);
   rmSync(work, { recursive: true, force: true });
   mkdirSync(work, { recursive: true });
   const handed: Handed = { environment: {}, options: [{ var: `experimental_active_standby_mode=${activeStandby}` }] };
@@ -78,51 +102,71 @@ async function verify(example: string, activeStandby: boolean, standIn: boolean,
     ...automaticFiles(folder).map((file) => `-var-file=${file}`),
     `-var=experimental_active_standby_mode=${activeStandby}`,
   ];
-  const secrets = { TF_VAR_secrets: dummySecrets(configuration) };
-  let failures = 0;
+  const environment = { ...providers.environment, TF_VAR_secrets: dummySecrets(configuration) };
+  const real = providers.kind === "real" ? { ...providers, google: await startGoogleStandIn() } : undefined;
+  const results: StepResult[] = [];
+  const add = (result: Omit<StepResult, "example" | "mode">): void => {
+    results.push({ example, mode, ...result });
+    tell({ example, mode, ...result });
+  };
   for (const stack of existing ? ["baker"] : ["platform", "baker"]) {
     const at = join(work, "out/stacks", stack);
-    // Terraform merges *_override files: the state stays here whatever the configuration says; real providers get a harmless kubeconfig.
-    writeFileSync(
-      join(at, "verify_override.tf.json"),
-      JSON.stringify({
-        terraform: { backend: { local: { path: join(work, `${stack}.tfstate`) } } },
-        ...(existing && !standIn ? { provider: { kubernetes: [{ config_path: kubeconfig(work, existing.context) }] } } : {}),
-      }),
-    );
-    const plan = ["plan", "-input=false", "-no-color", "-lock=false", ...variables];
-    const canPlan = standIn || stack === "platform" || existing !== undefined;
-    const steps: Step[] = [
-      { name: "init", args: ["init", "-input=false", "-no-color"] },
-      { name: "validate", args: ["validate", "-no-color"] },
-      ...(canPlan ? [{ name: "plan", args: [...plan, "-out=plan"] }] : []),
-      ...(standIn
-        ? [
-            { name: "apply", args: ["apply", "-input=false", "-no-color", "plan"] },
-            { name: "second plan is empty", args: [...plan, "-detailed-exitcode"] },
-          ]
-        : []),
-    ];
-    for (const { name, args } of steps) {
-      const start = performance.now();
-      const { ok, output } = terraform(at, args, { ...environment, ...secrets });
-      console.log(
-        `${ok ? "ok    " : "FAILED"} ${example} ${mode} ${stack}: ${name} (${((performance.now() - start) / 1000).toFixed(1)} s)`,
-      );
-      if (ok) continue;
-      console.log(output);
-      failures++;
-      break;
+    const wanted = required(join(at, "cdk.tf.json"));
+    const missing = real ? wanted.filter((name) => !real.has.some((one) => one === name)) : [];
+    if (missing.length > 0) {
+      const text = `the real provider ${missing.join(", ")} is not there`;
+      add({ stack, step: "validate and plan", state: "skipped", seconds: 0, warnings: [], text });
+      continue;
     }
-    if (!canPlan) console.log(`       ${example} ${mode} ${stack}: no plan with real providers: it reads the cluster from Google`);
+    // Terraform merges *_override files: the state stays here whatever the configuration says; real providers reach nothing outside.
+    const own = existing ? { config_path: kubeconfig(work, existing.context) } : undefined;
+    const provider = real && {
+      ...(own && { kubernetes: [own] }),
+      ...(own && wanted.includes("helm") && { helm: [{ kubernetes: own }] }),
+      ...(wanted.includes("google") && { google: [real.google.endpoints] }),
+    };
+    const backend = { local: { path: join(work, `${stack}.tfstate`) } };
+    writeFileSync(join(at, "verify_override.tf.json"), JSON.stringify({ terraform: { backend }, ...(provider && { provider }) }));
+    const plan = ["plan", "-input=false", "-no-color", "-lock=false", ...variables];
+    const steps: [name: string, args: string[]][] = [
+      ["init", ["init", "-input=false", "-no-color"]],
+      ["validate", ["validate", "-no-color"]],
+      ["plan", [...plan, "-out=plan"]],
+      ...(real
+        ? []
+        : ([
+            ["apply", ["apply", "-input=false", "-no-color", "plan"]],
+            ["second plan is empty", [...plan, "-detailed-exitcode"]],
+          ] satisfies typeof steps)),
+    ];
+    for (const [step, args] of steps) {
+      const start = performance.now();
+      const { ok, output } = await terraform(at, args, environment);
+      const warnings = [...output.matchAll(/Warning: (.*)/g)].map(([, title]) => title ?? "");
+      const good = ok && warnings.every((title) => knownWarnings.some(([known]) => known.test(title)));
+      const seconds = Math.round((performance.now() - start) / 100) / 10;
+      add({ stack, step, state: good ? "ok" : "failed", seconds, warnings, text: good ? "" : output });
+      if (!good) break;
+    }
   }
-  return failures;
+  await real?.google.stop();
+  return results;
 }
 
-async function verifyAll(examples: readonly string[], standIn: boolean, environment: Record<string, string>): Promise<number> {
+/** Every example in both modes. Gives the number of failures. */
+async function verifyAll(examples: readonly string[], providers: Providers): Promise<number> {
   let failures = 0;
   for (const example of examples)
-    for (const activeStandby of [false, true]) failures += await verify(example, activeStandby, standIn, environment);
+    for (const activeStandby of [false, true])
+      await verify(example, activeStandby, providers, ({ mode, stack, step, state, seconds, warnings, text }) => {
+        const known = warnings.map((title) => `, known warning: ${title}`).join("");
+        const end = state === "skipped" ? text : `${seconds.toFixed(1)} s${known}`;
+        console.log(`${state.padEnd(7)} ${example} ${mode} ${stack}: ${step} (${end})`);
+        if (state === "failed") {
+          console.log(text);
+          failures++;
+        }
+      });
   return failures;
 }
 
@@ -138,22 +182,6 @@ export function standInProgram(): string | undefined {
   return existsSync(program) ? program : undefined;
 }
 
-/** Environment for real providers: a given mirror or CLI configuration, or the cache of test-assets; undefined where there is none. */
-function mirrorEnvironment(): Record<string, string> | undefined {
-  const mirror = process.env.TOG_PROVIDER_MIRROR;
-  const google = { GOOGLE_OAUTH_ACCESS_TOKEN: "a-dummy-for-verification" };
-  if (mirror === undefined) {
-    const own = process.env.TF_CLI_CONFIG_FILE;
-    if (own && existsSync(own) && statSync(own).isFile() && readFileSync(own, "utf8").includes("provider_installation")) return google;
-    const cached = terraformConfig(defaultCache());
-    return existsSync(cached) ? { ...google, TF_CLI_CONFIG_FILE: cached } : undefined;
-  }
-  mkdirSync(cache, { recursive: true });
-  const file = join(cache, "mirror.tfrc");
-  writeFileSync(file, `provider_installation {\n  filesystem_mirror {\n    path = ${JSON.stringify(resolve(mirror))}\n  }\n}\n`);
-  return { ...google, TF_CLI_CONFIG_FILE: file };
-}
-
 async function main(argv: string[]): Promise<number> {
   const all = readdirSync(join(root, "examples")).sort();
   const unknown = argv.filter((name) => !all.includes(name));
@@ -163,12 +191,12 @@ async function main(argv: string[]): Promise<number> {
     console.error("verify:terraform: no terraform on PATH; install it (https://developer.hashicorp.com/terraform/install) and try again");
     return 2;
   }
-  if (process.env[standInMark]) return (await verifyAll(examples, true, { TF_CLI_CONFIG_FILE: "/dev/null" })) > 0 ? 1 : 0;
+  if (process.env[standInMark])
+    return (await verifyAll(examples, { kind: "stand-in", environment: { TF_CLI_CONFIG_FILE: "/dev/null" } })) > 0 ? 1 : 0;
 
   const program = standInProgram();
-  const real =
-    mirrorEnvironment() ??
-    (program === undefined && (await registryAnswers()) ? { GOOGLE_OAUTH_ACCESS_TOKEN: "a-dummy-for-verification" } : undefined);
+  const registry = { environment: { GOOGLE_OAUTH_ACCESS_TOKEN: "a-dummy-for-verification" }, has: providerNames };
+  const real = realProviders() ?? (program === undefined && (await registryAnswers()) ? registry : undefined);
   if (!real && program === undefined) {
     console.error(
       "verify:terraform: no providers: give a filesystem mirror with TOG_PROVIDER_MIRROR, or let this machine reach registry.terraform.io",
@@ -176,7 +204,7 @@ async function main(argv: string[]): Promise<number> {
     return 2;
   }
   console.log(`providers: ${[real && "real", program && "stand-in"].filter(Boolean).join(", then ")}`);
-  const failures = real ? await verifyAll(examples, false, real) : 0;
+  const failures = real ? await verifyAll(examples, { kind: "real", ...real }) : 0;
   if (program === undefined) return failures > 0 ? 1 : 0;
   const { status } = spawnSync(
     process.execPath,

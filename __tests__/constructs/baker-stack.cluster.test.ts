@@ -1,12 +1,12 @@
 /** A real API server, with controllers, scheduler and played nodes, takes what the baker stack declares. */
 import { toManifests, type KubernetesObject } from "../../scripts/manifests";
-import { extras, missingForControlPlane, startControlPlane, type Answer, type ControlPlane } from "../../scripts/test-assets/control-plane";
+import { extras, missingForControlPlane, startControlPlane, type ControlPlane } from "../../scripts/test-assets/control-plane";
+import { furnish, outcome, until, zones, type Pods } from "../helpers/played-cluster";
 import { baker, delegates, sshKey } from "../helpers/synthesized";
 
 const missing = missingForControlPlane(extras);
 if (missing !== undefined) console.warn(`skipped: ${missing}`);
 
-const zones = ["zone-a", "zone-b"];
 const configuration = {
   project: undefined,
   zones,
@@ -30,20 +30,6 @@ function pathOf({ apiVersion, kind, metadata }: KubernetesObject, name = true): 
   const namespace = typeof metadata.namespace === "string" ? `/namespaces/${metadata.namespace}` : "";
   return `${base}${namespace}/${plurals[kind] ?? `${kind.toLowerCase()}s`}${name ? `/${String(metadata.name)}` : ""}`;
 }
-const outcome = ({ status, body }: Answer): string => {
-  const { reason, message } = body as { reason?: string; message?: string };
-  return status < 300 ? String(status) : `${status} ${reason}: ${message}`;
-};
-async function until(what: string, check: () => Promise<boolean>, ms = 90_000): Promise<void> {
-  const deadline = performance.now() + ms;
-  while (!(await check())) {
-    if (performance.now() > deadline) throw new Error(`not within ${ms} ms: ${what}`);
-    await new Promise((done) => setTimeout(done, 250));
-  }
-}
-interface Pods {
-  items: { metadata: { name: string }; spec: { nodeName?: string }; status: { phase?: string; conditions?: { message?: string }[] } }[];
-}
 
 (missing === undefined ? describe : describe.skip)("a real control plane", () => {
   let plane: ControlPlane;
@@ -57,41 +43,7 @@ interface Pods {
   };
   beforeAll(async () => {
     plane = await startControlPlane({ with: extras });
-    for (const zone of zones) {
-      const node = `node-${zone}`;
-      const labels = { "topology.kubernetes.io/zone": zone, "kubernetes.io/hostname": node };
-      const capacity = { cpu: "8", memory: "64Gi", pods: "50" };
-      await plane.call("POST", "/api/v1/nodes", {
-        apiVersion: "v1",
-        kind: "Node",
-        metadata: { name: node, labels, annotations: { "kwok.x-k8s.io/node": "fake" } },
-        status: { capacity, allocatable: capacity },
-      });
-      for (const n of [1, 2, 3])
-        await plane.call("POST", "/api/v1/persistentvolumes", {
-          apiVersion: "v1",
-          kind: "PersistentVolume",
-          metadata: { name: `${node}-${n}` },
-          spec: {
-            capacity: { storage: "100Gi" },
-            accessModes: ["ReadWriteOnce"],
-            storageClassName: "local",
-            local: { path: "/nowhere" },
-            nodeAffinity: {
-              required: {
-                nodeSelectorTerms: [{ matchExpressions: [{ key: "topology.kubernetes.io/zone", operator: "In", values: [zone] }] }],
-              },
-            },
-          },
-        });
-    }
-    await plane.call("POST", "/apis/storage.k8s.io/v1/storageclasses", {
-      apiVersion: "storage.k8s.io/v1",
-      kind: "StorageClass",
-      metadata: { name: "local" },
-      provisioner: "kubernetes.io/no-provisioner",
-      volumeBindingMode: "WaitForFirstConsumer",
-    });
+    await furnish(plane);
   }, 120_000);
   afterAll(() => plane?.stop());
 
