@@ -105,7 +105,7 @@ const k = Number(process.env.TOG_ELECTION_SPEED ?? "2");
       await withCluster(1, async (cluster) => {
         const account = `system:serviceaccount:${stackNamespace}:${stackBaker}-as`;
         const clear = new RegExp(`forbidden: User \\\\?"${account}\\\\?" cannot ${verb} resource \\\\?"${resource}\\\\?"`);
-        await until("the elector says so", () => Promise.resolve(cluster.log.some((entry) => clear.test(JSON.stringify(entry)))), 20_000);
+        await until("the elector says so", () => Promise.resolve(cluster.log.some((entry) => clear.test(JSON.stringify(entry)))), 60_000);
         await sleep(8 * second);
         expect(await cluster.master()).toBeUndefined();
         expect(cluster.beats()).toEqual([]);
