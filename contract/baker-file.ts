@@ -1,24 +1,26 @@
 /** The one JSON file of a baker: written by the constructs, read by every daemon. */
-import { z } from "zod";
+import * as z from "zod/mini";
 import { decodeAddress } from "./addresses";
 import { bakerNamePattern, podName } from "./names";
 import { timingsSchema } from "./timings";
 
-const address = z.string().refine((text) => decodeAddress(text) !== undefined, {
-  error: (issue) => `must be a tz1..tz4 address, got ${JSON.stringify(issue.input)}`,
-});
+const address = z.string().check(
+  z.refine((text) => decodeAddress(text) !== undefined, {
+    error: (issue) => `must be a tz1..tz4 address, got ${JSON.stringify(issue.input)}`,
+  }),
+);
 const httpUrl = z.url({ protocol: /^https?$/ });
 
 /** One way to a signer: through the tunnel of a zone, or an in-cluster service. */
 export const signerEndpointSchema = z.strictObject({
   /** Zone of the tunnel, or null where it has none. */
-  zone: z.string().nullable(),
+  zone: z.nullable(z.string()),
   url: httpUrl,
 });
 
 export const signerSchema = z.strictObject({
-  name: z.string().min(1),
-  endpoints: z.array(signerEndpointSchema).min(1),
+  name: z.string().check(z.minLength(1)),
+  endpoints: z.array(signerEndpointSchema).check(z.minLength(1)),
   /** True where the same bytes always give the same signature (Ed25519, RFC 6979, BLS): repeating a block is then safe (S7). */
   deterministic: z.boolean(),
 });
@@ -26,16 +28,18 @@ export const signerSchema = z.strictObject({
 export const bakerFileSchema = z
   .strictObject({
     version: z.literal(1),
-    baker: z.string().regex(bakerNamePattern),
+    baker: z.string().check(z.regex(bakerNamePattern)),
     topology: z.enum(["solo", "active-standby"]),
-    network: z.strictObject({ name: z.string(), chainId: z.string().regex(/^Net[1-9A-HJ-NP-Za-km-z]{12}$/) }),
+    network: z.strictObject({ name: z.string(), chainId: z.string().check(z.regex(/^Net[1-9A-HJ-NP-Za-km-z]{12}$/)) }),
     /** Number of pods of this topology; their names are podName(baker, topology, 0..members-1). */
-    members: z.number().int().min(1).max(3),
+    members: z.int().check(z.minimum(1), z.maximum(3)),
     /** Number of pods of the other topology that the topology guard looks for. */
-    otherMembers: z.number().int().min(0).max(3),
-    headMaxAgeSeconds: z.number().positive(),
+    otherMembers: z.int().check(z.minimum(0), z.maximum(3)),
+    headMaxAgeSeconds: z.number().check(z.positive()),
     /** Command lines for the baker-supervisor; `$(TOG_...)` is expanded by it. */
-    daemons: z.array(z.strictObject({ name: z.string().min(1), command: z.array(z.string()).min(1) })).min(1),
+    daemons: z
+      .array(z.strictObject({ name: z.string().check(z.minLength(1)), command: z.array(z.string()).check(z.minLength(1)) }))
+      .check(z.minLength(1)),
     /** Delegate whose rights and rewards this baker is for. */
     delegate: address,
     /** Keys that sign consensus operations and blocks; `signers` in order of preference. */
@@ -43,29 +47,31 @@ export const bakerFileSchema = z
       .array(
         z.strictObject({
           address,
-          alias: z.string().min(1),
-          watermark: z.string().regex(/^wm-[0-9a-f]{40}$/),
-          signers: z.array(z.string()).min(1),
+          alias: z.string().check(z.minLength(1)),
+          watermark: z.string().check(z.regex(/^wm-[0-9a-f]{40}$/)),
+          signers: z.array(z.string()).check(z.minLength(1)),
         }),
       )
-      .min(1),
+      .check(z.minLength(1)),
     signers: z.array(signerSchema),
     timings: timingsSchema,
   })
-  .superRefine((file, context) => {
-    const issue = (path: (string | number)[], message: string) => context.addIssue({ code: "custom", path, message });
-    const names = file.signers.map((signer) => signer.name);
-    file.keys.forEach((key, i) =>
-      key.signers
-        .filter((name) => !names.includes(name))
-        .forEach((name) => issue(["keys", i, "signers"], `names a signer of this file (${names.join(", ")}), got "${name}"`)),
-    );
-    const twice = file.keys.map((key) => key.address).filter((value, i, all) => all.indexOf(value) !== i);
-    if (twice.length > 0) issue(["keys"], `each key once, got ${twice.join(", ")} twice`);
-    if (file.topology === "solo" && file.members !== 1) issue(["members"], `solo has 1 member, got ${file.members}`);
-    if (file.topology === "active-standby" && file.members < 2)
-      issue(["members"], `active-standby has at least 2 members, got ${file.members}`);
-  });
+  .check(
+    z.superRefine((file, context) => {
+      const issue = (path: (string | number)[], message: string) => context.addIssue({ code: "custom", path, message });
+      const names = file.signers.map((signer) => signer.name);
+      file.keys.forEach((key, i) =>
+        key.signers
+          .filter((name) => !names.includes(name))
+          .forEach((name) => issue(["keys", i, "signers"], `names a signer of this file (${names.join(", ")}), got "${name}"`)),
+      );
+      const twice = file.keys.map((key) => key.address).filter((value, i, all) => all.indexOf(value) !== i);
+      if (twice.length > 0) issue(["keys"], `each key once, got ${twice.join(", ")} twice`);
+      if (file.topology === "solo" && file.members !== 1) issue(["members"], `solo has 1 member, got ${file.members}`);
+      if (file.topology === "active-standby" && file.members < 2)
+        issue(["members"], `active-standby has at least 2 members, got ${file.members}`);
+    }),
+  );
 export type BakerFile = z.infer<typeof bakerFileSchema>;
 export type Signer = z.infer<typeof signerSchema>;
 

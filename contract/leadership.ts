@@ -1,5 +1,5 @@
 /** What the elector tells the other containers of its pod: `GET /leadership` and its stream. */
-import { z } from "zod";
+import * as z from "zod/mini";
 
 export const leadershipStates = ["standby", "acquiring", "active", "handing-over", "lost"] as const;
 export type LeadershipState = (typeof leadershipStates)[number];
@@ -18,11 +18,11 @@ export const leadershipSchema = z.object({
   self: z.string(),
   leaseUid: z.string(),
   /** leaseTransitions of the holder's tenure. */
-  epoch: z.number().int().nonnegative(),
+  epoch: z.int().check(z.nonnegative()),
   state: z.enum(leadershipStates),
   reason: z.string(),
   /** Absolute CLOCK_MONOTONIC nanoseconds, decimal text (2^53 ns are only 104 days); "0" where this pod does not hold. */
-  validUntilNs: z.string().regex(/^\d+$/),
+  validUntilNs: z.string().check(z.regex(/^\d+$/)),
   /** "open" only while this pod holds and may sign. */
   gate: z.enum(["open", "shut"]),
   /** "run" only while this pod holds. "stop" in state handing-over is planned (SIGTERM, grace); in every other state at once (SIGKILL). */

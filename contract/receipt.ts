@@ -1,9 +1,9 @@
 /** The receipt of one transition of the mastership. */
-import { z } from "zod";
+import * as z from "zod/mini";
 
 export const receiptSchema = z.object({
   /** Epoch of the tenure that began. */
-  epoch: z.number().int(),
+  epoch: z.int(),
   from: z.string(),
   to: z.string(),
   /** Stable code of the cause: planned-operator, planned-ineligible, planned-behind, planned-sigterm, expired, released, last-resort, first. */
@@ -12,6 +12,6 @@ export const receiptSchema = z.object({
   at: z.string(),
   /** Steps with milliseconds since the transition began. */
   timeline: z.array(z.object({ atMs: z.number(), event: z.string(), reason: z.string() })),
-  missedLevels: z.number().int().nullable(),
+  missedLevels: z.nullable(z.int()),
 });
 export type Receipt = z.infer<typeof receiptSchema>;

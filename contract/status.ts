@@ -1,9 +1,9 @@
 /** What each daemon answers on `GET /status`, and the record of a member lease. Consumers ignore unknown fields. */
-import { z } from "zod";
+import * as z from "zod/mini";
 
 const head = z.object({
-  level: z.number().int(),
-  round: z.number().int().nullable(),
+  level: z.int(),
+  round: z.nullable(z.int()),
   hash: z.string(),
   timestamp: z.string(),
   ageSeconds: z.number(),
@@ -14,11 +14,11 @@ export const sidecarStatusSchema = z.object({
   liveReason: z.string(),
   ready: z.boolean(),
   reason: z.string(),
-  connections: z.number().int().nullable(),
-  head: head.nullable(),
-  chainId: z.string().nullable(),
+  connections: z.nullable(z.int()),
+  head: z.nullable(head),
+  chainId: z.nullable(z.string()),
   /** Octez' own word; informative, never used for readiness. */
-  syncState: z.string().nullable(),
+  syncState: z.nullable(z.string()),
 });
 export type SidecarStatus = z.infer<typeof sidecarStatusSchema>;
 
@@ -28,15 +28,15 @@ export const supervisorStatusSchema = z.object({
   running: z.boolean(),
   crashLooping: z.boolean(),
   /** The command that the supervisor acts on now: the elector releases only once it is "stop" and nothing runs. */
-  obeys: z.enum(["run", "stop"]).optional(),
+  obeys: z.optional(z.enum(["run", "stop"])),
   reason: z.string(),
   daemons: z.array(
     z.object({
       name: z.string(),
       state: z.enum(daemonStates),
-      pid: z.number().int().nullable(),
-      restarts: z.number().int(),
-      lastExit: z.string().nullable(),
+      pid: z.nullable(z.int()),
+      restarts: z.int(),
+      lastExit: z.nullable(z.string()),
     }),
   ),
 });
@@ -46,37 +46,37 @@ export const gateStatusSchema = z.object({
   /** True where requests of this tenure are being forwarded for at least one key. */
   open: z.boolean(),
   reason: z.string(),
-  inFlight: z.number().int(),
-  epoch: z.number().int(),
+  inFlight: z.int(),
+  epoch: z.int(),
   keys: z.array(
     z.object({
       address: z.string(),
       /** closed: not master; raising; open; lost: S5; refused: another baker's or unreadable watermark. */
       state: z.enum(["closed", "raising", "open", "lost", "refused"]),
       reason: z.string(),
-      floor: z.number().int().nullable(),
+      floor: z.nullable(z.int()),
       /** Highest recorded level of any kind. */
-      highestLevel: z.number().int().nullable(),
-      lastAttestation: z.object({ level: z.number().int(), round: z.number().int() }).nullable(),
+      highestLevel: z.nullable(z.int()),
+      lastAttestation: z.nullable(z.object({ level: z.int(), round: z.int() })),
     }),
   ),
-  signers: z.array(z.object({ name: z.string(), zone: z.string().nullable(), answers: z.boolean(), reason: z.string() })),
+  signers: z.array(z.object({ name: z.string(), zone: z.nullable(z.string()), answers: z.boolean(), reason: z.string() })),
   /** Number of signers (not endpoints) that answered the last health check. */
-  signersAnswering: z.number().int(),
+  signersAnswering: z.int(),
   /** Requests that the watermark has refused since the gate's start. */
-  refusedByWatermark: z.number().int().nonnegative().optional(),
+  refusedByWatermark: z.optional(z.int().check(z.nonnegative())),
   /** Set where a watermark shows that this tenure is over; the elector then releases (higher epoch) or is lost (equal epoch, other holder). */
-  tenureLost: z.enum(["higher-epoch", "other-holder"]).nullable(),
+  tenureLost: z.nullable(z.enum(["higher-epoch", "other-holder"])),
 });
 export type GateStatus = z.infer<typeof gateStatusSchema>;
 
 export const nonceStatusSchema = z.object({
   /** Commitments that passed the gate on this pod's watch but are not yet local and on another member. */
-  missing: z.number().int(),
-  committed: z.number().int(),
-  local: z.number().int(),
-  replicated: z.number().int(),
-  revealed: z.number().int(),
+  missing: z.int(),
+  committed: z.int(),
+  local: z.int(),
+  replicated: z.int(),
+  revealed: z.int(),
   /** True after the first exchange in both directions since start (or where no peer could be reached for long: never vetoes). */
   reconciled: z.boolean(),
   reason: z.string(),
@@ -94,11 +94,11 @@ export const memberRecordSchema = z.object({
   ready: z.boolean(),
   eligible: z.boolean(),
   reason: z.string(),
-  headLevel: z.number().int().nullable(),
-  headTimestamp: z.string().nullable(),
-  noncesMissing: z.number().int(),
+  headLevel: z.nullable(z.int()),
+  headTimestamp: z.nullable(z.string()),
+  noncesMissing: z.int(),
   daemons: z.enum(["stopped", "running", "crash-looping", "unknown"]),
-  signersAnswering: z.number().int(),
+  signersAnswering: z.int(),
   state: z.string(),
 });
 export type MemberRecord = z.infer<typeof memberRecordSchema>;

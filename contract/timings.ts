@@ -1,13 +1,13 @@
 /** Timings of one baker: one schema for the configuration, the constructs and the daemons. */
-import { z } from "zod";
+import * as z from "zod/mini";
 
-const seconds = (value: number) => z.number().positive().default(value);
-const milliseconds = (value: number) => z.number().positive().default(value);
+const seconds = (value: number) => z._default(z.number().check(z.positive()), value);
+const milliseconds = seconds;
 
 export const timingsSchema = z
   .strictObject({
     /** How long others wait after the last renewal that they saw. Whole seconds: the API takes no fractions. */
-    leaseSeconds: z.number().int().positive().default(6),
+    leaseSeconds: z._default(z.int().check(z.positive()), 6),
     /** Counted from the send time of the last successful renewal; then the holder stops itself. */
     renewDeadlineSeconds: seconds(5),
     retrySeconds: seconds(1),
@@ -20,7 +20,7 @@ export const timingsSchema = z
     memberMaxAgeSeconds: seconds(6),
     /** How long a master may be ineligible, or behind by `aheadLevels`, before it hands over. */
     ineligibleSeconds: seconds(6),
-    aheadLevels: z.number().int().positive().default(2),
+    aheadLevels: z._default(z.int().check(z.positive()), 2),
     lastResortSeconds: seconds(60),
     voluntaryHandoverSeconds: seconds(60),
     voluntaryHandoverMaxSeconds: seconds(600),
@@ -42,32 +42,34 @@ export const timingsSchema = z
     lockHoldMs: milliseconds(100),
     importerKillMs: milliseconds(1000),
   })
-  .superRefine((t, context) => {
-    const issue = (path: string, message: string) => context.addIssue({ code: "custom", path: [path], message });
-    const renew = t.retrySeconds + (3 * t.requestTimeoutMs) / 1000;
-    if (renew >= t.renewDeadlineSeconds)
-      issue(
-        "renewDeadlineSeconds",
-        `renewDeadlineSeconds (${t.renewDeadlineSeconds}) must exceed retrySeconds + 3 x requestTimeoutMs (${renew})`,
-      );
-    const lease = t.renewDeadlineSeconds + (t.killMs + t.clockMarginMs) / 1000;
-    if (lease >= t.leaseSeconds)
-      issue("leaseSeconds", `leaseSeconds (${t.leaseSeconds}) must exceed renewDeadlineSeconds + killMs + clockMarginMs (${lease})`);
-    if (t.memberMaxAgeSeconds <= t.memberRenewSeconds)
-      issue(
-        "memberMaxAgeSeconds",
-        `memberMaxAgeSeconds (${t.memberMaxAgeSeconds}) must exceed memberRenewSeconds (${t.memberRenewSeconds})`,
-      );
-    if (t.markWriteMs + t.signerTimeoutMs >= t.gateBudgetMs)
-      issue(
-        "gateBudgetMs",
-        `gateBudgetMs (${t.gateBudgetMs}) must exceed markWriteMs + signerTimeoutMs (${t.markWriteMs + t.signerTimeoutMs})`,
-      );
-    if (t.voluntaryHandoverMaxSeconds < t.voluntaryHandoverSeconds)
-      issue(
-        "voluntaryHandoverMaxSeconds",
-        `voluntaryHandoverMaxSeconds (${t.voluntaryHandoverMaxSeconds}) must not be below voluntaryHandoverSeconds (${t.voluntaryHandoverSeconds})`,
-      );
-  });
+  .check(
+    z.superRefine((t, context) => {
+      const issue = (path: string, message: string) => context.addIssue({ code: "custom", path: [path], message });
+      const renew = t.retrySeconds + (3 * t.requestTimeoutMs) / 1000;
+      if (renew >= t.renewDeadlineSeconds)
+        issue(
+          "renewDeadlineSeconds",
+          `renewDeadlineSeconds (${t.renewDeadlineSeconds}) must exceed retrySeconds + 3 x requestTimeoutMs (${renew})`,
+        );
+      const lease = t.renewDeadlineSeconds + (t.killMs + t.clockMarginMs) / 1000;
+      if (lease >= t.leaseSeconds)
+        issue("leaseSeconds", `leaseSeconds (${t.leaseSeconds}) must exceed renewDeadlineSeconds + killMs + clockMarginMs (${lease})`);
+      if (t.memberMaxAgeSeconds <= t.memberRenewSeconds)
+        issue(
+          "memberMaxAgeSeconds",
+          `memberMaxAgeSeconds (${t.memberMaxAgeSeconds}) must exceed memberRenewSeconds (${t.memberRenewSeconds})`,
+        );
+      if (t.markWriteMs + t.signerTimeoutMs >= t.gateBudgetMs)
+        issue(
+          "gateBudgetMs",
+          `gateBudgetMs (${t.gateBudgetMs}) must exceed markWriteMs + signerTimeoutMs (${t.markWriteMs + t.signerTimeoutMs})`,
+        );
+      if (t.voluntaryHandoverMaxSeconds < t.voluntaryHandoverSeconds)
+        issue(
+          "voluntaryHandoverMaxSeconds",
+          `voluntaryHandoverMaxSeconds (${t.voluntaryHandoverMaxSeconds}) must not be below voluntaryHandoverSeconds (${t.voluntaryHandoverSeconds})`,
+        );
+    }),
+  );
 export type Timings = z.infer<typeof timingsSchema>;
 export const defaultTimings: Timings = timingsSchema.parse({});

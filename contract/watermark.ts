@@ -1,14 +1,14 @@
 /** The record in a watermark ConfigMap: `data.watermark`, one JSON text. */
-import { z } from "zod";
+import * as z from "zod/mini";
 
 export const markKinds = ["block", "preattestation", "attestation"] as const;
 export type MarkKind = (typeof markKinds)[number];
 
 /** digest: lowercase hex of the BLAKE2b-256 of the request's bytes. */
 export const markSchema = z.strictObject({
-  level: z.number().int().nonnegative(),
-  round: z.number().int().nonnegative(),
-  digest: z.string().regex(/^[0-9a-f]{64}$/),
+  level: z.int().check(z.nonnegative()),
+  round: z.int().check(z.nonnegative()),
+  digest: z.string().check(z.regex(/^[0-9a-f]{64}$/)),
 });
 export type Mark = z.infer<typeof markSchema>;
 
@@ -17,12 +17,12 @@ export const watermarkSchema = z.strictObject({
   /** The baker that owns the key; another baker is refused. Also in the object's label `baker`. */
   baker: z.string(),
   chain: z.string(),
-  epoch: z.number().int().nonnegative(),
+  epoch: z.int().check(z.nonnegative()),
   /** holderIdentity of the tenure that wrote last. */
   holder: z.string(),
   /** In this tenure nothing at or below this level is signed, except bytes identical to a mark. -1: nothing was ever signed. */
-  floor: z.number().int().min(-1),
-  marks: z.strictObject({ block: markSchema.nullable(), preattestation: markSchema.nullable(), attestation: markSchema.nullable() }),
+  floor: z.int().check(z.minimum(-1)),
+  marks: z.strictObject({ block: z.nullable(markSchema), preattestation: z.nullable(markSchema), attestation: z.nullable(markSchema) }),
   /**
    * True while, or since, a solo pod signed without the gate: the marks say nothing about what was signed.
    * The next tenure treats the watermark as lost (S5) and clears this.

@@ -9,8 +9,7 @@ const unused: Plugin = {
   name: "unused",
   setup({ onLoad }) {
     const stub = (contents: string) => () => ({ contents, loader: "js" as const });
-    onLoad({ filter: /[/\\]prom-client[/\\]lib[/\\](cluster|pushgateway|defaultMetrics)\.js$/ }, stub("module.exports = undefined;"));
-    onLoad({ filter: /[/\\]zod[/\\]v4[/\\]locales[/\\]index\.js$/ }, stub("export {};"));
+    onLoad({ filter: /[/\\]prom-client[/\\]lib[/\\](cluster|pushgateway|defaultMetrics|summary)\.js$/ }, stub("module.exports = undefined;"));
   },
 };
 

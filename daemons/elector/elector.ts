@@ -76,6 +76,8 @@ interface Seen {
   lease: Lease | null;
   record: MemberRecord | null;
   changedAtMs: number;
+  /** When the watch told of it last. */
+  toldAtMs: number;
 }
 
 export class Elector {
@@ -154,7 +156,7 @@ export class Elector {
     };
     this.seen = memberPods(o.file)
       .filter((pod) => pod !== o.env.TOG_POD_NAME)
-      .map((pod) => ({ pod, lease: null, record: null, changedAtMs: -Infinity }));
+      .map((pod) => ({ pod, lease: null, record: null, changedAtMs: -Infinity, toldAtMs: -Infinity }));
   }
 
   private get t() {
@@ -180,6 +182,19 @@ export class Elector {
           this.leaseWake.kick();
         },
         { signal },
+      ),
+      ...this.seen.map((seen) =>
+        this.o.kube.watch(
+          "leases",
+          memberLeaseName(this.o.file.baker, podOrdinal(seen.pod)),
+          (event) => {
+            if (event.type === "DELETED") return;
+            seen.toldAtMs = this.o.clock.now();
+            this.sawMember(seen, event.object);
+            this.evaluate();
+          },
+          { signal },
+        ),
       ),
     );
     this.evaluate();
@@ -905,7 +920,6 @@ export class Elector {
   private async memberLoop(signal: AbortSignal): Promise<void> {
     const every = this.t.memberRenewSeconds * 1000;
     let writeAtMs = 0;
-    let readAtMs = 0;
     while (!signal.aborted) {
       const now = this.o.clock.now();
       const jobs: Promise<void>[] = [];
@@ -914,12 +928,14 @@ export class Elector {
         writeAtMs = now + every;
         jobs.push(this.writeMember(signal));
       }
-      // A master may have to choose a successor: it looks twice per renewal.
-      if (this.state.tenure || now >= readAtMs) {
-        readAtMs = now + every - 20;
-        for (const seen of this.seen) jobs.push(this.readMember(seen, signal));
-      }
+      // The watch tells of each renewal; where it has not, it may have died unnoticed.
+      for (const seen of this.seen) if (now - seen.toldAtMs >= 1.25 * every) jobs.push(this.readMember(seen, signal));
       await Promise.allSettled(jobs);
+      for (const seen of this.seen)
+        this.o.metrics.member(
+          seen.pod,
+          this.o.clock.now() - seen.changedAtMs < this.t.memberMaxAgeSeconds * 1000 && (seen.record?.eligible ?? false),
+        );
       this.evaluate();
       await this.memberWake.wait(Math.min(every / 2, Math.max(20, writeAtMs - this.o.clock.now())), signal);
     }
@@ -970,8 +986,11 @@ export class Elector {
   private async readMember(seen: Seen, signal: AbortSignal): Promise<void> {
     const name = memberLeaseName(this.o.file.baker, podOrdinal(seen.pod));
     const outcome = await this.o.kube.get("leases", name, { timeoutMs: this.t.requestTimeoutMs, signal });
-    if (!outcome.ok) return;
-    const lease = outcome.object;
+    // The watch may have overtaken the answer.
+    if (outcome.ok && outcome.sentAtMs > seen.toldAtMs) this.sawMember(seen, outcome.object);
+  }
+
+  private sawMember(seen: Seen, lease: Lease): void {
     // A first look proves nothing about life: only a change that we saw ourselves does.
     if (seen.lease && this.version(seen.lease) !== this.version(lease)) seen.changedAtMs = this.o.clock.now();
     seen.lease = lease;
@@ -981,9 +1000,5 @@ export class Elector {
     } catch {
       seen.record = null;
     }
-    this.o.metrics.member(
-      seen.pod,
-      this.o.clock.now() - seen.changedAtMs < this.t.memberMaxAgeSeconds * 1000 && (seen.record?.eligible ?? false),
-    );
   }
 }

@@ -47,15 +47,17 @@ export function main(): Promise<void> {
       preStopSeconds: t.preStopSeconds,
     });
 
-    // Rarely while all is quiet (each request costs a millisecond of CPU in two containers), 20 Hz while a handover waits for the containers.
+    // The containers that decide tell by a stream while all is quiet (a request costs a millisecond of CPU in two containers); 20 Hz while a handover waits.
     const follow = { clock, host: env.TOG_POD_ADDRESS, wake: elector.hurry, signal: over.signal, timeoutMs: t.requestTimeoutMs };
     const intervalMs = () =>
       (elector.state.handover || elector.state.lostAtMs !== null ? 50 : elector.state.eligible ? 1000 : 500) * t.retrySeconds;
+    const streamMs = 1000 * t.retrySeconds;
     const slowly = () => (elector.state.handover ? intervalMs() : 4000 * t.retrySeconds);
     const followers = [
       followStatus({
         ...follow,
         intervalMs,
+        streamMs,
         port: ports.sidecar,
         schema: sidecarStatusSchema,
         onStatus: (status, at) => elector.sawStatus("sidecar", status, at),
@@ -63,6 +65,7 @@ export function main(): Promise<void> {
       followStatus({
         ...follow,
         intervalMs,
+        streamMs,
         port: ports.supervisor,
         schema: supervisorStatusSchema,
         onStatus: (status, at) => elector.sawStatus("supervisor", status, at),
@@ -70,6 +73,7 @@ export function main(): Promise<void> {
       followStatus({
         ...follow,
         intervalMs,
+        streamMs,
         port: ports.gateHealth,
         schema: gateStatusSchema,
         onStatus: (status, at) => elector.sawStatus("gate", status, at),

@@ -1,6 +1,6 @@
 /** Wires files, connections, acknowledgements and accounting of the exposer. See main.ts for what it guarantees. */
 import { watch, type FSWatcher } from "node:fs";
-import { z } from "zod";
+import * as z from "zod/mini";
 import { memberPods } from "../../contract/baker-file";
 import { electorPaths } from "../../contract/leadership";
 import { ports } from "../../contract/ports";
@@ -19,15 +19,13 @@ import { decide, isMissing, isOpen, type ChainAnswer, type Commitment, type Coun
 import { serveExchange, type ExchangeServer } from "./exchange-server";
 import { followLeadership } from "./leadership";
 
-const seedNonceHashSchema = z
-  .string()
-  .regex(/^(nce[1-9A-HJ-NP-Za-km-z]{50}|[0-9a-f]{64})$/)
-  .transform((text) => (text.startsWith("nce") ? text : encodeNonceHash(Buffer.from(text, "hex"))));
-const commitmentsSchema = z.array(
-  z.object({ address: z.string(), level: z.number().int(), round: z.number().int(), seedNonceHash: seedNonceHashSchema }),
+const seedNonceHashSchema = z.pipe(
+  z.string().check(z.regex(/^(nce[1-9A-HJ-NP-Za-km-z]{50}|[0-9a-f]{64})$/)),
+  z.transform((text) => (text.startsWith("nce") ? text : encodeNonceHash(Buffer.from(text, "hex")))),
 );
-const levelSchema = z.object({ level: z.number().int() });
-const chainNonceSchema = z.object({ hash: z.string().optional(), nonce: z.string().optional() });
+const commitmentsSchema = z.array(z.object({ address: z.string(), level: z.int(), round: z.int(), seedNonceHash: seedNonceHashSchema }));
+const levelSchema = z.object({ level: z.int() });
+const chainNonceSchema = z.object({ hash: z.optional(z.string()), nonce: z.optional(z.string()) });
 const chainQuestionsATick = 4;
 /** Files that look unchanged are read all the same this often. */
 const rereadMs = 10_000;

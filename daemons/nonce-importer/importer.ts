@@ -2,7 +2,7 @@
 import { watch } from "node:fs";
 import { mkdir, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { z } from "zod";
+import * as z from "zod/mini";
 import { memberPods } from "../../contract/baker-file";
 import { electorPaths } from "../../contract/leadership";
 import { headlessServiceName, holderPod } from "../../contract/names";
@@ -45,8 +45,8 @@ const defaultKeepCycles = 2;
 const lookDelayMs = 250;
 /** Files that look unchanged are read all the same this often. */
 const relookMs = 10_000;
-const currentLevelSchema = z.object({ cycle: z.number().int() });
-const constantsSchema = z.object({ consensus_rights_delay: z.number().int() });
+const currentLevelSchema = z.object({ cycle: z.int() });
+const constantsSchema = z.object({ consensus_rights_delay: z.int() });
 /** States of a peer that a person should see; the others are the ordinary ends of a connection. */
 const refusals = new Set([
   "too-long",

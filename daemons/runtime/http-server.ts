@@ -1,4 +1,8 @@
-/** The small HTTP server of every daemon: routes, bounded sizes and times, /live, /ready, /metrics, /status. */
+/**
+ * The small HTTP server of every daemon: routes, bounded sizes and times, /live, /ready, /metrics, /status.
+ * `GET /status?watch=MS` (and other documents) repeats the document as JSON lines `{atNs, document}`: at once, at each change that the daemon
+ * announces, and every MS. `atNs` is the CLOCK_MONOTONIC at which it was true; the containers of a pod share that clock. A line costs a fraction of a request.
+ */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { Registry } from "prom-client";
@@ -10,10 +14,16 @@ export interface Health {
 }
 export interface HttpServer {
   port: number;
+  /** The document of this path has changed: its followers hear it now. */
+  changed(path: string): void;
   /** Serves a connection that somebody else accepted. */
   accept(socket: Socket): void;
   close(): Promise<void>;
 }
+
+const maxFollowers = 16;
+/** A reader that lets this much pile up is cut off: it comes back and gets the newest. */
+const maxBacklogBytes = 256 * 1024;
 
 export function sendJson(response: ServerResponse, status: number, body: unknown, headers: Record<string, string> = {}): void {
   if (response.headersSent || response.destroyed) return;
@@ -46,6 +56,8 @@ export async function serveHttp(options: {
   live?: () => Health;
   ready?: () => Health;
   status?: () => unknown;
+  /** Further paths that are served, and can be followed, like /status. */
+  documents?: Record<string, () => unknown>;
   metrics?: Registry;
   requestTimeoutMs?: number;
   maxHeaderSize?: number;
@@ -59,10 +71,35 @@ export async function serveHttp(options: {
       const result = check?.() ?? { ok: true, reason: "" };
       sendJson(response, result.ok ? 200 : 503, result);
     };
+  const followers = new Map<string, Set<() => void>>();
+  const document =
+    (path: string, read: () => unknown): Handler =>
+    (request, response, url) => {
+      const everyMs = Number(url.searchParams.get("watch") ?? NaN);
+      if (Number.isNaN(everyMs)) return sendJson(response, 200, read());
+      const mine = followers.get(path) ?? new Set();
+      followers.set(path, mine);
+      if (mine.size >= maxFollowers) return sendJson(response, 503, { error: "too-many-streams" }, { "retry-after": "1" });
+      response.writeHead(200, { "content-type": "application/x-ndjson", "cache-control": "no-store" });
+      request.socket.setNoDelay(true);
+      const push = (): void => {
+        const atNs = process.hrtime.bigint().toString();
+        if (response.writableLength > maxBacklogBytes) response.destroy();
+        else response.write(JSON.stringify({ atNs, document: read() }) + "\n");
+      };
+      const timer = setInterval(push, Math.min(60_000, Math.max(20, everyMs)));
+      mine.add(push);
+      response.on("close", () => {
+        clearInterval(timer);
+        mine.delete(push);
+      });
+      push();
+    };
+  const documents = { "/status": options.status ?? (() => ({})), ...options.documents };
   const routes: Record<string, Handler> = {
     "/live": health(options.live),
     "/ready": health(options.ready),
-    "/status": (_request, response) => sendJson(response, 200, options.status?.() ?? {}),
+    ...Object.fromEntries(Object.entries(documents).map(([path, read]) => [path, document(path, read)])),
     "/metrics": async (_request, response) => {
       const text = (await options.metrics?.metrics()) ?? "";
       response.writeHead(200, { "content-type": options.metrics?.contentType ?? "text/plain" }).end(text);
@@ -101,6 +138,7 @@ export async function serveHttp(options: {
     });
   const address = server.address();
   return {
+    changed: (path) => followers.get(path)?.forEach((push) => push()),
     accept: (socket) => void server.emit("connection", socket),
     port: typeof address === "object" && address ? address.port : options.port,
     close: () =>

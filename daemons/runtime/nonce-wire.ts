@@ -7,7 +7,7 @@ import { hkdfSync } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
-import { z } from "zod";
+import * as z from "zod/mini";
 import { secretFiles } from "../../contract/env";
 
 export const pskOptions = {
@@ -43,8 +43,8 @@ export const serverMessageSchema = z.discriminatedUnion("type", [
     pod: z.string(),
     chain: z.string(),
     /** contentHash(); the importer gives it back once the content is durable on its disk. */
-    hash: z.string().regex(/^[0-9a-f]{64}$/),
-    file: z.string().nullable(),
+    hash: z.string().check(z.regex(/^[0-9a-f]{64}$/)),
+    file: z.nullable(z.string()),
     stateful: z.unknown(),
     legacy: z.unknown(),
   }),

@@ -3,77 +3,107 @@
  * whether it lies in content (time, chain) is for the caller to judge. Every request has a deadline and a bounded answer.
  */
 import { Agent, request } from "node:http";
-import { z } from "zod";
+import * as z from "zod/mini";
 import { backoffMs, sleep, type Clock } from "./clock";
 import { exchange, followObjects } from "./http-client";
 
-const blockHash = z.string().regex(/^B[1-9A-HJ-NP-Za-km-z]{50}$/);
-const level = z.number().int().nonnegative().max(0x7fffffff);
-const timestamp = z.string().regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/);
-const seconds = z.union([z.string().regex(/^\d+$/).transform(Number), z.number().int().nonnegative()]);
+const blockHash = z.string().check(z.regex(/^B[1-9A-HJ-NP-Za-km-z]{50}$/));
+const level = z.int().check(z.nonnegative(), z.maximum(0x7fffffff));
+const count = z.int().check(z.nonnegative());
+const several = z.int().check(z.positive());
+const timestamp = z.string().check(z.regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/));
+const seconds = z.union([
+  z.pipe(
+    z.string().check(z.regex(/^\d+$/)),
+    z.transform((text) => Number(text)),
+  ),
+  count,
+]);
+const chainId = z.string().check(z.regex(/^Net[1-9A-HJ-NP-Za-km-z]{12}$/));
 
 const headSchema = z
-  .object({ hash: blockHash, level, predecessor: blockHash, timestamp, proto: z.number().int(), fitness: z.array(z.string()) })
-  .transform(({ fitness, ...head }) => ({
-    ...head,
-    /** Milliseconds since 1970. */
-    timestampMs: Date.parse(head.timestamp),
-    round: roundOf(fitness),
-  }))
-  .refine((head) => Number.isFinite(head.timestampMs), { error: "timestamp is no time" });
+  .pipe(
+    z.object({ hash: blockHash, level, predecessor: blockHash, timestamp, proto: z.int(), fitness: z.array(z.string()) }),
+    z.transform(({ fitness, ...head }) => ({
+      ...head,
+      /** Milliseconds since 1970. */
+      timestampMs: Date.parse(head.timestamp),
+      round: roundOf(fitness),
+    })),
+  )
+  .check(z.refine((head) => Number.isFinite(head.timestampMs), { error: "timestamp is no time" }));
 /** A block as the node reports it; `round` is null before Tenderbake. `timestamp` "YYYY-MM-DDThh:mm:ssZ". */
 export type Head = z.infer<typeof headSchema>;
 
-const headerSchema = z
-  .intersection(headSchema, z.object({ chain_id: z.string() }))
-  .transform(({ chain_id, ...head }) => ({ ...head, chainId: chain_id }));
+const headerSchema = z.pipe(
+  z.intersection(headSchema, z.object({ chain_id: z.string() })),
+  z.transform(({ chain_id, ...head }) => ({ ...head, chainId: chain_id })),
+);
 export type Header = z.infer<typeof headerSchema>;
 
-const bootstrappedSchema = z
-  .object({ bootstrapped: z.boolean(), sync_state: z.enum(["synced", "unsynced", "stuck"]) })
-  .transform(({ bootstrapped, sync_state }) => ({ bootstrapped, syncState: sync_state }));
-const constantsSchema = z
-  .object({
-    blocks_per_cycle: z.number().int().positive(),
-    blocks_per_commitment: z.number().int().positive(),
-    nonce_revelation_threshold: z.number().int().positive(),
+const bootstrappedSchema = z.pipe(
+  z.object({ bootstrapped: z.boolean(), sync_state: z.enum(["synced", "unsynced", "stuck"]) }),
+  z.transform(({ bootstrapped, sync_state }) => ({ bootstrapped, syncState: sync_state })),
+);
+const connectionsSchema = z.pipe(
+  z.array(z.object({ peer_id: z.string() })),
+  z.transform((list) => list.length),
+);
+const constantsSchema = z.pipe(
+  z.object({
+    blocks_per_cycle: several,
+    blocks_per_commitment: several,
+    nonce_revelation_threshold: several,
     minimal_block_delay: seconds,
     delay_increment_per_round: seconds,
-    consensus_rights_delay: z.number().int().nonnegative(),
-  })
-  .transform((constants) => ({
+    consensus_rights_delay: count,
+  }),
+  z.transform((constants) => ({
     blocksPerCycle: constants.blocks_per_cycle,
     blocksPerCommitment: constants.blocks_per_commitment,
     nonceRevelationThreshold: constants.nonce_revelation_threshold,
     minimalBlockDelaySeconds: constants.minimal_block_delay,
     delayIncrementPerRoundSeconds: constants.delay_increment_per_round,
     consensusRightsDelay: constants.consensus_rights_delay,
-  }));
+  })),
+);
 export type Constants = z.infer<typeof constantsSchema>;
-const currentLevelSchema = z
-  .object({ level, cycle: z.number().int(), cycle_position: z.number().int().nonnegative(), expected_commitment: z.boolean() })
-  .transform((current) => ({
+const currentLevelSchema = z.pipe(
+  z.object({ level, cycle: z.int(), cycle_position: count, expected_commitment: z.boolean() }),
+  z.transform((current) => ({
     level: current.level,
     cycle: current.cycle,
     cyclePosition: current.cycle_position,
     expectedCommitment: current.expected_commitment,
-  }));
+  })),
+);
 export type CurrentLevel = z.infer<typeof currentLevelSchema>;
 const bakingRightsSchema = z.array(
-  z
-    .object({ level, delegate: z.string(), round: z.number().int().nonnegative(), consensus_key: z.string().optional() })
-    .transform(({ consensus_key, ...right }) => ({ ...right, consensusKey: consensus_key ?? null })),
+  z.pipe(
+    z.object({ level, delegate: z.string(), round: count, consensus_key: z.optional(z.string()) }),
+    z.transform(({ consensus_key, ...right }) => ({ ...right, consensusKey: consensus_key ?? null })),
+  ),
 );
 export type BakingRight = z.infer<typeof bakingRightsSchema>[number];
-const participationSchema = z
-  .object({ missed_slots: z.number().int().nonnegative(), missed_levels: z.number().int().nonnegative() })
-  .transform(({ missed_slots, missed_levels }) => ({ missedSlots: missed_slots, missedLevels: missed_levels }));
+const participationSchema = z.pipe(
+  z.object({ missed_slots: count, missed_levels: count }),
+  z.transform(({ missed_slots, missed_levels }) => ({ missedSlots: missed_slots, missedLevels: missed_levels })),
+);
 /** Of the running cycle; both start at 0 in the next. */
 export type Participation = z.infer<typeof participationSchema>;
 const nonceSchema = z.union([
-  z.strictObject({ nonce: z.string().regex(/^[0-9a-f]{64}$/) }).transform(({ nonce }) => ({ state: "revealed" as const, nonce })),
-  z.strictObject({ hash: z.string().regex(/^nce/) }).transform(({ hash }) => ({ state: "missing" as const, hash })),
-  z.strictObject({}).transform(() => ({ state: "forgotten" as const })),
+  z.pipe(
+    z.strictObject({ nonce: z.string().check(z.regex(/^[0-9a-f]{64}$/)) }),
+    z.transform(({ nonce }) => ({ state: "revealed" as const, nonce })),
+  ),
+  z.pipe(
+    z.strictObject({ hash: z.string().check(z.regex(/^nce/)) }),
+    z.transform(({ hash }) => ({ state: "missing" as const, hash })),
+  ),
+  z.pipe(
+    z.strictObject({}),
+    z.transform(() => ({ state: "forgotten" as const })),
+  ),
 ]);
 /** Of a level with a commitment: revealed; missing (still to be revealed); forgotten (or no commitment at all). */
 export type NonceState = z.infer<typeof nonceSchema>;
@@ -122,7 +152,7 @@ export interface OctezRpc {
   close(): void;
 }
 
-const problem = (error: z.ZodError): string =>
+const problem = (error: z.core.$ZodError): string =>
   error.issues
     .slice(0, 3)
     .map((issue) => `${issue.path.join(".") || "(answer)"}: ${issue.message}`)
@@ -142,7 +172,7 @@ export function createOctezRpc({ url, clock, maxBytes = 2 * 1024 * 1024 }: { url
       headers: { accept: "application/json" },
     });
 
-  async function ask<T>(path: string, schema: z.ZodType<T>, { timeoutMs, signal }: RpcOptions): Promise<RpcOutcome<T>> {
+  async function ask<T>(path: string, schema: z.ZodMiniType<T>, { timeoutMs, signal }: RpcOptions): Promise<RpcOutcome<T>> {
     const result = await exchange(() => open(path, false), { clock, timeoutMs, maxBytes, signals: [signal, closing.signal] });
     const { sentAtMs } = result;
     const failed = (kind: RpcFailure, message: string, status = 0): RpcOutcome<T> => ({ ok: false, kind, status, message, sentAtMs });
@@ -161,13 +191,8 @@ export function createOctezRpc({ url, clock, maxBytes = 2 * 1024 * 1024 }: { url
   const head = "/chains/main/blocks/head";
   return {
     header: ({ block = "head", ...options }) => ask(`/chains/main/blocks/${encodeURIComponent(block)}/header`, headerSchema, options),
-    connections: (options) =>
-      ask(
-        "/network/connections",
-        z.array(z.object({ peer_id: z.string() })).transform((list) => list.length),
-        options,
-      ),
-    chainId: (options) => ask("/chains/main/chain_id", z.string().regex(/^Net[1-9A-HJ-NP-Za-km-z]{12}$/), options),
+    connections: (options) => ask("/network/connections", connectionsSchema, options),
+    chainId: (options) => ask("/chains/main/chain_id", chainId, options),
     bootstrapped: (options) => ask("/chains/main/is_bootstrapped", bootstrappedSchema, options),
     constants: (options) => ask(`${head}/context/constants`, constantsSchema, options),
     currentLevel: ({ offset = 0, ...options }) => ask(`${head}/helpers/current_level?offset=${offset}`, currentLevelSchema, options),

@@ -2,7 +2,7 @@
 import type { BakerFile } from "../../contract/baker-file";
 import type { SidecarStatus } from "../../contract/status";
 import type { Clock } from "../runtime/clock";
-import { serveHttp } from "../runtime/http-server";
+import { serveHttp, type HttpServer } from "../runtime/http-server";
 import type { Log } from "../runtime/log";
 import { Counter, createRegistry, Gauge } from "../runtime/metrics";
 import type { OctezRpc } from "../runtime/octez-rpc";
@@ -39,6 +39,7 @@ export async function runSidecar(options: SidecarOptions): Promise<void> {
   const said = { live: "unknown", ready: "unknown" };
   /** Logs each change of code; the reasons themselves hold ages. */
   const tell = (): void => {
+    let changed = false;
     const { live, liveReason, ready, reason } = status();
     for (const [what, ok, why] of [
       ["live", live, liveReason],
@@ -47,9 +48,11 @@ export async function runSidecar(options: SidecarOptions): Promise<void> {
       const now = ok ? "ok" : code(why);
       if (said[what] === now) continue;
       said[what] = now;
+      changed = true;
       if (ok) log.info(`node-${what}`, "the node is " + what);
       else log.warn(`node-not-${what}`, why);
     }
+    if (changed) server?.changed("/status");
   };
 
   const metrics = createRegistry(file.baker, options.pod);
@@ -75,6 +78,7 @@ export async function runSidecar(options: SidecarOptions): Promise<void> {
   gauge("tog_sidecar_head_level", "Level of the node's head", ({ head }) => head?.level ?? 0);
   gauge("tog_sidecar_head_age_seconds", "Age of the node's head", ({ head }) => head?.ageSeconds ?? Infinity);
 
+  let server: HttpServer | undefined;
   const observer = createObserver({
     rpc,
     clock,
@@ -83,7 +87,7 @@ export async function runSidecar(options: SidecarOptions): Promise<void> {
     onFailure: (question, kind) => failures.inc({ question, kind }),
   });
   const health = (ok: boolean, reason: string) => ({ ok, reason });
-  const server = await serveHttp({
+  server = await serveHttp({
     host: options.host,
     port: options.port,
     routes: {},

@@ -1,14 +1,14 @@
 /** The block headers with a seed nonce hash that this gate let through, newest last, across restarts: the nonce importer's accounting. */
-import { z } from "zod";
+import * as z from "zod/mini";
 import type { MemoryFile } from "./memory";
 
 export const commitmentSchema = z.object({
   address: z.string(),
-  level: z.number().int(),
-  round: z.number().int(),
+  level: z.int(),
+  round: z.int(),
   /** Base58, nce... */
   seedNonceHash: z.string(),
-  blockPayloadHash: z.string().optional(),
+  blockPayloadHash: z.optional(z.string()),
   /** Wall clock, milliseconds since 1970. */
   atMs: z.number(),
 });

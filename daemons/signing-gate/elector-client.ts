@@ -1,6 +1,7 @@
 /** Reads of the pod's elector: the leadership stream, resumed for ever, and the members' heads. */
 import * as http from "node:http";
 import { StringDecoder } from "node:string_decoder";
+import * as z from "zod/mini";
 import { electorPaths, leadershipSchema, type Leadership } from "../../contract/leadership";
 import { memberRecordSchema, type MemberRecord } from "../../contract/status";
 import { backoffMs, sleep } from "../runtime/clock";
@@ -70,7 +71,7 @@ export async function fetchMembers(base: string, timeoutMs: number, signal?: Abo
   const answer = await exchange(new URL(electorPaths.members, base), { method: "GET", timeoutMs, agent: false, maxBytes: 262_144, signal });
   if (!answer.ok || answer.status !== 200) return undefined;
   try {
-    return memberRecordSchema.array().parse(JSON.parse(answer.body));
+    return z.array(memberRecordSchema).parse(JSON.parse(answer.body));
   } catch {
     return undefined;
   }

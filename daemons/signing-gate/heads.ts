@@ -1,6 +1,6 @@
 /** What this pod knows of the chain's head: its own node's, polled, and on demand the other members'. */
 import * as http from "node:http";
-import { z } from "zod";
+import * as z from "zod/mini";
 import type { MemberRecord } from "../../contract/status";
 import type { Timings } from "../../contract/timings";
 import { sleep, type Clock } from "../runtime/clock";
@@ -8,7 +8,7 @@ import { isSynced } from "./decide";
 import type { HeardHead } from "./gate";
 import { exchange } from "./http-client";
 
-const headerSchema = z.object({ chain_id: z.string(), level: z.number().int().nonnegative(), timestamp: z.string() });
+const headerSchema = z.object({ chain_id: z.string(), level: z.int().check(z.nonnegative()), timestamp: z.string() });
 
 /** Age of an RFC 3339 text on the wall clock, in seconds; NaN where it is none. */
 export const ageSeconds = (timestamp: string, wallMs: number): number => (wallMs - Date.parse(timestamp)) / 1000;

@@ -3,7 +3,7 @@
  * Nothing is forwarded before its mark is in this file (fsync). A file that cannot be read makes every key lost, never empty, until that
  * key has been raised again; only then is its entry replaced.
  */
-import { z } from "zod";
+import * as z from "zod/mini";
 import { watermarkSchema, type Watermark } from "../../contract/watermark";
 import { below, higherMarks, type Memory, type Remembered } from "./decide";
 
@@ -50,12 +50,13 @@ export class MarksMemory {
     try {
       const text = await file.read();
       if (text !== undefined) {
-        const parsed = fileSchema.parse(JSON.parse(text));
+        const { data: parsed, error } = fileSchema.safeParse(JSON.parse(text));
+        if (error) throw new Error(`another shape at ${error.issues[0]?.path.join(".") ?? ""}`);
         if (parsed.chain !== chain) throw new Error(`it is for ${parsed.chain}`);
         for (const [address, entry] of Object.entries(parsed.keys)) memory.keys.set(address, entry);
       }
     } catch (error) {
-      problem = error instanceof z.ZodError ? `another shape at ${error.issues[0]?.path.join(".") ?? ""}` : String(error);
+      problem = error instanceof Error ? error.message : String(error);
       memory.keys.clear();
       for (const address of addresses) memory.keys.set(address, "lost");
     }

@@ -28,7 +28,7 @@ export const commitEntrySchema = z.object({
   /** `gate`: judged. `other`: an operator, Terraform or a fault put it there (created, rewound, replaced, deleted); not judged, but it changes what is stored. */
   by: z.enum(["gate", "other"]),
   /** Null: created empty, or deleted. */
-  record: watermarkSchema.nullable(),
+  record: z.nullable(watermarkSchema),
 });
 export type CommitEntry = z.infer<typeof commitEntrySchema>;
 

@@ -1,10 +1,12 @@
 /**
- * Memory, start time and idle CPU of every daemon: one baking pod's daemons as processes, beside an embedded API, a node with 50 peers and a head
- * every 6 s, and a signer. Options: --seconds N (of CPU measurement, default 20), --starts N (default 5), --only NAME,NAME, --node FILE (another Node.js).
+ * Memory, start time and idle CPU of every daemon: the daemons of two baking pods as processes, beside an embedded API (TLS), a node with 50 peers and a
+ * head every 6 s, and a signer. Idle: one pod is the master, both are eligible, nobody signs; counted is everything that daemons and API ask of each
+ * other, for the whole process with its threads and its own helper process, and the higher figure of the two pods is told. Not counted: the kubelet's probes.
+ * Options: --seconds N (of CPU measurement, default 60), --settle N (default 60), --starts N (default 5), --only NAME,NAME, --node FILE (another Node.js).
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type RequestListener, type Server, type ServerResponse } from "node:http";
 import { connect } from "node:net";
 import { cpus, loadavg, tmpdir } from "node:os";
@@ -99,12 +101,24 @@ function fakeNode(): { listener: RequestListener; stop: () => void } {
   };
 }
 
-/** Milliseconds of CPU that a process has used; its children's too where they have ended. */
-function cpuMs(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
-  return [11, 12, 13, 14].reduce((sum, i) => sum + Number(fields[i] ?? 0), 0) * 10;
+/** The process and those that it started from the same program: not the daemons that a supervisor runs. */
+function family(pid: number): number[] {
+  const program = (of: number): string => readFileSync(`/proc/${of}/cmdline`, "utf8").split("\0")[1] ?? "";
+  const children = readdirSync(`/proc/${pid}/task`).flatMap((task) =>
+    readFileSync(`/proc/${pid}/task/${task}/children`, "utf8").split(" ").filter(Boolean).map(Number),
+  );
+  return [pid, ...children.filter((child) => program(child) === program(pid))];
 }
-const rssMb = (pid: number): number => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) / 1024;
+/** Milliseconds of CPU that a process and its helper have used, all threads. */
+const cpuMs = (pid: number): number =>
+  family(pid)
+    .flatMap((member) => readdirSync(`/proc/${member}/task`).map((task) => `/proc/${member}/task/${task}/schedstat`))
+    .reduce((sum, path) => sum + Number(readFileSync(path, "utf8").split(" ")[0]) / 1e6, 0);
+const rssMb = (pid: number): number =>
+  family(pid).reduce(
+    (sum, member) => sum + Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${member}/status`, "utf8"))?.[1] ?? 0) / 1024,
+    0,
+  );
 
 const accepts = (host: string, port: number): Promise<boolean> =>
   new Promise((done) => {
@@ -121,7 +135,8 @@ async function end(child: ChildProcess): Promise<void> {
 
 export const bench: Bench = async (args, progress) => {
   const option = (name: string): string | undefined => (args.includes(name) ? args[args.indexOf(name) + 1] : undefined);
-  const seconds = Number(option("--seconds") ?? 20);
+  const seconds = Number(option("--seconds") ?? 60);
+  const settle = Number(option("--settle") ?? 60);
   const starts = Number(option("--starts") ?? 5);
   const program = option("--node") ?? process.execPath;
   const only = option("--only")?.split(",");
@@ -130,20 +145,17 @@ export const bench: Bench = async (args, progress) => {
   mkdirSync(join(root, ".cache/bench"), { recursive: true });
   const bundle = await buildDaemons(join(root, `.cache/bench/tog-${process.pid}.cjs`));
   const folder = mkdtempSync(join(tmpdir(), "tog-bench-"));
-  const host = `127.${100 + ((randomBytes(1)[0] ?? 0) % 100)}.${randomBytes(1)[0]}.${2 + ((randomBytes(1)[0] ?? 0) % 250)}`;
+  const network = `127.${100 + ((randomBytes(1)[0] ?? 0) % 100)}.${randomBytes(1)[0]}`;
   const results: BenchResult[] = [];
-  const children = new Map<DaemonName, ChildProcess>();
+  const children: { name: DaemonName; child: ChildProcess; cpuMs: number }[] = [];
   const api = new KubeApi();
   const node = fakeNode();
-  const rpc = createServer(node.listener);
+  const nodes = [1, 2].map((last) => ({ host: `${network}.${last}`, rpc: createServer(node.listener) }));
   const signer = createServer((_request, response) => response.writeHead(200, { "content-type": "application/json" }).end("{}"));
   try {
     const { url } = await api.start({ host: "127.0.0.1" });
-    await listen(rpc, host, ports.octezRpc);
-    await listen(signer, host, 6733);
-    api.addAdmin("bench", "alice-as-0");
-    const kube = join(folder, "kube");
-    api.writeKubeDir(kube, "bench", "bakers");
+    for (const { host, rpc } of nodes) await listen(rpc, host, ports.octezRpc);
+    await listen(signer, `${network}.1`, 6733);
     const watermark = `wm-${keyHashHex(address)}`;
     api.apply("configmaps", "bakers", {
       apiVersion: "v1",
@@ -151,9 +163,7 @@ export const bench: Bench = async (args, progress) => {
       metadata: { name: watermark, labels: { [labels.baker]: "alice" } },
       data: {},
     });
-    const paths = Object.fromEntries(["node", "client", "state", "secrets"].map((name) => [name, join(folder, name)]));
-    for (const path of Object.values(paths)) mkdirSync(path);
-    writeFileSync(join(paths.secrets ?? "", secretFiles.nonceSecret), randomBytes(32).toString("hex"));
+    const secret = randomBytes(32).toString("hex");
     const configFile = join(folder, "baker.json");
     const file = bakerFileSchema.parse({
       version: 1,
@@ -166,22 +176,34 @@ export const bench: Bench = async (args, progress) => {
       daemons: [{ name: "baker", command: ["sleep", "100000"] }],
       delegate: address,
       keys: [{ address, alias: "alice", watermark, signers: ["home1"] }],
-      signers: [{ name: "home1", endpoints: [{ zone: null, url: `http://${host}:6733` }], deterministic: true }],
+      signers: [{ name: "home1", endpoints: [{ zone: null, url: `http://${network}.1:6733` }], deterministic: true }],
       timings: defaultTimings,
     });
     writeFileSync(configFile, JSON.stringify(file));
-    const env = {
-      PATH: process.env.PATH,
-      NODE_OPTIONS: nodeOptions,
-      ...{ TOG_POD_NAME: "alice-as-0", TOG_POD_UID: "u0", TOG_POD_ADDRESS: host, TOG_LOCAL_ADDRESS: host, TOG_NAMESPACE: "bakers" },
-      ...{ TOG_ZONE: "a", TOG_KUBE_URL: url, TOG_KUBE_DIR: kube, TOG_NODE_DIR: paths.node, TOG_CLIENT_DIR: paths.client },
-      ...{ TOG_STATE_DIR: paths.state, TOG_SECRETS_DIR: paths.secrets, TOG_CONFIG_FILE: configFile },
-    };
-    const start = (name: DaemonName): ChildProcess => spawn(program, [bundle, name], { env, stdio: ["ignore", "ignore", "inherit"] });
+    const pods = nodes.map(({ host }, i) => {
+      const pod = `alice-as-${i}`;
+      const [kube = "", nodeDir, client, state, secrets = ""] = ["kube", "node", "client", "state", "secrets"].map((name) =>
+        join(folder, pod, name),
+      );
+      for (const path of [kube, nodeDir, client, state, secrets]) mkdirSync(path ?? "", { recursive: true });
+      api.addAdmin(`token-${i}`, pod);
+      api.writeKubeDir(kube, `token-${i}`, "bakers");
+      writeFileSync(join(secrets, secretFiles.nonceSecret), secret);
+      const env = {
+        PATH: process.env.PATH,
+        NODE_OPTIONS: nodeOptions,
+        ...{ TOG_POD_NAME: pod, TOG_POD_UID: `u${i}`, TOG_POD_ADDRESS: host, TOG_LOCAL_ADDRESS: host, TOG_NAMESPACE: "bakers" },
+        ...{ TOG_ZONE: "a", TOG_KUBE_URL: url, TOG_KUBE_DIR: kube, TOG_NODE_DIR: nodeDir, TOG_CLIENT_DIR: client },
+        ...{ TOG_STATE_DIR: state, TOG_SECRETS_DIR: secrets, TOG_CONFIG_FILE: configFile },
+      };
+      return { host, start: (name: DaemonName) => spawn(program, [bundle, name], { env, stdio: ["ignore", "ignore", "inherit"] }) };
+    });
     /** Until the daemon's port accepts, or an init command has ended well; undefined where it does neither. */
-    const started = async (name: DaemonName): Promise<{ ms: number; cpuMs?: number; child: ChildProcess } | undefined> => {
+    const started = async (name: DaemonName, ordinal = 0): Promise<{ ms: number; cpuMs?: number; child: ChildProcess } | undefined> => {
+      const pod = pods[ordinal];
+      if (!pod) return undefined;
       const from = now();
-      const child = start(name);
+      const child = pod.start(name);
       const exit = new Promise<number | null>((done) => child.once("exit", done));
       const port = healthPort[name];
       if (port === undefined) {
@@ -190,7 +212,7 @@ export const bench: Bench = async (args, progress) => {
         return code === 0 ? { ms: now() - from, child } : undefined;
       }
       while (now() - from < 5000 && !ended(child)) {
-        if (await accepts(host, port)) return { ms: now() - from, cpuMs: cpuMs(child.pid ?? 0), child };
+        if (await accepts(pod.host, port)) return { ms: now() - from, cpuMs: cpuMs(child.pid ?? 0), child };
         await sleep(3);
       }
       await end(child);
@@ -232,33 +254,42 @@ export const bench: Bench = async (args, progress) => {
       }
     }
 
-    for (const name of wanted) {
-      if (missing.has(name) || healthPort[name] === undefined) continue;
-      const run = await started(name);
-      if (run) children.set(name, run.child);
-    }
-    progress("settling for 10 s");
-    await sleep(10_000);
-    const before = new Map([...children].map(([name, child]) => [name, cpuMs(child.pid ?? 0)]));
+    for (const ordinal of pods.keys())
+      for (const name of wanted) {
+        if (missing.has(name) || healthPort[name] === undefined) continue;
+        const run = await started(name, ordinal);
+        if (run) children.push({ name, child: run.child, cpuMs: 0 });
+      }
+    progress(`settling for ${settle} s`);
+    await sleep(settle * 1000);
+    const states = await Promise.all(
+      pods.map(async ({ host }) => {
+        const answer = await fetch(`http://${host}:${ports.elector}/status`).catch(() => undefined);
+        const status = (await answer?.json()) as { leadership: { state: string } | null; eligible: string } | undefined;
+        return `${status?.leadership?.state ?? "?"} (${status?.eligible ?? "?"})`;
+      }),
+    );
+    progress(`the pods are ${states.join(" and ")}`);
+    for (const entry of children) if (!ended(entry.child)) entry.cpuMs = cpuMs(entry.child.pid ?? 0);
     const from = now();
     progress(`idle CPU over ${seconds} s`);
     await sleep(seconds * 1000);
     const elapsed = now() - from;
-    for (const [name, child] of children) {
-      if (ended(child)) {
-        results.push({ metric: `${name}: ended`, unit: "", value: child.exitCode ?? -1, ok: false });
-        continue;
-      }
-      const used = cpuMs(child.pid ?? 0) - (before.get(name) ?? 0);
-      results.push(judged(`${name}: memory (RSS)`, "MB", rssMb(child.pid ?? 0), goals.rss));
+    for (const name of wanted) {
+      const mine = children.filter((entry) => entry.name === name);
+      const gone = mine.find(({ child }) => ended(child));
+      if (gone) results.push({ metric: `${name}: ended`, unit: "", value: gone.child.exitCode ?? -1, ok: false });
+      if (gone || mine.length === 0) continue;
+      const used = Math.max(...mine.map(({ child, cpuMs: before }) => cpuMs(child.pid ?? 0) - before));
+      results.push(judged(`${name}: memory (RSS)`, "MB", Math.max(...mine.map(({ child }) => rssMb(child.pid ?? 0))), goals.rss));
       results.push(judged(`${name}: idle CPU`, "% of a core", (100 * used) / elapsed, goals.cpu));
     }
     return results;
   } finally {
-    for (const child of children.values()) await end(child);
+    for (const { child } of children) await end(child);
     node.stop();
     await api.dispose();
-    for (const server of [rpc, signer])
+    for (const server of [...nodes.map(({ rpc }) => rpc), signer])
       await new Promise<void>((done) => {
         server.close(() => done());
         server.closeAllConnections();

@@ -1,4 +1,5 @@
 /** Everything the cluster says about one baker, and what follows from it: who signs, and if nobody, why. */
+import * as z from "zod/mini";
 import { annotations, holderPod, labels, leaderLeaseName, memberLeaseName, watermarkDataKey } from "../../contract/names";
 import { receiptSchema, type Receipt } from "../../contract/receipt";
 import { memberRecordSchema, type MemberRecord } from "../../contract/status";
@@ -51,7 +52,7 @@ const parseJson = (text: string | undefined): unknown => {
   }
 };
 export const receiptsOf = (lease: LeaseView | undefined): Receipt[] => {
-  const list = receiptSchema.array().safeParse(parseJson(lease?.metadata.annotations[annotations.receipts]));
+  const list = z.array(receiptSchema).safeParse(parseJson(lease?.metadata.annotations[annotations.receipts]));
   if (list.success && list.data.length > 0) return list.data;
   const last = receiptSchema.safeParse(parseJson(lease?.metadata.annotations[annotations.lastTransition]));
   return last.success ? [last.data] : [];
