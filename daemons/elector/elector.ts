@@ -24,6 +24,7 @@ import {
 import type { Clock } from "../runtime/clock";
 import { microTime, type KubeClient, type Lease, type Outcome } from "../runtime/kube";
 import type { Log } from "../runtime/log";
+import { Wake } from "../runtime/wake";
 import {
   decide,
   nextEpoch,
@@ -38,7 +39,6 @@ import {
 import { eligibility, quietMoment } from "./health";
 import { emptyLease, readLastTransition, readReceipts, viewLease, withReceipt } from "./lease";
 import type { ElectorMetrics } from "./metrics";
-import { Wake } from "./wake";
 
 /** What the node says about our rights. Both reject on any failure. */
 export interface Rights {
@@ -62,7 +62,7 @@ export interface ElectorOptions {
 
 const podOf = (identity: string): string => identity.slice(0, identity.lastIndexOf("_") >= 0 ? identity.lastIndexOf("_") : undefined);
 
-type Statuses = {
+export type Statuses = {
   sidecar: SidecarStatus | null;
   supervisor: SupervisorStatus | null;
   gate: GateStatus | null;

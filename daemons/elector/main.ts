@@ -1,16 +1,17 @@
 /** Wiring of the elector: configuration, client, loop, HTTP, and what SIGTERM means here. */
 import { setMaxListeners } from "node:events";
+import type * as z from "zod/mini";
 import { ports } from "../../contract/ports";
 import { gateStatusSchema, nonceStatusSchema, sidecarStatusSchema, supervisorStatusSchema } from "../../contract/status";
 import { systemClock as clock } from "../runtime/clock";
 import { loadConfig } from "../runtime/config";
+import { followDocument } from "../runtime/follow-document";
 import { createKubeClient } from "../runtime/kube-client";
 import { runDaemon } from "../runtime/lifecycle";
 import { createLog } from "../runtime/log";
 import { createRegistry } from "../runtime/metrics";
-import { Elector } from "./elector";
+import { Elector, type Statuses } from "./elector";
 import { createElectorMetrics } from "./metrics";
-import { followStatus } from "./pod-status";
 import { createRights } from "./rights";
 import { serveElector } from "./server";
 
@@ -48,49 +49,33 @@ export function main(): Promise<void> {
     });
 
     // The containers that decide tell by a stream while all is quiet (a request costs a millisecond of CPU in two containers); 20 Hz while a handover waits.
-    const follow = { clock, host: env.TOG_POD_ADDRESS, wake: elector.hurry, signal: over.signal, timeoutMs: t.requestTimeoutMs };
-    const intervalMs = () =>
-      (elector.state.handover || elector.state.lostAtMs !== null ? 50 : elector.state.eligible ? 1000 : 500) * t.retrySeconds;
-    const streamMs = 1000 * t.retrySeconds;
-    const slowly = () => (elector.state.handover ? intervalMs() : 4000 * t.retrySeconds);
+    const urgent = () => elector.state.handover !== null || elector.state.lostAtMs !== null;
+    const follow = <K extends keyof Statuses>(
+      name: K,
+      port: number,
+      schema: z.ZodMiniType<NonNullable<Statuses[K]>>,
+      how: { streamMs?: number; urgent?: () => boolean; pollMs: () => number },
+    ) =>
+      followDocument({
+        ...how,
+        ...{ clock, host: env.TOG_POD_ADDRESS, port, path: "/status", timeoutMs: t.requestTimeoutMs },
+        ...{ wake: elector.hurry, signal: over.signal },
+        onDocument: (document, atMs) => elector.sawStatus(name, schema.safeParse(document).data ?? null, atMs),
+      });
+    const closely = {
+      streamMs: 1000 * t.retrySeconds,
+      urgent,
+      pollMs: () => (urgent() ? 50 : elector.state.eligible ? 1000 : 500) * t.retrySeconds,
+    };
     const followers = [
-      followStatus({
-        ...follow,
-        intervalMs,
-        streamMs,
-        port: ports.sidecar,
-        schema: sidecarStatusSchema,
-        onStatus: (status, at) => elector.sawStatus("sidecar", status, at),
+      follow("sidecar", ports.sidecar, sidecarStatusSchema, closely),
+      follow("supervisor", ports.supervisor, supervisorStatusSchema, closely),
+      follow("gate", ports.gateHealth, gateStatusSchema, closely),
+      follow("exposer", ports.nonceExposer, nonceStatusSchema, {
+        pollMs: () => (elector.state.handover ? closely.pollMs() : 4000 * t.retrySeconds),
       }),
-      followStatus({
-        ...follow,
-        intervalMs,
-        streamMs,
-        port: ports.supervisor,
-        schema: supervisorStatusSchema,
-        onStatus: (status, at) => elector.sawStatus("supervisor", status, at),
-      }),
-      followStatus({
-        ...follow,
-        intervalMs,
-        streamMs,
-        port: ports.gateHealth,
-        schema: gateStatusSchema,
-        onStatus: (status, at) => elector.sawStatus("gate", status, at),
-      }),
-      followStatus({
-        ...follow,
-        intervalMs: slowly,
-        port: ports.nonceExposer,
-        schema: nonceStatusSchema,
-        onStatus: (status, at) => elector.sawStatus("exposer", status, at),
-      }),
-      followStatus({
-        ...follow,
-        intervalMs: () => (elector.knowsNonces ? 60_000 : 1000) * t.retrySeconds,
-        port: ports.nonceImporter,
-        schema: nonceStatusSchema,
-        onStatus: (status, at) => elector.sawStatus("importer", status, at),
+      follow("importer", ports.nonceImporter, nonceStatusSchema, {
+        pollMs: () => (elector.knowsNonces ? 60_000 : 1000) * t.retrySeconds,
       }),
     ];
     elector.start();

@@ -12,8 +12,10 @@ import { getJson } from "../runtime/http-get";
 import { serveHttp, type HttpServer } from "../runtime/http-server";
 import type { Log } from "../runtime/log";
 import { Counter, Gauge, type Registry } from "../runtime/metrics";
+import { followDocument } from "../runtime/follow-document";
 import { contentHash, filesSignature, readNonces, type ReadNonces } from "../runtime/nonce-files";
 import { beatMs, exchangeKey, silenceMs } from "../runtime/nonce-wire";
+import { Wake } from "../runtime/wake";
 import { Acknowledgements } from "./acknowledgements";
 import { decide, isMissing, isOpen, type ChainAnswer, type Commitment, type Counts, type Tracked } from "./accounting";
 import { serveExchange, type ExchangeServer } from "./exchange-server";
@@ -168,20 +170,21 @@ export function createExposer(options: { config: DaemonConfig; clock: Clock; log
     return reading;
   };
 
-  const poll = async (signal: AbortSignal): Promise<void> => {
+  const onCommitments = (document: unknown): void => {
+    const parsed = commitmentsSchema.safeParse(document);
+    // What the gate let through stays in our list.
+    if (!parsed.success) return;
+    commitments = parsed.data.map(({ seedNonceHash, ...rest }) => ({ ...rest, hash: seedNonceHash }));
+    account();
+  };
+
+  const askNode = async (signal: AbortSignal): Promise<void> => {
     const rpc = `http://${env.TOG_LOCAL_ADDRESS}:${ports.octezRpc}/chains/main/blocks/head`;
     const ask = (url: string): Promise<unknown> => getJson(url, { timeoutMs: t.requestTimeoutMs, signal });
     try {
       headLevel = levelSchema.parse(await ask(`${rpc}/helpers/current_level`)).level;
     } catch {
       headLevel = undefined;
-    }
-    try {
-      commitments = commitmentsSchema
-        .parse(await ask(`http://${env.TOG_POD_ADDRESS}:${ports.gateHealth}/commitments`))
-        .map(({ seedNonceHash, ...rest }) => ({ ...rest, hash: seedNonceHash }));
-    } catch {
-      // What the gate let through stays in our list.
     }
     const due = tracked.filter(
       (entry) => isOpen(entry) && clock.now() - (askedAtMs.get(entry.level) ?? -Infinity) > (isMissing(entry) ? 2 : 10) * ackMs,
@@ -303,7 +306,20 @@ export function createExposer(options: { config: DaemonConfig; clock: Clock; log
             observe();
             await read();
           }),
-          every(ackMs / 4, () => poll(signal)),
+          every(2 * ackMs, () => askNode(signal)),
+          // Time alone makes something late.
+          every(ackMs / 4, () => {
+            if (counts.missing > 0 || unacknowledgedSeconds() > 0) account();
+            return Promise.resolve();
+          }),
+          askNode(signal).then(() =>
+            followDocument({
+              ...{ clock, host: env.TOG_POD_ADDRESS, port: ports.gateHealth, path: "/commitments", timeoutMs: t.requestTimeoutMs },
+              // The gate tells each new one at once.
+              ...{ streamMs: 5 * ackMs, pollMs: () => ackMs / 4, wake: new Wake(), signal },
+              onDocument: onCommitments,
+            }),
+          ),
           // Whoever is connected and has not acknowledged hears it again: nothing hangs on one message.
           every(2 * ackMs, () => {
             if (clock.now() - changedAtMs > ackMs && acknowledgements.view(hash).some((peer) => peer.connected && !peer.acknowledged))

@@ -228,7 +228,11 @@ export function createImporter(options: { config: DaemonConfig; writer: Writer; 
     }
   };
 
+  let foundAtMs = -Infinity;
   const findPeers = async (signal: AbortSignal): Promise<void> => {
+    // A connection that stands knows where the peer is.
+    if (peers.every((peer) => peer.connected) && clock.now() - foundAtMs < 10_000) return;
+    foundAtMs = clock.now();
     let found = new Map<string, string>();
     try {
       const answer = await getJson(`http://${env.TOG_POD_ADDRESS}:${ports.elector}${electorPaths.members}`, {
@@ -335,7 +339,7 @@ export function createImporter(options: { config: DaemonConfig; writer: Writer; 
         ),
         every(
           signal,
-          () => (reconciled ? 500 : 50),
+          () => (reconciled ? 2000 * t.nonceAckSeconds : 50),
           () => askExposer(signal),
         ),
         ...peers.map((peer) =>

@@ -1,37 +1,76 @@
-/** Follows a document of another container of the pod: the client's side of `GET PATH?watch=MS` (http-server.ts). */
-import { get } from "node:http";
+/** Follows a document of another container of the pod (http-server.ts): by its stream, and by polling where the stream is silent or something is urgent. */
+import { Agent, get } from "node:http";
 import { sleep, type Clock } from "./clock";
-import { followObjects } from "./http-client";
+import { exchange, followObjects } from "./http-client";
+import type { Wake } from "./wake";
+
+const maxBytes = 256 * 1024;
 
 /**
- * Until `signal` aborts; comes back after an end or silence. `atMs` is Clock.now() at which the document was true, never later than now: a line that waited
- * (a paused process, a full socket) is old. A quiet stream proves nothing: callers poll too, or bound the age.
+ * Until `signal` aborts. `onDocument` gets the parsed document, or undefined where the container did not answer with JSON in time. `atMs` is a Clock.now()
+ * at which the document was true, and never decreases: a line that waited (a paused process, a full socket) is as old as it says.
  */
 export async function followDocument(options: {
   clock: Clock;
   host: string;
   port: number;
   path: string;
-  /** The document comes at least this often. */
-  everyMs: number;
   timeoutMs: number;
+  /** The stream repeats the document this often, besides each change; undefined: no stream, poll always. */
+  streamMs?: number;
+  /** Looked at before each pause between two polls. */
+  pollMs: () => number;
+  /** Poll even where the stream lives. */
+  urgent?: () => boolean;
+  /** Ends a pause early. */
+  wake: Wake;
   onDocument: (document: unknown, atMs: number) => void;
   signal: AbortSignal;
 }): Promise<void> {
-  const { clock, host, port, path, everyMs, timeoutMs, signal } = options;
-  while (!signal.aborted) {
-    await followObjects(() => get({ host, port, path: `${path}?watch=${everyMs}`, agent: false }), {
-      idleMs: 2 * everyMs + timeoutMs,
-      headersMs: timeoutMs,
-      maxLength: 256 * 1024,
-      signal,
-      onObject: (text) => {
-        const line = JSON.parse(text) as { atNs?: unknown; document?: unknown };
-        if (typeof line.atNs !== "string" || !/^\d+$/.test(line.atNs)) return "no line of a document";
-        options.onDocument(line.document, Math.min(clock.now(), Number(BigInt(line.atNs) / 1000n) / 1000));
-        return undefined;
-      },
-    });
-    await sleep(everyMs, signal);
+  const { clock, host, port, path, timeoutMs, streamMs, signal } = options;
+  let newestMs = -Infinity;
+  let heardMs = -Infinity;
+  const tell = (document: unknown, atMs: number): void => {
+    if (atMs < newestMs) return;
+    newestMs = atMs;
+    options.onDocument(document, atMs);
+  };
+  const onLine = (text: string): string | undefined => {
+    const { atNs, document } = JSON.parse(text) as { atNs?: unknown; document?: unknown };
+    if (typeof atNs !== "string" || !/^\d+$/.test(atNs)) return "no line of a document";
+    heardMs = Math.min(clock.now(), Number(BigInt(atNs) / 1000n) / 1000);
+    tell(document, heardMs);
+    return undefined;
+  };
+  const stream = async (everyMs: number): Promise<void> => {
+    while (!signal.aborted) {
+      await followObjects(() => get({ host, port, path: `${path}?watch=${everyMs}`, agent: false }), {
+        ...{ idleMs: 2 * everyMs + timeoutMs, headersMs: timeoutMs, maxLength: maxBytes, signal },
+        onObject: onLine,
+      });
+      await sleep(everyMs, signal);
+    }
+  };
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  const poll = async (): Promise<void> => {
+    const answer = await exchange(() => get({ host, port, path, agent }), { clock, timeoutMs, maxBytes, signals: [signal] });
+    if (signal.aborted) return;
+    let document: unknown;
+    try {
+      document = answer.answered && answer.status === 200 ? JSON.parse(answer.body) : undefined;
+    } catch {
+      // No JSON is no document.
+    }
+    tell(document, answer.sentAtMs);
+  };
+  const streaming = streamMs === undefined ? undefined : stream(streamMs);
+  try {
+    while (!signal.aborted) {
+      if (streamMs === undefined || options.urgent?.() || clock.now() - heardMs >= 1.5 * streamMs) await poll();
+      await options.wake.wait(Math.max(5, options.pollMs()), signal);
+    }
+    await streaming;
+  } finally {
+    agent.destroy();
   }
 }

@@ -84,5 +84,5 @@ export function readLines(stream: Readable, limit: number, onLine: (text: string
 }
 
 /** How often each side says something, and after which silence the other one ends the connection. */
-export const beatMs = (nonceAckSeconds: number): number => Math.max(100, nonceAckSeconds * 250);
+export const beatMs = (nonceAckSeconds: number): number => Math.max(100, nonceAckSeconds * 500);
 export const silenceMs = (nonceAckSeconds: number): number => Math.max(2000, nonceAckSeconds * 2500);

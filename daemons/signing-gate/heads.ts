@@ -89,11 +89,11 @@ export class Heads {
     this.highestLevel = Math.max(this.highestLevel, header.level);
   }
 
-  /** Polls about once a sixth of a block's time until `signal` aborts. */
+  /** Polls twice in the time of a block until `signal` aborts. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       await this.poll(signal);
-      await sleep((this.options.timings.headFreshSeconds * 1000) / 60, signal);
+      await sleep((this.options.timings.headFreshSeconds * 1000) / 20, signal);
     }
     this.agent.destroy();
   }

@@ -91,7 +91,11 @@ async function run(config: GateConfig, log: Log, signal: AbortSignal): Promise<v
     heads,
     signer: upstream,
     log,
-    onCommitment: (commitment) => commitments.add({ ...commitment, atMs: clock.wall() }),
+    onCommitment: (commitment) => {
+      const written = commitments.add({ ...commitment, atMs: clock.wall() });
+      health.changed("/commitments");
+      return written;
+    },
     onDecision: (decision) => {
       if (watermarkRefusals.includes(decision.reason)) refusedByWatermark++;
       metrics.decision(decision);
@@ -121,11 +125,8 @@ async function run(config: GateConfig, log: Log, signal: AbortSignal): Promise<v
       const { open, reason } = gate.status();
       return { ok: open, reason };
     },
-    routes: {
-      "/commitments": (_request, response) => {
-        response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(commitments.all()));
-      },
-    },
+    documents: { "/commitments": () => commitments.all() },
+    routes: {},
   });
   // Signers alone are taken over here: whatever else changed comes with a new pod, which reads all of it.
   const unfollow = followConfig({
