@@ -50,7 +50,7 @@ test("what one pod commits appears in the other's files, is acknowledged, counte
   expect(alert).toMatchObject({ hash: lost.hash, blockLevel: lost.level, reason: "not in this pod's nonce file" });
   expect(await a.status("exposer")).toMatchObject({ committed: 2, local: 1, replicated: 1, missing: 1, finalPushed: false });
   expect(await a.metrics("exposer")).toMatch(/tog_nonce_exposer_missing\{[^}]*\} 1/);
-  expect((await a.status("importer"))?.missing).toBe(1);
+  await until("the importer tells it too", async () => (await a.status("importer"))?.missing === 1);
   // Its block did not make it: there is nothing to reveal.
   world.chain.level += 100;
   await until("abandoned", async () => (await a.status("exposer"))?.missing === 0);
