@@ -1,5 +1,5 @@
 /** Public keys, key hashes and signatures of the four curves. Source: Octez, src/lib_crypto. */
-import { bls12_381 } from "@noble/curves/bls12-381";
+import type * as Bls from "@noble/curves/bls12-381";
 import { p256 } from "@noble/curves/nist";
 import { secp256k1 } from "@noble/curves/secp256k1";
 import { blake2b } from "@noble/hashes/blake2b";
@@ -14,6 +14,15 @@ const signatureKinds: Readonly<Record<Curve, readonly Base58Kind[]>> = {
   tz3: ["p2sig", "sig"],
   tz4: ["BLsig"],
 };
+
+let loaded: typeof Bls | undefined;
+/** The tables of this curve take 0.1 s: only where there is a tz4 key, and before the first signature by whoever has the time (`prepareBls`). */
+const bls = () => {
+  // eslint-disable-next-line @typescript-eslint/no-require-imports -- a synchronous import that waits for its need
+  loaded ??= require("@noble/curves/bls12-381") as typeof Bls;
+  return loaded.bls12_381;
+};
+export const prepareBls = (): void => void bls();
 
 /** @param publicKey edpk..., sppk..., p2pk... or BLpk...; undefined for any other text */
 export function publicKeyHash(publicKey: string): string | undefined {
@@ -59,8 +68,8 @@ export function verifySignature(publicKey: string, bytes: Uint8Array, signature:
       case "tz4": {
         // Message augmentation: the public key is signed with the message.
         const message = Buffer.concat([key.payload, bytes]);
-        const bls = bls12_381.longSignatures;
-        return bls.verify(raw, bls.hash(message, blsAugmentationDst), key.payload);
+        const { longSignatures } = bls();
+        return longSignatures.verify(raw, longSignatures.hash(message, blsAugmentationDst), key.payload);
       }
     }
   } catch {

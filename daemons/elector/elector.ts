@@ -929,7 +929,8 @@ export class Elector {
         jobs.push(this.writeMember(signal));
       }
       // The watch tells of each renewal; where it has not, it may have died unnoticed.
-      for (const seen of this.seen) if (now - seen.toldAtMs >= 1.25 * every) jobs.push(this.readMember(seen, signal));
+      const silent = this.seen.filter((seen) => now - seen.toldAtMs >= 1.25 * every);
+      jobs.push(...silent.map((seen) => this.readMember(seen, signal)));
       await Promise.allSettled(jobs);
       for (const seen of this.seen)
         this.o.metrics.member(
@@ -937,7 +938,8 @@ export class Elector {
           this.o.clock.now() - seen.changedAtMs < this.t.memberMaxAgeSeconds * 1000 && (seen.record?.eligible ?? false),
         );
       this.evaluate();
-      await this.memberWake.wait(Math.min(every / 2, Math.max(20, writeAtMs - this.o.clock.now())), signal);
+      const pause = Math.max(20, writeAtMs - this.o.clock.now());
+      await this.memberWake.wait(silent.length > 0 ? Math.min(every / 2, pause) : pause, signal);
     }
   }
 

@@ -54,7 +54,7 @@ export function main(): Promise<void> {
       name: K,
       port: number,
       schema: z.ZodMiniType<NonNullable<Statuses[K]>>,
-      how: { streamMs?: number; urgent?: () => boolean; pollMs: () => number },
+      how: { streamMs?: number; pollMs: () => number | undefined },
     ) =>
       followDocument({
         ...how,
@@ -64,15 +64,14 @@ export function main(): Promise<void> {
       });
     const closely = {
       streamMs: 1000 * t.retrySeconds,
-      urgent,
-      pollMs: () => (urgent() ? 50 : elector.state.eligible ? 1000 : 500) * t.retrySeconds,
+      pollMs: () => (urgent() ? 50 * t.retrySeconds : undefined),
     };
     const followers = [
       follow("sidecar", ports.sidecar, sidecarStatusSchema, closely),
       follow("supervisor", ports.supervisor, supervisorStatusSchema, closely),
       follow("gate", ports.gateHealth, gateStatusSchema, closely),
       follow("exposer", ports.nonceExposer, nonceStatusSchema, {
-        pollMs: () => (elector.state.handover ? closely.pollMs() : 4000 * t.retrySeconds),
+        pollMs: () => (elector.state.handover ? 50 : 4000) * t.retrySeconds,
       }),
       follow("importer", ports.nonceImporter, nonceStatusSchema, {
         pollMs: () => (elector.knowsNonces ? 60_000 : 1000) * t.retrySeconds,

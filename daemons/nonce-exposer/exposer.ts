@@ -302,13 +302,13 @@ export function createExposer(options: { config: DaemonConfig; clock: Clock; log
       };
       try {
         await Promise.all([
-          every(Math.min(1000, ackMs), async () => {
+          every(ackMs, async () => {
             observe();
             await read();
           }),
           every(2 * ackMs, () => askNode(signal)),
           // Time alone makes something late.
-          every(ackMs / 4, () => {
+          every(ackMs / 2, () => {
             if (counts.missing > 0 || unacknowledgedSeconds() > 0) account();
             return Promise.resolve();
           }),
@@ -316,7 +316,7 @@ export function createExposer(options: { config: DaemonConfig; clock: Clock; log
             followDocument({
               ...{ clock, host: env.TOG_POD_ADDRESS, port: ports.gateHealth, path: "/commitments", timeoutMs: t.requestTimeoutMs },
               // The gate tells each new one at once.
-              ...{ streamMs: 5 * ackMs, pollMs: () => ackMs / 4, wake: new Wake(), signal },
+              ...{ streamMs: 5 * ackMs, pollMs: () => undefined, wake: new Wake(), signal },
               onDocument: onCommitments,
             }),
           ),

@@ -1,4 +1,4 @@
-/** Follows a document of another container of the pod (http-server.ts): by its stream, and by polling where the stream is silent or something is urgent. */
+/** Follows a document of another container of the pod (http-server.ts): by its stream, and by polling where that has ended or something is urgent. */
 import { Agent, get } from "node:http";
 import { sleep, type Clock } from "./clock";
 import { exchange, followObjects } from "./http-client";
@@ -16,12 +16,10 @@ export async function followDocument(options: {
   port: number;
   path: string;
   timeoutMs: number;
-  /** The stream repeats the document this often, besides each change; undefined: no stream, poll always. */
+  /** The stream repeats the document this often, besides each change; undefined: no stream, poll only. */
   streamMs?: number;
-  /** Looked at before each pause between two polls. */
-  pollMs: () => number;
-  /** Poll even where the stream lives. */
-  urgent?: () => boolean;
+  /** Pause between two polls, looked at before each; undefined: no poll while the stream lives. */
+  pollMs: () => number | undefined;
   /** Ends a pause early. */
   wake: Wake;
   onDocument: (document: unknown, atMs: number) => void;
@@ -29,7 +27,6 @@ export async function followDocument(options: {
 }): Promise<void> {
   const { clock, host, port, path, timeoutMs, streamMs, signal } = options;
   let newestMs = -Infinity;
-  let heardMs = -Infinity;
   const tell = (document: unknown, atMs: number): void => {
     if (atMs < newestMs) return;
     newestMs = atMs;
@@ -38,17 +35,17 @@ export async function followDocument(options: {
   const onLine = (text: string): string | undefined => {
     const { atNs, document } = JSON.parse(text) as { atNs?: unknown; document?: unknown };
     if (typeof atNs !== "string" || !/^\d+$/.test(atNs)) return "no line of a document";
-    heardMs = Math.min(clock.now(), Number(BigInt(atNs) / 1000n) / 1000);
-    tell(document, heardMs);
+    tell(document, Math.min(clock.now(), Number(BigInt(atNs) / 1000n) / 1000));
     return undefined;
   };
   const stream = async (everyMs: number): Promise<void> => {
     while (!signal.aborted) {
       await followObjects(() => get({ host, port, path: `${path}?watch=${everyMs}`, agent: false }), {
-        ...{ idleMs: 2 * everyMs + timeoutMs, headersMs: timeoutMs, maxLength: maxBytes, signal },
+        ...{ idleMs: everyMs + timeoutMs, headersMs: timeoutMs, maxLength: maxBytes, signal },
         onObject: onLine,
       });
-      await sleep(everyMs, signal);
+      if (!signal.aborted) await poll();
+      await sleep(everyMs / 2, signal);
     }
   };
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });
@@ -66,8 +63,8 @@ export async function followDocument(options: {
   const streaming = streamMs === undefined ? undefined : stream(streamMs);
   try {
     while (!signal.aborted) {
-      if (streamMs === undefined || options.urgent?.() || clock.now() - heardMs >= 1.5 * streamMs) await poll();
-      await options.wake.wait(Math.max(5, options.pollMs()), signal);
+      if (options.pollMs() !== undefined) await poll();
+      await options.wake.wait(Math.max(5, options.pollMs() ?? 60_000), signal);
     }
     await streaming;
   } finally {

@@ -2,10 +2,11 @@
 import type { BakerFile } from "../../contract/baker-file";
 import type { SidecarStatus } from "../../contract/status";
 import type { Clock } from "../runtime/clock";
-import { serveHttp, type HttpServer } from "../runtime/http-server";
+import { serveHttp } from "../runtime/http-server";
 import type { Log } from "../runtime/log";
 import { Counter, createRegistry, Gauge } from "../runtime/metrics";
 import type { OctezRpc } from "../runtime/octez-rpc";
+import { Wake } from "../runtime/wake";
 import { assess, type SidecarRules } from "./assess";
 import { createObserver } from "./observe";
 import { watchSlots } from "./slot-watch";
@@ -52,7 +53,7 @@ export async function runSidecar(options: SidecarOptions): Promise<void> {
       if (ok) log.info(`node-${what}`, "the node is " + what);
       else log.warn(`node-not-${what}`, why);
     }
-    if (changed) server?.changed("/status");
+    if (changed) server.changed("/status");
   };
 
   const metrics = createRegistry(file.baker, options.pod);
@@ -78,16 +79,8 @@ export async function runSidecar(options: SidecarOptions): Promise<void> {
   gauge("tog_sidecar_head_level", "Level of the node's head", ({ head }) => head?.level ?? 0);
   gauge("tog_sidecar_head_age_seconds", "Age of the node's head", ({ head }) => head?.ageSeconds ?? Infinity);
 
-  let server: HttpServer | undefined;
-  const observer = createObserver({
-    rpc,
-    clock,
-    pollMs: pollMsOf(file),
-    onChange: tell,
-    onFailure: (question, kind) => failures.inc({ question, kind }),
-  });
   const health = (ok: boolean, reason: string) => ({ ok, reason });
-  server = await serveHttp({
+  const server = await serveHttp({
     host: options.host,
     port: options.port,
     routes: {},
@@ -95,6 +88,19 @@ export async function runSidecar(options: SidecarOptions): Promise<void> {
     ready: () => (({ ready, reason }) => health(ready, reason))(status()),
     status,
     metrics,
+  });
+  let level: number | undefined;
+  const newHead = new Wake();
+  const observer = createObserver({
+    rpc,
+    clock,
+    pollMs: pollMsOf(file),
+    onChange: (state) => {
+      tell();
+      if (state.head?.level !== level) newHead.kick();
+      level = state.head?.level;
+    },
+    onFailure: (question, kind) => failures.inc({ question, kind }),
   });
   options.onListening?.(server.port);
   log.info("listening", `${options.host}:${server.port}`);
@@ -106,6 +112,7 @@ export async function runSidecar(options: SidecarOptions): Promise<void> {
     metrics,
     pollMs: pollMsOf(file),
     head: () => observer.state().head,
+    newHead,
     nodeReady: () => status().ready,
   });
   try {

@@ -3,11 +3,11 @@ import type { BakerFile } from "../../contract/baker-file";
 import { leadershipSchema } from "../../contract/leadership";
 import { ports } from "../../contract/ports";
 import { gateStatusSchema } from "../../contract/status";
-import { sleep } from "../runtime/clock";
 import { getJson } from "../runtime/http-get";
 import type { Log } from "../runtime/log";
 import { Counter, type Registry } from "../runtime/metrics";
 import type { Head, OctezRpc } from "../runtime/octez-rpc";
+import type { Wake } from "../runtime/wake";
 import { causeOf, missedBetween, slotCauses, type Account, type PodView } from "./slots";
 
 export interface SlotWatch {
@@ -24,6 +24,8 @@ export function watchSlots(options: {
   metrics: Registry;
   pollMs: number;
   head: () => Head | undefined;
+  /** Kicked at each new head. */
+  newHead: Wake;
   nodeReady: () => boolean;
 }): SlotWatch {
   const { file, host, rpc, log, pollMs } = options;
@@ -100,7 +102,7 @@ export function watchSlots(options: {
     run: async (signal) => {
       while (!signal.aborted) {
         await look(signal);
-        await sleep(pollMs, signal);
+        await options.newHead.wait((account ? 60 : 1) * pollMs, signal);
       }
     },
   };

@@ -9,6 +9,7 @@ import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { watermarkName } from "../../contract/names";
 import type { GateStatus } from "../../contract/status";
+import { prepareBls } from "../../tezos/keys";
 import { sleep, systemClock } from "../runtime/clock";
 import { loadConfig } from "../runtime/config";
 import { removeLeftovers, writeDurably } from "../runtime/durable";
@@ -139,6 +140,7 @@ async function run(config: GateConfig, log: Log, signal: AbortSignal): Promise<v
       log.info("signers", "taken-over", { signers: changed.signers.map((signer) => signer.name) });
     },
   });
+  if (addresses.some((address) => address.startsWith("tz4"))) setImmediate(prepareBls);
   log.info("listening", "started", { keys: config.keys.length, signers: file.signers.length });
 
   // The highest marks are seen in standby too: what tells a rewound watermark from a good one when this pod takes over.
