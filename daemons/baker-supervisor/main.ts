@@ -7,7 +7,7 @@ import { sleep, systemClock as clock } from "../runtime/clock";
 import { expandArgs, loadConfig, type DaemonConfig } from "../runtime/config";
 import { followConfig } from "../runtime/follow-config";
 import { getJson } from "../runtime/http-get";
-import { serveHttp, type HttpServer } from "../runtime/http-server";
+import { serveHttp } from "../runtime/http-server";
 import { createKubeClient } from "../runtime/kube-client";
 import { runDaemon } from "../runtime/lifecycle";
 import { createLog, type Log } from "../runtime/log";
@@ -81,9 +81,15 @@ export function main(): Promise<void> {
         this.set(blocks > 0 ? 1 - bavail / blocks : 0);
       },
     });
-    const prefix: string[] = [];
+    const server = await serveHttp({
+      host: env.TOG_POD_ADDRESS,
+      port: ports.supervisor,
+      routes: {},
+      metrics: registry,
+      status: () => supervisor.status(),
+    });
+    const prefix = launcher();
     let said = "";
-    let server: HttpServer | undefined;
     const supervisor: Supervisor = new Supervisor({
       identity,
       topology: file.topology,
@@ -92,7 +98,7 @@ export function main(): Promise<void> {
       prefix,
       onChange: () => {
         const text = JSON.stringify(supervisor.status());
-        if (text !== said) server?.changed("/status");
+        if (text !== said) server.changed("/status");
         said = text;
       },
       spawn: spawnGroup,
@@ -108,15 +114,6 @@ export function main(): Promise<void> {
     gauges(registry, supervisor);
     // However this process ends, its children end with it; here without waiting for the kernel.
     process.on("exit", () => supervisor.killAll("supervisor-ends"));
-    server = await serveHttp({
-      host: env.TOG_POD_ADDRESS,
-      port: ports.supervisor,
-      routes: {},
-      metrics: registry,
-      status: () => supervisor.status(),
-    });
-    // Nothing starts before: leadership is not followed yet.
-    prefix.push(...launcher());
     const over = new AbortController();
     const unfollow = followConfig({
       ...{ path: env.TOG_CONFIG_FILE, file, log, registry },
