@@ -9,7 +9,10 @@ const unused: Plugin = {
   name: "unused",
   setup({ onLoad }) {
     const stub = (contents: string) => () => ({ contents, loader: "js" as const });
-    onLoad({ filter: /[/\\]prom-client[/\\]lib[/\\](cluster|pushgateway|defaultMetrics|summary)\.js$/ }, stub("module.exports = undefined;"));
+    onLoad(
+      { filter: /[/\\]prom-client[/\\]lib[/\\](cluster|pushgateway|defaultMetrics|summary)\.js$/ },
+      stub("module.exports = undefined;"),
+    );
   },
 };
 
