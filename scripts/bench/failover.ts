@@ -23,7 +23,7 @@ export type Design = (typeof designs)[number];
 export const happenings = ["switchover", "crash", "kill", "zone", "stale"] as const;
 export type Happening = (typeof happenings)[number];
 
-const texts: Record<Happening, string> = {
+export const texts: Record<Happening, string> = {
   switchover: "planned switchover",
   crash: "baker crash",
   kill: "pod kill",
@@ -199,6 +199,12 @@ export function resultsOf(report: FailoverReport): BenchResult[] {
   return results;
 }
 
+/** Without those during which the machine did not run the laboratory for longer than half a lease of ours. */
+export const counted = (report: FailoverReport): FailoverReport => ({
+  ...report,
+  measurements: report.measurements.filter((entry) => entry.stallMs <= (defaultTimings.leaseSeconds / 2) * 1000 * report.scale),
+});
+
 /** Rows are events, columns designs: median seconds / most missed levels. */
 export function tableOf(report: FailoverReport): string {
   const shown = designs.filter((design) => report.measurements.some((entry) => entry.design === design));
@@ -241,13 +247,14 @@ export const bench: Bench = async (args, progress) => {
     },
     progress,
   );
-  progress(`\n${tableOf(report)}\n`);
+  const shown = counted(report);
+  progress(`\n${tableOf(shown)}\n`);
   const write = (path: string, text: string) => {
     if (path === "") return;
     mkdirSync(dirname(path), { recursive: true });
     writeFileSync(path, text);
   };
   write(out, `${JSON.stringify(report, null, 2)}\n`);
-  write(value("--svg", ""), failoverPlot(report, texts));
-  return resultsOf(report);
+  write(value("--svg", ""), failoverPlot(shown, texts));
+  return resultsOf(shown);
 };

@@ -6,7 +6,7 @@ import { defaultTimings } from "../../contract/timings";
 import { readSeries, type Run, type Series } from "../../lab/results";
 import { scaleOf } from "../../lab/scale";
 import { scenarios } from "../../lab/scenarios/built-in";
-import { designs, happenings, tableOf, type FailoverReport } from "../bench/failover";
+import { counted, designs, happenings, tableOf, type FailoverReport } from "../bench/failover";
 import type { GeneratedDocument } from "../docs";
 
 const folder = resolve(__dirname, "../../docs/failover");
@@ -101,7 +101,7 @@ function render(): string {
     ];
   };
   const comparison = join(folder, "comparison.json");
-  const report = existsSync(comparison) ? (JSON.parse(readFileSync(comparison, "utf8")) as FailoverReport) : undefined;
+  const report = existsSync(comparison) ? counted(JSON.parse(readFileSync(comparison, "utf8")) as FailoverReport) : undefined;
   return [
     "<!-- Written by `npm run docs` from docs/failover/*.json. -->",
     "",
