@@ -18,6 +18,7 @@ import { Gate } from "../../daemons/signing-gate/gate";
 import { LeadershipView } from "../../daemons/signing-gate/leadership";
 import { MarksMemory, type MemoryFile } from "../../daemons/signing-gate/memory";
 import { gateRoutes } from "../../daemons/signing-gate/server";
+import { slotFile } from "../../daemons/signing-gate/slot-file";
 import { Upstream } from "../../daemons/signing-gate/upstream";
 import { check, type CommitEntry, type SignerEntry, type Violation } from "../../lab/checker/checker";
 import { OctezSigner, type OctezSignerOptions, type SigningKey } from "../../lab/doubles/octez-signer";
@@ -210,7 +211,7 @@ export class GateWorld {
     const write = (event: string, reason: string, fields?: object) => void logged.push(JSON.stringify({ event, reason, ...fields }));
     const log: Log = { debug: write, info: write, warn: write, error: write };
     const { memory } = await MarksMemory.load(
-      file("marks.json"),
+      slotFile(join(state, "marks")),
       chainName,
       this.keys.map((key) => key.address),
     );

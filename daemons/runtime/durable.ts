@@ -1,8 +1,9 @@
 /** The one way in which a daemon writes a file that must survive a crash. */
 import { randomBytes } from "node:crypto";
-import { renameSync } from "node:fs";
-import { open, readdir, unlink } from "node:fs/promises";
+import { closeSync, fchmodSync, fchownSync, fsync, openSync, renameSync, writeFileSync } from "node:fs";
+import { readdir, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { promisify } from "node:util";
 
 export interface DurableOptions {
   /** @default 0o600 */
@@ -18,20 +19,25 @@ export interface PreparedFile {
   discard(): Promise<void>;
 }
 
-/** The first half of writeDurably, for callers that rename under a lock. @throws the error of the file system; no temporary file is left */
+const sync = promisify(fsync);
+
+/**
+ * The first half of writeDurably, for callers that rename under a lock. Only the fsync is left to the thread pool: what else there is to do
+ * takes microseconds, less than the way there. @throws the error of the file system; no temporary file is left
+ */
 export async function prepareDurably(path: string, content: string | Uint8Array, options: DurableOptions = {}): Promise<PreparedFile> {
   // Never a name that was used before: a restarted container has the same pid again, and another one has it at the same time.
   const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(8).toString("hex")}.tmp`);
   const discard = () => unlink(temporary).catch(() => undefined);
   try {
-    const file = await open(temporary, "wx", options.mode ?? 0o600);
+    const file = openSync(temporary, "wx", options.mode ?? 0o600);
     try {
-      await file.writeFile(content);
-      if (options.mode !== undefined) await file.chmod(options.mode);
-      if (options.uid !== undefined && options.gid !== undefined && process.getuid?.() === 0) await file.chown(options.uid, options.gid);
-      await file.sync();
+      writeFileSync(file, content);
+      if (options.mode !== undefined) fchmodSync(file, options.mode);
+      if (options.uid !== undefined && options.gid !== undefined && process.getuid?.() === 0) fchownSync(file, options.uid, options.gid);
+      await sync(file);
     } finally {
-      await file.close();
+      closeSync(file);
     }
   } catch (error) {
     await discard();
@@ -47,11 +53,11 @@ export async function removeLeftovers(folder: string): Promise<void> {
 }
 
 export async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, "r");
+  const folder = openSync(path, "r");
   try {
-    await folder.sync();
+    await sync(folder);
   } finally {
-    await folder.close();
+    closeSync(folder);
   }
 }
 

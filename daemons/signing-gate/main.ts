@@ -29,6 +29,7 @@ import { limited } from "./limit";
 import { MarksMemory, type MemoryFile } from "./memory";
 import { gateMetrics } from "./metrics";
 import { gateRoutes } from "./server";
+import { slotFile } from "./slot-file";
 import { Upstream } from "./upstream";
 
 export function main(): Promise<void> {
@@ -60,8 +61,8 @@ async function run(config: GateConfig, log: Log, signal: AbortSignal): Promise<v
   await mkdir(config.stateDir, { recursive: true, mode: 0o700 });
   await removeLeftovers(config.stateDir);
   const addresses = file.keys.map((key) => key.address);
-  const { memory, problem } = await MarksMemory.load(durableFile(join(config.stateDir, "marks.json")), chainId, addresses);
-  if (problem !== undefined) log.error("memory-unreadable", problem, { file: "marks.json" });
+  const { memory, problem } = await MarksMemory.load(slotFile(join(config.stateDir, "marks")), chainId, addresses);
+  if (problem !== undefined) log.error("memory-unreadable", problem, { file: "marks" });
   const { commitments, problem: broken } = await Commitments.load(durableFile(join(config.stateDir, "commitments.json")));
   if (broken !== undefined) log.warn("commitments-unreadable", broken);
 

@@ -1,6 +1,6 @@
 /**
  * The gate's own durable memory of the highest marks that it saw, per key: what tells a rewound or replaced watermark from a good one (S5).
- * Nothing is forwarded before its mark is in this file (fsync). A file that cannot be read makes every key lost, never empty, until that
+ * Nothing is forwarded before its mark is on the disk (slot-file.ts). A file that cannot be read makes every key lost, never empty, until that
  * key has been raised again; only then is its entry replaced.
  */
 import * as z from "zod/mini";

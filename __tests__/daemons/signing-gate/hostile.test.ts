@@ -330,7 +330,7 @@ test("a memory that cannot be written means no signature; one that is broken mea
   await a.sign(key, request("attestation", 1001));
   await a.close();
   const { writeFile } = await import("node:fs/promises");
-  await writeFile(`${world.folder}/alice-as-0/gate/marks.json`, "{");
+  await writeFile(`${world.folder}/alice-as-0/gate/marks`, "{");
   const again = await world.pod("alice-as-0", "u1");
   again.lead(1);
   for (let i = 0; i < 200 && again.gate.status().keys[0]?.state !== "open"; i++) await new Promise((resolve) => setTimeout(resolve, 10));

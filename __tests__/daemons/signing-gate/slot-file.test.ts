@@ -1,0 +1,85 @@
+import { spawn } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { slotFile } from "../../../daemons/signing-gate/slot-file";
+
+let folder: string;
+let path: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "tog-slots-"));
+  path = join(folder, "marks");
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+test("the last text is read back, by later processes too, whatever the length of those before", async () => {
+  expect(await slotFile(path).read()).toBeUndefined();
+  for (let life = 0; life < 3; life++) {
+    const file = slotFile(path);
+    for (const text of ["long ".repeat(20_000), `life ${life}`, "{}", `last ${life}`]) {
+      await file.write(text);
+      expect(await file.read()).toBe(text);
+    }
+    expect(await slotFile(path).read()).toBe(`last ${life}`);
+  }
+  expect(readdirSync(folder)).toEqual(["marks"]);
+});
+
+test("cut off anywhere a replacement leaves the text before it, or is whole", async () => {
+  const file = slotFile(path, 4096);
+  for (const text of ["one", "two", "three"]) await file.write(text);
+  const before = readFileSync(path);
+  await file.write("four");
+  const after = readFileSync(path);
+  // The fourth text is in the second slot.
+  const line = after.indexOf("\n", 4096) + 1 - 4096;
+  expect(before.subarray(0, 4096)).toEqual(after.subarray(0, 4096));
+  for (const written of [0, 1, 30, 63, 64, 65, 66, 67, 68, line - 2, line - 1, line]) {
+    after.copy(before, 4096, 4096, 4096 + written);
+    writeFileSync(path, before);
+    expect(await slotFile(path).read()).toBe(written < line ? "three" : "four");
+  }
+});
+
+test.each([
+  ["empty", ""],
+  ["a beginning", "{"],
+  ["zeros", "\0".repeat(8192)],
+  ["another text of the same shape", `${"0".repeat(64)} 1 {}\n${"\0".repeat(200)}`],
+])("a file without a whole slot is an error, never nothing: %s", async (_what, content) => {
+  writeFileSync(path, content);
+  await expect(slotFile(path).read()).rejects.toThrow("none of its two slots is whole");
+  await slotFile(path).write("new");
+  expect(await slotFile(path).read()).toBe("new");
+});
+
+test("what does not fit is refused and changes nothing; so does a disk that refuses, after which a new file is begun", async () => {
+  const file = slotFile(path, 4096);
+  await file.write("good");
+  await expect(file.write("x".repeat(4096))).rejects.toThrow("a slot holds one line of 4096 bytes");
+  await expect(file.write("two\nlines")).rejects.toThrow("a slot holds one line");
+  expect(await file.read()).toBe("good");
+  rmSync(folder, { recursive: true });
+  const homeless = slotFile(path);
+  await expect(homeless.write("lost")).rejects.toThrow("ENOENT");
+  folder = mkdtempSync(folder);
+});
+
+test("killed at any moment it has what was acknowledged, or the one text after it", async () => {
+  const program = `
+    const { slotFile } = require(${JSON.stringify(resolve("daemons/signing-gate/slot-file.ts"))});
+    const file = slotFile(process.argv[1]);
+    void (async () => { for (let i = 1; ; i++) { await file.write(i + " " + "x".repeat(30_000)); process.stdout.write(i + "\\n"); } })();`;
+  const child = spawn(process.execPath, ["--import", "tsx", "--eval", program, path], { stdio: ["ignore", "pipe", "inherit"] });
+  let heard = "";
+  const last = () => Number(heard.trimEnd().split("\n").at(-1));
+  const enough = 100 + Math.floor(Math.random() * 100);
+  child.stdout.on("data", (chunk: Buffer) => {
+    heard += chunk.toString();
+    if (last() >= enough) child.kill("SIGKILL");
+  });
+  await new Promise((done) => child.on("close", done));
+  expect(last()).toBeGreaterThanOrEqual(enough);
+  const [kept] = ((await slotFile(path).read()) ?? "").split(" ");
+  expect([last(), last() + 1]).toContain(Number(kept));
+}, 60_000);
