@@ -259,7 +259,7 @@ test("the log tells every decision and no signature or request body", async () =
   const { signature } = await pod.sign(ed.address, bytes);
   await pod.sign(ed.address, request("attestation", 1001, 0, 2), "?authentication=edsigsecret");
   const log = pod.logged.join("\n");
-  expect(log).toMatch(/"event":"signed","reason":"above".*"level":1001/);
+  expect(log).toMatch(/"event":"signed","reason":"above".*"blockLevel":1001/);
   expect(log).toMatch(/"event":"refused","reason":"conflict"/);
   expect(log).not.toContain(signature);
   expect(log).not.toContain(Buffer.from(bytes).toString("hex"));
