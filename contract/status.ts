@@ -100,5 +100,9 @@ export const memberRecordSchema = z.object({
   daemons: z.enum(["stopped", "running", "crash-looping", "unknown"]),
   signersAnswering: z.int(),
   state: z.string(),
+  /** The gate's keys, where it answers. For people. */
+  keys: z.optional(z.array(z.object({ address: z.string(), state: z.string(), reason: z.string() }))),
+  /** What the containers of this pod complain of, a sentence each; [] where all is well. For people. */
+  troubles: z.optional(z.array(z.string())),
 });
 export type MemberRecord = z.infer<typeof memberRecordSchema>;

@@ -11,7 +11,7 @@ let daemons: Promise<string> | undefined;
 export const bundlePath = (): Promise<string> => (daemons ??= daemonBundle(buildDaemons));
 
 /** Absolute path of a command of scripts/, bundled: to load the cluster's client library file by file takes longer than what is tested. */
-export const commandPath = (name: "baker" | "watermark"): Promise<string> =>
+export const commandPath = (name: "baker"): Promise<string> =>
   cached(`${name}-${sourceHash(["contract", "tezos", "daemons", "scripts"])}.cjs`, async (outfile) => {
     const entryPoints = [resolve(__dirname, `../../scripts/${name}.ts`)];
     await build({ entryPoints, outfile, bundle: true, platform: "node", target: "node20", format: "cjs", logLevel: "warning" });

@@ -275,6 +275,12 @@ export const configurationSchema = z
         email_from: z.email({ error: "an e-mail address" }).optional().describe("Sender of the alerts."),
         smtp_host: peer.optional().describe("HOST:PORT of the mail server; the password is in `secrets.smtp_password`."),
         smtp_user: z.string().min(1).optional().describe("User at the mail server."),
+        runbooks_url: text(
+          /^\S*[^\s/]$/,
+          "an address without a slash at its end, like https://github.com/me/bakery/blob/main/docs/runbooks",
+        )
+          .default("docs/runbooks")
+          .describe("Where the runbooks are to be read: the alerts link to their pages there."),
       })
       .readonly()
       .prefault({})

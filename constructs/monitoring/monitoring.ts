@@ -37,7 +37,7 @@ function alertmanager({ monitoring }: Configuration, secrets: Secrets): Record<s
   const { slack_channel, emails, email_from, smtp_host, smtp_user } = monitoring;
   const text = {
     title: "{{ .CommonAnnotations.summary }}",
-    text: "{{ range .Alerts }}{{ .Annotations.description }} ({{ .Annotations.runbook }})\n{{ end }}",
+    text: "{{ range .Alerts }}{{ .Annotations.description }} {{ .Annotations.runbook_url }}\n{{ end }}",
   };
   const slack =
     slack_channel === undefined ? {} : { slack_configs: [{ channel: slack_channel, send_resolved: true, ...text, ...secrets.slack }] };
@@ -52,8 +52,16 @@ function alertmanager({ monitoring }: Configuration, secrets: Secrets): Record<s
         };
   return {
     global: smtp,
-    route: { receiver: "people", group_by: ["baker", "alertname"], group_wait: "10s", group_interval: "1m", repeat_interval: "4h" },
-    receivers: [{ name: "people", ...slack, ...mail }],
+    route: {
+      receiver: "people",
+      group_by: ["baker", "alertname"],
+      group_wait: "10s",
+      group_interval: "1m",
+      repeat_interval: "4h",
+      // Those of the operator's stack that fire all the time, for machines.
+      routes: [{ matchers: ['alertname =~ "Watchdog|InfoInhibitor"'], receiver: "nobody" }],
+    },
+    receivers: [{ name: "people", ...slack, ...mail }, { name: "nobody" }],
   };
 }
 
@@ -73,7 +81,13 @@ export class Monitoring extends Construct {
       name: "tezos-baker-monitoring",
       namespace: configuration.namespace,
       chart: `./${chart.path}`,
-      values: [JSON.stringify({ collector: operator ? "operator" : "google", bakersNamespace: configuration.namespace })],
+      values: [
+        JSON.stringify({
+          collector: operator ? "operator" : "google",
+          bakersNamespace: configuration.namespace,
+          runbooksUrl: monitoring.runbooks_url,
+        }),
+      ],
       atomic: true,
     };
     if (!operator) {

@@ -36,7 +36,7 @@ import {
   type ElectorState,
   type HandoverCause,
 } from "./decide";
-import { eligibility, quietMoment } from "./health";
+import { eligibility, quietMoment, troubles } from "./health";
 import { emptyLease, readLastTransition, readReceipts, viewLease, withReceipt } from "./lease";
 import type { ElectorMetrics } from "./metrics";
 
@@ -252,6 +252,11 @@ export class Elector {
     this.evaluate();
     if (this.published !== "") listener(this.published);
     return () => this.listeners.delete(listener);
+  }
+
+  /** Of the last transitions, newest first. */
+  receipts(): Receipt[] {
+    return this.object ? readReceipts(this.object) : [];
   }
 
   members(): MemberRecord[] {
@@ -914,6 +919,8 @@ export class Elector {
       daemons: !supervisor ? "unknown" : supervisor.crashLooping ? "crash-looping" : supervisor.running ? "running" : "stopped",
       signersAnswering: gate?.signersAnswering ?? 0,
       state: state.phase,
+      keys: gate?.keys.map(({ address, state: keyState, reason }) => ({ address, state: keyState, reason })) ?? [],
+      troubles: troubles(this.statuses),
     };
   }
 

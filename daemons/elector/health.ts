@@ -1,5 +1,5 @@
 /** What the statuses of the own pod mean for the election. Pure. */
-import type { GateStatus, SidecarStatus, SupervisorStatus } from "../../contract/status";
+import type { GateStatus, NonceStatus, SidecarStatus, SupervisorStatus } from "../../contract/status";
 
 /** When a planned handover may shut the gate: nothing of ours is due, and nothing signed is still unseen. */
 export interface QuietFacts {
@@ -52,4 +52,32 @@ export function eligibility(facts: PodFacts): { eligible: boolean; reason: strin
   if (facts.gate.signersAnswering < 1) return no("no-signer-answers");
   if (!facts.reconciled) return no("nonces-not-reconciled");
   return { eligible: true, reason: "eligible" };
+}
+
+/** What the containers complain of, for whoever asks why: the member record carries it. Bounded by the numbers of keys, signers, daemons and members. */
+export function troubles(facts: {
+  sidecar: SidecarStatus | null;
+  supervisor: SupervisorStatus | null;
+  gate: GateStatus | null;
+  exposer: NonceStatus | null;
+  importer: NonceStatus | null;
+}): string[] {
+  const { sidecar, supervisor, gate, exposer, importer } = facts;
+  // The importer is hardly asked any more once the nonces have been exchanged.
+  const silent = Object.entries({ sidecar, "baker-supervisor": supervisor, "signing-gate": gate, "nonce-exposer": exposer });
+  return [
+    ...silent.filter(([, status]) => status === null).map(([name]) => `${name} does not answer`),
+    ...(sidecar && !sidecar.ready ? [`node: ${sidecar.reason}`] : []),
+    ...(supervisor?.daemons ?? [])
+      .filter((daemon) => daemon.state === "backoff")
+      .map((daemon) => `${daemon.name} ended (${daemon.lastExit ?? "?"}) and is restarted`),
+    ...(gate?.keys ?? [])
+      .filter((key) => key.state === "lost" || key.state === "refused")
+      .map((key) => `key ${key.address} is ${key.state}: ${key.reason}`),
+    ...(gate?.signers ?? [])
+      .filter((signer) => !signer.answers)
+      .map((signer) => `signer ${signer.name}${signer.zone ? ` through ${signer.zone}` : ""}: ${signer.reason}`),
+    ...(exposer?.peers ?? []).filter((peer) => !peer.connected).map((peer) => `nonces: ${peer.pod} is not connected`),
+    ...[exposer?.reason, importer?.reason].filter((reason) => reason).map((reason) => `nonces: ${reason}`),
+  ].map((text) => text.slice(0, 300));
 }

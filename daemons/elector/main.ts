@@ -1,5 +1,6 @@
 /** Wiring of the elector: configuration, client, loop, HTTP, and what SIGTERM means here. */
 import { setMaxListeners } from "node:events";
+import { join } from "node:path";
 import type * as z from "zod/mini";
 import { ports } from "../../contract/ports";
 import { gateStatusSchema, nonceStatusSchema, sidecarStatusSchema, supervisorStatusSchema } from "../../contract/status";
@@ -11,7 +12,7 @@ import { runDaemon } from "../runtime/lifecycle";
 import { createLog } from "../runtime/log";
 import { createRegistry } from "../runtime/metrics";
 import { Elector, type Statuses } from "./elector";
-import { createElectorMetrics } from "./metrics";
+import { createElectorMetrics, exportTransitions } from "./metrics";
 import { createRights } from "./rights";
 import { serveElector } from "./server";
 
@@ -38,6 +39,7 @@ export function main(): Promise<void> {
       timeoutMs: t.requestTimeoutMs,
     });
     const elector = new Elector({ env, file, identity, kube, clock, log, metrics: createElectorMetrics(registry), rights });
+    exportTransitions(registry, { receipts: () => elector.receipts(), caFile: join(env.TOG_KUBE_DIR, "ca.crt") });
     const over = new AbortController();
     setMaxListeners(0, over.signal);
     const server = await serveElector({

@@ -1,5 +1,8 @@
 /** Metrics of the elector. */
+import { X509Certificate } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { leadershipStates, type LeadershipState } from "../../contract/leadership";
+import type { Receipt } from "../../contract/receipt";
 import { Counter, Gauge, Histogram, type Registry } from "../runtime/metrics";
 
 export interface ElectorMetrics {
@@ -10,6 +13,48 @@ export interface ElectorMetrics {
   renewed(durationMs: number, ok: boolean): void;
   requestFailed(kind: string): void;
   member(pod: string, eligible: boolean): void;
+}
+
+/** When the first of the certificates in a PEM file ends, in seconds since 1970. @throws Error where it holds none */
+export function certificateEnd(pem: string): number {
+  const certificates = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+  if (certificates.length === 0) throw new Error("no certificate in it");
+  return Math.min(...certificates.map((text) => Date.parse(new X509Certificate(text).validTo) / 1000));
+}
+
+/** What the lease and the pod's own files say at the moment of a scrape. */
+export function exportTransitions(registry: Registry, source: { receipts(): Receipt[]; caFile: string }): void {
+  const registers = [registry];
+  const labelNames = ["epoch", "from", "to", "cause"];
+  const gauge = (name: string, help: string, value: (receipt: Receipt) => number | null): void =>
+    void new Gauge({
+      ...{ name, help, labelNames, registers },
+      collect() {
+        this.reset();
+        for (const receipt of source.receipts()) {
+          const number = value(receipt);
+          if (number !== null) this.set({ epoch: receipt.epoch, from: receipt.from, to: receipt.to, cause: receipt.cause }, number);
+        }
+      },
+    });
+  gauge(
+    "tog_elector_transition_timestamp_seconds",
+    "When each of the last transitions began (at most 50)",
+    ({ at }) => Date.parse(at) / 1000,
+  );
+  gauge("tog_elector_transition_missed_levels", "Levels missed in each of the last transitions", ({ missedLevels }) => missedLevels);
+  new Gauge({
+    name: "tog_elector_ca_end_timestamp_seconds",
+    help: "When the certificate authority of the cluster ends, as mounted in this pod",
+    registers,
+    collect() {
+      try {
+        this.set(certificateEnd(readFileSync(source.caFile, "utf8")));
+      } catch {
+        this.remove();
+      }
+    },
+  });
 }
 
 export function createElectorMetrics(registry: Registry): ElectorMetrics {

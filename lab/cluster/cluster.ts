@@ -96,11 +96,16 @@ export class Cluster extends EventEmitter<ClusterEvents> {
     this.stack = options.stack;
     const onCommit = (entry: AuditEntry): void => options.onCommit?.(entry);
     this.api = options.api?.(onCommit) ?? new KubeApi({ onCommit });
+    this.api.onExec = (pod, container, command) => this.member(pod).pod.exec(container, command);
     this.bin = join(options.folder, "bin");
   }
 
   get namespace(): string {
     return this.stack.namespace;
+  }
+  /** For the operator's commands: KUBECONFIG=... npm run baker -- status */
+  get kubeconfig(): string {
+    return join(this.options.folder, "kubeconfig");
   }
   /** The newest member of a pod's name that the API knows. */
   member(pod: string): Member {
@@ -118,7 +123,9 @@ export class Cluster extends EventEmitter<ClusterEvents> {
     const host = options.addresses.own;
     const { port } = await this.api.start({ host, names: ["kubernetes.default.svc"] });
     this.apiEndpoint = { host, port };
-    await this.api.addAdmin(`admin-${options.run}`);
+    const token = `admin-${options.run}`;
+    await this.api.addAdmin(token);
+    writeFileSync(this.kubeconfig, this.api.kubeconfig(token, this.stack.namespace), { mode: 0o600 });
     await this.apply(this.stack);
   }
 
@@ -334,6 +341,9 @@ export class Cluster extends EventEmitter<ClusterEvents> {
         phase: pod.phase === "Terminating" ? "Running" : pod.phase,
         podIP: pod.options.address,
         conditions: [{ type: "Ready", status: pod.ready ? "True" : "False" }],
+        ...(pod.init === undefined
+          ? {}
+          : { initContainerStatuses: [{ name: pod.init, ready: false, restartCount: 0, state: { running: {} } }] }),
         containerStatuses: pod.containers.map((container) => ({
           ...{ name: container.spec.name, ready: container.ready, restartCount: container.restarts },
           state: container.state === "running" ? { running: {} } : { waiting: { reason: container.state } },
@@ -354,7 +364,7 @@ export class Cluster extends EventEmitter<ClusterEvents> {
     // A server on all addresses of a pod listens on the pod's own one here.
     const words = command.map((word) => (word === "0.0.0.0" ? address : word));
     const at = words.indexOf("/usr/local/bin/tog");
-    if (at >= 0 && words[0] === "/sbin/tini") return [process.execPath, this.options.programs.tog, ...words.slice(at + 1)];
+    if (at === 0 || (at > 0 && words[0] === "/sbin/tini")) return [process.execPath, this.options.programs.tog, ...words.slice(at + 1)];
     const known = join(this.bin, words[0] ?? "");
     return existsSync(known) ? [known, ...words.slice(1)] : words;
   }

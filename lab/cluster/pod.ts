@@ -2,6 +2,7 @@
  * A pod as a kubelet runs it: volumes, init containers in order, containers with restart policy Always and back-off, probes, readiness, preStop calls,
  * termination grace. Times of probes and back-off are scaled with the laboratory; the containers' own times are in their configuration.
  */
+import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { EventEmitter } from "node:events";
 import { randomUUID } from "node:crypto";
 import { appendFileSync, mkdirSync } from "node:fs";
@@ -87,6 +88,8 @@ export class Pod extends EventEmitter<PodEvents> {
   /** Runs the init containers, then starts the others. Never rejects. */
   async start(): Promise<void> {
     for (const spec of this.options.template.init) {
+      this.init = spec.name;
+      this.emit("change");
       for (let attempt = 0; !this.stopping; attempt++) {
         const code = await this.runToEnd(spec);
         if (code === 0 || this.stopping) break;
@@ -96,6 +99,7 @@ export class Pod extends EventEmitter<PodEvents> {
       if (this.stopping) return;
     }
     this.phase = "Running";
+    this.init = undefined;
     this.emit("change");
     for (const container of this.containers) {
       // A kubelet starts them one after the other.
@@ -118,6 +122,8 @@ export class Pod extends EventEmitter<PodEvents> {
     });
   }
   private initProcess: ContainerProcess | undefined;
+  /** Name of the init container whose turn it is; undefined before and after. */
+  init: string | undefined;
 
   private spawn(spec: ContainerSpec, onExit: (exit: { code: number | null; signal: NodeJS.Signals | null }) => void): ContainerProcess {
     const { options } = this;
@@ -338,6 +344,14 @@ export class Pod extends EventEmitter<PodEvents> {
     void sweep(`LAB_POD_UID=${this.uid}`);
     this.emit("change");
     this.emit("gone");
+  }
+
+  /** As `kubectl exec`: a further process of a running container. @throws Error where it does not run */
+  exec(name: string, words: readonly string[]): ChildProcessWithoutNullStreams {
+    const container = this.container(name);
+    if (container?.state !== "running") throw new Error(`container ${name} of ${this.name} does not run`);
+    const [program = "", ...args] = this.options.resolveCommand(words.map((word) => this.mapPath(container.spec, word)));
+    return spawn(program, args, { env: this.environment(container.spec), cwd: this.options.folder });
   }
 
   killContainer(name: string, signal: NodeJS.Signals = "SIGKILL"): void {

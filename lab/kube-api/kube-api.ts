@@ -10,6 +10,7 @@ import { isIP, type Socket } from "node:net";
 import { join } from "node:path";
 import { sleep, systemClock, type Clock } from "../../daemons/runtime/clock";
 import { createAuthority, createServerCertificate, type KeyAndCertificate } from "./certificates";
+import { serveExec, type Execute } from "./exec";
 import { ActiveFault, type Fault, type FaultHandle, type RequestInfo, type Verb } from "./faults";
 import { copy, decode, isJson, jsonPatch, mergePatch, resourceTypes, type Json, type ResourceType, type StoredObject } from "./objects";
 import { anonymous, Rbac, type Role, type RoleBinding, serviceAccountUser, type User } from "./rbac";
@@ -141,6 +142,8 @@ function durationMs(text: string): number {
 
 export class KubeApi {
   readonly rbac = new Rbac();
+  /** Runs a command in a container of a pod; without it there is no exec. */
+  onExec: Execute | undefined;
   private readonly clock: Clock;
   private readonly store: Store;
   private readonly authority: KeyAndCertificate;
@@ -182,6 +185,15 @@ export class KubeApi {
       ? https.createServer({ ...limits, ...this.serverCertificate(host, options.names ?? []) }, handler)
       : http.createServer(limits, handler);
     server.on("clientError", (_error, socket) => socket.destroy());
+    server.on("upgrade", (request: http.IncomingMessage, socket: Socket, head: Buffer) => {
+      let allowed = false;
+      try {
+        allowed = this.authenticate(request).user.groups.includes("system:masters");
+      } catch {
+        // Nobody's token.
+      }
+      serveExec(request, socket, head, this.onExec, allowed);
+    });
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
       server.listen(options.port ?? 0, host, resolve);
@@ -241,6 +253,22 @@ export class KubeApi {
     writeFileSync(join(folder, "namespace"), namespace);
   }
 
+  /** A kubeconfig for whoever has this token, with one context of the name `laboratory`. */
+  kubeconfig(token: string, namespace: string): string {
+    const address = this.server?.address();
+    if (typeof address !== "object" || !address) throw new Error("the API is not listening");
+    const server = `${this.secure ? "https" : "http"}://${address.address}:${address.port}`;
+    const name = "laboratory";
+    return JSON.stringify({
+      apiVersion: "v1",
+      kind: "Config",
+      "current-context": name,
+      clusters: [{ name, cluster: { server, "certificate-authority-data": Buffer.from(this.ca).toString("base64") } }],
+      users: [{ name, user: { token } }],
+      contexts: [{ name, context: { cluster: name, user: name, namespace } }],
+    });
+  }
+
   // What goes wrong
 
   addFault(fault: Fault): FaultHandle {
@@ -276,14 +304,16 @@ export class KubeApi {
   list(resource: string, namespace: string): StoredObject[] {
     return this.store.list(resourceType(resource), namespace).map(copy);
   }
-  /** Creates or replaces, unconditionally. */
+  /** Creates, with the uid that it may have, or replaces, unconditionally. */
   apply(resource: string, namespace: string, object: Json): StoredObject {
     const type = resourceType(resource);
     const decoded = decode(type, object, true).object;
+    const { uid } = decoded.metadata;
     delete decoded.metadata.resourceVersion;
     delete decoded.metadata.uid;
     const existing = this.store.get(type, namespace, String(decoded.metadata.name));
-    return copy(existing ? this.store.update(type, existing, decoded, false) : this.store.create(type, namespace, decoded));
+    if (existing) return copy(this.store.update(type, existing, decoded, false));
+    return copy(this.store.create(type, namespace, decoded, typeof uid === "string" && uid !== "" ? uid : undefined));
   }
   remove(resource: string, namespace: string, name: string): void {
     this.store.remove(resourceType(resource), namespace, name);
@@ -485,7 +515,12 @@ export class KubeApi {
       }
     };
     const strict = query.get("fieldValidation") === "Strict";
-    if (isWrite(verb) && query.has("dryRun")) throw failure.badRequest("dryRun is not served here");
+    if (isWrite(verb) && query.has("dryRun")) {
+      if (query.get("dryRun") !== "All") throw failure.badRequest(`Invalid value: "${query.get("dryRun")}": the one dryRun is All`);
+      const real = new URLSearchParams(query);
+      real.delete("dryRun");
+      return this.store.dryRun(() => this.execute(verb, { type, namespace, name }, real, contentType, body, mayCreate));
+    }
     switch (verb) {
       case "get": {
         const found = this.store.get(type, namespace, name);

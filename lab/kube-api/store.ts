@@ -87,7 +87,7 @@ export class Store {
     return this.history.filter((commit) => commit.version > version);
   }
 
-  create(type: ResourceType, namespace: string, incoming: Json & { metadata: Json }): StoredObject {
+  create(type: ResourceType, namespace: string, incoming: Json & { metadata: Json }, uid = newUid()): StoredObject {
     const object = copy(incoming);
     const meta = object.metadata;
     if ((meta.namespace ?? namespace) !== namespace)
@@ -98,7 +98,7 @@ export class Store {
     validate(type, object);
     const name = meta.name as string;
     if (this.get(type, namespace, name)) throw failure.alreadyExists(type, name);
-    meta.uid = newUid();
+    meta.uid = uid;
     meta.creationTimestamp = this.now()
       .toISOString()
       .replace(/\.\d+Z$/, "Z");
@@ -186,7 +186,19 @@ export class Store {
     return this.commit("DELETED", type, copy(existing), existing);
   }
 
+  /** Runs a write for its answer: everything is checked, nothing is stored or told. */
+  dryRun<T>(write: () => T): T {
+    this.dry = true;
+    try {
+      return write();
+    } finally {
+      this.dry = false;
+    }
+  }
+  private dry = false;
+
   private commit(type: Commit["type"], resource: ResourceType, object: StoredObject, previous: StoredObject | undefined): StoredObject {
+    if (this.dry) return object;
     object.metadata.resourceVersion = String(++this.version);
     const { namespace, name } = object.metadata;
     const key = keyOf(resource.resource, namespace, name);

@@ -7,6 +7,7 @@
  */
 import type * as http from "node:http";
 import * as https from "node:https";
+import type { Execute } from "./exec";
 import type { Fault, FaultHandle } from "./faults";
 import {
   ConnectionLost,
@@ -36,6 +37,9 @@ export interface LabApi {
   addToken(token: string, user: { namespace: string; serviceAccount: string }, client?: string): Awaitable<void>;
   addAdmin(token: string, client?: string): Awaitable<void>;
   writeKubeDir(folder: string, token: string, namespace: string): void;
+  kubeconfig(token: string, namespace: string): string;
+  /** What an exec runs; without it there is no exec. */
+  onExec: Execute | undefined;
   addFault(fault: Fault): FaultHandle;
   read(resource: string, namespace: string, name: string): Awaitable<StoredObject | undefined>;
   apply(resource: string, namespace: string, object: Json): Awaitable<StoredObject>;
@@ -323,6 +327,12 @@ export class UpstreamKubeApi implements LabApi {
   }
   writeKubeDir(folder: string, token: string, namespace: string): void {
     this.front.writeKubeDir(folder, token, namespace);
+  }
+  kubeconfig(token: string, namespace: string): string {
+    return this.front.kubeconfig(token, namespace);
+  }
+  set onExec(execute: Execute | undefined) {
+    this.front.onExec = execute;
   }
   addFault(fault: Fault): FaultHandle {
     return this.front.addFault(fault);

@@ -23,7 +23,9 @@ export interface PodView {
   phase: string;
   node: string;
   deleting: boolean;
-  containers: { name: string; ready: boolean; restarts: number; waiting: string }[];
+  containers: { name: string; ready: boolean; running: boolean; restarts: number; waiting: string }[];
+  /** The init container that runs or waits now, with why it waits; "" where none does. */
+  init: string;
 }
 
 /** @throws ClusterError for everything but "not found" */
@@ -32,12 +34,15 @@ export interface Cluster {
   namespace: string;
   version(): Promise<string>;
   lease(name: string): Promise<LeaseView | undefined>;
+  configMap(name: string): Promise<ConfigMapView | undefined>;
   configMaps(labelSelector: string): Promise<ConfigMapView[]>;
   pods(labelSelector: string): Promise<PodView[]>;
   /** Conditional: fails with ClusterError kind "conflict" where the lease has changed. `dryRun` leaves it unchanged. */
   annotateLease(lease: LeaseView, annotations: Record<string, string>, dryRun?: boolean): Promise<void>;
   /** Conditional: fails with ClusterError kind "conflict" where the object has changed since it was read. */
   writeConfigMap(map: ConfigMapView, data: Record<string, string>): Promise<void>;
+  /** Runs a command in a container. `code` null where it did not end within a minute. */
+  exec(pod: string, container: string, command: string[], input: string): Promise<{ code: number | null; out: string; err: string }>;
   /** Whether the user of the kubeconfig may do it; undefined where the API serves no access reviews. */
   allowed(verb: string, group: string, resource: string): Promise<boolean | undefined>;
 }
@@ -50,3 +55,6 @@ export class ClusterError extends Error {
     super(message);
   }
 }
+
+/** The command was given what it cannot do. */
+export class UsageError extends Error {}

@@ -4,11 +4,15 @@ import {
   AuthorizationV1Api,
   CoordinationV1Api,
   CoreV1Api,
+  createConfiguration,
+  Exec,
   KubeConfig,
+  ServerConfiguration,
   type V1ConfigMap,
   type V1Lease,
   type V1Pod,
 } from "@kubernetes/client-node";
+import { Readable, Writable } from "node:stream";
 import { ClusterError, type Cluster, type ConfigMapView, type LeaseView, type ObjectMetadata, type PodView } from "./cluster";
 
 const metadata = (
@@ -38,10 +42,33 @@ const podView = (pod: V1Pod): PodView => ({
   containers: (pod.status?.containerStatuses ?? []).map((status) => ({
     name: status.name,
     ready: status.ready,
+    running: status.state?.running !== undefined,
     restarts: status.restartCount,
     waiting: status.state?.waiting?.reason ?? "",
   })),
+  init: (() => {
+    const current = (pod.status?.initContainerStatuses ?? []).find(
+      (status) => !status.state?.terminated || status.state.terminated.exitCode !== 0,
+    );
+    if (!current) return "";
+    const why = current.state?.waiting?.reason ?? (current.state?.terminated ? `exit ${current.state.terminated.exitCode}` : "");
+    return `${current.name}${why && why !== "PodInitializing" ? ` (${why})` : ""}`;
+  })(),
 });
+
+/** Servers take messages of some ten KiB. */
+function* pieces(text: string): Generator<Buffer> {
+  const bytes = Buffer.from(text);
+  for (let at = 0; at < bytes.length; at += 16_384) yield bytes.subarray(at, at + 16_384);
+}
+
+class Collector extends Writable {
+  text = "";
+  override _write(chunk: Buffer, _encoding: string, done: () => void): void {
+    this.text += chunk.toString();
+    done();
+  }
+}
 
 function clusterError(error: unknown): ClusterError {
   if (error instanceof ApiException) {
@@ -57,8 +84,14 @@ function clusterError(error: unknown): ClusterError {
     if (status === 409) return new ClusterError("conflict", `somebody else changed it at the same time: ${body}`);
     return new ClusterError("other", `the cluster answered ${status}: ${body}`);
   }
-  return new ClusterError("unreachable", `no answer from the cluster: ${error instanceof Error ? error.message : String(error)}`);
+  const late = error instanceof Error && error.name === "AbortError";
+  const why = late ? `nothing within ${deadlineMs / 1000} s` : error instanceof Error ? error.message : String(error);
+  return new ClusterError("unreachable", `no answer from the cluster: ${why}`);
 }
+
+/** Of one request; the plugin that logs in has its own time. */
+const deadlineMs = 10_000;
+const execMs = 60_000;
 
 /** @throws ClusterError where the kubeconfig or the context cannot be used */
 export function connectCluster(options: { kubeconfig?: string; context?: string; namespace: string }): Cluster {
@@ -88,10 +121,31 @@ export function connectCluster(options: { kubeconfig?: string; context?: string;
       "unreachable",
       "the kubeconfig has no current context: run the get-credentials command of the stack's outputs, or give --context",
     );
+  const server = config.getCurrentCluster()?.server ?? "";
+  // What the library assumes where it finds no kubeconfig at all.
+  if (server === "http://localhost:8080")
+    throw new ClusterError(
+      "unreachable",
+      "there is no kubeconfig: set KUBECONFIG, give --kubeconfig, or run the get-credentials command of the stack's outputs",
+    );
   const { namespace } = options;
-  const leases = config.makeApiClient(CoordinationV1Api);
-  const core = config.makeApiClient(CoreV1Api);
-  const authorization = config.makeApiClient(AuthorizationV1Api);
+  const configuration = createConfiguration({
+    baseServer: new ServerConfiguration(server, {}),
+    authMethods: { default: config },
+    // Without it a cluster that accepts connections and never answers holds the command for ever.
+    promiseMiddleware: [
+      {
+        pre: (context) => {
+          context.setSignal(AbortSignal.timeout(deadlineMs));
+          return Promise.resolve(context);
+        },
+        post: (response) => Promise.resolve(response),
+      },
+    ],
+  });
+  const leases = new CoordinationV1Api(configuration);
+  const core = new CoreV1Api(configuration);
+  const authorization = new AuthorizationV1Api(configuration);
   const call = async <T>(action: () => Promise<T>): Promise<T> => {
     try {
       return await action();
@@ -114,6 +168,10 @@ export function connectCluster(options: { kubeconfig?: string; context?: string;
     lease: async (name) => {
       const lease = await orMissing(() => leases.readNamespacedLease({ name, namespace }));
       return lease && leaseView(lease);
+    },
+    configMap: async (name) => {
+      const map = await orMissing(() => core.readNamespacedConfigMap({ name, namespace }));
+      return map && configMapView(map);
     },
     configMaps: (labelSelector) =>
       call(async () => (await core.listNamespacedConfigMap({ namespace, labelSelector })).items.map(configMapView)),
@@ -143,6 +201,32 @@ export function connectCluster(options: { kubeconfig?: string; context?: string;
         }
         await core.replaceNamespacedConfigMap({ name, namespace, body: { ...current, data } });
       }),
+    exec: (pod, container, command, input) => {
+      const [out, err] = [new Collector(), new Collector()];
+      return call(
+        () =>
+          new Promise((resolve, reject) => {
+            const end = (code: number | null) => {
+              clearTimeout(timer);
+              resolve({ code, out: out.text, err: err.text });
+            };
+            const timer = setTimeout(() => end(null), execMs);
+            new Exec(config)
+              .exec(namespace, pod, container, command, out, err, input === "" ? null : Readable.from(pieces(input)), false, (status) => {
+                const exit = status.details?.causes?.find((cause) => cause.reason === "ExitCode")?.message;
+                end(status.status === "Success" ? 0 : Number(exit ?? 1));
+              })
+              .then((socket) => {
+                socket.addEventListener("close", () => end(null));
+                setTimeout(() => socket.close(), execMs).unref();
+                // Older servers cannot be told that the input is over.
+                if (input !== "" && socket.protocol !== "v5.channel.k8s.io")
+                  reject(new ClusterError("other", `${command[0]} needs its input in the pod: that takes Kubernetes 1.30 or newer`));
+              })
+              .catch(() => reject(new ClusterError("other", `no command can be run in ${pod}, container ${container}: is it running?`)));
+          }),
+      );
+    },
     allowed: async (verb, group, resource) => {
       const resourceAttributes = { namespace, verb, group, resource };
       const body = { apiVersion: "authorization.k8s.io/v1", kind: "SelfSubjectAccessReview", spec: { resourceAttributes } };

@@ -39,10 +39,10 @@ export function renderStatus(view: BakerView): string {
     parts.push(
       table(
         ["MEMBER", "HOLDS", "ZONE", "READY", "ELIGIBLE", "HEAD", "LAG", "DAEMONS", "SIGNERS", "NONCES MISSING", "SEEN", "REASON"],
-        view.members.map(({ pod, record, fresh, ageSeconds }) => [
+        view.members.map(({ pod, zone, record, fresh, ageSeconds }) => [
           pod,
           view.holder === pod ? "yes" : "",
-          text(record?.zone),
+          text(zone),
           record ? (record.ready ? "yes" : "no") : "?",
           record ? (record.eligible ? "yes" : "no") : "?",
           text(record?.headLevel),

@@ -1,7 +1,7 @@
 /** The planned switchover as an ordinary act: a plan with objections, then the wish on the lease, then the receipt. */
 import { annotations, leaderLeaseName } from "../../contract/names";
 import type { Receipt } from "../../contract/receipt";
-import { ClusterError, type Cluster } from "./cluster";
+import { ClusterError, UsageError, type Cluster } from "./cluster";
 import { readView, receiptsOf, type BakerView, type Member, type ViewOptions } from "./view";
 
 export interface SwitchoverPlan {
@@ -12,19 +12,19 @@ export interface SwitchoverPlan {
   objections: string[];
 }
 
-/** Pure. `to` undefined: the eligible member with the highest head. @throws Error where the wish names no other member */
+/** Pure. `to` undefined: the eligible member with the highest head. @throws UsageError where the wish names no other member */
 export function planSwitchover(view: BakerView, to?: string): SwitchoverPlan {
   const others = view.members.filter((member) => member.pod !== view.holder);
-  if (view.topology === "solo") throw new Error(`a switchover needs the active-standby topology; ${view.baker} is solo`);
+  if (view.topology === "solo") throw new UsageError(`a switchover needs the active-standby topology; ${view.baker} is solo`);
   const names = others.map((member) => member.pod);
   if (to !== undefined && !names.includes(to))
-    throw new Error(`--to names a member that does not hold the lease (${names.join(", ") || "there is none"}); got "${to}"`);
+    throw new UsageError(`--to names a member that does not hold the lease (${names.join(", ") || "there is none"}); got "${to}"`);
   const able = (member: Member) => member.fresh && member.record?.eligible === true;
   const target =
     to === undefined
       ? [...others].sort((a, b) => Number(able(b)) - Number(able(a)) || (b.record?.headLevel ?? -1) - (a.record?.headLevel ?? -1))[0]
       : others.find((member) => member.pod === to);
-  if (!target) throw new Error(`${view.baker} has no other member to switch to`);
+  if (!target) throw new UsageError(`${view.baker} has no other member to switch to`);
   const objections: string[] = [];
   if (!view.held) objections.push("nobody holds the lease now: the electors decide by themselves");
   if (!target.record) objections.push(`${target.pod} has no readable member record`);

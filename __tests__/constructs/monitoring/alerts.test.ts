@@ -13,10 +13,19 @@ interface Rule {
   expr: string;
   for?: string;
   labels: { severity: string };
-  annotations: { summary: string; description: string; runbook: string };
+  annotations: { summary: string; description: string; runbook_url: string };
 }
 const rules = (parse(readFileSync(rulesFile, "utf8")) as { groups: { rules: Rule[] }[] }).groups.flatMap((group) => group.rules);
 const dashboard = readFileSync(join(chart, "files/dashboard.json"), "utf8");
+
+/** Anchors of a page's headings, as GitHub makes them. */
+const anchorsOf = (markdown: string): string[] =>
+  [...markdown.matchAll(/^#+ (.+)$/gm)].map((match) =>
+    (match[1] ?? "")
+      .toLowerCase()
+      .replace(/[^a-z0-9 -]/g, "")
+      .replaceAll(" ", "-"),
+  );
 
 /** Metrics that the daemons export, from their sources. */
 function exported(folder = join(root, "daemons")): Set<string> {
@@ -29,13 +38,23 @@ function exported(folder = join(root, "daemons")): Set<string> {
   return names;
 }
 
+test("the runbooks' list names every alert", () => {
+  const list = readFileSync(join(root, "docs/runbooks/README.md"), "utf8");
+  expect(rules.filter((rule) => !list.includes(`\`${rule.alert}\``)).map((rule) => rule.alert)).toEqual([]);
+});
+
 test("there are at least twelve alerts, each with severity, words and a runbook that exists", () => {
   expect(rules.length).toBeGreaterThanOrEqual(12);
   for (const rule of rules) {
     expect(["warning", "critical"]).toContain(rule.labels.severity);
     expect(rule.annotations.summary).toContain("{{ $labels.");
     expect({ alert: rule.alert, words: rule.annotations.description.length > 20 }).toEqual({ alert: rule.alert, words: true });
-    expect({ alert: rule.alert, runbook: existsSync(join(root, rule.annotations.runbook)) }).toEqual({ alert: rule.alert, runbook: true });
+    const [page = "", anchor] = rule.annotations.runbook_url.split("#");
+    expect(page).toMatch(/^docs\/runbooks\/[a-z-]+\.md$/);
+    const anchors = existsSync(join(root, page)) ? anchorsOf(readFileSync(join(root, page), "utf8")) : [];
+    expect({ alert: rule.alert, anchor, anchors }).toMatchObject({
+      anchors: expect.arrayContaining(anchor ? [anchor] : [expect.anything()]) as unknown,
+    });
   }
 });
 
@@ -62,6 +81,13 @@ const slots = (kind: string, values: string) =>
 type Series = { series: string; values: string };
 const cases: Record<string, { fires: Series[]; quiet: Series[] }> = {
   TezosBakerNoMaster: { fires: state([]), quiet: state([0]) },
+  TezosBakerNobodyBakes: {
+    fires: [s("tog_supervisor_daemon_running", { pod: "a", daemon: "octez-baker" }, "1x35 0x5")],
+    quiet: [
+      s("tog_supervisor_daemon_running", { pod: "a", daemon: "octez-baker" }, "1x35 0x5"),
+      s("tog_supervisor_daemon_running", { pod: "b", daemon: "octez-baker" }, "0x35 1x5"),
+    ],
+  },
   TezosBakerTwoMasters: { fires: state([0, 1]), quiet: state([1]) },
   TezosBakerMissedAttestations: { fires: slots("attestation", "0+1x40"), quiet: slots("attestation", "0x20 1x20") },
   TezosBakerMissedBlock: { fires: slots("block", "0x20 1x20"), quiet: slots("block", "0x40") },
@@ -113,8 +139,13 @@ const cases: Record<string, { fires: Series[]; quiet: Series[] }> = {
     quiet: [s("tog_supervisor_crash_looping", { pod: "a", daemon: "octez-baker" }, "0x40")],
   },
   TezosBakerNoStandby: {
-    fires: [...state([0]), s("tog_sidecar_ready", { pod: pods[0] }, "1x40"), s("tog_sidecar_ready", { pod: pods[1] }, "0x40")],
-    quiet: [...state([0]), ...pods.map((pod) => s("tog_sidecar_ready", { pod }, "1x40"))],
+    fires: [...state([0]), s("tog_elector_member_eligible", { pod: pods[0], member: pods[1] }, "0x40")],
+    // A standby knows nobody either, once the master is alone.
+    quiet: [
+      ...state([0]),
+      s("tog_elector_member_eligible", { pod: pods[0], member: pods[1] }, "1x40"),
+      s("tog_elector_member_eligible", { pod: pods[1], member: pods[0] }, "0x40"),
+    ],
   },
   TezosBakerDiskFull: {
     fires: [s("tog_supervisor_disk_used_ratio", { pod: "a" }, "0.81x40")],
@@ -131,6 +162,10 @@ const cases: Record<string, { fires: Series[]; quiet: Series[] }> = {
       s("tog_elector_renewal_seconds_bucket", { pod: "a", le: "+Inf" }, "0+60x40"),
     ],
   },
+  TezosBakerCertificateEnds: {
+    fires: [s("tog_elector_ca_end_timestamp_seconds", { pod: "a" }, "2000000x40")],
+    quiet: [s("tog_elector_ca_end_timestamp_seconds", { pod: "a" }, "4000000000x40")],
+  },
   TezosBakerHostKeyOld: {
     fires: [{ series: 'kube_secret_created{secret="alice-signer-link-host-key"}', values: "-40000000x40" }],
     quiet: [{ series: 'kube_secret_created{secret="alice-signer-link-host-key"}', values: "0x40" }],
@@ -146,10 +181,25 @@ if (!promtool) console.warn("skipped: the alerts' cases: promtool is not install
 (promtool ? test : test.skip)("promtool: each alert fires in its case and is quiet in the other", () => {
   const folder = mkdtempSync(join(tmpdir(), "tog-alerts-"));
   const file = join(folder, "cases.yaml");
-  const groups = Object.entries(cases).flatMap(([alert, { fires, quiet }]) => [
-    { input_series: fires, alert, firing: true },
-    { input_series: quiet, alert, firing: false },
-  ]);
+  // Cases in which the series themselves end: the pods are gone.
+  const gone = [
+    {
+      alert: "TezosBakerNobodyBakes",
+      input_series: [s("tog_supervisor_daemon_running", { pod: "a", daemon: "d" }, "1x30 stale")],
+      firing: true,
+    },
+    {
+      alert: "TezosBakerNobodyBakes",
+      input_series: [s("tog_supervisor_daemon_running", { pod: "a", daemon: "d" }, "0x40")],
+      firing: false,
+    },
+  ];
+  const groups = Object.entries(cases)
+    .flatMap(([alert, { fires, quiet }]) => [
+      { input_series: fires, alert, firing: true },
+      { input_series: quiet, alert, firing: false },
+    ])
+    .concat(gone);
   writeFileSync(
     file,
     stringify({

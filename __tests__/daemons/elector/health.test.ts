@@ -1,5 +1,5 @@
-import type { GateStatus, SidecarStatus, SupervisorStatus } from "../../../contract/status";
-import { eligibility, quietMoment, type QuietFacts } from "../../../daemons/elector/health";
+import type { GateStatus, NonceStatus, SidecarStatus, SupervisorStatus } from "../../../contract/status";
+import { eligibility, quietMoment, troubles, type QuietFacts } from "../../../daemons/elector/health";
 
 const quiet: QuietFacts = {
   canBake: true,
@@ -46,4 +46,38 @@ test.each([
   [{ sidecar, supervisor, gate, reconciled: false }, "nonces-not-reconciled"],
 ])("eligibility %#: %s", (facts, reason) => {
   expect(eligibility(facts)).toEqual({ eligible: reason === "eligible", reason });
+});
+
+test("troubles are what each container complains of, and nothing where all is well", () => {
+  const well = {
+    sidecar: { ready: true } as SidecarStatus,
+    supervisor: { daemons: [{ name: "octez-baker", state: "running", lastExit: null }] } as unknown as SupervisorStatus,
+    gate: {
+      keys: [{ address: "tz1a", state: "open", reason: "raised" }],
+      signers: [{ name: "home1", zone: "b", answers: true }],
+    } as GateStatus,
+    exposer: { peers: [{ pod: "alice-as-1", connected: true }], reason: "" } as NonceStatus,
+    importer: null,
+  };
+  expect(troubles(well)).toEqual([]);
+  expect(
+    troubles({
+      sidecar: { ready: false, reason: "head-old: 300 s" } as SidecarStatus,
+      supervisor: { daemons: [{ name: "octez-baker", state: "backoff", lastExit: "SIGKILL" }] } as unknown as SupervisorStatus,
+      gate: {
+        keys: [{ address: "tz1a", state: "lost", reason: "watermark-missing" }],
+        signers: [{ name: "home1", zone: "b", answers: false, reason: "timeout" }],
+      } as GateStatus,
+      exposer: { peers: [{ pod: "alice-as-1", connected: false }], reason: "the content is on no other member" } as NonceStatus,
+      importer: null,
+    }),
+  ).toEqual([
+    "node: head-old: 300 s",
+    "octez-baker ended (SIGKILL) and is restarted",
+    "key tz1a is lost: watermark-missing",
+    "signer home1 through b: timeout",
+    "nonces: alice-as-1 is not connected",
+    "nonces: the content is on no other member",
+  ]);
+  expect(troubles({ sidecar: null, supervisor: null, gate: null, exposer: null, importer: null })).toHaveLength(4);
 });

@@ -48,19 +48,9 @@ async function baker(...args: string[]): Promise<{ code: number | null; stdout: 
 }
 
 beforeAll(async () => {
-  const { url } = await api.start();
+  await api.start();
   api.addAdmin("secret-token");
-  writeFileSync(
-    kubeconfig,
-    JSON.stringify({
-      apiVersion: "v1",
-      kind: "Config",
-      "current-context": "lab",
-      clusters: [{ name: "lab", cluster: { server: url, "certificate-authority-data": Buffer.from(api.ca).toString("base64") } }],
-      users: [{ name: "lab", user: { token: "secret-token" } }],
-      contexts: [{ name: "lab", context: { cluster: "lab", user: "lab" } }],
-    }),
-  );
+  writeFileSync(kubeconfig, api.kubeconfig("secret-token", "tezos"));
   for (const ordinal of [0, 1]) {
     api.apply("pods", "tezos", {
       apiVersion: "v1",
@@ -132,7 +122,7 @@ test("a switchover is a dry run without --yes, and writes the wish with it", asy
 test("no cluster is exit code 3, bad usage 2, and the token is never printed", async () => {
   const [unknown, usage] = await Promise.all([baker("status", "--context", "prod"), baker("switchover", "--timeout", "soon")]);
   expect(unknown).toMatchObject({ code: 3 });
-  expect(unknown.stderr).toContain('--context names a context of the kubeconfig (lab); got "prod"');
+  expect(unknown.stderr).toContain('--context names a context of the kubeconfig (laboratory); got "prod"');
   expect(usage.code).toBe(2);
   expect(`${unknown.stdout}${unknown.stderr}${usage.stdout}${usage.stderr}`).not.toContain("secret-token");
 });

@@ -1,3 +1,4 @@
+import { bakerFile } from "../../helpers/nonce-pods";
 import { annotations } from "../../../contract/names";
 import type { MemberRecord } from "../../../contract/status";
 import type { Watermark } from "../../../contract/watermark";
@@ -43,6 +44,7 @@ class FakeCluster implements Cluster {
   leases = new Map<string, LeaseView>();
   maps: { name: string; data: Record<string, string> }[] = [{ name: `wm-${"0".repeat(40)}`, data: { watermark: JSON.stringify(mark()) } }];
   podNames = ["alice-as-0", "alice-as-1"];
+  inits: Record<string, string> = {};
   conflicts = 0;
   reachable = true;
   onSleep: () => void = () => undefined;
@@ -91,11 +93,12 @@ class FakeCluster implements Cluster {
   pods = () =>
     Promise.resolve(
       this.podNames.map((name) => ({
-        metadata: { name, uid: "u", resourceVersion: "1", labels: { baker: "alice" }, annotations: {} },
+        metadata: { name, uid: `u${name.slice(-1)}`, resourceVersion: "1", labels: { baker: "alice" }, annotations: {} },
         phase: "Running",
         node: "n",
         deleting: false,
-        containers: [{ name: "octez-node", ready: true, restarts: 0, waiting: "" }],
+        containers: [{ name: "octez-node", ready: true, running: true, restarts: 0, waiting: "" }],
+        init: this.inits[name] ?? "",
       })),
     );
   annotateLease = (lease: LeaseView, notes: Record<string, string>, dryRun = false) => {
@@ -104,6 +107,8 @@ class FakeCluster implements Cluster {
     if (!dryRun) this.put(lease.metadata.name, { renewTimeMs: lease.renewTimeMs }, notes);
     return Promise.resolve();
   };
+  configMap = () => Promise.reject(new Error("nobody reads one watermark here"));
+  exec = () => Promise.reject(new Error("nobody runs anything here"));
   writeConfigMap = () => Promise.reject(new Error("nobody writes a watermark here"));
   allowed = () => Promise.resolve(true);
   options: ViewOptions = {
@@ -113,7 +118,6 @@ class FakeCluster implements Cluster {
       this.onSleep();
       return Promise.resolve();
     },
-    memberMaxAgeSeconds: 6,
   };
   view = (): Promise<BakerView> => readView(this, "alice", this.options);
 }
@@ -175,6 +179,38 @@ const broken: [string, (cluster: FakeCluster) => void, string, boolean][] = [
   ["nonces are on one member only", (c) => c.member(0, { noncesMissing: 2 }), "nonces-missing", true],
   ["the standby is behind", (c) => c.member(1, { headLevel: 95, daemons: "stopped" }), "behind", true],
   ["the standby has no signer", (c) => c.member(1, { eligible: false, signersAnswering: 0, daemons: "stopped" }), "no-standby", true],
+  [
+    "the watermark of a key is gone",
+    (c) => (c.maps = [{ name: "alice", data: { "baker.json": JSON.stringify(bakerFile({ topology: "active-standby", members: 2 })) } }]),
+    "watermark-lost",
+    false,
+  ],
+  [
+    "the master's key is lost",
+    (c) => c.member(0, { keys: [{ address: "tz1a", state: "lost", reason: "watermark-missing" }] }),
+    "key-lost",
+    false,
+  ],
+  [
+    "the floor is above the head",
+    (c) => (c.maps = [{ name: `wm-${"0".repeat(40)}`, data: { watermark: JSON.stringify(mark({ floor: 105 })) } }]),
+    "floor-above-head",
+    false,
+  ],
+  ["the chain stands still", (c) => c.member(0, { headTimestamp: new Date(start - 60_000).toISOString() }), "head-old", false],
+  ["the master's node falls behind", (c) => c.member(1, { headLevel: 102, daemons: "stopped" }), "master-behind", false],
+  ["the master's gate does not answer", (c) => c.member(0, { eligible: false, reason: "gate-silent" }), "master-not-eligible", false],
+  ["the holder is another pod of the same name", (c) => c.put("alice.leader", { holderIdentity: "alice-as-0_old" }), "twin", true],
+  ["a container complains", (c) => c.member(1, { daemons: "stopped", troubles: ["nonces: write failed"] }), "trouble", true],
+  [
+    "a pod still imports its snapshot",
+    (c) => {
+      c.leases.clear();
+      c.inits["alice-as-0"] = "import-snapshot";
+    },
+    "pod-starting",
+    false,
+  ],
   ["there is nothing at all", (c) => ((c.podNames = []), c.leases.clear(), (c.maps = [])), "no-baker", false],
   ["no elector ran yet", (c) => c.leases.clear(), "no-lease", false],
   ["a member's record is broken", (c) => c.put("alice.member-1", {}, { [annotations.member]: "{" }), "member-record-broken", false],

@@ -1,42 +1,41 @@
-/** scripts/nonces with a kubectl that runs `tog` in the folders of its pods: the flag on, the flag off, a disaster copy. */
+/** scripts/nonces with a cluster that runs `tog` in the folders of its pods: the flag on, the flag off, a disaster copy. */
 import { spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { nonces as run, type Io } from "../../scripts/nonces";
-import { podName, type Topology } from "../../contract/names";
-import { parseLegacy } from "../../tezos/nonces";
-import { bundlePath } from "../helpers/bundle";
-import { bakerFile, makeNonce, readStateful, writeStateful } from "../helpers/nonce-pods";
+import type { Cluster, PodView } from "../../../scripts/cockpit/cluster";
+import { nonces as run } from "../../../scripts/cockpit/nonces";
+import { podName, type Topology } from "../../../contract/names";
+import { parseLegacy } from "../../../tezos/nonces";
+import { bundlePath } from "../../helpers/bundle";
+import { bakerFile, makeNonce, readStateful, writeStateful } from "../../helpers/nonce-pods";
 
 jest.setTimeout(60_000);
 let folder: string;
 beforeEach(() => (folder = mkdtempSync(join(tmpdir(), "tog-script-"))));
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-/** What `kubectl get pods` knows, and where the pods' folders are. */
+let pods: PodView[] = [];
+/** Pods with folders of their own. @returns their client folders */
 function cluster(topology: Topology, members: number, running = true): string[] {
-  const pods = Array.from({ length: members }, (_, index) => podName("alice", topology, index));
-  for (const pod of pods) {
+  const names = Array.from({ length: members }, (_, index) => podName("alice", topology, index));
+  for (const pod of names) {
     const path = join(folder, pod);
     mkdirSync(join(path, "client"), { recursive: true });
     writeFileSync(join(path, "baker.json"), JSON.stringify(bakerFile({ topology, members })));
   }
-  const items = pods.map((name) => ({
-    metadata: { name, labels: { baker: "alice" } },
-    status: { containerStatuses: [{ name: "baker", state: running ? { running: {} } : { waiting: {} } }] },
+  pods = names.map((name) => ({
+    metadata: { name, uid: "u", resourceVersion: "1", labels: { baker: "alice" }, annotations: {} },
+    ...{ phase: "Running", node: "n", deleting: false, init: "" },
+    containers: [{ name: "baker", ready: running, running, restarts: 0, waiting: "" }],
   }));
-  writeFileSync(join(folder, "pods.json"), JSON.stringify({ items }));
-  return pods.map((pod) => join(folder, pod, "client"));
+  return names.map((pod) => join(folder, pod, "client"));
 }
 
-/** kubectl with `get pods` from a file and `exec` in the folders of the pods. */
-const kubectl: Io["kubectl"] = async (words, input) => {
-  if (words.includes("get")) return { code: 0, out: readFileSync(join(folder, "pods.json"), "utf8"), err: "" };
+/** Runs the command in the folders of the pod. */
+const exec: Cluster["exec"] = async (pod, container, words, input) => {
   const bundle = await bundlePath();
-  const pod = words.find((word) => word.startsWith("alice-")) ?? "";
-  const at = words.indexOf("--");
-  if (words[at + 1] !== "/usr/local/bin/tog" || words[at - 1] !== "baker") throw new Error(`unexpected: ${words.join(" ")}`);
+  if (words[0] !== "/usr/local/bin/tog" || container !== "baker") throw new Error(`unexpected: ${container} ${words.join(" ")}`);
   const path = join(folder, pod);
   const environment = {
     ...{ PATH: process.env.PATH, TOG_POD_NAME: pod, TOG_POD_UID: "u", TOG_POD_ADDRESS: "127.0.0.1", TOG_LOCAL_ADDRESS: "127.0.0.1" },
@@ -51,7 +50,7 @@ const kubectl: Io["kubectl"] = async (words, input) => {
     ...{ TOG_CLIENT_DIR: join(path, "client"), TOG_SECRETS_DIR: path, TOG_CONFIG_FILE: join(path, "baker.json") },
   };
   return new Promise((done) => {
-    const child = spawn(process.execPath, [bundle, ...words.slice(at + 2)], { env: environment });
+    const child = spawn(process.execPath, [bundle, ...words.slice(1)], { env: environment });
     const result = { code: null as number | null, out: "", err: "" };
     child.stdout.on("data", (chunk: Buffer) => (result.out += chunk.toString()));
     child.stderr.on("data", (chunk: Buffer) => (result.err += chunk.toString()));
@@ -59,9 +58,10 @@ const kubectl: Io["kubectl"] = async (words, input) => {
     child.stdin.end(input);
   });
 };
+const connect = () => ({ namespace: "tezos", pods: () => Promise.resolve(pods), exec });
 async function nonces(...words: string[]): Promise<{ code: number; out: string; err: string }> {
   const said = { out: "", err: "" };
-  const code = await run(words, { kubectl, out: (text) => void (said.out += text), err: (text) => void (said.err += text) });
+  const code = await run(words, { connect, out: (text) => void (said.out += text), err: (text) => void (said.err += text) });
   return { ...said, code };
 }
 

@@ -1,6 +1,6 @@
 /** What the operator's commands say and do about watermarks, without a cluster: other command lines may use it. */
-import { watermarkName } from "../contract/names";
-import { markKinds, watermarkSchema, type Watermark } from "../contract/watermark";
+import { watermarkName } from "../../contract/names";
+import { markKinds, watermarkSchema, type Watermark } from "../../contract/watermark";
 
 /** A watermark as the cluster has it. */
 export interface WatermarkObject {

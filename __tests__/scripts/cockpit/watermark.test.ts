@@ -2,11 +2,11 @@ import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { watermarkDataKey, watermarkName } from "../../contract/names";
-import type { Watermark } from "../../contract/watermark";
-import { KubeApi } from "../../lab/kube-api";
-import { commandPath } from "../helpers/bundle";
-import { farLevels, planRaise, raise, type WatermarkObject } from "../../scripts/watermark-plan";
+import { watermarkDataKey, watermarkName } from "../../../contract/names";
+import type { Watermark } from "../../../contract/watermark";
+import { KubeApi } from "../../../lab/kube-api";
+import { commandPath } from "../../helpers/bundle";
+import { farLevels, planRaise, raise, type WatermarkObject } from "../../../scripts/cockpit/watermark-plan";
 
 const key = "tz1KqTpEZ7Yob7QbPE4Hy4Wo8fHG8LhKxZSx";
 const name = watermarkName(key);
@@ -102,21 +102,20 @@ describe("against an API server", () => {
     return { record: JSON.parse(data[watermarkDataKey] ?? "null") as Watermark, other: data.other };
   };
   const run = async (...argv: string[]) => {
-    const command = await commandPath("watermark");
+    const command = await commandPath("baker");
     return new Promise<{ code: number | null; text: string }>((done) => {
-      const child = spawn(process.execPath, [command, ...argv, "--kubeconfig", kubeconfig], { stdio: ["ignore", "pipe", "pipe"] });
+      const child = spawn(process.execPath, [command, "watermark", ...argv, "--kubeconfig", kubeconfig], {
+        stdio: ["ignore", "pipe", "pipe"],
+      });
       let text = "";
       for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
       child.on("close", (code) => done({ code, text }));
     });
   };
   beforeAll(async () => {
-    const { url } = await api.start();
+    await api.start();
     api.addAdmin("operator");
-    const clusters = [{ name: "c", cluster: { server: url, "certificate-authority-data": Buffer.from(api.ca).toString("base64") } }];
-    const users = [{ name: "u", user: { token: "operator" } }];
-    const contexts = [{ name: "x", context: { cluster: "c", user: "u" } }];
-    writeFileSync(kubeconfig, JSON.stringify({ apiVersion: "v1", kind: "Config", clusters, users, contexts, "current-context": "x" }));
+    writeFileSync(kubeconfig, api.kubeconfig("operator", "tezos"));
   });
   afterAll(async () => {
     await api.dispose();
