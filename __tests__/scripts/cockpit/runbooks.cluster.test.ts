@@ -48,7 +48,7 @@ const needsKubelet = (words: readonly string[]) => words.includes("logs");
     seccompProfile: { type: "RuntimeDefault" },
   };
   const scene = () => {
-    run("uncordon", "node-1");
+    run("-n", namespace, "delete", "pvc", "--all");
     apply([
       { apiVersion: "v1", kind: "Node", metadata: { name: "node-1" } },
       {
@@ -59,7 +59,7 @@ const needsKubelet = (words: readonly string[]) => words.includes("logs");
       },
       ...pods.map((name) => ({
         ...{ apiVersion: "v1", kind: "Pod", metadata: { name, namespace, labels: { [labels.baker]: "alice" } } },
-        spec: { containers: [{ name: "baker", image: "x", securityContext }] },
+        spec: { automountServiceAccountToken: false, containers: [{ name: "baker", image: "x", securityContext }] },
       })),
       ...[...pods.map((pod) => `zonal-${pod}`), "regional-alice-solo-0"].map((name) => ({
         ...{ apiVersion: "v1", kind: "PersistentVolumeClaim", metadata: { name, namespace } },
@@ -71,17 +71,11 @@ const needsKubelet = (words: readonly string[]) => words.includes("logs");
         },
       })),
     ] as KubernetesObject[]);
-    for (const pod of pods)
-      run(
-        "-n",
-        namespace,
-        "patch",
-        "pvc",
-        `zonal-${pod}`,
-        "--subresource=status",
-        "-p",
-        '{"status":{"phase":"Bound","capacity":{"storage":"100Gi"}}}',
-      );
+    const claims = [...pods.map((pod) => `zonal-${pod}`), "regional-alice-solo-0"];
+    // What the controllers would do: nobody else takes the protection off, or binds.
+    run("-n", namespace, "patch", "pvc", ...claims, "-p", '{"metadata":{"finalizers":null}}');
+    const bound = '{"status":{"phase":"Bound","capacity":{"storage":"100Gi"}}}';
+    run("-n", namespace, "patch", "pvc", ...claims, "--subresource=status", "-p", bound);
   };
   beforeAll(async () => {
     folder = mkdtempSync(join(tmpdir(), "tog-runbooks-"));
@@ -101,6 +95,8 @@ const needsKubelet = (words: readonly string[]) => words.includes("logs");
     apply(ours.filter(({ kind }) => kind === "Namespace"));
     apply([
       ...ours.filter(({ kind }) => kind !== "Namespace"),
+      // Without a controller manager nobody makes it.
+      { apiVersion: "v1", kind: "ServiceAccount", metadata: { name: "default", namespace } },
       {
         apiVersion: "storage.k8s.io/v1",
         kind: "StorageClass",
