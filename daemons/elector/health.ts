@@ -54,6 +54,9 @@ export function eligibility(facts: PodFacts): { eligible: boolean; reason: strin
   return { eligible: true, reason: "eligible" };
 }
 
+/** What the exposer says after a release where all went well. */
+const wellPushed = new Set(["acknowledged", "no-other-member"]);
+
 /** What the containers complain of, for whoever asks why: the member record carries it. Bounded by the numbers of keys, signers, daemons and members. */
 export function troubles(facts: {
   sidecar: SidecarStatus | null;
@@ -78,6 +81,6 @@ export function troubles(facts: {
       .filter((signer) => !signer.answers)
       .map((signer) => `signer ${signer.name}${signer.zone ? ` through ${signer.zone}` : ""}: ${signer.reason}`),
     ...(exposer?.peers ?? []).filter((peer) => !peer.connected).map((peer) => `nonces: ${peer.pod} is not connected`),
-    ...[exposer?.reason, importer?.reason].filter((reason) => reason).map((reason) => `nonces: ${reason}`),
+    ...[exposer?.reason, importer?.reason].filter((reason) => reason && !wellPushed.has(reason)).map((reason) => `nonces: ${reason}`),
   ].map((text) => text.slice(0, 300));
 }

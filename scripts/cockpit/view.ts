@@ -201,7 +201,7 @@ export function diagnose(view: BakerView): Diagnosis {
         );
   };
   const missing = (severity: Finding["severity"]) => {
-    for (const name of view.missingPods)
+    for (const name of view.missingPods.filter((pod) => pod !== view.holder))
       add(severity, "pod-missing", `${name}: there is no such pod`, "kubectl describe statefulset; docs/runbooks/zone-loss.md");
   };
   const verdict = (well: string): Diagnosis => {
@@ -284,7 +284,14 @@ export function diagnose(view: BakerView): Diagnosis {
   if (view.held && master?.record) {
     const { record } = master;
     const holds = `${master.pod} holds and`;
-    if (!master.fresh)
+    if (view.missingPods.includes(master.pod))
+      add(
+        "critical",
+        "pod-missing",
+        `${holds} its pod is gone`,
+        "another member takes over when the lease has run out; docs/runbooks/zone-loss.md",
+      );
+    else if (!master.fresh)
       add(
         "critical",
         "member-silent",
@@ -313,7 +320,7 @@ export function diagnose(view: BakerView): Diagnosis {
         "daemons-stopped",
         record.daemons === "unknown"
           ? `${holds} its supervisor does not answer`
-          : `${holds} its baking daemons do not run (${record.state}: ${ended ?? record.reason})`,
+          : `${holds} its baking daemons do not run: ${ended ?? (record.state === "active" ? "they start, or ended a moment ago" : `it is ${record.state}`)}`,
         `kubectl logs ${master.pod} -c baker`,
       );
     }

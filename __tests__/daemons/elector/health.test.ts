@@ -60,6 +60,7 @@ test("troubles are what each container complains of, and nothing where all is we
     importer: null,
   };
   expect(troubles(well)).toEqual([]);
+  expect(troubles({ ...well, exposer: { ...well.exposer, reason: "acknowledged" } })).toEqual([]);
   expect(
     troubles({
       sidecar: { ready: false, reason: "head-old: 300 s" } as SidecarStatus,

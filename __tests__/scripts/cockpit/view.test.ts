@@ -211,6 +211,15 @@ const broken: [string, (cluster: FakeCluster) => void, string, boolean][] = [
     "pod-starting",
     false,
   ],
+  [
+    "the holder's pod is gone",
+    (c) => {
+      c.podNames = ["alice-as-1"];
+      c.maps.push({ name: "alice", data: { "baker.json": JSON.stringify(bakerFile({ topology: "active-standby", members: 2 })) } });
+    },
+    "pod-missing",
+    false,
+  ],
   ["there is nothing at all", (c) => ((c.podNames = []), c.leases.clear(), (c.maps = [])), "no-baker", false],
   ["no elector ran yet", (c) => c.leases.clear(), "no-lease", false],
   ["a member's record is broken", (c) => c.put("alice.member-1", {}, { [annotations.member]: "{" }), "member-record-broken", false],
