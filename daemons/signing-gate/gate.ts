@@ -112,8 +112,9 @@ interface Key extends GateKey {
   opened: { epoch: number; aboveRound: number; sinceMs: number } | undefined;
   raising: boolean;
   lock: Promise<void>;
-  /** S7, of this tenure: blocks that this process tried to mark with unknown outcome, and blocks that it sent, with the signature where it came back. */
-  unsure: Set<string>;
+  /** S7: blocks that this process tried to mark with unknown outcome, with the epoch in which it did: a mark of another epoch may be another's. */
+  unsure: Map<string, number>;
+  /** S7: blocks that this process sent, with the signature where it came back. */
   sent: Map<string, { signature: string | null; deterministic: boolean }>;
 }
 
@@ -145,7 +146,7 @@ export class Gate {
         opened: undefined,
         raising: false,
         lock: Promise.resolve(),
-        unsure: new Set(),
+        unsure: new Map(),
         sent: new Map(),
       });
     this.unsubscribe = options.leadership.onChange(() => this.follow());
@@ -550,7 +551,7 @@ export class Gate {
         if (!this.holds(tenure)) return "again";
         const written = await this.write(key, decision.record, Math.max(1, Math.min(timings.markWriteMs, deadlineMs - clock.now())));
         if (!written.ok) {
-          if (written.unknown && request.kind === "block") key.unsure.add(request.digest);
+          if (written.unknown && request.kind === "block") key.unsure.set(request.digest, tenure.epoch);
           log.warn("mark-failed", written.kind, {
             address: key.address,
             kind: request.kind,
@@ -584,12 +585,13 @@ export class Gate {
     const { digest, kind } = request;
     let reason = marked.reason;
     const sent = key.sent.get(digest);
+    const neverForwarded = sent === undefined && (!marked.repeated || key.unsure.get(digest) === tenure.epoch);
     if (marked.repeated) {
       const repeat = decideRepeat({
         kind,
         deterministic: key.deterministic && sent?.deterministic !== false,
         remembered: typeof sent?.signature === "string",
-        neverForwarded: sent === undefined && key.unsure.has(digest),
+        neverForwarded,
       });
       if (repeat.action === "answer" && typeof sent?.signature === "string")
         return { status: 200, signature: sent.signature, reason: repeat.reason };
@@ -615,7 +617,7 @@ export class Gate {
         if (sent) key.sent.set(digest, sent);
         else {
           key.sent.delete(digest);
-          key.unsure.add(digest);
+          if (neverForwarded) key.unsure.set(digest, tenure.epoch);
         }
       }
       return refuse(504, outcome.reason, outcome.detail);

@@ -17,6 +17,13 @@ test("no schedule of faults makes two gates sign what conflicts, and a healed ba
   if (process.env.SEED === undefined) for (const count of Object.values(total)) expect(count).toBeGreaterThan(5);
 });
 
+test.each([[20265298, "a write that times out after the next tenure has begun says nothing of that tenure's mark"]])(
+  "seed %i holds: %s",
+  async (found) => {
+    expect(failures(await runSchedule({ seed: found }))).toBe("");
+  },
+);
+
 test("a seed gives the same history every time", async () => {
   const [first, second] = [await runSchedule({ seed: 7, virtualSeconds: 40 }), await runSchedule({ seed: 7, virtualSeconds: 40 })];
   expect(explain(first)).toBe(explain(second));
