@@ -46,14 +46,15 @@ const configuration = (plane: ControlPlane, changes: object = {}) => ({
 });
 
 type JsonValue = string | number | boolean | null | JsonValue[] | { [key: string]: JsonValue };
-/** The lists of a Role's rule are sets, which the provider writes in an order of its own. */
+/** The lists of a Role's rule and of a selector are sets, which the provider writes in an order of its own; the API drops a false that is the default. */
 function unordered(value: JsonValue, key = ""): JsonValue {
   if (Array.isArray(value)) {
     const items = value.map((item) => unordered(item));
-    return ["apiGroups", "resources", "resourceNames", "verbs"].includes(key) ? items.sort() : items;
+    return ["apiGroups", "resources", "resourceNames", "verbs", "values"].includes(key) ? items.sort() : items;
   }
   if (typeof value !== "object" || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([inner, item]) => [inner, unordered(item, inner)]));
+  const told = Object.entries(value).filter(([, item]) => item !== false);
+  return Object.fromEntries(told.map(([inner, item]) => [inner, unordered(item, inner)]));
 }
 
 (missing === undefined ? describe : describe.skip)("the stack baker, deployed by cdktf with the real provider", () => {
