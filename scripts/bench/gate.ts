@@ -16,6 +16,7 @@ import { ports } from "../../contract/ports";
 import { gateStatusSchema } from "../../contract/status";
 import type { Watermark } from "../../contract/watermark";
 import { sleep, systemClock } from "../../daemons/runtime/clock";
+import { clientFiles } from "../../daemons/hot-keys/client-files";
 import { serveHttp } from "../../daemons/runtime/http-server";
 import { createKubeClient } from "../../daemons/runtime/kube-client";
 import { testKey, type SigningKey } from "../../lab/doubles/octez-signer";
@@ -155,10 +156,8 @@ async function start(keys: readonly SigningKey[], delayMs: number, args: readonl
     // The signer.
     const signerDir = join(folder, "signer");
     mkdirSync(signerDir);
-    writeFileSync(
-      join(signerDir, "secret_keys"),
-      JSON.stringify(keys.map((key, i) => ({ name: `k${i}`, value: `unencrypted:${key.secret}` }))),
-    );
+    for (const [name, content] of Object.entries(clientFiles(new Map(keys.map((key) => [key.address, `unencrypted:${key.secret}`])))))
+      writeFileSync(join(signerDir, name), JSON.stringify(content));
     writeFileSync(join(folder, "faults.json"), JSON.stringify({ delayMs }));
     const signer = `http://${address}:${signerPort}`;
     children.push(
