@@ -6,6 +6,7 @@ import { Command, CommanderError, InvalidArgumentError } from "commander";
 import { ClusterError, UsageError, type Cluster } from "./cluster";
 import { doctor } from "./doctor";
 import { nonces } from "./nonces";
+import { bakerCommand, type Common } from "./options";
 import { renderReceipt, renderStatus, table } from "./render";
 import { drill, performSwitchover, planSwitchover } from "./switchover";
 import { diagnose, readView, type ViewOptions } from "./view";
@@ -20,14 +21,6 @@ export interface CockpitIo {
   terminal: boolean;
 }
 class NoBaker extends Error {}
-
-interface Common {
-  baker?: string;
-  context?: string;
-  kubeconfig?: string;
-  namespace: string;
-  json?: boolean;
-}
 
 const seconds = (text: string): number => {
   const value = Number(text);
@@ -63,15 +56,7 @@ export async function cockpit(argv: readonly string[], io: CockpitIo): Promise<n
     .showHelpAfterError()
     .exitOverride()
     .configureOutput({ writeOut: io.out, writeErr: io.err });
-  const command = (name: string, text: string): Command =>
-    program
-      .command(name)
-      .description(text)
-      .option("--baker <name>", "the baker (default: the only one of the namespace)")
-      .option("--context <name>", "context of the kubeconfig")
-      .option("--kubeconfig <file>", "kubeconfig (default: KUBECONFIG or ~/.kube/config)")
-      .option("--namespace <name>", "namespace of the bakers", "tezos")
-      .option("--json", "print one JSON object");
+  const command = (name: string, text: string): Command => bakerCommand(program, name, text).option("--json", "print one JSON object");
   const connected = async (common: Common): Promise<{ cluster: Cluster; baker: string }> => {
     const cluster = io.connect(common);
     return { cluster, baker: await bakerName(cluster, common) };

@@ -8,14 +8,9 @@ import { Command, CommanderError } from "commander";
 import { containers, labels } from "../../contract/names";
 import { writeDurably } from "../../daemons/runtime/durable";
 import { ClusterError, type Cluster, type PodView } from "./cluster";
+import { bakerCommand, type Common } from "./options";
 import { checkBundle, mergeSets, type NonceBundle } from "../../tezos/nonces";
 
-interface Common {
-  baker?: string;
-  context?: string;
-  kubeconfig?: string;
-  namespace: string;
-}
 class Failure extends Error {
   constructor(
     readonly exitCode: 1 | 2 | 3,
@@ -104,20 +99,12 @@ export async function nonces(argv: readonly string[], io: Io): Promise<number> {
     .showHelpAfterError()
     .exitOverride()
     .configureOutput({ writeOut: io.out, writeErr: io.err });
-  const command = (name: string, text: string): Command =>
-    program
-      .command(name)
-      .description(text)
-      .option("--baker <name>", "the baker (default: the only one of the namespace)")
-      .option("--context <name>", "context of the kubeconfig")
-      .option("--kubeconfig <file>", "kubeconfig (default: KUBECONFIG or ~/.kube/config)")
-      .option("--namespace <name>", "namespace of the bakers", "tezos");
-  command("export", "merge the nonces of all pods of a baker into one file")
+  bakerCommand(program, "export", "merge the nonces of all pods of a baker into one file")
     .option("--out <file>", "where to write it (default: stdout)")
     .action(async (options: Common & { out?: string }) => {
       code = await exportNonces(io, options);
     });
-  command("import", "merge a file into every pod of a baker, beside running bakers")
+  bakerCommand(program, "import", "merge a file into every pod of a baker, beside running bakers")
     .argument("<file>", "an export; - is stdin")
     .action(async (file: string, options: Common) => {
       code = await importNonces(io, file, options);

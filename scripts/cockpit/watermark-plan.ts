@@ -1,6 +1,7 @@
 /** What the operator's commands say and do about watermarks, without a cluster: other command lines may use it. */
 import { watermarkName } from "../../contract/names";
 import { markKinds, watermarkSchema, type Watermark } from "../../contract/watermark";
+import { table } from "./render";
 
 /** A watermark as the cluster has it. */
 export interface WatermarkObject {
@@ -94,16 +95,7 @@ export function renderWatermarks(objects: readonly WatermarkObject[]): string {
       ...(record.unfenced ? ["unfenced"] : []),
     ];
   });
-  const table = [["WATERMARK", "BAKER", "HOLDER", "EPOCH", "FLOOR", "BLOCK", "PREATTESTATION", "ATTESTATION"], ...rows];
-  const widths = Array.from({ length: 9 }, (_, i) => Math.max(...table.map((row) => row[i]?.length ?? 0)));
-  return table
-    .map((row) =>
-      row
-        .map((cell, i) => cell.padEnd(widths[i] ?? 0))
-        .join("  ")
-        .trimEnd(),
-    )
-    .join("\n");
+  return table(["WATERMARK", "BAKER", "HOLDER", "EPOCH", "FLOOR", "BLOCK", "PREATTESTATION", "ATTESTATION"], rows);
 }
 
 /** Reads, plans, and with `yes` writes; reads and plans again where somebody was faster. */

@@ -8,6 +8,7 @@ import { keyHashHex } from "../../contract/addresses";
 import { labels, watermarkDataKey } from "../../contract/names";
 import { ClusterError, type Cluster, type ConfigMapView } from "./cluster";
 import type { CockpitIo } from "./main";
+import { clusterCommand, type Common } from "./options";
 import { farLevels, raise, readRecord, renderWatermarks, type WatermarkCluster, type WatermarkObject } from "./watermark-plan";
 
 /** The watermarks among the cluster's config maps; replaced only where nobody has written meanwhile. */
@@ -41,13 +42,6 @@ function watermarks(cluster: Cluster): WatermarkCluster {
   };
 }
 
-interface Common {
-  baker?: string;
-  context?: string;
-  kubeconfig?: string;
-  namespace: string;
-  json?: boolean;
-}
 const address = (text: string): string => {
   try {
     keyHashHex(text);
@@ -63,14 +57,7 @@ export async function watermark(argv: readonly string[], io: Pick<CockpitIo, "co
   const program = new Command("watermark").description("The watermarks of a baker's keys: show them, raise their floor.").exitOverride();
   program.configureOutput({ writeOut: io.out, writeErr: io.err });
   const say = (text: string) => io.out(`${text}\n`);
-  const command = (name: string, text: string): Command =>
-    program
-      .command(name)
-      .description(text)
-      .option("--context <name>", "context of the kubeconfig")
-      .option("--kubeconfig <file>", "kubeconfig (default: KUBECONFIG or ~/.kube/config)")
-      .option("--namespace <name>", "namespace of the bakers", "tezos");
-  command("show", "every watermark: holder, epoch, floor and the marks as level/round")
+  clusterCommand(program, "show", "every watermark: holder, epoch, floor and the marks as level/round")
     .option("--baker <name>", "only this baker's")
     .option("--json", "print one JSON array")
     .action(async (common: Common) => {
@@ -78,7 +65,7 @@ export async function watermark(argv: readonly string[], io: Pick<CockpitIo, "co
       if (common.json) say(JSON.stringify(objects.map((object) => ({ ...object, ...readRecord(object.text) }))));
       else say(objects.length === 0 ? "no watermark in this namespace" : renderWatermarks(objects));
     });
-  command("raise", "nothing at or below this level is signed any more; never lowers")
+  clusterCommand(program, "raise", "nothing at or below this level is signed any more; never lowers")
     .requiredOption("--key <address>", "tz1..tz4 of the signing key", address)
     .requiredOption("--level <number>", "the new floor", Number)
     .option("--far", `a level more than ${farLevels} above everything recorded is meant`)

@@ -88,7 +88,10 @@ const head = [
 
 function render(): string {
   const all = existsSync(folder) ? readSeries(folder) : [];
-  const section = (title: string, goal: string, names: readonly string[]): string[] => {
+  const section = ({ row: title, goal }: { row: string; goal: string }): string[] => {
+    const names = Object.values(scenarios)
+      .filter((scenario) => scenario.row === title)
+      .map(({ name }) => name);
     const of = names.flatMap((name) => all.filter((series) => series.scenario === name).sort((a, b) => b.blockSeconds - a.blockSeconds));
     const without = names.filter((name) => !all.some((series) => series.scenario === name));
     return [
@@ -122,26 +125,10 @@ function render(): string {
     "",
     "## The failure table",
     "",
-    ...failureTable.flatMap(({ row: title, goal }) =>
-      section(
-        title,
-        goal,
-        Object.values(scenarios)
-          .filter((scenario) => scenario.row === title)
-          .map(({ name }) => name),
-      ),
-    ),
+    ...failureTable.flatMap(section),
     "## Beyond it",
     "",
-    ...outsideTheTable.flatMap(({ row: title, goal }) =>
-      section(
-        title,
-        goal,
-        Object.values(scenarios)
-          .filter((scenario) => scenario.row === title)
-          .map(({ name }) => name),
-      ),
-    ),
+    ...outsideTheTable.flatMap(section),
     ...(report
       ? [
           "## Beside others",

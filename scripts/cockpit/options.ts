@@ -1,0 +1,23 @@
+/** What every command of the cockpit is told: which cluster and which baker. */
+import type { Command } from "commander";
+
+export interface Common {
+  baker?: string;
+  context?: string;
+  kubeconfig?: string;
+  namespace: string;
+  json?: boolean;
+}
+
+/** A subcommand that takes the cluster's options. */
+export const clusterCommand = (program: Command, name: string, text: string): Command =>
+  program
+    .command(name)
+    .description(text)
+    .option("--context <name>", "context of the kubeconfig")
+    .option("--kubeconfig <file>", "kubeconfig (default: KUBECONFIG or ~/.kube/config)")
+    .option("--namespace <name>", "namespace of the bakers", "tezos");
+
+/** One that is about a single baker. */
+export const bakerCommand = (program: Command, name: string, text: string): Command =>
+  clusterCommand(program, name, text).option("--baker <name>", "the baker (default: the only one of the namespace)");
