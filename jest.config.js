@@ -8,7 +8,8 @@ module.exports = {
   testPathIgnorePatterns: ["/node_modules/", `\\.(${heavy.join("|")})\\.test\\.ts$`],
   transform: { "^.+\\.ts$": ["@swc/jest", { jsc: { target: "es2022", parser: { syntax: "typescript" } } }] },
   modulePathIgnorePatterns: ["<rootDir>/dist", "<rootDir>/cdktf.out", "<rootDir>/.cache"],
-  maxWorkers: 2,
+  // The longest suites wait for real processes and clocks more than they compute.
+  maxWorkers: 4,
   // Real processes on a busy machine need time; what must be fast is a benchmark.
   testTimeout: 30_000,
 };

@@ -7,6 +7,7 @@ import { cdktfContext, exampleFolder } from "./constructs/configuration/folder";
 import { resolveConfiguration, type Resolved } from "./constructs/configuration/load";
 import { type Configuration } from "./constructs/configuration/schema";
 import { readHanded, type Handed } from "./constructs/configuration/tfvars";
+import { withoutCreationTraces } from "./constructs/element";
 import { PlatformStack } from "./constructs/platform-stack";
 
 /** Builds the stacks of a configuration into an app; `platform` only where the cluster is ours. */
@@ -31,7 +32,9 @@ export async function synthesize(options: {
   if (options.argv && !options.handed) await refuseIgnoredOptions(options.argv, resolved, resolve);
   const app = new App({ outdir: options.outdir, context });
   addStacks(app, resolved.configuration);
-  app.synth();
+  withoutCreationTraces(() => {
+    app.synth();
+  });
   return resolved;
 }
 

@@ -31,15 +31,15 @@ export const objectLabels = (more: Readonly<Record<string, string>> = {}): Recor
 });
 
 /**
- * Runs `declare` without the stack trace that cdktf formats for each computed attribute of each resource: they take a third of the time and of
- * the memory of a synthesis, and no message of ours shows them. An error's own trace is formatted later, when somebody reads it.
+ * Runs `declare` without the stack trace that cdktf captures for each computed attribute of each resource: they take a third of the time and of
+ * the memory of a synthesis, and no message of ours shows them. An error's own trace does not come from there.
  */
 export function withoutCreationTraces(declare: () => void): void {
-  const format = Error.prepareStackTrace;
-  Error.prepareStackTrace = () => "";
+  const capture = Error.captureStackTrace;
+  Error.captureStackTrace = () => undefined;
   try {
     declare();
   } finally {
-    Error.prepareStackTrace = format;
+    Error.captureStackTrace = capture;
   }
 }
