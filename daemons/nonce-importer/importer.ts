@@ -41,8 +41,8 @@ export interface Importer {
 }
 
 const defaultKeepCycles = 2;
-/** The copy of our own file is not urgent; the merges of others' are. */
-const lookDelayMs = 250;
+/** The copy of our own file is not urgent; the other members, who get it now, and the merges of theirs are. */
+const lookDelayMs = 1000;
 /** Files that look unchanged are read all the same this often. */
 const relookMs = 10_000;
 const currentLevelSchema = z.object({ cycle: z.int() });

@@ -137,7 +137,8 @@ async function measure(bundle: string, entries: number, samples: number, progres
     await arrived(content[0]?.hash ?? "");
     const lags: number[] = [];
     for (let index = 0; index < samples; index++) {
-      await new Promise((resolve) => setTimeout(resolve, entries > 1000 ? 500 : 60));
+      // Until the way back to the sender and the copies are done, too: a baker commits every few minutes.
+      await new Promise((resolve) => setTimeout(resolve, entries > 1000 ? 2500 : 60));
       const entry = makeNonce(13_100_000 + index);
       content = [...content, entry];
       renamedAt = [];
