@@ -3,7 +3,7 @@ import type * as Bls from "@noble/curves/bls12-381";
 import { p256 } from "@noble/curves/nist";
 import { secp256k1 } from "@noble/curves/secp256k1";
 import { blake2b } from "@noble/hashes/blake2b";
-import { createPublicKey, verify as verifyWithNode } from "node:crypto";
+import { createPublicKey, verify as verifyWithNode, type KeyObject } from "node:crypto";
 import { decodeBase58, encodeBase58, type Base58Kind } from "./base58";
 
 export type Curve = "tz1" | "tz2" | "tz3" | "tz4";
@@ -39,28 +39,41 @@ export function decodeSignature(address: string, signature: string): Uint8Array 
 }
 
 const ed25519SpkiPrefix = Buffer.from("302a300506032b6570032100", "hex");
-const parsedEd25519 = new Map<string, ReturnType<typeof createPublicKey>>();
+interface ParsedKey {
+  curve: Curve;
+  address: string;
+  payload: Uint8Array;
+  ed25519?: KeyObject;
+}
+/** Of the few keys of a baker: base58 and hashes cost more than the check of an Ed25519 signature. */
+const parsedKeys = new Map<string, ParsedKey>();
+function parseKey(publicKey: string): ParsedKey | undefined {
+  const known = parsedKeys.get(publicKey);
+  if (known) return known;
+  const decoded = decodeBase58(publicKey);
+  const curve = decoded && publicKeyKinds[decoded.kind];
+  const address = publicKeyHash(publicKey);
+  if (!decoded || !curve || address === undefined) return undefined;
+  const { payload } = decoded;
+  const parsed: ParsedKey = { curve, address, payload };
+  if (curve === "tz1") parsed.ed25519 = createPublicKey({ key: Buffer.concat([ed25519SpkiPrefix, payload]), format: "der", type: "spki" });
+  if (parsedKeys.size > 1000) parsedKeys.clear();
+  parsedKeys.set(publicKey, parsed);
+  return parsed;
+}
 
 /**
  * True where `signature` is the key's over `bytes` (watermark byte included; hashed with BLAKE2b-256 for all curves but BLS).
  * BLS costs about 25 ms. Never throws: anything malformed is false.
  */
 export function verifySignature(publicKey: string, bytes: Uint8Array, signature: string): boolean {
-  const key = decodeBase58(publicKey);
-  const address = publicKeyHash(publicKey);
-  const raw = address === undefined ? undefined : decodeSignature(address, signature);
-  if (!key || address === undefined || !raw) return false;
   try {
-    switch (address.slice(0, 3) as Curve) {
-      case "tz1": {
-        let parsed = parsedEd25519.get(publicKey);
-        if (!parsed) {
-          parsed = createPublicKey({ key: Buffer.concat([ed25519SpkiPrefix, key.payload]), format: "der", type: "spki" });
-          if (parsedEd25519.size > 1000) parsedEd25519.clear();
-          parsedEd25519.set(publicKey, parsed);
-        }
-        return verifyWithNode(null, blake2b(bytes, { dkLen: 32 }), parsed, raw);
-      }
+    const key = parseKey(publicKey);
+    const raw = key && decodeSignature(key.address, signature);
+    if (!raw) return false;
+    switch (key.curve) {
+      case "tz1":
+        return key.ed25519 !== undefined && verifyWithNode(null, blake2b(bytes, { dkLen: 32 }), key.ed25519, raw);
       case "tz2":
         return secp256k1.verify(raw, blake2b(bytes, { dkLen: 32 }), key.payload, { prehash: false, lowS: false });
       case "tz3":

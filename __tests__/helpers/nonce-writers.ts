@@ -87,12 +87,14 @@ export async function pythonWriter(
 }
 
 /** The importer's writer from the bundle, and its current process. */
-export async function realWriter(killMs = 5000): Promise<{ writer: Writer; current: () => ChildProcess | undefined }> {
+export async function realWriter(killMs = 5000, idleMs?: number): Promise<{ writer: Writer; current: () => ChildProcess | undefined }> {
   const bundle = await bundlePath();
   let latest: ChildProcess | undefined;
   const writer = createWriter(
     killMs,
     () => (latest = fork(bundle, ["nonce-importer", "writer"], { execArgv: [], stdio: ["ignore", "inherit", "inherit", "ipc"] })),
+    undefined,
+    idleMs,
   );
   return { writer, current: () => latest };
 }

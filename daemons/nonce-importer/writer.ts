@@ -1,5 +1,6 @@
 /**
- * The process that takes the lock: kept ready by the importer, killed by it when it is at the lock for too long (the kernel then gives the lock back), replaced.
+ * The process that takes the lock: started by the importer, killed by it when it is at the lock for too long (the kernel then gives the lock back), replaced.
+ * It ends after half a minute without work and is started again with the next (0.2 s): a baker commits a few times a day, and memory costs all the time.
  * Preparing without the lock may take ten times as long: a slow machine with a large file must get there some day.
  */
 import { fork, type ChildProcess } from "node:child_process";
@@ -42,8 +43,11 @@ export interface Writer {
   close(): Promise<void>;
 }
 
-/** @param killMs from asking for the lock to having given it back */
-export function createWriter(killMs: number, start: () => ChildProcess = startWriter, readyMs = 10_000): Writer {
+/**
+ * @param killMs from asking for the lock to having given it back
+ * @param idleMs without a job, after which the process ends
+ */
+export function createWriter(killMs: number, start: () => ChildProcess = startWriter, readyMs = 10_000, idleMs = 30_000): Writer {
   interface Child {
     process: ChildProcess;
     ready: Promise<boolean>;
@@ -53,6 +57,15 @@ export function createWriter(killMs: number, start: () => ChildProcess = startWr
   }
   let closed = false;
   let child: Child | undefined;
+  let idle: NodeJS.Timeout | undefined;
+  const rest = (): void => {
+    clearTimeout(idle);
+    idle = setTimeout(() => {
+      const resting = child;
+      child = undefined;
+      if (resting?.process.connected) resting.process.disconnect();
+    }, idleMs).unref();
+  };
   const make = (): Child => {
     const process = start();
     const made: Child = {
@@ -80,10 +93,12 @@ export function createWriter(killMs: number, start: () => ChildProcess = startWr
     return made;
   };
   child = make();
+  rest();
   return {
     async run(job) {
-      const current = child;
-      if (closed || !current) return { outcome: "failed", reason: "the writer is closed" };
+      if (closed) return { outcome: "failed", reason: "the writer is closed" };
+      clearTimeout(idle);
+      const current = (child ??= make());
       if (!(await current.ready)) {
         current.process.kill("SIGKILL");
         return { outcome: "failed", reason: `no writer within ${readyMs} ms: ${await current.exited}` };
@@ -96,6 +111,7 @@ export function createWriter(killMs: number, start: () => ChildProcess = startWr
           clearTimeout(whole);
           clearTimeout(atLock);
           current.answer = current.ended = undefined;
+          rest();
           resolve(outcome);
         };
         const sentAt = systemClock.now();
@@ -115,6 +131,7 @@ export function createWriter(killMs: number, start: () => ChildProcess = startWr
     },
     async close() {
       closed = true;
+      clearTimeout(idle);
       const current = child;
       child = undefined;
       if (!current) return;

@@ -154,7 +154,7 @@ async function run(config: GateConfig, log: Log, signal: AbortSignal): Promise<v
         else break;
       }
       await memory.flush().catch((error: unknown) => log.error("memory-write", String(error)));
-      await sleep(timings.memberRenewSeconds * 1000, signal);
+      await sleep(2 * timings.memberRenewSeconds * 1000, signal);
     }
   })();
   await Promise.all([

@@ -182,10 +182,12 @@ export class Upstream {
       return { ok: false, reason: "signer-refused", detail: `HTTP ${answer.status}`, mayHaveSigned: false };
     if (answer.status !== 200) return { ok: false, reason: "signer-error", detail: `HTTP ${answer.status}`, mayHaveSigned: true };
     const signature = field(answer.body, "signature");
+    const publicKey = this.publicKeys.get(attempt.address);
+    const verifiable = publicKey !== undefined && !attempt.address.startsWith("tz4");
+    if (typeof signature === "string" && verifiable && verifySignature(publicKey, attempt.bytes, signature)) return { ok: true, signature };
     if (typeof signature !== "string" || !decodeSignature(attempt.address, signature))
       return { ok: false, reason: "signer-garbage", detail: "the answer holds no signature of the key's curve", mayHaveSigned: true };
-    const publicKey = this.publicKeys.get(attempt.address);
-    if (publicKey !== undefined && !attempt.address.startsWith("tz4") && !verifySignature(publicKey, attempt.bytes, signature))
+    if (verifiable)
       return {
         ok: false,
         reason: "signer-wrong-signature",

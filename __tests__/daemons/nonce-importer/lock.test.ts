@@ -76,6 +76,20 @@ test(`kill -9 of the writer at random moments leaves the file complete, old or n
   expect(result).toMatchObject({ kills: 15, torn: 0, leftovers: 0 });
 });
 
+test("a writer without work ends, and the next job starts another", async () => {
+  const { writer, current } = await realWriter(5000, 50);
+  const added = async (seed: number) => {
+    expect(await writer.run(job(folder, [makeNonce({ seed })]))).toMatchObject({ outcome: "written", added: 1 });
+    return current();
+  };
+  const first = await added(1);
+  expect(await new Promise((resolve) => first?.once("exit", resolve))).toBe(0);
+  const second = await added(2);
+  expect(second?.pid).not.toBe(first?.pid);
+  expect(readStateful(folder)).toHaveLength(2);
+  await writer.close();
+});
+
 test("a second merge of the same content writes nothing", async () => {
   const entries = [makeNonce({ seed: 1 })];
   expect(await mergeIntoFolder(job(folder, entries), systemClock)).toMatchObject({ outcome: "written", added: 1 });
