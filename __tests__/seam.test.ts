@@ -31,20 +31,21 @@ const daemonPorts: Record<DaemonName, number | null> = {
 };
 
 /** What Kubernetes puts into a pod. */
-const pods = {
-  "metadata.name": "alice-as-1",
+const podFields = (pod: string): Record<string, string> => ({
+  "metadata.name": pod,
   "metadata.uid": "6f2b",
   "metadata.namespace": "tezos",
   "status.podIP": "10.20.0.7",
   [`metadata.labels['${labels.zone}']`]: "us-central1-c",
-};
+});
 const service: Record<string, string> = { KUBERNETES_SERVICE_HOST: "10.30.0.1", KUBERNETES_SERVICE_PORT: "443" };
 /** The environment that a process sees: values of earlier names and of services are expanded, as the kubelet does. */
-function environment({ env: list }: SynthesizedContainer): Record<string, string> {
+function environmentIn(pod: string, { env: list }: SynthesizedContainer): Record<string, string> {
+  const fields = podFields(pod);
   const seen: Record<string, string> = { ...service };
   for (const { name, value, value_from: from } of list)
     seen[name] = from
-      ? ((pods as Record<string, string>)[from.field_ref.field_path] ?? `no field ${from.field_ref.field_path}`)
+      ? (fields[from.field_ref.field_path] ?? `no field ${from.field_ref.field_path}`)
       : (value ?? "").replace(/\$\((\w+)\)/g, (whole, reference: string) => seen[reference] ?? whole);
   return seen;
 }
@@ -57,6 +58,8 @@ const configText = (stack: Synthesized, id: string): string =>
 describe.each(modes)("flag $flag", ({ stack: make, id, topology }) => {
   const stack = make();
   const list = all(stack, id);
+  const name = `${id}-0`;
+  const environment = (one: SynthesizedContainer) => environmentIn(name, one);
 
   test("each container's environment and file are what the daemons' parser takes, without a mistake", () => {
     for (const one of list) {
@@ -67,7 +70,7 @@ describe.each(modes)("flag $flag", ({ stack: make, id, topology }) => {
       const { config, errors } = parseConfig(environment(one), read);
       expect([one.name, errors]).toEqual([one.name, []]);
       expect(config?.env).toEqual({
-        TOG_POD_NAME: "alice-as-1",
+        TOG_POD_NAME: name,
         TOG_POD_UID: "6f2b",
         TOG_POD_ADDRESS: "10.20.0.7",
         TOG_LOCAL_ADDRESS: "127.0.0.1",
@@ -81,7 +84,7 @@ describe.each(modes)("flag $flag", ({ stack: make, id, topology }) => {
         TOG_SECRETS_DIR: mounts.secretsDir,
         TOG_CONFIG_FILE: mounts.configFile,
       });
-      expect(config?.identity).toBe(holderIdentity("alice-as-1", "6f2b"));
+      expect(config?.identity).toBe(holderIdentity(name, "6f2b"));
     }
   });
   test("a missing or unknown name of the environment would be found", () => {
@@ -90,6 +93,9 @@ describe.each(modes)("flag $flag", ({ stack: make, id, topology }) => {
     const read = () => configText(stack, id);
     expect(parseConfig(less, read).errors).toEqual([expect.stringContaining("TOG_STATE_DIR: must be set")]);
     expect(parseConfig({ ...environment(one), TOG_X: "1" }, read).errors).toEqual([expect.stringContaining("TOG_X: unknown name")]);
+    expect(parseConfig({ ...environment(one), TOG_POD_NAME: `${id}-9` }, read).errors).toEqual([
+      expect.stringMatching(new RegExp(`^TOG_POD_NAME: must be a pod of the baker \\(${name}.*\\), got "${id}-9"$`)),
+    ]);
   });
   test("every name that a command line uses is in the contract", () => {
     const { config } = parseConfig(environment(list[0] as SynthesizedContainer), () => configText(stack, id));

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { isAbsolute } from "node:path";
 import { en } from "zod/locales";
 import * as z from "zod/mini";
-import { bakerFileSchema, type BakerFile } from "../../contract/baker-file";
+import { bakerFileSchema, memberPods, type BakerFile } from "../../contract/baker-file";
 import { env, type EnvName, type PodEnv } from "../../contract/env";
 
 // zod/mini, a quarter of zod's size, says only "Invalid input" by itself.
@@ -32,8 +32,6 @@ export function parseConfig(
     else if (rule.path && !isAbsolute(value)) errors.push(`${name}: must be an absolute path (${rule.text}), got "${value}"`);
     else values[name] = value;
   }
-  if (values.TOG_POD_NAME !== undefined && !/-\d+$/.test(values.TOG_POD_NAME))
-    errors.push(`TOG_POD_NAME: must end in its ordinal like alice-as-0, got "${values.TOG_POD_NAME}"`);
   if (values.TOG_KUBE_URL !== undefined && !/^https?:\/\/[^/]+$/.test(values.TOG_KUBE_URL))
     errors.push(`TOG_KUBE_URL: must be http(s)://HOST[:PORT], got "${values.TOG_KUBE_URL}"`);
   let file: BakerFile | undefined;
@@ -50,6 +48,10 @@ export function parseConfig(
       );
     }
   }
+  const pods = file && memberPods(file);
+  const pod = values.TOG_POD_NAME;
+  if (pod !== undefined && !(pods ? pods.includes(pod) : /-\d+$/.test(pod)))
+    errors.push(`TOG_POD_NAME: must be a pod of the baker (${pods?.join(", ") ?? "like alice-as-0"}), got "${pod}"`);
   if (errors.length > 0 || !file) return { errors };
   return { config: { env: values, file, identity: `${values.TOG_POD_NAME}_${values.TOG_POD_UID}` }, errors: [] };
 }
