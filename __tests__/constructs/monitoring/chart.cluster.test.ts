@@ -1,0 +1,78 @@
+/**
+ * The chart's objects against the custom resource definitions of those who read them, at a real API server with strict field validation.
+ * `MONITORING_CRDS` names a folder with these definitions, one YAML file each: of the Prometheus operator (PodMonitor, PrometheusRule) and of
+ * Google Managed Prometheus (PodMonitoring, Rules). Needs helm on the PATH.
+ */
+import { spawnSync } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { parseAllDocuments } from "yaml";
+import { missingForControlPlane, startControlPlane, type ControlPlane } from "../../../scripts/test-assets/control-plane";
+
+const folder = process.env.MONITORING_CRDS;
+const missing =
+  missingForControlPlane() ??
+  (spawnSync("helm", ["version"]).status === 0 ? undefined : "helm is not installed") ??
+  (folder === undefined ? "MONITORING_CRDS names no folder with custom resource definitions" : undefined);
+if (missing !== undefined) console.warn(`skipped: ${missing}`);
+
+interface KubeObject {
+  apiVersion: string;
+  kind: string;
+  metadata: { name: string };
+  spec: Record<string, unknown> & { names: { plural: string }; group: string };
+}
+const chart = resolve(__dirname, "../../../constructs/monitoring/chart");
+const documents = (text: string): KubeObject[] => parseAllDocuments(text).flatMap((document) => (document.toJSON() as KubeObject) ?? []);
+
+(missing === undefined ? describe : describe.skip)("the chart's objects and the definitions of their kinds", () => {
+  let plane: ControlPlane;
+  const plurals = new Map<string, string>();
+  beforeAll(async () => {
+    plane = await startControlPlane();
+    for (const file of readdirSync(folder ?? "").filter((name) => name.endsWith(".yaml")))
+      for (const definition of documents(readFileSync(join(folder ?? "", file), "utf8"))) {
+        const { status, body } = await plane.call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition);
+        expect({ file, status, body: status === 201 ? "" : body }).toEqual({ file, status: 201, body: "" });
+        plurals.set((definition.spec.names as unknown as { kind: string }).kind, definition.spec.names.plural);
+      }
+  }, 120_000);
+  afterAll(() => plane?.stop());
+
+  const create = (object: KubeObject) => {
+    const path =
+      object.apiVersion === "v1"
+        ? "/api/v1/namespaces/default/configmaps"
+        : `/apis/${object.apiVersion}/namespaces/default/${plurals.get(object.kind) ?? "unknown"}`;
+    return plane.call("POST", `${path}?fieldValidation=Strict&dryRun=All`, object);
+  };
+  /** A definition is served a moment after it was made. */
+  const createServed = async (object: KubeObject) => {
+    for (let i = 0; ; i++) {
+      const answer = await create(object);
+      if (answer.status !== 404 || i === 50) return answer;
+      await new Promise((done) => setTimeout(done, 200));
+    }
+  };
+
+  test.each(["google", "operator"])(
+    "collector %s: every object is accepted, and one with a field too many is not",
+    async (collector) => {
+      const set = ["--set", `collector=${collector},runbooksUrl=https://example.org/runbooks`];
+      const { stdout } = spawnSync("helm", ["template", "x", chart, ...set], { encoding: "utf8", maxBuffer: 1e8 });
+      const objects = documents(stdout);
+      expect(objects.map(({ kind }) => kind).sort()).toEqual(
+        collector === "google" ? ["ConfigMap", "PodMonitoring", "Rules"] : ["ConfigMap", "PodMonitor", "PrometheusRule"],
+      );
+      for (const object of objects) {
+        const { status, body } = await createServed(object);
+        expect({ kind: object.kind, status, message: status === 201 ? "" : body }).toEqual({ kind: object.kind, status: 201, message: "" });
+        if (object.kind === "ConfigMap") continue;
+        const wrong = await create({ ...object, spec: { ...object.spec, endpointz: [] } });
+        expect(wrong).toMatchObject({ status: 400 });
+        expect(JSON.stringify(wrong.body)).toContain("endpointz");
+      }
+    },
+    60_000,
+  );
+});
