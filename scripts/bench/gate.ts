@@ -4,7 +4,7 @@
  * measures against a real API server in which the caller may create ConfigMaps.
  */
 import { spawn, type ChildProcess } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, fdatasyncSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import * as http from "node:http";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -55,9 +55,29 @@ function sign(agent: http.Agent, base: string, address: string, bytes: Uint8Arra
   });
 }
 
+/** What no gate can do without: a sync of a small block to this disk, in milliseconds. */
+function syncs(count: number): number[] {
+  const folder = mkdtempSync(join(tmpdir(), "tog-bench-sync-"));
+  const fd = openSync(join(folder, "file"), "w+");
+  try {
+    const block = Buffer.alloc(1024, 1);
+    return Array.from({ length: count }, () => {
+      const started = performance.now();
+      writeSync(fd, block, 0, block.length, 0);
+      fdatasyncSync(fd);
+      return performance.now() - started;
+    });
+  } finally {
+    closeSync(fd);
+    rmSync(folder, { recursive: true });
+  }
+}
+
 interface Run {
   gate: string;
   signer: string;
+  /** One conditional write of a watermark that the gate does not use, in milliseconds. */
+  write: () => Promise<number>;
   level: () => number;
   close: () => Promise<void>;
 }
@@ -229,7 +249,19 @@ async function start(keys: readonly SigningKey[], delayMs: number, args: readonl
       if (i > 1200) throw new Error(`the gate did not open: ${JSON.stringify(now)}`);
       await sleep(50);
     }
-    return { gate: `http://${address}:${ports.gate}`, signer, level: () => ++level, close };
+    const spare = { apiVersion: "v1", kind: "ConfigMap" as const, metadata: { name: "spare", namespace }, data: { n: "0" } };
+    const made = await kube.create("configmaps", spare, { timeoutMs: 5000 });
+    const found = made.ok ? made : await kube.get("configmaps", "spare", { timeoutMs: 5000 });
+    if (!found.ok) throw new Error(`the spare watermark could not be created: ${found.message}`);
+    let latest = found.object;
+    const write = async () => {
+      const started = performance.now();
+      const written = await kube.replace("configmaps", { ...latest, data: { n: String(started) } }, { timeoutMs: 5000 });
+      if (!written.ok) throw new Error(written.message);
+      latest = written.object;
+      return performance.now() - started;
+    };
+    return { gate: `http://${address}:${ports.gate}`, signer, write, level: () => ++level, close };
   } catch (error) {
     await close();
     throw error;
@@ -248,13 +280,21 @@ export const bench: Bench = async (args, progress) => {
   try {
     const added: number[] = [];
     const direct: number[] = [];
+    const writes: number[] = [];
     for (let i = -200; i < requests; i++) {
       const bytes = vote(run.level());
       const straight = await sign(agent, run.signer, address, bytes);
       const gated = await sign(agent, run.gate, address, bytes);
       if (i < 0) continue;
+      if (i % 5 === 0) writes.push(await run.write());
       direct.push(straight);
       added.push(gated - straight);
+    }
+    const informative = (metric: string, value: number) => results.push({ metric, unit: "ms", value: Number(value.toPrecision(4)) });
+    const synced = syncs(300);
+    for (const p of [50, 99] as const) {
+      informative(`a conditional write by itself, p${p}`, percentile(writes, p));
+      informative(`a sync to this disk by itself, p${p}`, percentile(synced, p));
     }
     const what = real ? "real API server" : "embedded API";
     results.push({ metric: "direct, p50", unit: "ms", value: Number(percentile(direct, 50).toPrecision(4)) });
