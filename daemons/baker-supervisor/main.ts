@@ -6,6 +6,7 @@ import { sidecarStatusSchema } from "../../contract/status";
 import { sleep, systemClock as clock } from "../runtime/clock";
 import { expandArgs, loadConfig, type DaemonConfig } from "../runtime/config";
 import { followConfig } from "../runtime/follow-config";
+import { followLeadership } from "../runtime/follow-leadership";
 import { getJson } from "../runtime/http-get";
 import { serveHttp } from "../runtime/http-server";
 import { createKubeClient } from "../runtime/kube-client";
@@ -14,7 +15,6 @@ import { createLog, type Log } from "../runtime/log";
 import { Counter, createRegistry, Gauge, type Registry } from "../runtime/metrics";
 import { spawnGroup } from "./daemon-process";
 import { launch, launcher } from "./launch";
-import { followLeadership } from "./leadership-stream";
 import { quarantineBroken } from "./quarantine";
 import { trySolo } from "./solo";
 import { Supervisor } from "./supervisor";
@@ -127,9 +127,7 @@ export function main(): Promise<void> {
           })
         : followLeadership({
             host: env.TOG_POD_ADDRESS,
-            port: ports.elector,
-            timeoutMs: t.requestTimeoutMs,
-            retryMs: 100 * t.retrySeconds,
+            timings: t,
             onRecord: (record) => supervisor.record(record),
             onDrop: (reason) => log.debug("leadership-stream", reason),
             signal: over.signal,

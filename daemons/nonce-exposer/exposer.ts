@@ -2,7 +2,6 @@
 import { watch, type FSWatcher } from "node:fs";
 import * as z from "zod/mini";
 import { memberPods } from "../../contract/baker-file";
-import { electorPaths } from "../../contract/leadership";
 import { ports } from "../../contract/ports";
 import type { NonceStatus } from "../../contract/status";
 import { encodeNonceHash, nonceHash } from "../../tezos/nonces";
@@ -13,13 +12,13 @@ import { serveHttp, type HttpServer } from "../runtime/http-server";
 import type { Log } from "../runtime/log";
 import { Counter, Gauge, type Registry } from "../runtime/metrics";
 import { followDocument } from "../runtime/follow-document";
+import { followLeadership } from "../runtime/follow-leadership";
 import { contentHash, filesSignature, readNonces, type ReadNonces } from "../runtime/nonce-files";
 import { beatMs, exchangeKey, silenceMs } from "../runtime/nonce-wire";
 import { Wake } from "../runtime/wake";
 import { Acknowledgements } from "./acknowledgements";
 import { decide, isMissing, isOpen, type ChainAnswer, type Commitment, type Counts, type Tracked } from "./accounting";
 import { serveExchange, type ExchangeServer } from "./exchange-server";
-import { followLeadership } from "./leadership";
 
 const seedNonceHashSchema = z.pipe(
   z.string().check(z.regex(/^(nce[1-9A-HJ-NP-Za-km-z]{50}|[0-9a-f]{64})$/)),
@@ -216,6 +215,13 @@ export function createExposer(options: { config: DaemonConfig; clock: Clock; log
     account();
   };
 
+  const follows = (wanted: boolean): void => {
+    if (wanted === isFinal) return;
+    isFinal = wanted;
+    finalHash = undefined;
+    if (wanted) void read();
+  };
+
   const status = (): NonceStatus => {
     const peers = acknowledgements.view(hash);
     const final = acknowledgements.finalPushed(isFinal && broken === "" ? finalHash : undefined);
@@ -326,16 +332,12 @@ export function createExposer(options: { config: DaemonConfig; clock: Clock; log
               exchange.push();
             return Promise.resolve();
           }),
-          followLeadership(
-            { url: `http://${env.TOG_POD_ADDRESS}:${ports.elector}${electorPaths.leadership}?watch=true`, silenceMs: 30_000, signal },
-            (record) => {
-              const wanted = record?.nonces === "final";
-              if (wanted === isFinal) return;
-              isFinal = wanted;
-              finalHash = undefined;
-              if (wanted) void read();
-            },
-          ),
+          // Without the elector's word nothing is final.
+          followLeadership({
+            ...{ host: env.TOG_POD_ADDRESS, timings: t, signal },
+            onRecord: ({ nonces }) => follows(nonces === "final"),
+            onDrop: () => follows(false),
+          }),
         ]);
       } finally {
         await exchange.close();

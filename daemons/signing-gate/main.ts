@@ -15,13 +15,14 @@ import { loadConfig } from "../runtime/config";
 import { removeLeftovers, writeDurably } from "../runtime/durable";
 import { serveHttp } from "../runtime/http-server";
 import { followConfig } from "../runtime/follow-config";
+import { followLeadership } from "../runtime/follow-leadership";
 import { createKubeClient } from "../runtime/kube-client";
 import { runDaemon } from "../runtime/lifecycle";
 import { createLog, type Log } from "../runtime/log";
 import { createRegistry } from "../runtime/metrics";
 import { Commitments } from "./commitments";
 import { gateConfig, gateKeys, type GateConfig } from "./config";
-import { fetchMembers, followLeadership } from "./elector-client";
+import { fetchMembers } from "./members";
 import { Gate } from "./gate";
 import { Heads } from "./heads";
 import { LeadershipView } from "./leadership";
@@ -158,11 +159,7 @@ async function run(config: GateConfig, log: Log, signal: AbortSignal): Promise<v
     }
   })();
   await Promise.all([
-    followLeadership(config.elector, {
-      idleMs: timings.renewDeadlineSeconds * 2000,
-      onRecord: (record) => leadership.update(record),
-      signal,
-    }),
+    followLeadership({ host: config.health.host, timings, onRecord: (record) => leadership.update(record), signal }),
     heads.run(signal),
     upstream.run(signal),
     looking,
