@@ -94,6 +94,8 @@ function render(rows: Record<string, Row>): string {
     "Written by `npm run status-table`: each scenario of the laboratory, with blocks every 2 s and everything else scaled, while the real command",
     "`npm run baker -- status --watch --json` looks on through the kubeconfig. Distinct sentences in the order in which they came, from the fault until signing goes on;",
     "`MASTER` signed before, `OTHER` is the other member, `N` a number. Every finding that it knows, planted one by one: `__tests__/scripts/cockpit/view.test.ts`.",
+    "Where it says only that MASTER signs, signing went on (a crashed daemon that is back within a second, a fault of the standby that costs nothing yet):",
+    "`history`, events and logs have it.",
     "",
     `${cpus().length} cores, Node ${process.version}.`,
     "",
