@@ -85,7 +85,7 @@ export const octezNode = (props: OctezNodeProps): PodContainer =>
     volumes: ["data"],
     resources: resources({ cpu: "500m", memory: "6Gi" }, { cpu: "4", memory: "12Gi" }),
     // A node that opens its store or upgrades it has no connection yet: an hour.
-    startup: httpProbe(ports.sidecar, "/live", { periodSeconds: 10, failureThreshold: 360, timeoutSeconds: 3 }),
+    startup: httpProbe(ports.sidecar, "/live", { periodSeconds: 2, failureThreshold: 1800, timeoutSeconds: 3 }),
     liveness: httpProbe(ports.sidecar, "/live", { periodSeconds: 15, failureThreshold: 10, timeoutSeconds: 3 }),
     readiness: httpProbe(ports.sidecar, "/ready", { periodSeconds: 5, failureThreshold: 2, timeoutSeconds: 3 }),
     waitForHandover: props.waitForHandover,
