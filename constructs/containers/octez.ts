@@ -116,7 +116,7 @@ export function dalNode(props: DalNodeProps): PodContainer {
     resources: resources({ cpu: "250m", memory: "2Gi" }, { cpu: "2", memory: "6Gi" }),
     // A DAL node that hangs stalls the baker.
     liveness: httpProbe(ports.dalMetrics, "/metrics", { periodSeconds: 10, failureThreshold: 6, timeoutSeconds: 5 }),
-    startup: httpProbe(ports.dalMetrics, "/metrics", { periodSeconds: 10, failureThreshold: 360, timeoutSeconds: 5 }),
+    startup: httpProbe(ports.dalMetrics, "/metrics", { periodSeconds: 2, failureThreshold: 1800, timeoutSeconds: 5 }),
   });
 }
 

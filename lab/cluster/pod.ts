@@ -254,7 +254,8 @@ export class Pod extends EventEmitter<PodEvents> {
     };
     const run = async () => {
       if (container.process !== ofProcess || !ofProcess || ofProcess.exited || this.ended) return;
-      if (kind !== "startup" && !container.startedUp) return next(periodMs);
+      // The kubelet asks for readiness as soon as the startup probe has succeeded.
+      if (kind !== "startup" && !container.startedUp) return next(kind === "readiness" ? Math.min(periodMs, 300) : periodMs);
       const ok = this.paused || (await this.call(request, (spec.timeout_seconds ?? 1) * 1000));
       if (container.process !== ofProcess) return;
       failures = ok ? 0 : failures + 1;
