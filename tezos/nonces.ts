@@ -175,8 +175,8 @@ export function laterState(a: NonceState, b: NonceState): NonceState {
 }
 
 const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
-const positionKeys = ["level", "round", "cycle", "block"] as const;
-const knownKeys = ["nonce", "hash", ...positionKeys, "state"];
+/** The fields that we know, in our order. */
+const knownKeys = ["nonce", "hash", "block", "cycle", "level", "round", "state"];
 const comparePlaces = (a: SeedNonce, b: SeedNonce): number =>
   a.level - b.level || (a.round ?? -1) - (b.round ?? -1) || a.cycle - b.cycle || byText(a.block, b.block);
 
@@ -196,7 +196,6 @@ function mergeExtras(
     set(target, key, !has(a, key) ? b[key] : !has(b, key) ? a[key] : greater(a[key], b[key]));
 }
 
-const plainKeys = ["nonce", "hash", "block", "cycle", "level", "round", "state"] as const;
 const hasKeys = (value: object, keys: readonly string[], optional?: string): boolean => {
   let index = 0;
   for (const key in value) {
@@ -207,7 +206,7 @@ const hasKeys = (value: object, keys: readonly string[], optional?: string): boo
 };
 /** Our own fields in our own order. A file of 10,000 entries is merged at each change, and nearly all of them are. */
 const isPlain = (entry: SeedNonce): boolean =>
-  hasKeys(entry, plainKeys, "round") && (typeof entry.state === "string" || hasKeys(entry.state, ["injection_level"]));
+  hasKeys(entry, knownKeys, "round") && (typeof entry.state === "string" || hasKeys(entry.state, ["injection_level"]));
 const isPlainPair = (pair: LegacyNonce): boolean => hasKeys(pair, ["block", "nonce"]);
 /** Of two plain entries. */
 const equal = (a: SeedNonce, b: SeedNonce): boolean =>

@@ -74,6 +74,9 @@ export interface OctezNodeProps {
   /** Outlives SIGTERM until the pod has handed over. */
   readonly waitForHandover: boolean;
 }
+/** For a start that may take an hour, and is seen within two seconds when it does not. */
+const anHour = { periodSeconds: 2, failureThreshold: 1800 };
+
 /** Carries the pod's readiness: the sidecar's /ready alone. */
 export const octezNode = (props: OctezNodeProps): PodContainer =>
   container({
@@ -84,8 +87,8 @@ export const octezNode = (props: OctezNodeProps): PodContainer =>
     ports: { p2p: ports.octezP2p, "node-metrics": ports.octezMetrics },
     volumes: ["data"],
     resources: resources({ cpu: "500m", memory: "6Gi" }, { cpu: "4", memory: "12Gi" }),
-    // A node that opens its store or upgrades it has no connection yet: an hour.
-    startup: httpProbe(ports.sidecar, "/live", { periodSeconds: 2, failureThreshold: 1800, timeoutSeconds: 3 }),
+    // A node that opens its store or upgrades it has no connection yet.
+    startup: httpProbe(ports.sidecar, "/live", { ...anHour, timeoutSeconds: 3 }),
     liveness: httpProbe(ports.sidecar, "/live", { periodSeconds: 15, failureThreshold: 10, timeoutSeconds: 3 }),
     readiness: httpProbe(ports.sidecar, "/ready", { periodSeconds: 5, failureThreshold: 2, timeoutSeconds: 3 }),
     waitForHandover: props.waitForHandover,
@@ -116,7 +119,7 @@ export function dalNode(props: DalNodeProps): PodContainer {
     resources: resources({ cpu: "250m", memory: "2Gi" }, { cpu: "2", memory: "6Gi" }),
     // A DAL node that hangs stalls the baker.
     liveness: httpProbe(ports.dalMetrics, "/metrics", { periodSeconds: 10, failureThreshold: 6, timeoutSeconds: 5 }),
-    startup: httpProbe(ports.dalMetrics, "/metrics", { periodSeconds: 2, failureThreshold: 1800, timeoutSeconds: 5 }),
+    startup: httpProbe(ports.dalMetrics, "/metrics", { ...anHour, timeoutSeconds: 5 }),
   });
 }
 

@@ -2,14 +2,12 @@
 import * as z from "zod/mini";
 import { electorPaths } from "../../contract/leadership";
 import { memberRecordSchema, type MemberRecord } from "../../contract/status";
-import { exchange } from "./http-client";
+import { getJson } from "../runtime/http-get";
 
 /** The members as the elector last saw them, or undefined where it does not answer. */
 export async function fetchMembers(base: string, timeoutMs: number, signal?: AbortSignal): Promise<MemberRecord[] | undefined> {
-  const answer = await exchange(new URL(electorPaths.members, base), { method: "GET", timeoutMs, agent: false, maxBytes: 262_144, signal });
-  if (!answer.ok || answer.status !== 200) return undefined;
   try {
-    return z.array(memberRecordSchema).parse(JSON.parse(answer.body));
+    return z.array(memberRecordSchema).parse(await getJson(`${base}${electorPaths.members}`, { timeoutMs, signal, limit: 262_144 }));
   } catch {
     return undefined;
   }

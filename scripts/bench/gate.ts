@@ -273,6 +273,7 @@ export const bench: Bench = async (args, progress) => {
   const real = args.includes("--kube-url");
   const agent = new http.Agent({ keepAlive: true });
   const results: BenchResult[] = [];
+  const informative = (metric: string, value: number) => results.push({ metric, unit: "ms", value: Number(value.toPrecision(4)) });
   const one = [testKey("tz1", "bench")];
   const address = one[0]?.address ?? "";
   progress("added latency, one key");
@@ -290,15 +291,14 @@ export const bench: Bench = async (args, progress) => {
       direct.push(straight);
       added.push(gated - straight);
     }
-    const informative = (metric: string, value: number) => results.push({ metric, unit: "ms", value: Number(value.toPrecision(4)) });
     const synced = syncs(300);
     for (const p of [50, 99] as const) {
       informative(`a conditional write by itself, p${p}`, percentile(writes, p));
       informative(`a sync to this disk by itself, p${p}`, percentile(synced, p));
     }
     const what = real ? "real API server" : "embedded API";
-    results.push({ metric: "direct, p50", unit: "ms", value: Number(percentile(direct, 50).toPrecision(4)) });
-    results.push({ metric: "direct, p99", unit: "ms", value: Number(percentile(direct, 99).toPrecision(4)) });
+    informative("direct, p50", percentile(direct, 50));
+    informative("direct, p99", percentile(direct, 99));
     results.push(judged(`added by the gate, p50 (${what})`, "ms", percentile(added, 50), real ? "<= 4" : "<= 2"));
     results.push(judged(`added by the gate, p99 (${what})`, "ms", percentile(added, 99), real ? "<= 12" : "<= 10"));
   } finally {
@@ -315,7 +315,7 @@ export const bench: Bench = async (args, progress) => {
       await Promise.all(keys.map((key) => sign(agent, run.gate, key.address, bytes)));
       if (i >= 2) rounds.push(performance.now() - started);
     }
-    results.push({ metric: "100 keys at once, all answered, p50", unit: "ms", value: Number(percentile(rounds, 50).toPrecision(4)) });
+    informative("100 keys at once, all answered, p50", percentile(rounds, 50));
     results.push(judged("100 keys at once, all answered, slowest of 10 blocks", "ms", Math.max(...rounds), "<= 500"));
   } finally {
     await run.close();

@@ -20,7 +20,7 @@ interface KubeObject {
   apiVersion: string;
   kind: string;
   metadata: { name: string; namespace?: string };
-  spec: Record<string, unknown> & { names: { plural: string }; group: string };
+  spec: Record<string, unknown> & { names: { kind: string; plural: string } };
 }
 const chart = resolve(__dirname, "../../../constructs/monitoring/chart");
 const documents = (text: string): KubeObject[] => parseAllDocuments(text).flatMap((document) => (document.toJSON() as KubeObject) ?? []);
@@ -34,7 +34,7 @@ const documents = (text: string): KubeObject[] => parseAllDocuments(text).flatMa
       for (const definition of documents(readFileSync(join(folder ?? "", file), "utf8"))) {
         const { status, body } = await plane.call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition);
         expect({ file, status, body: status === 201 ? "" : body }).toEqual({ file, status: 201, body: "" });
-        plurals.set((definition.spec.names as unknown as { kind: string }).kind, definition.spec.names.plural);
+        plurals.set(definition.spec.names.kind, definition.spec.names.plural);
       }
   }, 120_000);
   afterAll(() => plane?.stop());
