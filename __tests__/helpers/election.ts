@@ -167,11 +167,12 @@ const { appendFileSync } = require("node:fs");
 const [, , log, pod, crash] = process.argv;
 if (!log || !pod || process.argv.length > 5) { console.error("usage: LOG POD [CRASH]"); process.exit(2); }
 const beat = () => appendFileSync(log, process.hrtime.bigint() / 1000n + " " + process.pid + " " + pod + "\\n");
+// Before the first beat, which tells the tests that it runs.
+let terms = 0;
+process.on("SIGTERM", () => { if (++terms > 1) process.exit(255); setTimeout(() => { beat(); process.exit(127); }, 60); });
 beat();
 if (crash) setTimeout(() => process.exit(1), Number(crash));
 setInterval(beat, 10);
-let terms = 0;
-process.on("SIGTERM", () => { if (++terms > 1) process.exit(255); setTimeout(() => { beat(); process.exit(127); }, 60); });
 `;
 
 export interface Entry extends LogEntry {
