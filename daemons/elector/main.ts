@@ -75,8 +75,10 @@ export function main(): Promise<void> {
       follow("exposer", ports.nonceExposer, nonceStatusSchema, {
         pollMs: () => (elector.state.handover ? 50 : 4000) * t.retrySeconds,
       }),
+      // It tells what changes; until the first exchange it is asked besides.
       follow("importer", ports.nonceImporter, nonceStatusSchema, {
-        pollMs: () => (elector.knowsNonces ? 60_000 : 1000) * t.retrySeconds,
+        streamMs: 30_000 * t.retrySeconds,
+        pollMs: () => (elector.knowsNonces ? undefined : 1000 * t.retrySeconds),
       }),
     ];
     elector.start();

@@ -6,8 +6,10 @@ import { serveHttp } from "../runtime/http-server";
 import type { Log } from "../runtime/log";
 import { Counter, createRegistry, Gauge } from "../runtime/metrics";
 import type { OctezRpc } from "../runtime/octez-rpc";
+import { Recent } from "../runtime/recent";
 import { Wake } from "../runtime/wake";
 import { assess, type SidecarRules } from "./assess";
+import { HeadNotes } from "./head-notes";
 import { createObserver } from "./observe";
 import { watchSlots } from "./slot-watch";
 
@@ -35,7 +37,12 @@ export const rulesOf = (file: BakerFile): SidecarRules => ({
 export async function runSidecar(options: SidecarOptions): Promise<void> {
   const { file, log, clock, rpc, signal } = options;
   const rules = rulesOf(file);
-  const status = (): SidecarStatus => assess(observer.state(), rules, { monotonicMs: clock.now(), wallMs: clock.wall() });
+  const recent = new Recent(clock);
+  const heads = new HeadNotes();
+  const status = (): SidecarStatus => ({
+    ...assess(observer.state(), rules, { monotonicMs: clock.now(), wallMs: clock.wall() }),
+    recent: recent.list(),
+  });
   const code = (reason: string): string => reason.split(":")[0] ?? "";
   const said = { live: "unknown", ready: "unknown" };
   /** Logs each change of code; the reasons themselves hold ages. */
@@ -97,6 +104,8 @@ export async function runSidecar(options: SidecarOptions): Promise<void> {
     pollMs: pollMsOf(file),
     onChange: (state) => {
       tell();
+      const note = state.head && heads.see(state.head);
+      if (note) recent.note(note.about, note.text);
       if (state.head?.level !== level) newHead.kick();
       level = state.head?.level;
     },
