@@ -73,7 +73,8 @@ export function main(): Promise<void> {
       follow("supervisor", ports.supervisor, supervisorStatusSchema, closely),
       follow("gate", ports.gateHealth, gateStatusSchema, closely),
       follow("exposer", ports.nonceExposer, nonceStatusSchema, {
-        pollMs: () => (elector.state.handover ? 50 : 4000) * t.retrySeconds,
+        streamMs: 4000 * t.retrySeconds,
+        pollMs: () => (elector.state.handover ? 50 * t.retrySeconds : undefined),
       }),
       // It tells what changes; until the first exchange it is asked besides.
       follow("importer", ports.nonceImporter, nonceStatusSchema, {

@@ -47,7 +47,6 @@ export async function runSidecar(options: SidecarOptions): Promise<void> {
   const said = { live: "unknown", ready: "unknown" };
   /** Logs each change of code; the reasons themselves hold ages. */
   const tell = (): void => {
-    let changed = false;
     const { live, liveReason, ready, reason } = status();
     for (const [what, ok, why] of [
       ["live", live, liveReason],
@@ -56,11 +55,9 @@ export async function runSidecar(options: SidecarOptions): Promise<void> {
       const now = ok ? "ok" : code(why);
       if (said[what] === now) continue;
       said[what] = now;
-      changed = true;
       if (ok) log.info(`node-${what}`, "the node is " + what);
       else log.warn(`node-not-${what}`, why);
     }
-    if (changed) server.changed("/status");
   };
 
   const metrics = createRegistry(file.baker, options.pod);
@@ -102,6 +99,8 @@ export async function runSidecar(options: SidecarOptions): Promise<void> {
     rpc,
     clock,
     pollMs: pollMsOf(file),
+    podAddress: options.host,
+    onNews: () => server.changed("/status"),
     onChange: (state) => {
       tell();
       const note = state.head && heads.see(state.head);
