@@ -1,6 +1,9 @@
 /** What each daemon answers on `GET /status`, and the record of a member lease. Consumers ignore unknown fields. */
 import * as z from "zod/mini";
 
+/** What happened in the last ten minutes and is over, oldest first, each with its time. For people. */
+const recent = z.optional(z.array(z.string()));
+
 const head = z.object({
   level: z.int(),
   round: z.nullable(z.int()),
@@ -19,6 +22,7 @@ export const sidecarStatusSchema = z.object({
   chainId: z.nullable(z.string()),
   /** Octez' own word; informative, never used for readiness. */
   syncState: z.nullable(z.string()),
+  recent,
 });
 export type SidecarStatus = z.infer<typeof sidecarStatusSchema>;
 
@@ -39,6 +43,9 @@ export const supervisorStatusSchema = z.object({
       lastExit: z.nullable(z.string()),
     }),
   ),
+  /** Of the disk that holds the node's data and the client folder, 0..1; absent where it could not be read. */
+  diskUsedRatio: z.optional(z.number()),
+  recent,
 });
 export type SupervisorStatus = z.infer<typeof supervisorStatusSchema>;
 
@@ -83,6 +90,7 @@ export const nonceStatusSchema = z.object({
   peers: z.array(z.object({ pod: z.string(), connected: z.boolean(), acknowledged: z.boolean(), reason: z.string() })),
   /** Exposer only: hash of the content that every connected peer has acknowledged, and of the content on disk. */
   finalPushed: z.boolean(),
+  recent,
 });
 export type NonceStatus = z.infer<typeof nonceStatusSchema>;
 
@@ -104,5 +112,6 @@ export const memberRecordSchema = z.object({
   keys: z.optional(z.array(z.object({ address: z.string(), state: z.string(), reason: z.string() }))),
   /** What the containers of this pod complain of, a sentence each; [] where all is well. For people. */
   troubles: z.optional(z.array(z.string())),
+  recent,
 });
 export type MemberRecord = z.infer<typeof memberRecordSchema>;

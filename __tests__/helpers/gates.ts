@@ -235,6 +235,7 @@ export class GateWorld {
       },
       zone: options.zone ?? "",
       ordinal: 0,
+      podAddress: "",
       timings,
       clock: systemClock,
       log,

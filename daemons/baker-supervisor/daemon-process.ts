@@ -28,7 +28,15 @@ export class DaemonProcess {
   constructor(
     readonly name: string,
     readonly command: readonly string[],
-    private readonly o: { prefix: readonly string[]; spawn: Spawn; clock: Clock; log: Log; timings: Timings; onChange: () => void },
+    private readonly o: {
+      prefix: readonly string[];
+      spawn: Spawn;
+      clock: Clock;
+      log: Log;
+      timings: Timings;
+      onChange: () => void;
+      onCrash?: (name: string, how: string) => void;
+    },
   ) {}
 
   get running(): boolean {
@@ -123,6 +131,7 @@ export class DaemonProcess {
       this.state = "backoff";
       this.nextStartMs = now + restartInMs;
       this.restarts++;
+      this.o.onCrash?.(this.name, how);
       this.o.log.error("daemon-crashed", how, {
         program: this.name,
         ranMs: Math.round(ranMs),

@@ -77,8 +77,7 @@ export function main(): Promise<void> {
       help: "Used part (0..1) of the disk that holds the node's data and the client folder",
       registers: [registry],
       async collect() {
-        const { blocks, bavail } = await statfs(env.TOG_CLIENT_DIR);
-        this.set(blocks > 0 ? 1 - bavail / blocks : 0);
+        this.set(await diskUsedRatio(env.TOG_CLIENT_DIR));
       },
     });
     const server = await serveHttp({
@@ -133,6 +132,12 @@ export function main(): Promise<void> {
             signal: over.signal,
           });
     supervisor.evaluate();
+    const disk = (async () => {
+      while (!over.signal.aborted) {
+        supervisor.diskUsedRatio = await diskUsedRatio(env.TOG_CLIENT_DIR).catch(() => undefined);
+        await sleep(10_000 * t.retrySeconds, over.signal);
+      }
+    })();
     await new Promise<void>((resolve) => {
       if (terminated.aborted) resolve();
       terminated.addEventListener("abort", () => resolve(), { once: true });
@@ -141,8 +146,15 @@ export function main(): Promise<void> {
     over.abort();
     unfollow();
     await follower;
+    await disk;
     await server.close();
   });
+}
+
+/** Used part, 0..1 in hundredths. @throws the error of the file system */
+async function diskUsedRatio(folder: string): Promise<number> {
+  const { blocks, bavail } = await statfs(folder);
+  return blocks > 0 ? Math.round(100 * (1 - bavail / blocks)) / 100 : 0;
 }
 
 function gauges(registry: Registry, supervisor: Supervisor): void {

@@ -11,6 +11,7 @@ import type { Leadership } from "../../contract/leadership";
 import type { SupervisorStatus } from "../../contract/status";
 import type { Clock } from "../runtime/clock";
 import type { Log } from "../runtime/log";
+import { Recent } from "../runtime/recent";
 import { DaemonProcess, type Spawn } from "./daemon-process";
 import { decide, mayEnd, type SupervisorState, type Verdict } from "./decide";
 
@@ -40,16 +41,21 @@ export class Supervisor {
   private ended: (() => void) | undefined;
   private inEvaluate = false;
   private again = false;
+  private readonly recent: Recent;
+  /** See contract/status.ts. */
+  diskUsedRatio: number | undefined;
 
   constructor(private readonly o: SupervisorOptions) {
     this.state = { topology: o.topology, self: o.identity, record: null, receivedAtMs: 0, soloReady: false, terminatingSinceMs: null };
+    this.recent = new Recent(o.clock);
     this.daemons = this.make(o.daemons);
   }
 
   private make(list: SupervisorOptions["daemons"]): DaemonProcess[] {
     const { prefix, spawn, clock, log, timings } = this.o;
     const onChange = () => this.evaluate();
-    return list.map(({ name, command }) => new DaemonProcess(name, command, { prefix, spawn, clock, log, timings, onChange }));
+    const onCrash = (name: string, how: string) => this.recent.note(`crash ${name}`, `${name} ended by itself (${how})`);
+    return list.map(({ name, command }) => new DaemonProcess(name, command, { prefix, spawn, clock, log, timings, onChange, onCrash }));
   }
 
   get running(): boolean {
@@ -173,6 +179,8 @@ export class Supervisor {
           ? `crash-looping: ${looping.map((daemon) => `${daemon.name} (${daemon.lastExit})`).join(", ")}`
           : this.verdict.reason,
       daemons: this.daemons.map(({ name, state, pid, restarts, lastExit }) => ({ name, state, pid, restarts, lastExit })),
+      ...(this.diskUsedRatio === undefined ? {} : { diskUsedRatio: this.diskUsedRatio }),
+      recent: this.recent.list(),
     };
   }
 }

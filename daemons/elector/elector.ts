@@ -24,6 +24,7 @@ import {
 import type { Clock } from "../runtime/clock";
 import { microTime, type KubeClient, type Lease, type Outcome } from "../runtime/kube";
 import type { Log } from "../runtime/log";
+import { Recent } from "../runtime/recent";
 import { Wake } from "../runtime/wake";
 import {
   decide,
@@ -36,7 +37,7 @@ import {
   type ElectorState,
   type HandoverCause,
 } from "./decide";
-import { eligibility, quietMoment, troubles } from "./health";
+import { eligibility, quietMoment, recents, troubles } from "./health";
 import { emptyLease, readLastTransition, readReceipts, viewLease, withReceipt } from "./lease";
 import type { ElectorMetrics } from "./metrics";
 
@@ -100,6 +101,9 @@ export class Elector {
   private nextReadMs = 0;
   private nextRenewMs = 0;
   private failures = 0;
+  /** Send time and message of the first request that failed since the last success. */
+  private failing: { sinceMs: number; message: string } | null = null;
+  private readonly recent: Recent;
   private acquireCause: AcquireCause = "first";
   private acquireReason = "";
   /** While a request about the lease is under way, the last event of the watch waits here. */
@@ -133,6 +137,7 @@ export class Elector {
   constructor(private readonly o: ElectorOptions) {
     const now = o.clock.now();
     this.startedAtMs = now;
+    this.recent = new Recent(o.clock);
     this.state = {
       phase: "standby",
       self: o.identity,
@@ -579,6 +584,11 @@ export class Elector {
   private pacedAt = 0;
 
   private succeeded(): void {
+    if (this.failing) {
+      const silentMs = this.o.clock.now() - this.failing.sinceMs;
+      this.recent.note("api", `the Kubernetes API failed for ${(silentMs / 1000).toFixed(1)} s: ${this.failing.message}`);
+      this.failing = null;
+    }
     this.failures = 0;
     this.pacedAt = 0;
   }
@@ -588,6 +598,7 @@ export class Elector {
     this.warn("api-failure", message, { kind });
     const pause = this.failures === 0 ? 0 : Math.min(this.t.retrySeconds * 500, 20 * 2 ** Math.min(this.failures, 10));
     this.failures++;
+    this.failing ??= { sinceMs: sentAtMs, message };
     this.pacedAt = sentAtMs + pause;
   }
 
@@ -921,6 +932,7 @@ export class Elector {
       state: state.phase,
       keys: gate?.keys.map(({ address, state: keyState, reason }) => ({ address, state: keyState, reason })) ?? [],
       troubles: troubles(this.statuses),
+      recent: recents(this.statuses, this.recent.list()),
     };
   }
 

@@ -54,6 +54,9 @@ export function eligibility(facts: PodFacts): { eligible: boolean; reason: strin
   return { eligible: true, reason: "eligible" };
 }
 
+/** Part of a disk. An alert comes long before (80 %): here it is what keeps files from being written. */
+const nearlyFull = 0.97;
+
 /** What the exposer says after a release where all went well. */
 const wellPushed = new Set(["acknowledged", "no-other-member"]);
 
@@ -66,11 +69,13 @@ export function troubles(facts: {
   importer: NonceStatus | null;
 }): string[] {
   const { sidecar, supervisor, gate, exposer, importer } = facts;
-  // The importer is hardly asked any more once the nonces have been exchanged.
-  const silent = Object.entries({ sidecar, "baker-supervisor": supervisor, "signing-gate": gate, "nonce-exposer": exposer });
+  const silent = Object.entries({
+    ...{ sidecar, "baker-supervisor": supervisor, "signing-gate": gate, "nonce-exposer": exposer, "nonce-importer": importer },
+  });
   return [
     ...silent.filter(([, status]) => status === null).map(([name]) => `${name} does not answer`),
     ...(sidecar && !sidecar.ready ? [`node: ${sidecar.reason}`] : []),
+    ...((supervisor?.diskUsedRatio ?? 0) >= nearlyFull ? [`disk: ${Math.round(100 * (supervisor?.diskUsedRatio ?? 0))} % used`] : []),
     ...(supervisor?.daemons ?? [])
       .filter((daemon) => daemon.state === "backoff")
       .map((daemon) => `${daemon.name} ended (${daemon.lastExit ?? "?"}) and is restarted`),
@@ -83,4 +88,22 @@ export function troubles(facts: {
     ...(exposer?.peers ?? []).filter((peer) => !peer.connected).map((peer) => `nonces: ${peer.pod} is not connected`),
     ...[exposer?.reason, importer?.reason].filter((reason) => reason && !wellPushed.has(reason)).map((reason) => `nonces: ${reason}`),
   ].map((text) => text.slice(0, 300));
+}
+
+/** What the containers and the elector itself saw in the last ten minutes and is over: the newest eight, oldest first. */
+export function recents(
+  facts: {
+    sidecar: SidecarStatus | null;
+    supervisor: SupervisorStatus | null;
+    exposer: NonceStatus | null;
+    importer: NonceStatus | null;
+  },
+  own: readonly string[],
+): string[] {
+  const { sidecar, supervisor, exposer, importer } = facts;
+  // Each begins with its time.
+  return [...own, ...[sidecar, supervisor, exposer, importer].flatMap((status) => status?.recent ?? [])]
+    .sort()
+    .slice(-8)
+    .map((text) => text.slice(0, 300));
 }

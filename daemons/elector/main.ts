@@ -73,10 +73,13 @@ export function main(): Promise<void> {
       follow("supervisor", ports.supervisor, supervisorStatusSchema, closely),
       follow("gate", ports.gateHealth, gateStatusSchema, closely),
       follow("exposer", ports.nonceExposer, nonceStatusSchema, {
-        pollMs: () => (elector.state.handover ? 50 : 4000) * t.retrySeconds,
+        streamMs: 4000 * t.retrySeconds,
+        pollMs: () => (elector.state.handover ? 50 * t.retrySeconds : undefined),
       }),
+      // It tells what changes; until the first exchange it is asked besides.
       follow("importer", ports.nonceImporter, nonceStatusSchema, {
-        pollMs: () => (elector.knowsNonces ? 60_000 : 1000) * t.retrySeconds,
+        streamMs: 30_000 * t.retrySeconds,
+        pollMs: () => (elector.knowsNonces ? undefined : 1000 * t.retrySeconds),
       }),
     ];
     elector.start();

@@ -15,7 +15,10 @@ export async function runImporter(): Promise<void> {
   await runDaemon(log, async (signal) => {
     const registry = createRegistry(config.file.baker, config.env.TOG_POD_NAME);
     const writer = createWriter(config.file.timings.importerKillMs);
-    const importer = createImporter({ config, writer, clock: systemClock, log, registry });
+    const importer = createImporter({
+      ...{ config, writer, clock: systemClock, log, registry },
+      onTrouble: () => server.changed("/status"),
+    });
     const server = await serveHttp({
       host: config.env.TOG_POD_ADDRESS,
       port: ports.nonceImporter,

@@ -17,6 +17,7 @@ import type { Log } from "../runtime/log";
 import { Counter, Gauge, Histogram, type Registry } from "../runtime/metrics";
 import { BrokenNonceFile, contentHash, filesSignature, readNonces } from "../runtime/nonce-files";
 import { beatMs, exchangeKey, silenceMs } from "../runtime/nonce-wire";
+import { Recent } from "../runtime/recent";
 import { follow } from "./follow";
 import { decide } from "./reconcile";
 import type { Writer } from "./writer";
@@ -60,8 +61,17 @@ const refusals = new Set([
   "state-backwards",
 ]);
 
-export function createImporter(options: { config: DaemonConfig; writer: Writer; clock: Clock; log: Log; registry: Registry }): Importer {
+export function createImporter(options: {
+  config: DaemonConfig;
+  writer: Writer;
+  clock: Clock;
+  log: Log;
+  registry: Registry;
+  /** The status has changed in what a person should know. */
+  onTrouble?: () => void;
+}): Importer {
   const { config, writer, clock, log, registry } = options;
+  const recent = new Recent(clock);
   const { env, file } = config;
   const t = file.timings;
   const startedMs = clock.now();
@@ -140,6 +150,8 @@ export function createImporter(options: { config: DaemonConfig; writer: Writer; 
     if (outcome.quarantined !== null) {
       quarantined.inc();
       log.error("nonce-file-quarantined", `the broken file is kept as ${outcome.quarantined}; restored from ${from}`);
+      recent.note("quarantine", `a broken nonce file was moved aside (${outcome.quarantined}) and restored from ${from}`);
+      options.onTrouble?.();
     }
     if (outcome.outcome === "busy") {
       report("merge", "nonce-lock-busy", `${from}: ${outcome.reason}`);
@@ -147,13 +159,22 @@ export function createImporter(options: { config: DaemonConfig; writer: Writer; 
     }
     if (outcome.outcome === "written")
       log.info("nonces-imported", from, { added: outcome.added, advanced: outcome.advanced, heldMs: outcome.heldMs });
-    problems.delete("merge");
+    solved("merge");
     return true;
   };
   /** One alert per change. */
   const report = (what: string, event: string, reason: string): void => {
-    if (problems.get(what) !== reason) log.warn(event, reason);
+    if (problems.get(what) === reason) return;
+    log.warn(event, reason);
     problems.set(what, reason);
+    options.onTrouble?.();
+  };
+  const solved = (what: string): void => {
+    const reason = problems.get(what);
+    if (reason === undefined) return;
+    problems.delete(what);
+    recent.note(what, `over: ${reason}`);
+    options.onTrouble?.();
   };
 
   let wake: () => void = () => undefined;
@@ -199,12 +220,15 @@ export function createImporter(options: { config: DaemonConfig; writer: Writer; 
       const local = await readNonces(env.TOG_CLIENT_DIR, file.network.chainId);
       if (local.foreign.length > 0) report("foreign", "nonce-file-foreign", `left alone: ${local.foreign.join(", ")}`);
       if (local.file === undefined && copy.stateful.length > 0) {
-        if (!repair) log.error("nonce-file-lost", "the stateful nonce file is gone");
+        if (!repair) {
+          log.error("nonce-file-lost", "the stateful nonce file is gone");
+          recent.note("lost", "the nonce file was gone: restored from its copy and the other members");
+        }
         repair = true;
         return wake();
       }
       signature = seen;
-      problems.delete("file");
+      solved("file");
       const merged = mergeSets(copy, local);
       const next = { ...merged, stateful: retain(merged.stateful, cycle, keepCycles ?? defaultKeepCycles) };
       if (contentHash(next) === contentHash(copy)) return;
@@ -302,6 +326,7 @@ export function createImporter(options: { config: DaemonConfig; writer: Writer; 
         acknowledged: peer.imported && !peer.pending,
         reason: peer.reason,
       })),
+      recent: recent.list(),
     }),
     async run(signal) {
       await mkdir(dirname(copyPath), { recursive: true });

@@ -1,11 +1,12 @@
 /**
  * The small HTTP server of every daemon: routes, bounded sizes and times, /live, /ready, /metrics, /status.
  * `GET /status?watch=MS` (and other documents) repeats the document as JSON lines `{atNs, document}`: at once, at each change that the daemon
- * announces, and every MS. `atNs` is the CLOCK_MONOTONIC at which it was true; the containers of a pod share that clock. A line costs a fraction of a request.
+ * announces, and else about every MS (at most one and a half times that). `atNs` is the CLOCK_MONOTONIC at which it was true; the containers of a pod share that clock. A line costs a fraction of a request.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { Registry } from "prom-client";
+import { systemClock, untilBeat } from "./clock";
 
 export type Handler = (request: IncomingMessage, response: ServerResponse, url: URL) => void | Promise<void>;
 export interface Health {
@@ -82,15 +83,19 @@ export async function serveHttp(options: {
       if (mine.size >= maxFollowers) return sendJson(response, 503, { error: "too-many-streams" }, { "retry-after": "1" });
       response.writeHead(200, { "content-type": "application/x-ndjson", "cache-control": "no-store" });
       request.socket.setNoDelay(true);
+      const periodMs = Math.min(60_000, Math.max(20, everyMs));
+      let timer: NodeJS.Timeout | undefined;
       const push = (): void => {
+        clearTimeout(timer);
         const atNs = process.hrtime.bigint().toString();
-        if (response.writableLength > maxBacklogBytes) response.destroy();
-        else response.write(JSON.stringify({ atNs, document: read() }) + "\n");
+        if (response.writableLength > maxBacklogBytes) return void response.destroy();
+        response.write(JSON.stringify({ atNs, document: read() }) + "\n");
+        // A little after the beat at which daemons ask around: what they learn is a change that counts as this repetition.
+        timer = setTimeout(push, untilBeat(systemClock, periodMs, options.host) + periodMs / 50);
       };
-      const timer = setInterval(push, Math.min(60_000, Math.max(20, everyMs)));
       mine.add(push);
       response.on("close", () => {
-        clearInterval(timer);
+        clearTimeout(timer);
         mine.delete(push);
       });
       push();

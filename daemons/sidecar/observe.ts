@@ -1,6 +1,6 @@
 /** Keeps a sidecar's state: follows the head stream, asks for the header once a period, for connections and sync state every fifth time. */
-import { sleep, type Clock } from "../runtime/clock";
-import type { OctezRpc, RpcOutcome } from "../runtime/octez-rpc";
+import { sleep, untilBeat, type Clock } from "../runtime/clock";
+import type { Head, OctezRpc, RpcOutcome } from "../runtime/octez-rpc";
 import { emptyState, withHead, type Answer, type Problem, type SidecarState } from "./assess";
 
 const problemOf = (outcome: Extract<RpcOutcome<unknown>, { ok: false }>, atMs: number): Problem => ({
@@ -19,7 +19,11 @@ export function createObserver(options: {
   rpc: OctezRpc;
   clock: Clock;
   pollMs: number;
+  podAddress: string;
+  /** After each answer. */
   onChange: (state: SidecarState) => void;
+  /** After what others should hear: each header poll, each head of the stream, another number of connections. */
+  onNews: () => void;
   onFailure: (question: string, kind: string) => void;
 }): Observer {
   const { rpc, clock, pollMs } = options;
@@ -46,29 +50,35 @@ export function createObserver(options: {
     if (!signal.aborted) {
       if (header.ok) update(withHead(state, header.value, header.sentAtMs, now()));
       update({ ...state, header: after("header", state.header, header) });
+      options.onNews();
     }
     const answers = await rest;
     if (!answers || signal.aborted) return;
     const [connections, bootstrapped] = answers;
+    const before = state.connections.answer?.value;
     update({
       ...state,
       connections: after("connections", state.connections, connections),
       syncState: bootstrapped.ok ? bootstrapped.value.syncState : undefined,
     });
+    if (state.connections.answer?.value !== before) options.onNews();
   }
 
   return {
     state: () => state,
     run: async (signal) => {
-      const stream = rpc.followHeads((head) => update(withHead(state, head, clock.now(), now())), {
+      const onHead = (head: Head): void => {
+        update(withHead(state, head, clock.now(), now()));
+        options.onNews();
+      };
+      const stream = rpc.followHeads(onHead, {
         signal,
         idleMs: 60 * pollMs,
         onEnd: (reason) => options.onFailure("heads", reason.split(":")[0] ?? ""),
       });
       for (let turn = 0; !signal.aborted; turn++) {
-        const startedMs = clock.now();
         await poll(turn, signal);
-        await sleep(pollMs - (clock.now() - startedMs), signal);
+        await sleep(untilBeat(clock, pollMs, options.podAddress), signal);
       }
       await stream;
     },

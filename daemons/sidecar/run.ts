@@ -6,8 +6,10 @@ import { serveHttp } from "../runtime/http-server";
 import type { Log } from "../runtime/log";
 import { Counter, createRegistry, Gauge } from "../runtime/metrics";
 import type { OctezRpc } from "../runtime/octez-rpc";
+import { Recent } from "../runtime/recent";
 import { Wake } from "../runtime/wake";
 import { assess, type SidecarRules } from "./assess";
+import { HeadNotes } from "./head-notes";
 import { createObserver } from "./observe";
 import { watchSlots } from "./slot-watch";
 
@@ -35,12 +37,16 @@ export const rulesOf = (file: BakerFile): SidecarRules => ({
 export async function runSidecar(options: SidecarOptions): Promise<void> {
   const { file, log, clock, rpc, signal } = options;
   const rules = rulesOf(file);
-  const status = (): SidecarStatus => assess(observer.state(), rules, { monotonicMs: clock.now(), wallMs: clock.wall() });
+  const recent = new Recent(clock);
+  const heads = new HeadNotes();
+  const status = (): SidecarStatus => ({
+    ...assess(observer.state(), rules, { monotonicMs: clock.now(), wallMs: clock.wall() }),
+    recent: recent.list(),
+  });
   const code = (reason: string): string => reason.split(":")[0] ?? "";
   const said = { live: "unknown", ready: "unknown" };
   /** Logs each change of code; the reasons themselves hold ages. */
   const tell = (): void => {
-    let changed = false;
     const { live, liveReason, ready, reason } = status();
     for (const [what, ok, why] of [
       ["live", live, liveReason],
@@ -49,11 +55,9 @@ export async function runSidecar(options: SidecarOptions): Promise<void> {
       const now = ok ? "ok" : code(why);
       if (said[what] === now) continue;
       said[what] = now;
-      changed = true;
       if (ok) log.info(`node-${what}`, "the node is " + what);
       else log.warn(`node-not-${what}`, why);
     }
-    if (changed) server.changed("/status");
   };
 
   const metrics = createRegistry(file.baker, options.pod);
@@ -95,8 +99,12 @@ export async function runSidecar(options: SidecarOptions): Promise<void> {
     rpc,
     clock,
     pollMs: pollMsOf(file),
+    podAddress: options.host,
+    onNews: () => server.changed("/status"),
     onChange: (state) => {
       tell();
+      const note = state.head && heads.see(state.head);
+      if (note) recent.note(note.about, note.text);
       if (state.head?.level !== level) newHead.kick();
       level = state.head?.level;
     },

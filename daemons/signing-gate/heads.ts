@@ -3,7 +3,7 @@ import * as http from "node:http";
 import * as z from "zod/mini";
 import type { MemberRecord } from "../../contract/status";
 import type { Timings } from "../../contract/timings";
-import { sleep, type Clock } from "../runtime/clock";
+import { sleep, untilBeat, type Clock } from "../runtime/clock";
 import { isSynced } from "./decide";
 import type { HeardHead } from "./gate";
 import { exchange } from "./http-client";
@@ -46,6 +46,7 @@ export class Heads {
       timings: Timings;
       clock: Clock;
       members: () => Promise<MemberRecord[] | undefined>;
+      podAddress: string;
     },
   ) {}
 
@@ -91,9 +92,10 @@ export class Heads {
 
   /** Polls twice in the time of a block until `signal` aborts. */
   async run(signal: AbortSignal): Promise<void> {
+    const { clock, timings, podAddress } = this.options;
     while (!signal.aborted) {
       await this.poll(signal);
-      await sleep((this.options.timings.headFreshSeconds * 1000) / 20, signal);
+      await sleep(untilBeat(clock, (timings.headFreshSeconds * 1000) / 20, podAddress), signal);
     }
     this.agent.destroy();
   }

@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { watermarkName } from "../../contract/names";
 import type { GateStatus } from "../../contract/status";
 import { prepareBls } from "../../tezos/keys";
-import { sleep, systemClock } from "../runtime/clock";
+import { sleep, systemClock, untilBeat } from "../runtime/clock";
 import { loadConfig } from "../runtime/config";
 import { removeLeftovers, writeDurably } from "../runtime/durable";
 import { serveHttp } from "../runtime/http-server";
@@ -77,8 +77,12 @@ async function run(config: GateConfig, log: Log, signal: AbortSignal): Promise<v
     timings,
     clock,
     members: () => fetchMembers(config.elector, timings.requestTimeoutMs, signal),
+    podAddress: config.health.host,
   });
-  const upstream = new Upstream({ file, zone: config.zone, ordinal: config.ordinal, timings, clock, log, onAttempt: metrics.attempt });
+  const upstream = new Upstream({
+    ...{ file, zone: config.zone, ordinal: config.ordinal, podAddress: config.health.host, timings, clock, log },
+    onAttempt: metrics.attempt,
+  });
   let refusedByWatermark = 0;
   const gate = new Gate({
     baker: file.baker,
@@ -155,7 +159,7 @@ async function run(config: GateConfig, log: Log, signal: AbortSignal): Promise<v
         else break;
       }
       await memory.flush().catch((error: unknown) => log.error("memory-write", String(error)));
-      await sleep(2 * timings.memberRenewSeconds * 1000, signal);
+      await sleep(untilBeat(clock, 2000 * timings.memberRenewSeconds, config.health.host), signal);
     }
   })();
   await Promise.all([

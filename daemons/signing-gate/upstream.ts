@@ -11,7 +11,7 @@ import * as https from "node:https";
 import type { BakerFile } from "../../contract/baker-file";
 import type { Timings } from "../../contract/timings";
 import { decodeSignature, publicKeyHash, verifySignature } from "../../tezos/keys";
-import { sleep, type Clock } from "../runtime/clock";
+import { sleep, untilBeat, type Clock } from "../runtime/clock";
 import type { Log } from "../runtime/log";
 import type { SignAttempt, SignOutcome } from "./gate";
 import { exchange } from "./http-client";
@@ -39,6 +39,7 @@ export interface UpstreamOptions {
   /** This pod's zone, "" where unknown: then the ordinal turns the order of the endpoints. */
   zone: string;
   ordinal: number;
+  podAddress: string;
   timings: Timings;
   clock: Clock;
   log: Log;
@@ -264,9 +265,10 @@ export class Upstream {
 
   /** Checks every `memberRenewSeconds` until `signal` aborts. */
   async run(signal: AbortSignal): Promise<void> {
+    const { clock, timings, podAddress } = this.options;
     while (!signal.aborted) {
       await this.check();
-      await sleep(this.options.timings.memberRenewSeconds * 1000, signal);
+      await sleep(untilBeat(clock, timings.memberRenewSeconds * 1000, podAddress), signal);
     }
   }
 

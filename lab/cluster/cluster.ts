@@ -347,6 +347,7 @@ export class Cluster extends EventEmitter<ClusterEvents> {
         containerStatuses: pod.containers.map((container) => ({
           ...{ name: container.spec.name, ready: container.ready, restartCount: container.restarts },
           state: container.state === "running" ? { running: {} } : { waiting: { reason: container.state } },
+          lastState: container.lastTerminated === undefined ? {} : { terminated: container.lastTerminated },
         })),
       },
     });

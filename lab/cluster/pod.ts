@@ -7,6 +7,7 @@ import { EventEmitter } from "node:events";
 import { randomUUID } from "node:crypto";
 import { appendFileSync, mkdirSync } from "node:fs";
 import { get } from "node:http";
+import { constants } from "node:os";
 import { join } from "node:path";
 import type { LogEntry } from "../../contract/log";
 import type { ContainerSpec, HttpGet, PodTemplate, ProbeSpec } from "./stack";
@@ -48,6 +49,8 @@ class Container {
   restarts = 0;
   backoffMs = 0;
   lastExit = "";
+  /** As a kubelet tells it. */
+  lastTerminated: { exitCode: number; reason: string; finishedAt: string } | undefined;
   readonly timers = new Set<NodeJS.Timeout>();
   constructor(readonly spec: ContainerSpec) {}
 
@@ -220,6 +223,9 @@ export class Pod extends EventEmitter<PodEvents> {
     container.process = undefined;
     container.ready = false;
     container.lastExit = exit.signal ?? `exit ${exit.code}`;
+    const exitCode = exit.code ?? 128 + (exit.signal ? constants.signals[exit.signal] : 0);
+    const finishedAt = new Date().toISOString().replace(/\.\d+Z$/, "Z");
+    container.lastTerminated = { exitCode, reason: exitCode === 0 ? "Completed" : "Error", finishedAt };
     container.state = "terminated";
     this.emit("container", { container: container.spec.name, event: "exited", reason: container.lastExit });
     this.emit("change");

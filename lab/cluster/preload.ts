@@ -76,7 +76,7 @@ const block = (ms: number) => void Atomics.wait(new Int32Array(new SharedArrayBu
 const writes = (flags: unknown) => (typeof flags === "number" ? (flags & 3) !== 0 : typeof flags === "string" && /[wa+]/.test(flags));
 
 const { openSync, writeFileSync } = fs;
-const { open, writeFile } = fs.promises;
+const { open, writeFile, statfs } = fs.promises;
 const before = (file: unknown, writing: boolean) => {
   const disk = writing ? touches(file) : undefined;
   if (disk?.delayMs) block(disk.delayMs);
@@ -105,5 +105,9 @@ Object.assign(fs.promises, {
   writeFile: async (...args: Parameters<typeof writeFile>) => {
     await beforeAsync(args[0], true);
     return writeFile(...args);
+  },
+  statfs: async (file: string) => {
+    const answer = await statfs(file);
+    return touches(file)?.full ? Object.assign(answer, { bavail: 0, bfree: 0 }) : answer;
   },
 });

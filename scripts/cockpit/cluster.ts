@@ -23,7 +23,15 @@ export interface PodView {
   phase: string;
   node: string;
   deleting: boolean;
-  containers: { name: string; ready: boolean; running: boolean; restarts: number; waiting: string }[];
+  containers: {
+    name: string;
+    ready: boolean;
+    running: boolean;
+    restarts: number;
+    waiting: string;
+    /** How it ended last: `exit 137 (Error)`, and when, milliseconds since 1970; undefined where it never did. */
+    ended: { how: string; atMs: number } | undefined;
+  }[];
   /** The init container that runs or waits now, with why it waits; "" where none does. */
   init: string;
 }

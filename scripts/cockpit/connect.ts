@@ -9,6 +9,7 @@ import {
   KubeConfig,
   ServerConfiguration,
   type V1ConfigMap,
+  type V1ContainerStateTerminated,
   type V1Lease,
   type V1Pod,
 } from "@kubernetes/client-node";
@@ -34,6 +35,11 @@ const leaseView = (lease: V1Lease): LeaseView => ({
   renewTimeMs: lease.spec?.renewTime ? new Date(lease.spec.renewTime).getTime() : undefined,
 });
 const configMapView = (map: V1ConfigMap): ConfigMapView => ({ metadata: metadata(map.metadata), data: map.data ?? {} });
+/** Kubernetes tells times in whole seconds, and an unknown end without one. */
+const endOf = (end: V1ContainerStateTerminated | undefined): { how: string; atMs: number } | undefined => {
+  const atMs = end?.finishedAt ? new Date(end.finishedAt).getTime() : NaN;
+  return end && !Number.isNaN(atMs) ? { how: `exit ${end.exitCode}${end.reason ? ` (${end.reason})` : ""}`, atMs } : undefined;
+};
 const podView = (pod: V1Pod): PodView => ({
   metadata: metadata(pod.metadata),
   phase: pod.status?.phase ?? "Unknown",
@@ -45,6 +51,7 @@ const podView = (pod: V1Pod): PodView => ({
     running: status.state?.running !== undefined,
     restarts: status.restartCount,
     waiting: status.state?.waiting?.reason ?? "",
+    ended: endOf(status.state?.terminated ?? status.lastState?.terminated),
   })),
   init: (() => {
     const current = (pod.status?.initContainerStatuses ?? []).find(

@@ -96,7 +96,7 @@ export async function doctor(cluster: Cluster, baker: string, view: () => Promis
     );
   }
   for (const finding of diagnose(seen).findings)
-    add(finding.code, finding.severity === "critical" ? "failed" : "warning", finding.text, finding.remedy);
+    add(finding.code, ({ critical: "failed", warning: "warning", note: "ok" } as const)[finding.severity], finding.text, finding.remedy);
   for (const member of seen.members) {
     if (member.fresh && member.record?.eligible)
       add(

@@ -87,7 +87,10 @@ export function renderStatus(view: BakerView): string {
   if (findings.length > 0)
     parts.push(
       findings
-        .map((finding) => `${finding.severity === "critical" ? "CRITICAL" : "warning "}  ${finding.text}\n          -> ${finding.remedy}`)
+        .map(
+          (finding) =>
+            `${{ critical: "CRITICAL", warning: "warning ", note: "note    " }[finding.severity]}  ${finding.text}\n          -> ${finding.remedy}`,
+        )
         .join("\n"),
     );
   return parts.join("\n\n");

@@ -16,6 +16,8 @@ export interface Member {
   /** Renewed within the time that counts (memberMaxAge), by the clocks of writer and reader, or seen to change. */
   fresh: boolean;
   ageSeconds: number | undefined;
+  /** Seconds by which its wall clock seems to be ahead of this machine's (negative: behind); 0 where nothing speaks for that. */
+  clockSeconds: number;
 }
 export interface WatermarkView {
   name: string;
@@ -42,6 +44,8 @@ export interface BakerView {
   missingPods: string[];
   /** Age of the newest head that a member has told of, by the clock of this machine. */
   headAgeSeconds: number | undefined;
+  /** When it was read, milliseconds since 1970. */
+  atMs: number;
   /** What the baker was deployed with; undefined where its config map cannot be read. */
   file: BakerFile | undefined;
 }
@@ -146,6 +150,8 @@ export async function readView(cluster: Cluster, baker: string, options: ViewOpt
         record: record.success ? record.data : undefined,
         fresh: young(member, memberMaxAgeSeconds) || changed.has(member.metadata.name),
         ageSeconds: age(member),
+        // It renews, and yet its renewals look old or come from the future.
+        clockSeconds: !young(member, memberMaxAgeSeconds) && changed.has(member.metadata.name) ? Math.round(-(age(member) ?? 0)) : 0,
       };
     }),
     watermarks: [
@@ -157,12 +163,14 @@ export async function readView(cluster: Cluster, baker: string, options: ViewOpt
     topology,
     missingPods: file ? memberPods(file).filter((name) => !pods.some((pod) => pod.metadata.name === name)) : [],
     headAgeSeconds: newest.length > 0 ? (options.now() - Math.max(...newest)) / 1000 : undefined,
+    atMs: options.now(),
     file,
   };
 }
 
 export interface Finding {
-  severity: "ok" | "warning" | "critical";
+  /** note: it happened in the last ten minutes and is over. */
+  severity: "note" | "warning" | "critical";
   /** Stable code in kebab-case. */
   code: string;
   text: string;
@@ -181,6 +189,8 @@ const lag = (members: Member[]): Map<string, number> => {
   return new Map(members.map((member) => [member.pod, highest - (member.record?.headLevel ?? highest)]));
 };
 const seconds = (value: number | undefined): string => `${Math.max(0, Math.round(value ?? 0))} s`;
+/** What is over is told this long; a daemon tells of its own as long (daemons/runtime/recent.ts). */
+const recentMs = 600_000;
 const podUid = (identity: string): string => identity.split("_")[1] ?? "";
 /** Share of headMaxAgeSeconds (240 s) after which a head is worth a word: five blocks. */
 const oldHead = 1 / 8;
@@ -206,8 +216,24 @@ export function diagnose(view: BakerView): Diagnosis {
   };
   const verdict = (well: string): Diagnosis => {
     const critical = findings.find((finding) => finding.severity === "critical");
-    const warnings = findings.length > 0 ? `; ${findings.length} warning${findings.length > 1 ? "s" : ""}` : "";
+    const count = findings.filter((finding) => finding.severity === "warning").length;
+    const warnings = count > 0 ? `; ${count} warning${count > 1 ? "s" : ""}` : "";
     return { signing: !critical, sentence: critical ? `nobody signs surely: ${critical.text}` : well + warnings, findings };
+  };
+
+  /** What happened and is over. Last in every list, and no reason to doubt. */
+  const notes = (): void => {
+    for (const { metadata, containers } of view.pods)
+      for (const { name, ended, restarts } of containers)
+        if (ended && view.atMs - ended.atMs <= recentMs)
+          add(
+            "note",
+            "container-ended",
+            `${metadata.name}: container ${name} ended at ${new Date(ended.atMs).toISOString().replace(/\.\d+Z$/, "Z")}: ${ended.how}, ${restarts} restart${restarts === 1 ? "" : "s"}`,
+            `kubectl logs ${metadata.name} -c ${name} --previous`,
+          );
+    for (const { pod, record } of view.members)
+      for (const text of record?.recent ?? []) add("note", "recent", `${pod}: ${text}`, `kubectl logs ${pod}`);
   };
 
   if (view.topology === "solo") {
@@ -232,6 +258,7 @@ export function diagnose(view: BakerView): Diagnosis {
         );
     } else if (view.missingPods.length === 0)
       add("critical", "no-baker", `no pod of baker ${view.baker}`, "check --baker and --namespace, or deploy");
+    notes();
     return verdict(`${pod?.metadata.name} bakes alone (no standby, no fence)`);
   }
 
@@ -403,6 +430,13 @@ export function diagnose(view: BakerView): Diagnosis {
           `kubectl describe pod ${pod}; is its node up, can it reach the API?`,
         );
     } else {
+      if (member.clockSeconds !== 0)
+        add(
+          "warning",
+          "clock",
+          `${pod}: its clock is ${Math.abs(member.clockSeconds)} s ${member.clockSeconds > 0 ? "ahead of" : "behind"} this machine's`,
+          "one of the two is wrong: the ages of heads are judged by it",
+        );
       if (!record.ready)
         add(
           "warning",
@@ -425,10 +459,20 @@ export function diagnose(view: BakerView): Diagnosis {
         add("warning", "behind", `${pod}: ${behind.get(pod)} levels behind`, `kubectl logs ${pod} -c octez-node`);
       for (const text of record.troubles ?? [])
         if (!text.startsWith("node: ") && !text.startsWith("key "))
-          add("warning", "trouble", `${pod}: ${text}`, text.startsWith("nonces") ? "docs/runbooks/nonces.md" : `kubectl logs ${pod}`);
+          add(
+            "warning",
+            "trouble",
+            `${pod}: ${text}`,
+            text.startsWith("nonces")
+              ? "docs/runbooks/nonces.md"
+              : text.startsWith("disk")
+                ? "docs/runbooks/resize.md"
+                : `kubectl logs ${pod}`,
+          );
     }
   }
   if (view.held && view.members.length > 1 && others.length === 0)
     add("warning", "no-standby", "no other member could take over now", "see the members above; docs/runbooks/zone-loss.md");
+  notes();
   return verdict(`${view.holder} signs (epoch ${epoch})`);
 }

@@ -1,5 +1,5 @@
 import type { GateStatus, NonceStatus, SidecarStatus, SupervisorStatus } from "../../../contract/status";
-import { eligibility, quietMoment, troubles, type QuietFacts } from "../../../daemons/elector/health";
+import { eligibility, quietMoment, recents, troubles, type QuietFacts } from "../../../daemons/elector/health";
 
 const quiet: QuietFacts = {
   canBake: true,
@@ -57,14 +57,17 @@ test("troubles are what each container complains of, and nothing where all is we
       signers: [{ name: "home1", zone: "b", answers: true }],
     } as GateStatus,
     exposer: { peers: [{ pod: "alice-as-1", connected: true }], reason: "" } as NonceStatus,
-    importer: null,
+    importer: { reason: "" } as NonceStatus,
   };
   expect(troubles(well)).toEqual([]);
   expect(troubles({ ...well, exposer: { ...well.exposer, reason: "acknowledged" } })).toEqual([]);
   expect(
     troubles({
       sidecar: { ready: false, reason: "head-old: 300 s" } as SidecarStatus,
-      supervisor: { daemons: [{ name: "octez-baker", state: "backoff", lastExit: "SIGKILL" }] } as unknown as SupervisorStatus,
+      supervisor: {
+        daemons: [{ name: "octez-baker", state: "backoff", lastExit: "SIGKILL" }],
+        diskUsedRatio: 0.98,
+      } as unknown as SupervisorStatus,
       gate: {
         keys: [{ address: "tz1a", state: "lost", reason: "watermark-missing" }],
         signers: [{ name: "home1", zone: "b", answers: false, reason: "timeout" }],
@@ -73,12 +76,27 @@ test("troubles are what each container complains of, and nothing where all is we
       importer: null,
     }),
   ).toEqual([
+    "nonce-importer does not answer",
     "node: head-old: 300 s",
+    "disk: 98 % used",
     "octez-baker ended (SIGKILL) and is restarted",
     "key tz1a is lost: watermark-missing",
     "signer home1 through b: timeout",
     "nonces: alice-as-1 is not connected",
     "nonces: the content is on no other member",
   ]);
-  expect(troubles({ sidecar: null, supervisor: null, gate: null, exposer: null, importer: null })).toHaveLength(4);
+  expect(troubles({ sidecar: null, supervisor: null, gate: null, exposer: null, importer: null })).toHaveLength(5);
+});
+
+test("what is over comes from all containers, in the order in which it happened, and is bounded", () => {
+  const at = (minute: number, text: string) => `2026-11-25T12:${String(minute).padStart(2, "0")}:00Z ${text}`;
+  const facts = {
+    sidecar: { recent: [at(3, "fork")] } as SidecarStatus,
+    supervisor: { recent: [at(1, "crash")] } as SupervisorStatus,
+    exposer: null,
+    importer: { recent: [at(2, "quarantine")] } as NonceStatus,
+  };
+  expect(recents(facts, [at(0, "api")])).toEqual([at(0, "api"), at(1, "crash"), at(2, "quarantine"), at(3, "fork")]);
+  const many = Array.from({ length: 20 }, (_, minute) => at(minute + 10, "x".repeat(400)));
+  expect(recents(facts, many).map((text) => text.length)).toEqual(Array<number>(8).fill(300));
 });

@@ -157,6 +157,7 @@ exchange("16a-patch-strategy.txt", () => patch("la", { strategy: "OldestEmulatio
 exchange("16b-patch-preferredHolder-no-strategy.txt", () => patch("la", { preferredHolder: "somebody" }));
 exchange("11d-unknown-field.txt", () => patch("la", { bogus: 1 }));
 exchange("17b-empty-holder.txt", () => patch("la", { holderIdentity: "" }));
+exchange("99-cleanup.txt", () => ({ method: "DELETE", path: `${leases}/w` }));
 
 const uuid = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g;
 /** Without what two servers cannot have in common. */

@@ -27,7 +27,7 @@ function cluster(topology: Topology, members: number, running = true): string[] 
   pods = names.map((name) => ({
     metadata: { name, uid: "u", resourceVersion: "1", labels: { baker: "alice" }, annotations: {} },
     ...{ phase: "Running", node: "n", deleting: false, init: "" },
-    containers: [{ name: "baker", ready: running, running, restarts: 0, waiting: "" }],
+    containers: [{ name: "baker", ready: running, running, restarts: 0, waiting: "", ended: undefined }],
   }));
   return names.map((pod) => join(folder, pod, "client"));
 }

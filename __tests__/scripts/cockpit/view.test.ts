@@ -45,6 +45,7 @@ class FakeCluster implements Cluster {
   maps: { name: string; data: Record<string, string> }[] = [{ name: `wm-${"0".repeat(40)}`, data: { watermark: JSON.stringify(mark()) } }];
   podNames = ["alice-as-0", "alice-as-1"];
   inits: Record<string, string> = {};
+  ended: { how: string; atMs: number } | undefined;
   conflicts = 0;
   reachable = true;
   onSleep: () => void = () => undefined;
@@ -97,7 +98,7 @@ class FakeCluster implements Cluster {
         phase: "Running",
         node: "n",
         deleting: false,
-        containers: [{ name: "octez-node", ready: true, running: true, restarts: 0, waiting: "" }],
+        containers: [{ name: "octez-node", ready: true, running: true, restarts: 0, waiting: "", ended: this.ended }],
         init: this.inits[name] ?? "",
       })),
     );
@@ -231,6 +232,47 @@ test.each(broken)("status names it where %s", async (_name, breakIt, code, signi
   expect(codes(view)).toContain(code);
   expect(diagnose(view).signing).toBe(signing);
   expect(renderStatus(view)).toContain(diagnose(view).sentence);
+});
+
+const over: [string, (cluster: FakeCluster) => void, string | undefined][] = [
+  [
+    "a container ended and runs again",
+    (c) => (c.ended = { how: "exit 137 (Error)", atMs: start - 60_000 }),
+    "alice-as-0: container octez-node ended at 2027-01-15T07:59:00Z: exit 137 (Error), 0 restarts",
+  ],
+  ["a container ended long ago", (c) => (c.ended = { how: "exit 137 (Error)", atMs: start - 601_000 }), undefined],
+  [
+    "a daemon ended and was started again",
+    (c) => c.member(0, { recent: ["2027-01-15T07:59:00Z baker ended by itself (SIGKILL)"] }),
+    "alice-as-0: 2027-01-15T07:59:00Z baker ended by itself (SIGKILL)",
+  ],
+];
+test.each(over)("a note tells what is over, and is no reason to doubt: %s", async (_name, happen, text) => {
+  const cluster = new FakeCluster();
+  happen(cluster);
+  const view = await cluster.view();
+  const { signing, sentence, findings } = diagnose(view);
+  expect({ signing, sentence }).toEqual({ signing: true, sentence: "alice-as-0 signs (epoch 7)" });
+  expect(findings.every((finding) => finding.severity === "note")).toBe(true);
+  if (text === undefined) expect(findings).toEqual([]);
+  else {
+    expect(findings.map((finding) => finding.text)).toContain(text);
+    expect(renderStatus(view)).toContain(`note      ${text}`);
+    expect((await doctor(cluster, "alice", cluster.view)).every((check) => check.state === "ok")).toBe(true);
+  }
+});
+
+test("a member whose clock is wrong is fresh, and the clock is named", async () => {
+  const cluster = new FakeCluster();
+  const renew = () => {
+    for (const name of ["alice.leader", "alice.member-0"]) cluster.put(name, {});
+    cluster.put("alice.member-1", { renewTimeMs: cluster.at + 3_600_000 });
+  };
+  renew();
+  cluster.onSleep = renew;
+  const { signing, findings } = diagnose(await cluster.view());
+  expect(signing).toBe(true);
+  expect(findings.map(({ code, text }) => [code, text])).toEqual([["clock", "alice-as-1: its clock is 3600 s ahead of this machine's"]]);
 });
 
 test("a renewal that looks old by this machine's clock counts where it is seen to change", async () => {

@@ -1,0 +1,20 @@
+import { untilBeat } from "../../../daemons/runtime/clock";
+
+const clock = { now: () => 0, nowNs: () => 0n, wall: () => 0 };
+const at = (ms: number) => ({ ...clock, now: () => ms });
+
+test("containers of one pod meet at the same beat, whenever they ask, and the next one is never nearer than half a period", () => {
+  const beat = 10_000 + untilBeat(at(10_000), 1000, "10.0.0.1");
+  for (let ms = 10_000; ms < 13_000; ms += 7) {
+    const wait = untilBeat(at(ms), 1000, "10.0.0.1");
+    expect((ms + wait - beat) % 1000).toBeCloseTo(0, 6);
+    expect(wait).toBeGreaterThanOrEqual(500);
+    expect(wait).toBeLessThan(1500);
+  }
+});
+
+test("every second beat of a period is one of the double period; pods have beats of their own", () => {
+  expect((5000 + untilBeat(at(5000), 2000, "10.0.0.1")) % 1000).toBeCloseTo((5000 + untilBeat(at(5000), 1000, "10.0.0.1")) % 1000, 6);
+  const next = (period: number, pod: string) => (5000 + untilBeat(at(5000), period, pod)) % 1000;
+  expect(new Set(["10.0.0.1", "10.0.0.2", "10.0.0.3"].map((pod) => next(1000, pod).toFixed(3))).size).toBe(3);
+});
