@@ -2,6 +2,9 @@
 import { connectCluster } from "./cockpit/connect";
 import { cockpit } from "./cockpit/main";
 
+// Whoever read it (head, a pager) has seen enough.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
+
 void cockpit(process.argv.slice(2), {
   connect: connectCluster,
   out: (text) => void process.stdout.write(text),

@@ -1,4 +1,5 @@
 /** Rounds, rights, missed slots, commitments: the chain's rules in fake time. */
+import type { ServerResponse } from "node:http";
 import { Chain, type ChainOptions } from "../../lab/chain/chain";
 import { encodeHeader, encodeRevelation, encodeVote, hash32, nonceHash, toBase58 } from "../../lab/chain/encode";
 import { expectsCommitment, proposer, revealable, roundAt, roundMs, roundOffsetMs, roundStartMs } from "../../lab/chain/rights";
@@ -57,6 +58,21 @@ test("other bakers make a level every six seconds, at round 0", () => {
   jest.advanceTimersByTime(60_001);
   expect(chain.head.level).toBe(level + 10);
   expect(chain.head.round).toBe(0);
+});
+
+test("what reaches a pod late comes in order, also where the delay ends while something is on its way", () => {
+  start();
+  const got: { atMs: number; text: string }[] = [];
+  const begin = Date.now();
+  const write = (line: string) => got.push({ atMs: Date.now() - begin, text: Object.keys(JSON.parse(line) as object)[0] ?? "" });
+  chain.peers.add({ pod: "a-0", response: { writable: true, write, destroy: () => undefined } as unknown as ServerResponse, late: [] });
+  chain.slow("a-0", 2500);
+  jest.advanceTimersByTime(7100);
+  chain.slow("a-0", 0);
+  jest.advanceTimersByTime(7000);
+  // The prequorum at 6.9 s was on its way when the delay ended; the quorum at 7.8 s waits for it.
+  expect(got.map(({ text }) => text)).toEqual(["prequorum", "quorum", "block", "prequorum", "quorum", "block", "prequorum", "quorum"]);
+  expect(got.map(({ atMs }) => Math.round(atMs / 100) / 10)).toEqual([3.4, 4.3, 8.5, 9.4, 9.4, 12, 12.9, 13.8]);
 });
 
 test("an attestation counts until the next block, and its absence only after the first vote", () => {

@@ -41,7 +41,8 @@ export async function followDocument(options: {
   const stream = async (everyMs: number): Promise<void> => {
     while (!signal.aborted) {
       await followObjects(() => get({ host, port, path: `${path}?watch=${everyMs}`, agent: false }), {
-        ...{ idleMs: everyMs + timeoutMs, headersMs: timeoutMs, maxLength: maxBytes, signal },
+        // Repetitions keep to a beat: after a change the next one can be one and a half periods away.
+        ...{ idleMs: 1.55 * everyMs + timeoutMs, headersMs: timeoutMs, maxLength: maxBytes, signal },
         onObject: onLine,
       });
       if (!signal.aborted) await poll();

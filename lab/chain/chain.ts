@@ -63,6 +63,8 @@ export interface ChainOptions extends ChainParameters {
 interface Peer {
   pod: string;
   response: ServerResponse;
+  /** What is on its way to it, oldest first. */
+  late: { line: string; atMs: number }[];
 }
 type Injection = { kind: "block" | "operation"; pod: string; data: string };
 
@@ -271,11 +273,19 @@ export class Chain extends EventEmitter<ChainEvents> {
   private broadcast(line: string): void {
     for (const peer of this.peers) this.send(peer, line);
   }
+  /** In order, as on one connection: where a delay ends, nothing overtakes what is still on its way. */
   private send(peer: Peer, line: string): void {
-    const ms = this.delayMs.get(peer.pod) ?? 0;
-    const write = () => void (peer.response.writable && peer.response.write(line + "\n"));
-    if (ms > 0) setTimeout(write, ms).unref();
-    else write();
+    const atMs = Math.max(this.now() + (this.delayMs.get(peer.pod) ?? 0), peer.late.at(-1)?.atMs ?? 0);
+    peer.late.push({ line, atMs });
+    if (peer.late.length === 1) this.deliver(peer);
+  }
+  private deliver(peer: Peer): void {
+    for (let next = peer.late[0]; next; next = peer.late[0]) {
+      const waitMs = next.atMs - this.now();
+      if (waitMs > 0) return void setTimeout(() => this.deliver(peer), waitMs).unref();
+      if (peer.response.writable) peer.response.write(next.line + "\n");
+      peer.late.shift();
+    }
   }
 
   /** What a node injected. The answer is an error's text, or the hash. */
@@ -345,7 +355,7 @@ export class Chain extends EventEmitter<ChainEvents> {
     const server: Server = createServer((request, response) => {
       const url = new URL(request.url ?? "/", "http://chain");
       if (url.pathname === "/stream") {
-        const peer: Peer = { pod: url.searchParams.get("pod") ?? "", response };
+        const peer: Peer = { pod: url.searchParams.get("pod") ?? "", response, late: [] };
         response.writeHead(200, { "content-type": "application/x-ndjson" });
         response.write(this.hello(peer.pod));
         this.peers.add(peer);

@@ -129,8 +129,9 @@ export class Cluster extends EventEmitter<ClusterEvents> {
     await this.apply(this.stack);
   }
 
-  /** As `terraform apply`: objects are created or changed, workloads that are gone are deleted; their claims stay. */
+  /** As `terraform apply`: objects are created or changed, config maps and workloads that are gone are deleted; their claims stay. */
   async apply(stack: StackObjects): Promise<void> {
+    const before = this.stack;
     this.stack = stack;
     const { api } = this;
     const { namespace } = stack;
@@ -152,6 +153,8 @@ export class Cluster extends EventEmitter<ClusterEvents> {
         data,
       });
     }
+    for (const { name } of before.configMaps)
+      if (!stack.configMaps.some((kept) => kept.name === name)) await api.remove("configmaps", namespace, name);
     await this.makeTunnels(stack);
     this.wanted = new Map();
     for (const workload of stack.workloads) {

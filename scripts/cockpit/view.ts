@@ -75,8 +75,10 @@ export const receiptsOf = (lease: LeaseView | undefined): Receipt[] => {
  */
 export async function readView(cluster: Cluster, baker: string, options: ViewOptions): Promise<BakerView> {
   const [allPods, allMaps] = await Promise.all([cluster.pods(`${labels.baker}=${baker}`), cluster.configMaps(`${labels.baker}=${baker}`)]);
-  const file = allMaps.map((map) => bakerFileSchema.safeParse(parseJson(map.data["baker.json"]))).find((parsed) => parsed.success)?.data;
   const pods = allPods.filter((pod) => /-(as|solo)-\d+$/.test(pod.metadata.name));
+  const files = allMaps.flatMap((map) => bakerFileSchema.safeParse(parseJson(map.data["baker.json"])).data ?? []);
+  // While the flag is being switched there can be both: the one whose pods stay.
+  const file = files.find((entry) => pods.some((pod) => !pod.deleting && memberPods(entry).includes(pod.metadata.name))) ?? files[0];
   const topology =
     file?.topology ??
     (pods.some((pod) => pod.metadata.name.includes("-as-"))

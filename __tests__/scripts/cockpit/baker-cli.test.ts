@@ -126,3 +126,15 @@ test("no cluster is exit code 3, bad usage 2, and the token is never printed", a
   expect(usage.code).toBe(2);
   expect(`${unknown.stdout}${unknown.stderr}${usage.stdout}${usage.stderr}`).not.toContain("secret-token");
 });
+
+test("whoever reads a watch and has seen enough ends it without a word", async () => {
+  const command = await commandPath("baker");
+  const child = spawn(process.execPath, [command, "status", "--watch", "0.1", "--json", "--kubeconfig", kubeconfig]);
+  let stderr = "";
+  child.stderr.on("data", (data: Buffer) => (stderr += data.toString()));
+  const exit = new Promise<[number | null, string | null]>((done) => child.once("exit", (code, signal) => done([code, signal])));
+  await new Promise((done) => child.stdout.once("data", done));
+  child.stdout.destroy();
+  expect(await exit).toEqual([0, null]);
+  expect(stderr).toBe("");
+});

@@ -262,6 +262,20 @@ test.each(over)("a note tells what is over, and is no reason to doubt: %s", asyn
   }
 });
 
+test("while the flag is being switched, the topology is that of the pods that stay", async () => {
+  const cluster = new FakeCluster();
+  for (const topology of ["active-standby", "solo"] as const)
+    cluster.maps.push({
+      name: topology,
+      data: { "baker.json": JSON.stringify(bakerFile({ topology, members: topology === "solo" ? 1 : 2 })) },
+    });
+  expect((await cluster.view()).topology).toBe("active-standby");
+  cluster.podNames = ["alice-solo-0"];
+  const view = await cluster.view();
+  expect(view.topology).toBe("solo");
+  expect(diagnose(view)).toMatchObject({ signing: true, sentence: "alice-solo-0 bakes alone (no standby, no fence)" });
+});
+
 test("a member whose clock is wrong is fresh, and the clock is named", async () => {
   const cluster = new FakeCluster();
   const renew = () => {
