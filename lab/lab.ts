@@ -20,6 +20,7 @@ import { Addresses } from "./cluster/addresses";
 import { Cluster, type ClusterOptions } from "./cluster/cluster";
 import { ContainerProcess, killMarked } from "./cluster/process";
 import type { AuditEntry } from "./kube-api";
+import { UpstreamKubeApi, type Upstream } from "./kube-api/upstream";
 import { predecessorStack } from "./predecessor";
 import { scaleOf, scaleTimings } from "./scale";
 import { synthesize, type Synthesis, type SynthesisOptions } from "./synth";
@@ -50,6 +51,8 @@ export interface LabOptions {
   keep?: boolean;
   /** Makes the Kubernetes API. @default an embedded one */
   api?: ClusterOptions["api"];
+  /** Starts a real API server, which is this laboratory's alone and ends with it, in the place of the embedded API. */
+  controlPlane?: () => Promise<Upstream & { stop(): Promise<void> }>;
 }
 /** What the timeline is made of. */
 export interface LabEvent {
@@ -108,6 +111,7 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
   private watchdog: ChildProcess | undefined;
   private readonly homes: ContainerProcess[] = [];
   private closers: (() => void)[] = [];
+  private controlPlane: { stop(): Promise<void> } | undefined;
   private stopped = false;
 
   private constructor(
@@ -236,6 +240,7 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
       LAB_POD: "home",
       LAB_START_MS: "0",
     };
+    const controlPlane = (this.controlPlane = await options.controlPlane?.());
     this.cluster = new Cluster({
       ...{ stack: synthesis.stack, zones: synthesis.zones, folder, addresses: this.addresses, programs, scale: this.scale, run: this.run },
       chain: (baker) => endpoints.get(baker),
@@ -243,7 +248,7 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
       doubleStartMs: Math.round(options.doubleStartMs * this.scale),
       snapshotBlock: () => this.chain.head.hash,
       onCommit: (entry) => this.onCommit(entry),
-      api: options.api,
+      api: controlPlane ? (onCommit) => new UpstreamKubeApi({ onCommit }, controlPlane) : options.api,
     });
     this.cluster.on("log", (entry) => {
       if (entry.level === "debug") return;
@@ -515,6 +520,7 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
     killMarked(`LAB_RUN=${this.run}`);
     for (const chain of this.chains.values()) chain.stop();
     for (const close of this.closers) close();
+    await this.controlPlane?.stop();
     this.trace.close();
     this.addresses.release();
     if (!this.options.keep) rmSync(this.folder, { recursive: true, force: true, maxRetries: 3 });

@@ -8,6 +8,7 @@ import { Lab } from "../lab/lab";
 import { markedPids } from "../lab/cluster/process";
 import { daemonBundle } from "../lab/programs";
 import { buildDaemons } from "./build";
+import { labApi } from "./lab-api";
 import { blockTime } from "./start";
 
 /** Resident memory of a process in MiB; 0 where it is gone. */
@@ -45,7 +46,10 @@ async function main(): Promise<void> {
     .parse()
     .opts<{ bakers: number; minutes: number; blockTime: number; json?: boolean }>();
   const say = (text: string) => console.error(text);
-  const lab = await Lab.start({ blockMs: options.blockTime, tog: await daemonBundle(buildDaemons), bakers: options.bakers, progress: say });
+  const lab = await Lab.start({
+    ...{ blockMs: options.blockTime, tog: await daemonBundle(buildDaemons), bakers: options.bakers, progress: say },
+    ...labApi(),
+  });
   let interrupted = false;
   for (const signal of ["SIGINT", "SIGTERM"] as const)
     process.on(signal, () => {

@@ -13,6 +13,7 @@ import { scenarios } from "../lab/scenarios/built-in";
 import { runScenario, runSteps, type ScenarioReceipt } from "../lab/scenarios/run";
 import { readScenario, type Scenario } from "../lab/scenarios/scenario";
 import { buildDaemons } from "./build";
+import { labApi } from "./lab-api";
 
 interface Options {
   blockTime: number;
@@ -190,6 +191,7 @@ async function main(): Promise<void> {
     tog,
     doubleStartMs: options.startTime * 1000,
     ...{ seed: options.seed, keep: options.keep, history: options.history },
+    ...labApi(),
     progress,
   };
 

@@ -1,12 +1,12 @@
 /**
  * `npm run status-table [-- NAME...]`: runs scenarios in laboratories while the real command `baker status --watch --json` looks on, and writes what it said to
  * docs/status.md, with the exit codes of all other commands during the fault and after it. Results of earlier runs are kept for the scenarios that are not
- * named. `--seconds N` starts no further scenario after that time.
+ * named. `--seconds N` starts no further scenario after that time; `--out FILE` writes another file; KUBEBUILDER_ASSETS takes a real API server.
  */
 import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { cpus, loadavg } from "node:os";
-import { dirname, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { Lab } from "../lab/lab";
 import { daemonBundle } from "../lab/programs";
@@ -14,12 +14,12 @@ import { scenarios } from "../lab/scenarios/built-in";
 import { runSteps } from "../lab/scenarios/run";
 import type { Scenario } from "../lab/scenarios/scenario";
 import { buildDaemons } from "./build";
+import { labApi, labApiName } from "./lab-api";
 import { connectCluster } from "./cockpit/connect";
 import { cockpit } from "./cockpit/main";
 import type { Diagnosis } from "./cockpit/view";
 
 const root = resolve(__dirname, "..");
-const resultsFile = join(root, ".cache/status-table.json");
 const blockMs = 2000;
 
 interface Row {
@@ -33,6 +33,8 @@ interface Row {
   /** Command line -> exit codes while the fault lasts and at the end. */
   commands: Record<string, readonly [number, number]>;
   at: string;
+  /** What the checker and the scenario's invariants said, and missed levels. */
+  held: string;
 }
 
 /** The same text whatever pod was the master and whenever it was. */
@@ -76,6 +78,7 @@ async function runAll(lab: Lab): Promise<Record<string, number>> {
 export async function observe(scenario: Scenario, tog: string): Promise<Row> {
   const lab = await Lab.start({
     ...{ blockMs, tog, seed: "status" },
+    ...labApi(),
     ...scenario.chain,
     ...{ flag: scenario.flag, signers: scenario.signers },
   });
@@ -102,7 +105,7 @@ export async function observe(scenario: Scenario, tog: string): Promise<Row> {
     // The start of a laboratory is no part of the scenario.
     const known = new Set(looks.flatMap(({ findings }) => findings.map(({ text }) => plain(text, master, pods))));
     looks.length = 0;
-    const [, during] = await Promise.all([runSteps(lab, scenario), lab.sleep(blockMs).then(() => runAll(lab))]);
+    const [receipt, during] = await Promise.all([runSteps(lab, scenario), lab.sleep(blockMs).then(() => runAll(lab))]);
     await lab.sleep(1500);
     const gone = new Promise((done) => child.once("exit", done));
     child.kill("SIGTERM");
@@ -124,6 +127,7 @@ export async function observe(scenario: Scenario, tog: string): Promise<Row> {
       notes: ofSeverity("note"),
       commands: Object.fromEntries(Object.entries(after).map(([line, code]) => [line, [during[line] ?? code, code] as const])),
       at: `${new Date().toISOString().slice(0, 10)}, load ${loadavg()[0]?.toFixed(0)}`,
+      held: receipt.ok ? `held, ${receipt.missedLevels} missed` : [...receipt.problems, ...receipt.violations].join("; "),
     };
   } finally {
     await lab.stop();
@@ -144,13 +148,15 @@ function render(rows: Record<string, Row>): string {
     "`MASTER` signed before, `OTHER` is the other member, `N` a number. Every finding that it knows, planted one by one: `__tests__/scripts/cockpit/view.test.ts`.",
     "Where MASTER signs, signing went on; the notes name what happened and is over (a crashed daemon that is back within a second).",
     "",
-    `${cpus().length} cores, Node ${process.version}.`,
+    `${cpus().length} cores, Node ${process.version}, ${labApiName()}.`,
     "",
-    "| scenario | sentences | warnings | notes | run |",
+    "| scenario | sentences | warnings | notes | invariants, run |",
     "| --- | --- | --- | --- | --- |",
     ...names.flatMap((name) => {
       const row = rows[name];
-      return row ? [`| \`${name}\`: ${row.title} | ${cell(row.sentences)} | ${cell(row.warnings)} | ${cell(row.notes)} | ${row.at} |`] : [];
+      return row
+        ? [`| \`${name}\`: ${row.title} | ${cell(row.sentences)} | ${cell(row.warnings)} | ${cell(row.notes)} | ${row.held}; ${row.at} |`]
+        : [];
     }),
     "",
     "## Every other command in every scenario",
@@ -173,7 +179,12 @@ function render(rows: Record<string, Row>): string {
 }
 
 async function main(): Promise<void> {
-  const { values, positionals } = parseArgs({ options: { seconds: { type: "string", default: "100000" } }, allowPositionals: true });
+  const { values, positionals } = parseArgs({
+    options: { seconds: { type: "string", default: "100000" }, out: { type: "string", default: "docs/status.md" } },
+    allowPositionals: true,
+  });
+  const outFile = resolve(root, values.out);
+  const resultsFile = join(root, ".cache", `${basename(outFile, ".md")}-table.json`);
   const names = positionals.length > 0 ? positionals : Object.keys(scenarios);
   const kept = existsSync(resultsFile) ? (JSON.parse(readFileSync(resultsFile, "utf8")) as Record<string, Partial<Row>>) : {};
   // Rows of an older form say less than they should.
@@ -182,7 +193,7 @@ async function main(): Promise<void> {
   const write = (): void => {
     mkdirSync(dirname(resultsFile), { recursive: true });
     writeFileSync(resultsFile, JSON.stringify(rows, null, 1));
-    writeFileSync(join(root, "docs/status.md"), render(rows));
+    writeFileSync(outFile, render(rows));
   };
   write();
   const end = performance.now() + Number(values.seconds) * 1000;

@@ -13,6 +13,7 @@ import { calm, runSteps, type ScenarioReceipt } from "../../lab/scenarios/run";
 import type { Scenario } from "../../lab/scenarios/scenario";
 import { judged, type Bench, type BenchResult } from "../bench";
 import { buildDaemons } from "../build";
+import { labApi, labApiName } from "../lab-api";
 import { blockTime } from "../start";
 
 const load = () => Number((loadavg()[0] ?? 0).toFixed(1));
@@ -20,7 +21,8 @@ const load = () => Number((loadavg()[0] ?? 0).toFixed(1));
 const realTime = () => readFileSync("/proc/self/stat", "utf8").split(") ")[1]?.split(" ")[38] === "2";
 const machine = () => {
   const precedence = realTime() ? ", before all other work (SCHED_RR)" : getPriority() === 0 ? "" : `, priority ${getPriority()}`;
-  return `${cpus().length} cores, Node ${process.versions.node.split(".")[0]}${precedence}`;
+  const api = process.env.KUBEBUILDER_ASSETS ? `, ${labApiName()}` : "";
+  return `${cpus().length} cores, Node ${process.versions.node.split(".")[0]}${precedence}${api}`;
 };
 
 export const bench: Bench = async (args, progress) => {
@@ -40,7 +42,7 @@ export const bench: Bench = async (args, progress) => {
   process.once("SIGTERM", stop);
 
   const one = async (scenario: Scenario): Promise<ScenarioReceipt> => {
-    lab ??= await Lab.start({ blockMs, tog, ...scenario.chain, flag: scenario.flag, signers: scenario.signers });
+    lab ??= await Lab.start({ blockMs, tog, ...labApi(), ...scenario.chain, flag: scenario.flag, signers: scenario.signers });
     await lab.ready(120_000);
     await calm(lab);
     return runSteps(lab, scenario);
