@@ -1,6 +1,6 @@
 /**
  * What the gate adds to a signature: the bundled daemon and the signer as processes of their own, the API embedded here, everything on
- * loopback. Direct and gated requests alternate in one run. `--requests N` (default 1500); `--kube-url URL --kube-dir DIR --namespace NS`
+ * loopback. Direct and gated requests alternate in one run, and so does a proxy that writes and forwards and does nothing else. `--requests N` (default 1500); `--kube-url URL --kube-dir DIR --namespace NS`
  * measures against a real API server in which the caller may create ConfigMaps.
  */
 import { spawn, type ChildProcess } from "node:child_process";
@@ -32,6 +32,7 @@ const chainId = expectBase58("chainId", chainName);
 const baker = "bench";
 const identity = "bench-as-0_u1";
 const signerPort = 6733;
+const floorPort = 6734;
 const vote = (level: number) => encodeVoteRequest({ tag: 21, chainId, level, round: 0, payloadHash: new Uint8Array(32).fill(7) });
 
 /** One POST over a kept-alive connection, in milliseconds. @throws Error where it was not signed */
@@ -76,6 +77,8 @@ function syncs(count: number): number[] {
 interface Run {
   gate: string;
   signer: string;
+  /** Writes and forwards, nothing else (gate-floor.ts). */
+  floor: string;
   /** One conditional write of a watermark that the gate does not use, in milliseconds. */
   write: () => Promise<number>;
   level: () => number;
@@ -83,7 +86,7 @@ interface Run {
 }
 
 /** A gate that is master of `keys`, its signer with `delayMs`, and all that they need. */
-async function start(keys: readonly SigningKey[], delayMs: number, args: readonly string[]): Promise<Run> {
+async function start(keys: readonly SigningKey[], delayMs: number, args: readonly string[], agent: http.Agent): Promise<Run> {
   const option = (name: string): string | undefined => (args.includes(name) ? args[args.indexOf(name) + 1] : undefined);
   const folder = mkdtempSync(join(tmpdir(), "tog-bench-gate-"));
   const address = `127.${50 + Math.floor(Math.random() * 40)}.${Math.floor(Math.random() * 250)}.${1 + Math.floor(Math.random() * 250)}`;
@@ -261,7 +264,30 @@ async function start(keys: readonly SigningKey[], delayMs: number, args: readonl
       latest = written.object;
       return performance.now() - started;
     };
-    return { gate: `http://${address}:${ports.gate}`, signer, write, level: () => ++level, close };
+    const own = await kube.create("configmaps", { ...spare, metadata: { name: "floor", namespace } }, { timeoutMs: 5000 });
+    if (!own.ok && own.kind !== "already-exists") throw new Error(`the floor's watermark could not be created: ${own.message}`);
+    children.push(
+      spawn(
+        process.execPath,
+        [
+          ...["--import", "tsx", join(root, "scripts/bench/gate-floor.ts"), address, String(floorPort), kubeUrl, kubeDir],
+          ...[`/api/v1/namespaces/${namespace}/configmaps/floor`, signer],
+        ],
+        { cwd: root, stdio: ["ignore", "ignore", "inherit"], env: { PATH: process.env.PATH } },
+      ),
+    );
+    const floor = `http://${address}:${floorPort}`;
+    const warm = vote(level);
+    for (let i = 0; ; i++) {
+      const failed = await sign(agent, floor, keys[0]?.address ?? "", warm).then(
+        () => undefined,
+        (error: unknown) => String(error),
+      );
+      if (failed === undefined) break;
+      if (i > 200) throw new Error(`the floor does not answer: ${failed}`);
+      await sleep(50);
+    }
+    return { gate: `http://${address}:${ports.gate}`, signer, floor, write, level: () => ++level, close };
   } catch (error) {
     await close();
     throw error;
@@ -277,25 +303,29 @@ export const bench: Bench = async (args, progress) => {
   const one = [testKey("tz1", "bench")];
   const address = one[0]?.address ?? "";
   progress("added latency, one key");
-  let run = await start(one, 0, args);
+  let run = await start(one, 0, args, agent);
   try {
     const added: number[] = [];
+    const least: number[] = [];
     const direct: number[] = [];
     const writes: number[] = [];
     for (let i = -200; i < requests; i++) {
       const bytes = vote(run.level());
       const straight = await sign(agent, run.signer, address, bytes);
       const gated = await sign(agent, run.gate, address, bytes);
+      const floor = await sign(agent, run.floor, address, bytes);
       if (i < 0) continue;
       if (i % 5 === 0) writes.push(await run.write());
       direct.push(straight);
       added.push(gated - straight);
+      least.push(floor - straight);
     }
     const synced = syncs(300);
     for (const p of [50, 99] as const) {
       informative(`a conditional write by itself, p${p}`, percentile(writes, p));
       informative(`a sync to this disk by itself, p${p}`, percentile(synced, p));
     }
+    for (const p of [50, 99] as const) informative(`added by a proxy that only writes and forwards, p${p}`, percentile(least, p));
     const what = real ? "real API server" : "embedded API";
     informative("direct, p50", percentile(direct, 50));
     informative("direct, p99", percentile(direct, 99));
@@ -306,7 +336,7 @@ export const bench: Bench = async (args, progress) => {
   }
   progress("100 keys at once, a signer that takes 5 ms");
   const keys = Array.from({ length: 100 }, (_, i) => testKey("tz1", `bench ${i}`));
-  run = await start(keys, 5, args);
+  run = await start(keys, 5, args, agent);
   try {
     const rounds: number[] = [];
     for (let i = 0; i < 12; i++) {
