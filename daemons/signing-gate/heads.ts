@@ -90,12 +90,12 @@ export class Heads {
     this.highestLevel = Math.max(this.highestLevel, header.level);
   }
 
-  /** Polls twice in the time of a block until `signal` aborts. */
+  /** Polls more often than there are blocks until `signal` aborts. */
   async run(signal: AbortSignal): Promise<void> {
     const { clock, timings, podAddress } = this.options;
     while (!signal.aborted) {
       await this.poll(signal);
-      await sleep(untilBeat(clock, (timings.headFreshSeconds * 1000) / 20, podAddress), signal);
+      await sleep(untilBeat(clock, (timings.headFreshSeconds * 1000) / 15, podAddress), signal);
     }
     this.agent.destroy();
   }

@@ -149,6 +149,7 @@ export const bench: Bench = async (args, progress) => {
   const network = `127.${100 + ((randomBytes(1)[0] ?? 0) % 100)}.${randomBytes(1)[0]}`;
   const results: BenchResult[] = [];
   const children: { name: DaemonName; child: ChildProcess; cpuMs: number }[] = [];
+  const others: ChildProcess[] = [];
   const api = new KubeApi();
   const node = fakeNode();
   const nodes = [1, 2].map((last) => ({ host: `${network}.${last}`, rpc: createServer(node.listener) }));
@@ -197,7 +198,7 @@ export const bench: Bench = async (args, progress) => {
         ...{ TOG_ZONE: "a", TOG_KUBE_URL: url, TOG_KUBE_DIR: kube, TOG_NODE_DIR: nodeDir, TOG_CLIENT_DIR: client },
         ...{ TOG_STATE_DIR: state, TOG_SECRETS_DIR: secrets, TOG_CONFIG_FILE: configFile },
       };
-      return { host, start: (name: DaemonName) => spawn(program, [bundle, name], { env, stdio: ["ignore", "ignore", "inherit"] }) };
+      return { host, kube, start: (name: DaemonName) => spawn(program, [bundle, name], { env, stdio: ["ignore", "ignore", "inherit"] }) };
     });
     /** Until the daemon's port accepts, or an init command has ended well; undefined where it does neither. */
     const started = async (name: DaemonName, ordinal = 0): Promise<{ ms: number; cpuMs?: number; child: ChildProcess } | undefined> => {
@@ -261,6 +262,19 @@ export const bench: Bench = async (args, progress) => {
         const run = await started(name, ordinal);
         if (run) children.push({ name, child: run.child, cpuMs: 0 });
       }
+    const first = pods[0];
+    const floor =
+      first && (only === undefined || only.includes("elector"))
+        ? spawn(
+            program,
+            [
+              ...["--import", "tsx", join(root, "scripts/bench/elector-floor.ts"), url, first.kube, "bakers"],
+              ...[ports.sidecar, ports.supervisor, ports.gateHealth].map((port) => `http://${first.host}:${port}/status?watch=1000`),
+            ],
+            { cwd: root, env: { PATH: process.env.PATH, NODE_OPTIONS: nodeOptions }, stdio: ["ignore", "ignore", "inherit"] },
+          )
+        : undefined;
+    if (floor) others.push(floor);
     progress(`settling for ${settle} s`);
     await sleep(settle * 1000);
     const states = await Promise.all(
@@ -272,10 +286,17 @@ export const bench: Bench = async (args, progress) => {
     );
     progress(`the pods are ${states.join(" and ")}`);
     for (const entry of children) if (!ended(entry.child)) entry.cpuMs = cpuMs(entry.child.pid ?? 0);
+    const floorBefore = floor ? cpuMs(floor.pid ?? 0) : 0;
     const from = now();
     progress(`idle CPU over ${seconds} s`);
     await sleep(seconds * 1000);
     const elapsed = now() - from;
+    if (floor)
+      results.push({
+        metric: "an elector's renewals, watches and streams without an elector: idle CPU",
+        unit: "% of a core",
+        value: ended(floor) ? NaN : Number(((100 * (cpuMs(floor.pid ?? 0) - floorBefore)) / elapsed).toPrecision(4)),
+      });
     for (const name of wanted) {
       const mine = children.filter((entry) => entry.name === name);
       const gone = mine.find(({ child }) => ended(child));
@@ -287,7 +308,7 @@ export const bench: Bench = async (args, progress) => {
     }
     return results;
   } finally {
-    for (const { child } of children) await end(child);
+    for (const child of [...children.map((entry) => entry.child), ...others]) await end(child);
     node.stop();
     await api.dispose();
     for (const server of [...nodes.map(({ rpc }) => rpc), signer])
