@@ -125,12 +125,16 @@ export async function runFailover(
   process.once("SIGINT", interrupted);
   process.once("SIGTERM", interrupted);
 
+  // What leaves something behind comes late: after a stale head no other voluntary handover follows for a minute and more, so there is one in each laboratory;
+  // a member whose daemon has crashed three times in a row takes over as the last resort only.
+  const order: readonly Happening[] = ["switchover", "kill", "zone", "stale", "crash"];
   const series = async (design: Design, lab: Lab): Promise<void> => {
-    for (const event of given.events) {
+    for (const event of order.filter((wanted) => given.events.includes(wanted))) {
       // With one replica a lost zone is Kubernetes' own affair: minutes, and not ours to measure. A stale head has nobody to go to.
       if (design === "single" && (event === "zone" || event === "stale")) continue;
-      for (let run = 0; run < given.runs; run++) {
-        const name = `${design}, ${texts[event]} ${run + 1}/${given.runs}`;
+      const runs = event === "stale" ? 1 : given.runs;
+      for (let run = 0; run < runs; run++) {
+        const name = `${design}, ${texts[event]} ${run + 1}/${runs}`;
         try {
           const measurement = await measure(lab, design, event);
           report.measurements.push(measurement);
