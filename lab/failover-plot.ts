@@ -1,6 +1,8 @@
 /** The picture of a failover benchmark: one dot a run, a bar to the median, by event and design. Reads the same on light and dark pages. */
 interface Report {
   blockSeconds: number;
+  /** 1: real time. */
+  scale: number;
   doubleStartSeconds: number;
   measurements: { design: string; event: string; seconds: number; failedOver: boolean }[];
 }
@@ -45,22 +47,21 @@ export function failoverPlot(report: Report, texts: Readonly<Record<string, stri
       const of = report.measurements.filter((entry) => entry.design === design && entry.event === event);
       const color = colors[design] ?? "#000";
       if (of.length === 0) return void lines.push(`<text x="${x(0) + 6}" y="${y + 4}" fill="#55616f" font-size="11">not run</text>`);
-      if (of.every((entry) => !entry.failedOver)) {
-        const end = x(limit);
-        lines.push(
-          `<rect x="${x(0)}" y="${y - 5}" width="${end - x(0)}" height="10" fill="${color}" opacity="0.25"/>`,
-          `<path d="M${end} ${y - 8} l12 8 l-12 8 z" fill="${color}"/>`,
-          `<text x="${x(0) + 6}" y="${y + 4}" fill="#16202c" font-size="11">never: nothing notices</text>`,
-        );
-        return;
-      }
       const middle = blocks(median(of.map((entry) => entry.seconds)));
       lines.push(`<rect x="${x(0)}" y="${y - 5}" width="${x(middle) - x(0)}" height="10" fill="${color}" opacity="0.35"/>`);
-      for (const entry of of) lines.push(`<circle cx="${x(blocks(entry.seconds)).toFixed(1)}" cy="${y}" r="3" fill="${color}"/>`);
+      for (const entry of of.filter(({ failedOver }) => failedOver))
+        lines.push(`<circle cx="${x(blocks(entry.seconds)).toFixed(1)}" cy="${y}" r="3" fill="${color}"/>`);
+      const never = of.filter(({ failedOver }) => !failedOver).length;
+      if (never > 0)
+        lines.push(
+          `<path d="M${x(limit)} ${y - 8} l12 8 l-12 8 z" fill="${color}"/>`,
+          `<text x="${x(0) + 6}" y="${y + 4}" fill="#16202c" font-size="11">no failover in ${never} of ${of.length}</text>`,
+        );
     });
   });
   const legend = designs.map((design, i) => {
-    const at = left + i * 175;
+    const before = designs.slice(0, i).map((other) => names[other] ?? other);
+    const at = left + before.reduce((sum, name) => sum + 36 + 6.6 * name.length, 0);
     return `<rect x="${at}" y="34" width="12" height="12" fill="${colors[design]}"/><text x="${at + 17}" y="44" fill="#16202c">${escape(names[design] ?? design)}</text>`;
   });
   return [
@@ -71,7 +72,7 @@ export function failoverPlot(report: Report, texts: Readonly<Record<string, stri
     `<text x="${left}" y="20" fill="#16202c" font-size="14" font-weight="600">From the last signature before to the first after, in block times</text>`,
     ...legend,
     ...lines,
-    `<text x="${left}" y="${height - 8}" fill="#55616f">blocks every ${report.blockSeconds} s, declared start time of the daemon ${report.doubleStartSeconds.toFixed(2)} s, all timings scaled alike</text>`,
+    `<text x="${left}" y="${height - 8}" fill="#55616f">blocks every ${report.blockSeconds} s, declared start time of the daemon ${report.doubleStartSeconds.toFixed(2)} s${report.scale === 1 ? "" : ", all timings scaled alike"}</text>`,
     `</svg>`,
     "",
   ].join("\n");
