@@ -343,13 +343,14 @@ export class UpstreamKubeApi implements LabApi {
     return "metadata" in found ? (found as StoredObject) : undefined;
   }
   async apply(resource: string, namespace: string, object: Json): Promise<StoredObject> {
-    await this.prepare(namespace);
+    // Queued at once: what is removed right after must not be made again.
     if (resource === "pods")
       return this.front.alone(`pods/${namespace}/${(object.metadata as { name: string }).name}`, () => this.applyPod(namespace, object));
     const { name, ...metadata } = object.metadata as { name: string; resourceVersion?: string; uid?: string };
     delete metadata.resourceVersion;
     delete metadata.uid;
     return this.front.alone(`${resource}/${namespace}/${name}`, async () => {
+      await this.prepare(namespace);
       for (;;) {
         const existing = await this.read(resource, namespace, name);
         const resourceVersion = existing?.metadata.resourceVersion;
@@ -365,6 +366,7 @@ export class UpstreamKubeApi implements LabApi {
   }
   /** A pod that no kubelet runs: whoever calls this plays it. The API gives it a uid of its own. */
   private async applyPod(namespace: string, object: Json): Promise<StoredObject> {
+    await this.prepare(namespace);
     const { metadata, spec, status } = object as { metadata: Json; spec?: Json; status?: Json };
     const { name, labels, deletionTimestamp } = metadata as { name: string; labels?: Json; deletionTimestamp?: string };
     const security = { runAsNonRoot: true, runAsUser: 1000, seccompProfile: { type: "RuntimeDefault" } };
