@@ -17,7 +17,7 @@ import { Chain } from "./chain/chain";
 import { check, type CommitEntry, type SignerEntry, type Violation, type ViolationCode } from "./checker/checker";
 import { toBase58, hash32 } from "./chain/encode";
 import { Addresses } from "./cluster/addresses";
-import { Cluster, type ClusterOptions } from "./cluster/cluster";
+import { Cluster } from "./cluster/cluster";
 import { ContainerProcess, killMarked } from "./cluster/process";
 import type { AuditEntry } from "./kube-api";
 import { UpstreamKubeApi, type Upstream } from "./kube-api/upstream";
@@ -49,9 +49,7 @@ export interface LabOptions {
   predecessor?: boolean;
   /** Keep the folder with all logs. */
   keep?: boolean;
-  /** Makes the Kubernetes API. @default an embedded one */
-  api?: ClusterOptions["api"];
-  /** Starts a real API server, which is this laboratory's alone and ends with it, in the place of the embedded API. */
+  /** Starts a real API server, which is this laboratory's alone and ends with it. @default the embedded API */
   controlPlane?: () => Promise<Upstream & { stop(): Promise<void> }>;
 }
 /** What the timeline is made of. */
@@ -248,7 +246,7 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
       doubleStartMs: Math.round(options.doubleStartMs * this.scale),
       snapshotBlock: () => this.chain.head.hash,
       onCommit: (entry) => this.onCommit(entry),
-      api: controlPlane ? (onCommit) => new UpstreamKubeApi({ onCommit }, controlPlane) : options.api,
+      api: controlPlane && ((onCommit) => new UpstreamKubeApi({ onCommit }, controlPlane)),
     });
     this.cluster.on("log", (entry) => {
       if (entry.level === "debug") return;

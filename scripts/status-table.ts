@@ -64,15 +64,15 @@ async function run(lab: Lab, argv: readonly string[]): Promise<{ code: number; o
 }
 
 /** Every command but status, once each. Nothing of it changes anything: what would is a dry run. */
-async function runAll(lab: Lab): Promise<Record<string, number>> {
+async function runAll(lab: Lab): Promise<Record<string, { code: number; out: string }>> {
   const key = Object.keys(lab.synthesis.bakers[0]?.keys ?? {})[0] ?? "";
   const lines = [
     ...["switchover", "drill", "history", "doctor", "watermark show", "nonces export"],
     `watermark raise --key ${key} --level ${lab.chain.head.level + 1}`,
   ];
-  const codes: Record<string, number> = {};
-  for (const line of lines) codes[line.replace(/ --.*/, "")] = (await run(lab, line.split(" "))).code;
-  return codes;
+  const ran: Record<string, { code: number; out: string }> = {};
+  for (const line of lines) ran[line.replace(/ --.*/, "")] = await run(lab, line.split(" "));
+  return ran;
 }
 
 export async function observe(scenario: Scenario, tog: string): Promise<Row> {
@@ -113,8 +113,8 @@ export async function observe(scenario: Scenario, tog: string): Promise<Row> {
     const after = await runAll(lab);
     // What was exported can be given back: nothing is new to anybody.
     const bundle = join(lab.folder, "nonces.json");
-    writeFileSync(bundle, (await run(lab, ["nonces", "export"])).out, { mode: 0o600 });
-    after["nonces import"] = (await run(lab, ["nonces", "import", bundle])).code;
+    writeFileSync(bundle, after["nonces export"]?.out ?? "", { mode: 0o600 });
+    after["nonces import"] = await run(lab, ["nonces", "import", bundle]);
     const distinct = (texts: string[]) => [...new Set(texts.map((text) => plain(text, master, pods)))];
     const ofSeverity = (wanted: Diagnosis["findings"][number]["severity"]) =>
       distinct(looks.flatMap(({ findings }) => findings.filter(({ severity }) => severity === wanted).map(({ text }) => text))).filter(
@@ -125,7 +125,7 @@ export async function observe(scenario: Scenario, tog: string): Promise<Row> {
       sentences: distinct(looks.map(({ sentence }) => sentence)),
       warnings: ofSeverity("warning"),
       notes: ofSeverity("note"),
-      commands: Object.fromEntries(Object.entries(after).map(([line, code]) => [line, [during[line] ?? code, code] as const])),
+      commands: Object.fromEntries(Object.entries(after).map(([line, { code }]) => [line, [during[line]?.code ?? code, code] as const])),
       at: `${new Date().toISOString().slice(0, 10)}, load ${loadavg()[0]?.toFixed(0)}`,
       held: receipt.ok ? `held, ${receipt.missedLevels} missed` : [...receipt.problems, ...receipt.violations].join("; "),
     };

@@ -3,12 +3,12 @@ import { createHash } from "node:crypto";
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { networks } from "../../contract/networks";
+import { secondsTime } from "../../daemons/runtime/kube";
 import { encodeBase58 } from "../../tezos/base58";
 
 export const testChainId = networks.shadownet.chainId;
 export const blockHash = (level: number, salt = ""): string =>
   encodeBase58("blockHash", createHash("sha256").update(`${level}${salt}`).digest());
-const octetTime = (ms: number): string => new Date(ms).toISOString().replace(/\.\d+Z$/, "Z");
 
 /** A header as `/monitor/heads/main` shows it. */
 export const headJson = (level: number, timestampMs: number, round = 0, salt = "") => ({
@@ -16,7 +16,7 @@ export const headJson = (level: number, timestampMs: number, round = 0, salt = "
   level,
   proto: 25,
   predecessor: blockHash(level - 1),
-  timestamp: octetTime(timestampMs),
+  timestamp: secondsTime(timestampMs),
   validation_pass: 4,
   operations_hash: "LLoa",
   fitness: ["02", level.toString(16).padStart(8, "0"), "", "ffffffff", round.toString(16).padStart(8, "0")],

@@ -3,7 +3,6 @@
  * and guards call it with tokens of the stack's service accounts, under the stack's Role. Takeovers, then what only a real control plane can suffer.
  */
 import { readFileSync } from "node:fs";
-import { UpstreamKubeApi } from "../../lab/kube-api/upstream";
 import { Lab, type LabOptions } from "../../lab/lab";
 import { scenarios } from "../../lab/scenarios/built-in";
 import { runScenario } from "../../lab/scenarios/run";
@@ -20,8 +19,8 @@ const blockMs = Number(process.env.TOG_BLOCK_MS ?? "2000");
   // A new one for each test: leases and watermarks of the last baker are not there.
   beforeEach(async () => {
     plane = await startControlPlane();
-    const upstream = { ...plane, ca: readFileSync(plane.caFile, "utf8") };
-    options = { blockMs, tog: await bundlePath(), api: (onCommit) => new UpstreamKubeApi({ onCommit }, upstream) };
+    const controlPlane = { ...plane, ca: readFileSync(plane.caFile, "utf8") };
+    options = { blockMs, tog: await bundlePath(), controlPlane: () => Promise.resolve(controlPlane) };
   }, 120_000);
   afterEach(() => plane?.stop());
 

@@ -151,10 +151,10 @@ export function main(): Promise<void> {
   });
 }
 
-/** Used part, 0..1 in hundredths. @throws the error of the file system */
+/** Used part, 0..1. @throws the error of the file system */
 async function diskUsedRatio(folder: string): Promise<number> {
   const { blocks, bavail } = await statfs(folder);
-  return blocks > 0 ? Math.round(100 * (1 - bavail / blocks)) / 100 : 0;
+  return blocks > 0 ? 1 - bavail / blocks : 0;
 }
 
 function gauges(registry: Registry, supervisor: Supervisor): void {

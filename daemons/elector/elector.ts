@@ -100,9 +100,8 @@ export class Elector {
   private rereadAtOnce = true;
   private nextReadMs = 0;
   private nextRenewMs = 0;
-  private failures = 0;
-  /** Send time and message of the first request that failed since the last success. */
-  private failing: { sinceMs: number; message: string } | null = null;
+  /** Requests that failed since the last success: how many, and when and why the first did. */
+  private failing: { times: number; sinceMs: number; message: string } | null = null;
   private readonly recent: Recent;
   private acquireCause: AcquireCause = "first";
   private acquireReason = "";
@@ -589,17 +588,16 @@ export class Elector {
       this.recent.note("api", `the Kubernetes API failed for ${(silentMs / 1000).toFixed(1)} s: ${this.failing.message}`);
       this.failing = null;
     }
-    this.failures = 0;
     this.pacedAt = 0;
   }
 
   private failed(kind: string, message: string, sentAtMs = this.o.clock.now()): void {
     this.o.metrics.requestFailed(kind);
     this.warn("api-failure", message, { kind });
-    const pause = this.failures === 0 ? 0 : Math.min(this.t.retrySeconds * 500, 20 * 2 ** Math.min(this.failures, 10));
-    this.failures++;
-    this.failing ??= { sinceMs: sentAtMs, message };
-    this.pacedAt = sentAtMs + pause;
+    this.failing ??= { times: 0, sinceMs: sentAtMs, message };
+    const { times } = this.failing;
+    this.failing.times++;
+    this.pacedAt = sentAtMs + (times === 0 ? 0 : Math.min(this.t.retrySeconds * 500, 20 * 2 ** Math.min(times, 10)));
   }
 
   private version(lease: Lease | null): string {

@@ -150,8 +150,7 @@ export function createImporter(options: {
     if (outcome.quarantined !== null) {
       quarantined.inc();
       log.error("nonce-file-quarantined", `the broken file is kept as ${outcome.quarantined}; restored from ${from}`);
-      recent.note("quarantine", `a broken nonce file was moved aside (${outcome.quarantined}) and restored from ${from}`);
-      options.onTrouble?.();
+      happened("quarantine", `a broken nonce file was moved aside (${outcome.quarantined}) and restored from ${from}`);
     }
     if (outcome.outcome === "busy") {
       report("merge", "nonce-lock-busy", `${from}: ${outcome.reason}`);
@@ -173,7 +172,10 @@ export function createImporter(options: {
     const reason = problems.get(what);
     if (reason === undefined) return;
     problems.delete(what);
-    recent.note(what, `over: ${reason}`);
+    happened(what, `over: ${reason}`);
+  };
+  const happened = (about: string, text: string): void => {
+    recent.note(about, text);
     options.onTrouble?.();
   };
 
@@ -222,7 +224,7 @@ export function createImporter(options: {
       if (local.file === undefined && copy.stateful.length > 0) {
         if (!repair) {
           log.error("nonce-file-lost", "the stateful nonce file is gone");
-          recent.note("lost", "the nonce file was gone: restored from its copy and the other members");
+          happened("lost", "the nonce file was gone: restored from its copy and the other members");
         }
         repair = true;
         return wake();

@@ -2,6 +2,7 @@
 import { Agent, get } from "node:http";
 import { sleep, type Clock } from "./clock";
 import { exchange, followObjects } from "./http-client";
+import { longestPause } from "./http-server";
 import type { Wake } from "./wake";
 
 const maxBytes = 256 * 1024;
@@ -41,8 +42,7 @@ export async function followDocument(options: {
   const stream = async (everyMs: number): Promise<void> => {
     while (!signal.aborted) {
       await followObjects(() => get({ host, port, path: `${path}?watch=${everyMs}`, agent: false }), {
-        // Repetitions keep to a beat: after a change the next one can be one and a half periods away.
-        ...{ idleMs: 1.55 * everyMs + timeoutMs, headersMs: timeoutMs, maxLength: maxBytes, signal },
+        ...{ idleMs: longestPause * everyMs + timeoutMs, headersMs: timeoutMs, maxLength: maxBytes, signal },
         onObject: onLine,
       });
       if (!signal.aborted) await poll();

@@ -1,7 +1,8 @@
 /**
  * The small HTTP server of every daemon: routes, bounded sizes and times, /live, /ready, /metrics, /status.
  * `GET /status?watch=MS` (and other documents) repeats the document as JSON lines `{atNs, document}`: at once, at each change that the daemon
- * announces, and else about every MS (at most one and a half times that). `atNs` is the CLOCK_MONOTONIC at which it was true; the containers of a pod share that clock. A line costs a fraction of a request.
+ * announces, and else about every MS (`longestPause`). `atNs` is the CLOCK_MONOTONIC at which it was true; the containers of a pod share that clock. A line
+ * costs a fraction of a request.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
@@ -22,6 +23,8 @@ export interface HttpServer {
   close(): Promise<void>;
 }
 
+/** Between two lines of a stream, in units of the MS that its follower asked for: a beat, and a little. */
+export const longestPause = 1.5 + 1 / 50;
 const maxFollowers = 16;
 /** A reader that lets this much pile up is cut off: it comes back and gets the newest. */
 const maxBacklogBytes = 256 * 1024;

@@ -13,7 +13,16 @@ import * as https from "node:https";
 import { join } from "node:path";
 import { backoffMs, sleep, type Clock } from "./clock";
 import { exchange, followObjects, type Exchange } from "./http-client";
-import type { FailureKind, KubeClient, Kinds, Outcome, RequestOptions, Resource, WatchEvent } from "./kube";
+import {
+  secondsTime,
+  type FailureKind,
+  type KubeClient,
+  type Kinds,
+  type Outcome,
+  type RequestOptions,
+  type Resource,
+  type WatchEvent,
+} from "./kube";
 import type { Log } from "./log";
 import { Counter, Histogram, type Registry } from "./metrics";
 
@@ -424,7 +433,7 @@ export function createKubeClient(options: KubeClientOptions): KubeClient {
     }
     eventsInFlight++;
     try {
-      const at = new Date(clock.wall()).toISOString().replace(/\.\d{3}Z$/, "Z");
+      const at = secondsTime(clock.wall());
       const body = {
         apiVersion: "v1",
         kind: "Event",

@@ -102,6 +102,11 @@ export interface KubeClient {
   close(): void;
 }
 
+/** RFC 3339 in whole seconds, as Kubernetes and Octez tell times. */
+export function secondsTime(wallMs: number): string {
+  return new Date(wallMs).toISOString().replace(/\.\d+Z$/, "Z");
+}
+
 /** RFC 3339 with exactly six fractional digits, as the Lease API demands. */
 export function microTime(wallMs: number): string {
   return new Date(wallMs).toISOString().replace(/\.(\d{3})Z$/, ".$1000Z");

@@ -1,5 +1,6 @@
 /** What happened lately and is over: a crash that was mended within a second is no state any more, but an operator asks for it. */
 import type { Clock } from "./clock";
+import { secondsTime } from "./kube";
 
 const keepMs = 600_000;
 const most = 5;
@@ -14,7 +15,7 @@ export class Recent {
   note(about: string, text: string): void {
     const times = (this.entries.get(about)?.times ?? 0) + 1;
     this.entries.delete(about);
-    const at = new Date(this.clock.wall()).toISOString().replace(/\.\d+Z$/, "Z");
+    const at = secondsTime(this.clock.wall());
     this.entries.set(about, { text, at, atMs: this.clock.now(), times });
   }
 

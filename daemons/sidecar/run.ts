@@ -39,10 +39,7 @@ export async function runSidecar(options: SidecarOptions): Promise<void> {
   const rules = rulesOf(file);
   const recent = new Recent(clock);
   const heads = new HeadNotes();
-  const status = (): SidecarStatus => ({
-    ...assess(observer.state(), rules, { monotonicMs: clock.now(), wallMs: clock.wall() }),
-    recent: recent.list(),
-  });
+  const status = (): SidecarStatus => assess(observer.state(), rules, { monotonicMs: clock.now(), wallMs: clock.wall() });
   const code = (reason: string): string => reason.split(":")[0] ?? "";
   const said = { live: "unknown", ready: "unknown" };
   /** Logs each change of code; the reasons themselves hold ages. */
@@ -90,7 +87,7 @@ export async function runSidecar(options: SidecarOptions): Promise<void> {
     routes: {},
     live: () => (({ live, liveReason }) => health(live, liveReason))(status()),
     ready: () => (({ ready, reason }) => health(ready, reason))(status()),
-    status,
+    status: () => ({ ...status(), recent: recent.list() }),
     metrics,
   });
   let level: number | undefined;

@@ -9,6 +9,7 @@ import { join } from "node:path";
 import type { LogEntry } from "../../contract/log";
 import { labels } from "../../contract/names";
 import { ports } from "../../contract/ports";
+import { secondsTime } from "../../daemons/runtime/kube";
 import { KubeApi, type AuditEntry } from "../kube-api";
 import type { LabApi } from "../kube-api/upstream";
 import type { Addresses } from "./addresses";
@@ -337,7 +338,7 @@ export class Cluster extends EventEmitter<ClusterEvents> {
       metadata: {
         ...{ name: pod.name, namespace: this.namespace, uid: pod.uid },
         labels: { ...workload.template.labels, [labels.zone]: zone },
-        ...(pod.phase === "Terminating" ? { deletionTimestamp: new Date().toISOString().replace(/\.\d+Z/, "Z") } : {}),
+        ...(pod.phase === "Terminating" ? { deletionTimestamp: secondsTime(Date.now()) } : {}),
       },
       spec: { nodeName: `node-${zone}` },
       status: {

@@ -10,6 +10,7 @@ import { get } from "node:http";
 import { constants } from "node:os";
 import { join } from "node:path";
 import type { LogEntry } from "../../contract/log";
+import { secondsTime } from "../../daemons/runtime/kube";
 import type { ContainerSpec, HttpGet, PodTemplate, ProbeSpec } from "./stack";
 import { ContainerProcess, sweep } from "./process";
 
@@ -48,7 +49,6 @@ class Container {
   startedUp = false;
   restarts = 0;
   backoffMs = 0;
-  lastExit = "";
   /** As a kubelet tells it. */
   lastTerminated: { exitCode: number; reason: string; finishedAt: string } | undefined;
   readonly timers = new Set<NodeJS.Timeout>();
@@ -222,12 +222,11 @@ export class Pod extends EventEmitter<PodEvents> {
     container.clearTimers();
     container.process = undefined;
     container.ready = false;
-    container.lastExit = exit.signal ?? `exit ${exit.code}`;
     const exitCode = exit.code ?? 128 + (exit.signal ? constants.signals[exit.signal] : 0);
-    const finishedAt = new Date().toISOString().replace(/\.\d+Z$/, "Z");
+    const finishedAt = secondsTime(Date.now());
     container.lastTerminated = { exitCode, reason: exitCode === 0 ? "Completed" : "Error", finishedAt };
     container.state = "terminated";
-    this.emit("container", { container: container.spec.name, event: "exited", reason: container.lastExit });
+    this.emit("container", { container: container.spec.name, event: "exited", reason: exit.signal ?? `exit ${exit.code}` });
     this.emit("change");
     if (this.stopping || this.ended) return void this.checkEnd();
     // The first restart is immediate; the delay doubles from 10 s to 5 min and is forgotten after 10 min of running.

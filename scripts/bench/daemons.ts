@@ -19,6 +19,7 @@ import { labels } from "../../contract/names";
 import { networks } from "../../contract/networks";
 import { ports } from "../../contract/ports";
 import { defaultTimings } from "../../contract/timings";
+import { secondsTime } from "../../daemons/runtime/kube";
 import { KubeApi } from "../../lab/kube-api";
 import { encodeBase58 } from "../../tezos/base58";
 import { judged, percentile, type Bench, type BenchResult } from "../bench";
@@ -51,7 +52,7 @@ function fakeNode(): { listener: RequestListener; stop: () => void } {
     level,
     proto: 25,
     predecessor: hash(level - 1),
-    timestamp: new Date().toISOString().replace(/\.\d+Z$/, "Z"),
+    timestamp: secondsTime(Date.now()),
     fitness: ["02", level.toString(16).padStart(8, "0"), "", "ffffffff", "00000000"],
   });
   let shown = head();

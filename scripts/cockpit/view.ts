@@ -6,6 +6,7 @@ import { receiptSchema, type Receipt } from "../../contract/receipt";
 import { memberRecordSchema, type MemberRecord } from "../../contract/status";
 import { markKinds, watermarkSchema, type Watermark } from "../../contract/watermark";
 import { defaultTimings } from "../../contract/timings";
+import { secondsTime } from "../../daemons/runtime/kube";
 import type { Cluster, ConfigMapView, LeaseView, PodView } from "./cluster";
 
 export interface Member {
@@ -142,6 +143,8 @@ export async function readView(cluster: Cluster, baker: string, options: ViewOpt
     holder: held ? holderPod(lease?.holderIdentity ?? "") : "",
     preferredHolder: lease?.metadata.annotations[annotations.preferredHolder] ?? "",
     members: members.map((member, ordinal) => {
+      const isYoung = young(member, memberMaxAgeSeconds);
+      const hasChanged = changed.has(member.metadata.name);
       const pod = `${baker}-as-${ordinal}`;
       const record = memberRecordSchema.safeParse(parseJson(member.metadata.annotations[annotations.member]));
       return {
@@ -150,10 +153,10 @@ export async function readView(cluster: Cluster, baker: string, options: ViewOpt
           (record.success && record.data.zone) || (pods.find((entry) => entry.metadata.name === pod)?.metadata.labels[labels.zone] ?? ""),
         lease: member,
         record: record.success ? record.data : undefined,
-        fresh: young(member, memberMaxAgeSeconds) || changed.has(member.metadata.name),
+        fresh: isYoung || hasChanged,
         ageSeconds: age(member),
         // It renews, and yet its renewals look old or come from the future.
-        clockSeconds: !young(member, memberMaxAgeSeconds) && changed.has(member.metadata.name) ? Math.round(-(age(member) ?? 0)) : 0,
+        clockSeconds: !isYoung && hasChanged ? Math.round(-(age(member) ?? 0)) : 0,
       };
     }),
     watermarks: [
@@ -231,7 +234,7 @@ export function diagnose(view: BakerView): Diagnosis {
           add(
             "note",
             "container-ended",
-            `${metadata.name}: container ${name} ended at ${new Date(ended.atMs).toISOString().replace(/\.\d+Z$/, "Z")}: ${ended.how}, ${restarts} restart${restarts === 1 ? "" : "s"}`,
+            `${metadata.name}: container ${name} ended at ${secondsTime(ended.atMs)}: ${ended.how}, ${restarts} restart${restarts === 1 ? "" : "s"}`,
             `kubectl logs ${metadata.name} -c ${name} --previous`,
           );
     for (const { pod, record } of view.members)
