@@ -263,9 +263,10 @@ export const bench: Bench = async (args, progress) => {
         const run = await started(name, ordinal);
         if (run) children.push({ name, child: run.child, cpuMs: 0 });
       }
+    // It reads the streams of the others.
     const first = pods[0];
     const floor =
-      first && (only === undefined || only.includes("elector"))
+      first && only === undefined
         ? spawn(
             program,
             [
