@@ -12,11 +12,11 @@ import { serveHttp, type HttpServer } from "../../daemons/runtime/http-server";
 import { createKubeClient } from "../../daemons/runtime/kube-client";
 import type { ConfigMap } from "../../daemons/runtime/kube";
 import type { Log } from "../../daemons/runtime/log";
-import { Commitments } from "../../daemons/signing-gate/commitments";
+import { Commitments, type CommitmentsFile } from "../../daemons/signing-gate/commitments";
 import { isSynced } from "../../daemons/signing-gate/decide";
 import { Gate } from "../../daemons/signing-gate/gate";
 import { LeadershipView } from "../../daemons/signing-gate/leadership";
-import { MarksMemory, type MemoryFile } from "../../daemons/signing-gate/memory";
+import { MarksMemory } from "../../daemons/signing-gate/memory";
 import { gateRoutes } from "../../daemons/signing-gate/server";
 import { slotFile } from "../../daemons/signing-gate/slot-file";
 import { Upstream } from "../../daemons/signing-gate/upstream";
@@ -199,7 +199,7 @@ export class GateWorld {
     this.front.writeKubeDir(kubeDir, `token-${identity}`, namespace);
     const state = join(this.folder, name, "gate");
     await mkdir(state, { recursive: true });
-    const file = (path: string): MemoryFile => ({
+    const file = (path: string): CommitmentsFile => ({
       read: () =>
         readFile(join(state, path), "utf8").catch((error: NodeJS.ErrnoException) => {
           if (error.code === "ENOENT") return undefined;
@@ -214,6 +214,7 @@ export class GateWorld {
       slotFile(join(state, "marks")),
       chainName,
       this.keys.map((key) => key.address),
+      "this boot",
     );
     const { commitments } = await Commitments.load(file("commitments.json"));
     const kube = createKubeClient({ url: this.apiUrl, kubeDir, namespace, clock: systemClock });

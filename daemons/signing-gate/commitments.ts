@@ -1,6 +1,5 @@
 /** The block headers with a seed nonce hash that this gate let through, newest last, across restarts: the nonce importer's accounting. */
 import * as z from "zod/mini";
-import type { MemoryFile } from "./memory";
 
 export const commitmentSchema = z.object({
   address: z.string(),
@@ -14,16 +13,23 @@ export const commitmentSchema = z.object({
 });
 export type Commitment = z.infer<typeof commitmentSchema>;
 
+export interface CommitmentsFile {
+  /** The content, or undefined where there is no file. @throws where it cannot be read */
+  read(): Promise<string | undefined>;
+  /** Durable replacement. */
+  write(content: string): Promise<void>;
+}
+
 const kept = 256;
 
 export class Commitments {
   private list: Commitment[] = [];
   private chain: Promise<void> = Promise.resolve();
 
-  private constructor(private readonly file: MemoryFile) {}
+  private constructor(private readonly file: CommitmentsFile) {}
 
   /** A file that cannot be read is replaced: nothing of safety hangs on it. `problem` says so. */
-  static async load(file: MemoryFile): Promise<{ commitments: Commitments; problem: string | undefined }> {
+  static async load(file: CommitmentsFile): Promise<{ commitments: Commitments; problem: string | undefined }> {
     const commitments = new Commitments(file);
     try {
       const text = await file.read();

@@ -29,7 +29,7 @@ import {
   type TenureLost,
 } from "./decide";
 import type { LeadershipView } from "./leadership";
-import type { MarksMemory } from "./memory";
+import type { Announcement, MarksMemory } from "./memory";
 
 export interface SignAttempt {
   address: string;
@@ -547,9 +547,19 @@ export class Gate {
         case "mark":
           break;
       }
+      let announced: Announcement | undefined;
       if (decision.action === "mark") {
         if (!this.holds(tenure)) return "again";
-        const written = await this.write(key, decision.record, Math.max(1, Math.min(timings.markWriteMs, deadlineMs - clock.now())));
+        // The disk works while the API does.
+        const { level, round, digest } = request;
+        announced = memory.announce(key.address, request.kind, { level, round, digest });
+        const timeoutMs = Math.max(1, Math.min(timings.markWriteMs, deadlineMs - clock.now()));
+        let written: Outcome<ConfigMap> | undefined;
+        try {
+          written = await this.write(key, decision.record, timeoutMs);
+        } finally {
+          if (!written?.ok) announced.withdraw();
+        }
         if (!written.ok) {
           if (written.unknown && request.kind === "block") key.unsure.set(request.digest, tenure.epoch);
           log.warn("mark-failed", written.kind, {
@@ -563,9 +573,13 @@ export class Gate {
         }
       }
       const current = this.observed(key.object);
-      if (current.state !== "record") return "again";
+      if (current.state !== "record") {
+        announced?.withdraw();
+        return "again";
+      }
       try {
-        await memory.commit(key.address, current.uid, current.record);
+        if (announced) await announced.confirm(current.uid, current.record);
+        else await memory.commit(key.address, current.uid, current.record);
       } catch (error) {
         return { forward: false, answer: refuse(503, "memory-write", String(error)) };
       }

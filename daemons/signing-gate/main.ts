@@ -20,14 +20,14 @@ import { createKubeClient } from "../runtime/kube-client";
 import { runDaemon } from "../runtime/lifecycle";
 import { createLog, type Log } from "../runtime/log";
 import { createRegistry } from "../runtime/metrics";
-import { Commitments } from "./commitments";
+import { Commitments, type CommitmentsFile } from "./commitments";
 import { gateConfig, gateKeys, type GateConfig } from "./config";
 import { fetchMembers } from "./members";
 import { Gate } from "./gate";
 import { Heads } from "./heads";
 import { LeadershipView } from "./leadership";
 import { limited } from "./limit";
-import { MarksMemory, type MemoryFile } from "./memory";
+import { MarksMemory } from "./memory";
 import { gateMetrics } from "./metrics";
 import { gateRoutes } from "./server";
 import { slotFile } from "./slot-file";
@@ -39,7 +39,7 @@ export function main(): Promise<void> {
   return runDaemon(log, (signal) => run(config, log, signal));
 }
 
-function durableFile(path: string): MemoryFile {
+function durableFile(path: string): CommitmentsFile {
   return {
     read: () =>
       readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
@@ -62,7 +62,8 @@ async function run(config: GateConfig, log: Log, signal: AbortSignal): Promise<v
   await mkdir(config.stateDir, { recursive: true, mode: 0o700 });
   await removeLeftovers(config.stateDir);
   const addresses = file.keys.map((key) => key.address);
-  const { memory, problem } = await MarksMemory.load(slotFile(join(config.stateDir, "marks")), chainId, addresses);
+  const boot = await readFile("/proc/sys/kernel/random/boot_id", "utf8").catch(() => null);
+  const { memory, problem } = await MarksMemory.load(slotFile(join(config.stateDir, "marks")), chainId, addresses, boot);
   if (problem !== undefined) log.error("memory-unreadable", problem, { file: "marks" });
   const { commitments, problem: broken } = await Commitments.load(durableFile(join(config.stateDir, "commitments.json")));
   if (broken !== undefined) log.warn("commitments-unreadable", broken);

@@ -2,9 +2,13 @@
  * The gate's own durable memory of the highest marks that it saw, per key: what tells a rewound or replaced watermark from a good one (S5).
  * Nothing is forwarded before its mark is on the disk (slot-file.ts). A file that cannot be read makes every key lost, never empty, until that
  * key has been raised again; only then is its entry replaced.
+ *
+ * A mark is *announced* while the API is asked for it, so that the disk is ready when the API is, and *confirmed* in a cell of the file when the API has
+ * acknowledged it, before it is forwarded. A cell outlives the process but not the machine. So a process that finds an announced mark without its cell knows
+ * that nothing was forwarded for it, and forgets it; after another start of the machine the cell may have been lost, and an announced mark counts.
  */
 import * as z from "zod/mini";
-import { watermarkSchema, type Watermark } from "../../contract/watermark";
+import { markKinds, markSchema, watermarkSchema, type Mark, type MarkKind, type Watermark } from "../../contract/watermark";
 import { below, higherMarks, type Memory, type Remembered } from "./decide";
 
 const rememberedSchema = z.strictObject({
@@ -14,22 +18,48 @@ const rememberedSchema = z.strictObject({
   floor: watermarkSchema.shape.floor,
   marks: watermarkSchema.shape.marks,
 });
+const announcedSchema = z.strictObject({
+  number: z.int().check(z.positive()),
+  cell: z.int().check(z.nonnegative()),
+  kind: z.enum(markKinds),
+  mark: markSchema,
+});
 const fileSchema = z.strictObject({
-  version: z.literal(1),
+  version: z.literal(2),
   chain: z.string(),
+  /** The start of the machine in which this was written; null where it is not known. */
+  boot: z.nullable(z.string()),
   /** "lost": the file was unreadable once and the key has not been raised since. */
   keys: z.record(z.string(), z.union([rememberedSchema, z.literal("lost")])),
+  announced: z.record(z.string(), announcedSchema),
 });
+type Announced = z.infer<typeof announcedSchema>;
 
 export interface MemoryFile {
-  /** The content, or undefined where there is no file. @throws where it cannot be read */
-  read(): Promise<string | undefined>;
+  /**
+   * The text last written and the number last noted in each cell, or undefined where there is no file. A cell that cannot be read is missing.
+   * @throws where the text cannot be read
+   */
+  read(): Promise<{ text: string; cells: readonly number[] } | undefined>;
   /** Durable replacement. */
-  write(content: string): Promise<void>;
+  write(text: string): Promise<void>;
+  /** At once and without the disk: a later process reads it, unless the machine ends. Only after a `write`. @throws where it cannot be noted */
+  note(cell: number, number: number): void;
+}
+
+/** A mark that the API is being asked for. Exactly one of the two is called. */
+export interface Announcement {
+  /** The API acknowledged `record`: resolves when this gate will remember it whatever ends. @throws where the disk refuses */
+  confirm(uid: string, record: Watermark): Promise<void>;
+  /** It did not, or nobody knows. */
+  withdraw(): void;
 }
 
 export class MarksMemory {
   private readonly keys = new Map<string, Remembered | "lost">();
+  private readonly announced = new Map<string, Announced>();
+  private readonly cells = new Map<string, number>();
+  private announcements = 0;
   private dirty = false;
   private writing: Promise<void> | undefined;
   private next: Promise<void> | undefined;
@@ -37,30 +67,47 @@ export class MarksMemory {
   private constructor(
     private readonly file: MemoryFile,
     private readonly chain: string,
+    private readonly boot: string | null,
   ) {}
 
-  /** `problem` says why every key is lost; undefined where the file was good or absent. */
+  /**
+   * `problem` says why every key is lost; undefined where the file was good or absent.
+   * @param boot names this start of the machine, null where nobody knows: then every announced mark counts
+   */
   static async load(
     file: MemoryFile,
     chain: string,
     addresses: readonly string[],
+    boot: string | null,
   ): Promise<{ memory: MarksMemory; problem: string | undefined }> {
-    const memory = new MarksMemory(file, chain);
+    const memory = new MarksMemory(file, chain, boot);
     let problem: string | undefined;
     try {
-      const text = await file.read();
-      if (text !== undefined) {
-        const { data: parsed, error } = fileSchema.safeParse(JSON.parse(text));
-        if (error) throw new Error(`another shape at ${error.issues[0]?.path.join(".") ?? ""}`);
-        if (parsed.chain !== chain) throw new Error(`it is for ${parsed.chain}`);
-        for (const [address, entry] of Object.entries(parsed.keys)) memory.keys.set(address, entry);
-      }
+      const found = await file.read();
+      if (found !== undefined) memory.take(found.text, found.cells);
     } catch (error) {
       problem = error instanceof Error ? error.message : String(error);
       memory.keys.clear();
       for (const address of addresses) memory.keys.set(address, "lost");
     }
     return { memory, problem };
+  }
+
+  private take(text: string, cells: readonly number[]): void {
+    const { data: parsed, error } = fileSchema.safeParse(JSON.parse(text));
+    if (error) throw new Error(`another shape at ${error.issues[0]?.path.join(".") ?? ""}`);
+    if (parsed.chain !== this.chain) throw new Error(`it is for ${parsed.chain}`);
+    for (const [address, entry] of Object.entries(parsed.keys)) this.keys.set(address, entry);
+    const cellsHold = this.boot !== null && parsed.boot === this.boot;
+    for (const [address, { number, cell, kind, mark }] of Object.entries(parsed.announced)) {
+      const entry = this.keys.get(address);
+      if (!entry || entry === "lost") throw new Error(`a mark of ${address} without its key`);
+      // What is announced is written again without it, or as what counts.
+      this.dirty = true;
+      if (cellsHold && (cells[cell] ?? Infinity) < number) continue;
+      const marks = { block: null, preattestation: null, attestation: null, [kind]: mark };
+      this.keys.set(address, { ...entry, marks: higherMarks(marks, entry.marks) });
+    }
   }
 
   get(address: string): Memory {
@@ -79,9 +126,40 @@ export class MarksMemory {
 
   /** Resolves when what `record` says of the key is on the disk. Replaces an object that was lost. @throws where the disk refuses */
   async commit(address: string, uid: string, record: Watermark): Promise<void> {
+    this.settle(address, uid, record);
+    await this.flush();
+  }
+
+  /** Before the API is asked for a mark of a key that has been committed in this object; one at a time for each key. */
+  announce(address: string, kind: MarkKind, mark: Mark): Announcement {
+    const known = this.keys.get(address);
+    if (!known || known === "lost" || this.announced.has(address)) throw new Error(`no mark of ${address} can be announced now`);
+    const cell = this.cells.get(address) ?? this.cells.size;
+    this.cells.set(address, cell);
+    const entry = { number: ++this.announcements, cell, kind, mark };
+    this.announced.set(address, entry);
+    this.dirty = true;
+    const durable = this.flush();
+    // Whoever withdraws does not care; who confirms hears of it there.
+    durable.catch(() => undefined);
+    const over = () => {
+      this.announced.delete(address);
+      this.dirty = true;
+    };
+    return {
+      confirm: async (uid, record) => {
+        over();
+        this.settle(address, uid, record);
+        await durable;
+        this.file.note(cell, entry.number);
+      },
+      withdraw: over,
+    };
+  }
+
+  private settle(address: string, uid: string, record: Watermark): void {
     const known = this.keys.get(address);
     this.merge(address, known === "lost" ? undefined : known, uid, record);
-    await this.flush();
   }
 
   private merge(address: string, known: Remembered | undefined, uid: string, record: Watermark): void {
@@ -112,7 +190,13 @@ export class MarksMemory {
   private start(): Promise<void> {
     if (!this.dirty) return Promise.resolve();
     this.dirty = false;
-    const content = JSON.stringify({ version: 1, chain: this.chain, keys: Object.fromEntries(this.keys) });
+    const content = JSON.stringify({
+      version: 2,
+      chain: this.chain,
+      boot: this.boot,
+      keys: Object.fromEntries(this.keys),
+      announced: Object.fromEntries(this.announced),
+    });
     this.writing = this.file.write(content).then(
       () => {
         this.writing = undefined;

@@ -5,6 +5,8 @@
  *
  * A slot holds one line: SHA-256 of the rest, number, text. One that is torn was never acknowledged, so the other one counts. Where none is
  * whole, reading is an error. Each process begins with a new file, and does so again where the disk refused.
+ *
+ * Behind the slots are cells, a number each, that are written without waiting for the disk: in the page cache they outlive the process, not the machine.
  */
 import { createHash } from "node:crypto";
 import { closeSync, fdatasync, openSync, writeSync } from "node:fs";
@@ -15,6 +17,10 @@ import type { MemoryFile } from "./memory";
 
 const sync = promisify(fdatasync);
 const digest = (text: string): string => createHash("sha256").update(text).digest("hex");
+
+const cellCount = 1024;
+const cellBytes = 16;
+const cellText = (number: number): string => String(number).padStart(cellBytes - 1) + "\n";
 
 /** Number and text of a slot, or undefined where it is not whole. */
 function readSlot(slot: Buffer): { number: number; text: string } | undefined {
@@ -36,11 +42,12 @@ export function slotFile(path: string, slotBytes = 262_144): MemoryFile {
         if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
         throw error;
       }
-      const half = content.length / 2;
-      const slots = [content.subarray(0, half), content.subarray(half)].flatMap((slot) => readSlot(slot) ?? []);
+      const half = Math.max(0, (content.length - cellCount * cellBytes) / 2);
+      const slots = [content.subarray(0, half), content.subarray(half, 2 * half)].flatMap((slot) => readSlot(slot) ?? []);
       const [newest] = slots.sort((a, b) => b.number - a.number);
       if (!newest) throw new Error("none of its two slots is whole");
-      return newest.text;
+      const cells = content.toString("latin1", 2 * half).split("\n", cellCount);
+      return { text: newest.text, cells: cells.map((cell) => (/^ *\d+$/.test(cell) ? Number(cell) : Infinity)) };
     },
     async write(text) {
       const rest = `${number + 1} ${text}`;
@@ -50,7 +57,8 @@ export function slotFile(path: string, slotBytes = 262_144): MemoryFile {
       const position = (number % 2) * slotBytes;
       try {
         if (fd === undefined) {
-          const fresh = Buffer.alloc(2 * slotBytes);
+          const fresh = Buffer.alloc(2 * slotBytes + cellCount * cellBytes, cellText(0));
+          fresh.fill(0, 0, 2 * slotBytes);
           line.copy(fresh, position);
           await writeDurably(path, fresh);
           fd = openSync(path, "r+");
@@ -65,6 +73,10 @@ export function slotFile(path: string, slotBytes = 262_144): MemoryFile {
         fd = undefined;
         throw error;
       }
+    },
+    note(cell, noted) {
+      if (fd === undefined || cell >= cellCount) throw new Error(`cell ${cell} of ${cellCount} cannot be noted now`);
+      writeSync(fd, cellText(noted), 2 * slotBytes + cell * cellBytes);
     },
   };
 }

@@ -10,7 +10,7 @@
 import { createHash } from "node:crypto";
 import { labels, podName, watermarkDataKey, watermarkName } from "../../contract/names";
 import { timingsSchema } from "../../contract/timings";
-import { watermarkSchema, type Watermark } from "../../contract/watermark";
+import { watermarkSchema, type Mark, type MarkKind, type Watermark } from "../../contract/watermark";
 import { Gate, type GateAnswer, type SignAttempt, type SignOutcome } from "../../daemons/signing-gate/gate";
 import { LeadershipView } from "../../daemons/signing-gate/leadership";
 import { MarksMemory } from "../../daemons/signing-gate/memory";
@@ -72,6 +72,36 @@ export function randomOf(seed: number): () => number {
 
 interface Disk {
   content: string | undefined;
+  /** Numbers noted since the content's file was begun: they outlive a process, not the machine. */
+  cells: number[];
+  /** Starts of the machine. */
+  boots: number;
+  /** The process that runs now has begun its own file. */
+  begun: boolean;
+  /** What a process is writing at this moment: when it is killed the kernel may have all of it, or not. */
+  writing: string | undefined;
+}
+const emptyDisk = (): Disk => ({ content: undefined, cells: [], boots: 0, begun: false, writing: undefined });
+
+const land = (disk: Disk, content: string): void => {
+  if (!disk.begun) disk.cells = [];
+  disk.begun = true;
+  disk.content = content;
+};
+
+/** The marks that a gate which begins on this disk now would remember, read without its code. */
+interface DiskContent {
+  boot: string;
+  keys: Record<string, Remembered | "lost">;
+  announced: Record<string, { number: number; cell: number; kind: MarkKind; mark: Mark }>;
+}
+function onDisk({ content, cells, boots }: Disk, address: string): Remembered | "lost" | undefined {
+  const { boot, keys, announced } = JSON.parse(content ?? "") as DiskContent;
+  const entry = keys[address];
+  const more = announced[address];
+  if (entry === undefined || entry === "lost" || !more) return entry;
+  if (boot === String(boots) && (cells[more.cell] ?? 0) < more.number) return entry;
+  return { ...entry, marks: { ...entry.marks, [more.kind]: more.mark } };
 }
 /** One process of a gate: nothing reaches it once it has crashed, and nothing while it is stopped. */
 interface Process {
@@ -440,19 +470,31 @@ export async function runSchedule(options: ScheduleOptions): Promise<ScheduleRes
     processes.push(process);
     const { memory } = await MarksMemory.load(
       {
-        read: () => Promise.resolve(sabotage === "no-memory" ? undefined : disk.content),
+        read: () => {
+          disk.begun = false;
+          if (sabotage === "no-memory" || disk.content === undefined) return Promise.resolve(undefined);
+          return Promise.resolve({ text: disk.content, cells: keys.map((_, cell) => disk.cells[cell] ?? 0) });
+        },
         write: (content) =>
           new Promise((resolve, reject) => {
             const fails = faults && f.badDisk && world.chance(0.05);
+            if (!fails) disk.writing = content;
             world.after(world.between(0.1, 5), () => {
-              if (!process.alive || fails) return deliver(process, () => reject(new Error("no space left")));
-              disk.content = content;
-              deliver(process, resolve);
+              if (!process.alive) return;
+              disk.writing = undefined;
+              if (fails) disk.begun = false;
+              else land(disk, content);
+              deliver(process, fails ? () => reject(new Error("no space left")) : resolve);
             });
           }),
+        note: (cell, number) => {
+          if (!disk.begun) throw new Error("no file");
+          disk.cells[cell] = number;
+        },
       },
       chainId,
       keys.map((key) => key.address),
+      String(disk.boots),
     );
     if (sabotage === "no-memory") memory.get = () => undefined;
     process.gate = new Gate({
@@ -501,18 +543,27 @@ export async function runSchedule(options: ScheduleOptions): Promise<ScheduleRes
   };
   const pods = [podName(baker, "active-standby", 0), podName(baker, "active-standby", 1)];
   const running: Process[] = [];
-  for (const pod of pods) running.push(await start(`${pod}_u1`, { content: undefined }));
-  if (f.twin) running.push(await start(`${pods[0] ?? ""}_u2`, { content: undefined }));
+  for (const pod of pods) running.push(await start(`${pod}_u1`, emptyDisk()));
+  if (f.twin) running.push(await start(`${pods[0] ?? ""}_u2`, emptyDisk()));
   const resume = (process: Process) => {
     process.stopped = false;
     const held = process.held.splice(0);
     held.forEach((run) => deliver(process, run));
   };
   const crash = async (process: Process, at: number) => {
+    const { disk } = process;
     process.alive = false;
     counts.crashes++;
-    if (f.badDisk && world.chance(0.3)) process.disk.content = '{"version":1,';
-    running[at] = await start(process.identity, process.disk);
+    // What it was writing may have come to the kernel before it died.
+    if (disk.writing !== undefined && world.chance(0.5)) land(disk, disk.writing);
+    disk.writing = undefined;
+    if (world.chance(0.3)) {
+      // The machine, not the process alone: notes are lost from some moment on, all of them in the worst case.
+      disk.boots++;
+      disk.cells = disk.cells.map((number) => Math.floor(number * (world.chance(0.5) ? 0 : world.random())));
+    }
+    if (f.badDisk && world.chance(0.3)) disk.content = '{"version":2,';
+    running[at] = await start(process.identity, disk);
   };
 
   // ------------------------------------------------------------------------------------------------------------------ elector
@@ -605,7 +656,7 @@ export async function runSchedule(options: ScheduleOptions): Promise<ScheduleRes
     running.every(({ disk }) => {
       if (disk.content === undefined) return false;
       try {
-        const entry = (JSON.parse(disk.content) as { keys: Record<string, Remembered | "lost"> }).keys[addressOf.get(name) ?? ""];
+        const entry = onDisk(disk, addressOf.get(name) ?? "");
         return entry === "lost" || (entry !== undefined && says(entry));
       } catch {
         return true;
@@ -619,6 +670,15 @@ export async function runSchedule(options: ScheduleOptions): Promise<ScheduleRes
     const record = parseRecord(text);
     return record !== null && disksSay(name, (entry) => below(record, entry));
   };
+  /** A backup brings an old content back, in the same object or in a new one. */
+  const rewind = (name: string, choose: (candidates: readonly string[]) => string): void => {
+    const stored = store.get(name);
+    if (!f.rewinds || !stored || (sabotage !== "no-memory" && !allSaw(name, stored.text))) return;
+    const candidates = (history.get(name) ?? []).filter((text) => sabotage === "no-memory" || isOld(name, text));
+    if (candidates.length === 0) return;
+    const uid = world.chance(0.5) ? stored.uid : `uid-${++uids}`;
+    change(name, { uid, rv: ++revision, text: choose(candidates) }, "other");
+  };
   const trouble = () => {
     if (!faults) return;
     world.after(world.between(500, 8000), trouble);
@@ -630,7 +690,10 @@ export async function runSchedule(options: ScheduleOptions): Promise<ScheduleRes
     if (!process) return;
     switch (world.pick(["crash", "stop", "api", "head", "delete", "rewind", "operator"] as const)) {
       case "crash":
-        if (f.crashes && process.alive) void crash(process, at);
+        if (!f.crashes || !process.alive) return;
+        void crash(process, at);
+        // What ended the process may have cost the API its last write, too.
+        if (world.chance(0.3)) rewind(name, (candidates) => candidates.at(-1) ?? "");
         return;
       case "stop":
         if (!f.stops || process.stopped) return;
@@ -655,14 +718,8 @@ export async function runSchedule(options: ScheduleOptions): Promise<ScheduleRes
         return world.after(world.between(100, 5000), () => {
           if (!store.has(name)) change(name, { uid: `uid-${++uids}`, rv: ++revision, text: "" }, "other");
         });
-      case "rewind": {
-        if (!f.rewinds || !stored || (sabotage !== "no-memory" && !allSaw(name, stored.text))) return;
-        const candidates = (history.get(name) ?? []).filter((text) => sabotage === "no-memory" || isOld(name, text));
-        if (candidates.length === 0) return;
-        // A backup brings the old content back, in the same object or in a new one.
-        const uid = world.chance(0.5) ? stored.uid : `uid-${++uids}`;
-        return change(name, { uid, rv: ++revision, text: world.pick(candidates) }, "other");
-      }
+      case "rewind":
+        return rewind(name, (candidates) => world.pick(candidates));
       case "operator": {
         const record = parseRecord(stored?.text ?? "");
         if (!f.operator || !stored || !record) return;

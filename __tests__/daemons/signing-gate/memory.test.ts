@@ -1,9 +1,9 @@
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Watermark } from "../../../contract/watermark";
-import { writeDurably } from "../../../daemons/runtime/durable";
 import { MarksMemory, type MemoryFile } from "../../../daemons/signing-gate/memory";
+import { slotFile } from "../../../daemons/signing-gate/slot-file";
 
 const none: Watermark["marks"] = { block: null, preattestation: null, attestation: null };
 const record = (fields: Partial<Watermark> = {}): Watermark => ({
@@ -21,9 +21,14 @@ const block = (level: number) => ({ ...none, block: { level, round: 0, digest: "
 
 /** A disk whose writes end when the test says so. */
 function slowDisk() {
-  const disk = { content: undefined as string | undefined, writes: [] as { content: string; end: (error?: Error) => void }[] };
+  const disk = {
+    content: undefined as string | undefined,
+    cells: [0],
+    writes: [] as { content: string; end: (error?: Error) => void }[],
+  };
   const file: MemoryFile = {
-    read: () => Promise.resolve(disk.content),
+    read: () => Promise.resolve(disk.content === undefined ? undefined : { text: disk.content, cells: disk.cells }),
+    note: (cell, number) => void (disk.cells[cell] = number),
     write: (content) =>
       new Promise((resolve, reject) =>
         disk.writes.push({
@@ -42,7 +47,7 @@ const settle = () => new Promise((resolve) => setImmediate(resolve));
 
 test("a commit resolves only after the write that holds it; writes are grouped, one at a time", async () => {
   const { disk, file } = slowDisk();
-  const { memory } = await MarksMemory.load(file, "Net", ["k"]);
+  const { memory } = await MarksMemory.load(file, "Net", ["k"], "boot 1");
   const done: string[] = [];
   void memory.commit("k1", "u", record()).then(() => done.push("k1"));
   void memory.commit("k2", "u", record()).then(() => done.push("k2"));
@@ -61,7 +66,7 @@ test("a commit resolves only after the write that holds it; writes are grouped, 
 
 test("a commit that comes exactly when a write ends still waits for its own", async () => {
   const { disk, file } = slowDisk();
-  const { memory } = await MarksMemory.load(file, "Net", ["k"]);
+  const { memory } = await MarksMemory.load(file, "Net", ["k"], "boot 1");
   const done: string[] = [];
   void memory.commit("k1", "u", record()).then(() => {
     done.push("k1");
@@ -82,7 +87,7 @@ test("a commit that comes exactly when a write ends still waits for its own", as
 
 test("a disk that refuses fails the commit, and the next one writes all of it", async () => {
   const { disk, file } = slowDisk();
-  const { memory } = await MarksMemory.load(file, "Net", ["k"]);
+  const { memory } = await MarksMemory.load(file, "Net", ["k"], "boot 1");
   const failing = memory.commit("k1", "u", record());
   disk.writes[0]?.end(new Error("no space"));
   await expect(failing).rejects.toThrow("no space");
@@ -95,15 +100,12 @@ test("a disk that refuses fails the commit, and the next one writes all of it", 
 test("it only rises, and survives a restart", async () => {
   const folder = await mkdtemp(join(tmpdir(), "marks-"));
   const path = join(folder, "marks.json");
-  const file: MemoryFile = {
-    read: () => readFile(path, "utf8").catch(() => undefined),
-    write: (content) => writeDurably(path, content),
-  };
-  const { memory } = await MarksMemory.load(file, "Net", ["k"]);
+  const file = slotFile(path);
+  const { memory } = await MarksMemory.load(file, "Net", ["k"], "boot 1");
   await memory.commit("k", "u1", record({ epoch: 3, holder: "b", marks: block(20) }));
   memory.note("k", "u1", record({ epoch: 2, holder: "a", floor: 30, marks: block(15) }));
   await memory.flush();
-  const again = (await MarksMemory.load(file, "Net", ["k"])).memory;
+  const again = (await MarksMemory.load(slotFile(path), "Net", ["k"], "boot 1")).memory;
   expect(again.get("k")).toEqual({ uid: "u1", epoch: 3, holder: "b", floor: 30, marks: block(20) });
   // A look at a replaced object raises the marks, but the object stays unknown until this gate raised there.
   again.note("k", "u2", record({ epoch: 9, marks: block(40) }));
@@ -114,14 +116,14 @@ test("it only rises, and survives a restart", async () => {
 });
 
 test.each([
-  ["cut", '{"version":1,"chain":"Net","ke'],
+  ["cut", '{"version":2,"chain":"Net","ke'],
   ["empty", ""],
-  ["of another shape", '{"version":1,"chain":"Net","keys":{"k":{"uid":1}}}'],
-  ["of another chain", '{"version":1,"chain":"Other","keys":{}}'],
+  ["of another shape", '{"version":2,"chain":"Net","boot":null,"keys":{"k":{"uid":1}},"announced":{}}'],
+  ["of another chain", '{"version":2,"chain":"Other","boot":null,"keys":{},"announced":{}}'],
 ])("a file that is %s makes every key lost, also after a restart, until it is raised again", async (_text, content) => {
   const { disk, file } = slowDisk();
   disk.content = content;
-  const { memory, problem } = await MarksMemory.load(file, "Net", ["k", "l"]);
+  const { memory, problem } = await MarksMemory.load(file, "Net", ["k", "l"], "boot 1");
   expect(problem).toBeDefined();
   expect([memory.get("k"), memory.get("l")]).toEqual(["unreadable", "unreadable"]);
   memory.note("k", "u1", record());
@@ -129,13 +131,93 @@ test.each([
   const committed = memory.commit("k", "u1", record());
   disk.writes[0]?.end();
   await committed;
-  const { memory: again } = await MarksMemory.load(file, "Net", ["k", "l"]);
+  const { memory: again } = await MarksMemory.load(file, "Net", ["k", "l"], "boot 1");
   expect([again.get("k"), again.get("l")]).toEqual([expect.objectContaining({ uid: "u1" }), "unreadable"]);
 });
 
+const silent: MemoryFile = { read: () => Promise.resolve(undefined), write: () => Promise.resolve(), note: () => undefined };
 test("a file that cannot be read at all makes every key lost; none is nothing", async () => {
-  const broken = await MarksMemory.load({ read: () => Promise.reject(new Error("EIO")), write: () => Promise.resolve() }, "Net", ["k"]);
+  const broken = await MarksMemory.load({ ...silent, read: () => Promise.reject(new Error("EIO")) }, "Net", ["k"], "boot 1");
   expect(broken.memory.get("k")).toBe("unreadable");
-  const fresh = await MarksMemory.load({ read: () => Promise.resolve(undefined), write: () => Promise.resolve() }, "Net", ["k"]);
+  const fresh = await MarksMemory.load(silent, "Net", ["k"], "boot 1");
   expect([fresh.memory.get("k"), fresh.problem]).toEqual([undefined, undefined]);
+});
+
+/** A key that was raised on a disk whose writes end at once, and is read again in the same start of the machine or in another one. */
+async function raised() {
+  const { disk, file } = slowDisk();
+  const { memory } = await MarksMemory.load(file, "Net", ["k"], "boot 1");
+  const committed = memory.commit("k", "u", record());
+  disk.writes[0]?.end();
+  await committed;
+  const later = async (boot: string | null) => (await MarksMemory.load(file, "Net", ["k"], boot)).memory.get("k");
+  return { disk, memory, later };
+}
+const mark = { level: 20, round: 0, digest: "ab".repeat(32) };
+
+test("announced and not confirmed: forgotten by the next process, remembered where the machine was started anew or nobody knows", async () => {
+  const { disk, memory, later } = await raised();
+  memory.announce("k", "block", mark);
+  disk.writes[1]?.end();
+  await settle();
+  // Of no consequence before the API has acknowledged it.
+  expect(memory.get("k")).toMatchObject({ marks: none });
+  expect(await later("boot 1")).toMatchObject({ marks: none });
+  expect(await later("boot 2")).toMatchObject({ uid: "u", floor: 10, marks: block(20) });
+  expect(await later(null)).toMatchObject({ marks: block(20) });
+});
+
+test("confirmed: resolves when it is on the disk and noted; from then on every successor remembers it", async () => {
+  const { disk, memory, later } = await raised();
+  let confirmed = false;
+  const confirming = memory
+    .announce("k", "block", mark)
+    .confirm("u", record({ marks: block(20) }))
+    .then(() => (confirmed = true));
+  await settle();
+  expect([confirmed, disk.cells]).toEqual([false, [0]]);
+  expect(memory.get("k")).toMatchObject({ marks: block(20) });
+  disk.writes[1]?.end();
+  await confirming;
+  expect(disk.writes).toHaveLength(2);
+  for (const boot of ["boot 1", "boot 2", null]) expect(await later(boot)).toMatchObject({ marks: block(20) });
+  // Without the note, as after the machine's end, which another boot tells.
+  disk.cells = [];
+  expect(await later("boot 2")).toMatchObject({ marks: block(20) });
+  // A cell that cannot be read counts as noted.
+  expect(await later("boot 1")).toMatchObject({ marks: block(20) });
+});
+
+test("withdrawn: the next write is without it; the next announcement of the key is another one", async () => {
+  const { disk, memory, later } = await raised();
+  const first = memory.announce("k", "block", mark);
+  expect(() => memory.announce("k", "block", mark)).toThrow("no mark of k can be announced now");
+  first.withdraw();
+  disk.writes[1]?.end();
+  await settle();
+  const flushed = memory.flush();
+  disk.writes[2]?.end();
+  await flushed;
+  expect(await later("boot 2")).toMatchObject({ marks: none });
+  const second = memory
+    .announce("k", "attestation", { ...mark, level: 21 })
+    .confirm("u", record({ marks: { ...none, attestation: mark } }));
+  disk.writes[3]?.end();
+  await second;
+  expect(disk.cells).toEqual([2]);
+  expect(() => memory.announce("l", "block", mark)).toThrow("no mark of l");
+});
+
+test("a disk that refuses fails the confirmation, and nothing is noted", async () => {
+  const { disk, memory } = await raised();
+  const confirming = memory.announce("k", "block", mark).confirm("u", record({ marks: block(20) }));
+  disk.writes[1]?.end(new Error("no space"));
+  await expect(confirming).rejects.toThrow("no space");
+  expect(disk.cells).toEqual([0]);
+  // The process itself knows, and the next write says so.
+  expect(memory.get("k")).toMatchObject({ marks: block(20) });
+  const next = memory.commit("k", "u", record());
+  disk.writes[2]?.end();
+  await next;
+  expect(disk.content).toContain("ab".repeat(32));
 });
