@@ -21,7 +21,7 @@ import {
   type SidecarStatus,
   type SupervisorStatus,
 } from "../../contract/status";
-import type { Clock } from "../runtime/clock";
+import { untilAfterBeat, type Clock } from "../runtime/clock";
 import { microTime, type KubeClient, type Lease, type Outcome } from "../runtime/kube";
 import type { Log } from "../runtime/log";
 import { Recent } from "../runtime/recent";
@@ -62,6 +62,13 @@ export interface ElectorOptions {
 }
 
 const podOf = (identity: string): string => identity.slice(0, identity.lastIndexOf("_") >= 0 ? identity.lastIndexOf("_") : undefined);
+
+/** A copy of which annotations and spec may be changed. */
+const writable = (lease: Lease) => ({
+  ...lease,
+  metadata: { ...lease.metadata, annotations: { ...lease.metadata.annotations } },
+  spec: { ...lease.spec },
+});
 
 export type Statuses = {
   sidecar: SidecarStatus | null;
@@ -282,11 +289,12 @@ export class Elector {
     };
   }
 
-  /** A container of the pod answered, or did not (null). @param askedAtMs when it was asked */
+  /** A container of the pod answered, or did not (null); the same object where nothing has changed. @param askedAtMs when it was asked */
   sawStatus<K extends keyof Statuses>(name: K, status: Statuses[K], askedAtMs: number): void {
+    const same = this.statuses[name] === status && this.state.handover === null && this.state.lostAtMs === null;
     this.statuses[name] = status;
     this.askedAtMs[name] = askedAtMs;
-    this.evaluate();
+    if (!same) this.evaluate();
   }
 
   // --- deciding ---------------------------------------------------------------------------------------------------------------------
@@ -691,8 +699,8 @@ export class Elector {
       this.rereadAtOnce = true;
       return;
     }
-    const next = structuredClone(object);
-    const note = (next.metadata.annotations ??= {});
+    const next = writable(object);
+    const note = next.metadata.annotations;
     next.spec = { ...next.spec, renewTime: microTime(this.o.clock.wall()), leaseDurationSeconds: this.t.leaseSeconds };
     if (note[annotations.preferredHolder] === this.state.pod) delete note[annotations.preferredHolder];
     const receipt = this.receiptDirty && this.state.phase === "active" ? this.receipt : null;
@@ -706,7 +714,13 @@ export class Elector {
     this.sawLease(outcome.object, true);
     // The tenure for which this was sent may be over; then its answer gives nothing.
     if (this.state.tenure === tenure && this.state.lease?.holder === this.o.identity) tenure.renewedAtMs = outcome.sentAtMs;
-    this.nextRenewMs = outcome.sentAtMs + this.t.retrySeconds * 1000;
+    this.nextRenewMs = this.renewAfter(outcome.sentAtMs);
+  }
+
+  /** With what the other containers tell (one wake serves all), at most a retry after the last renewal was sent. */
+  private renewAfter(sentAtMs: number): number {
+    const everyMs = this.t.retrySeconds * 1000;
+    return Math.min(sentAtMs + everyMs, this.o.clock.now() + untilAfterBeat(this.o.clock, everyMs, this.o.env.TOG_POD_ADDRESS));
   }
 
   private writeFailed(what: string, outcome: Extract<Outcome<Lease>, { ok: false }>): void {
@@ -737,7 +751,7 @@ export class Elector {
     const epoch = nextEpoch(seen.epoch, epochs);
     const now = this.o.clock.now();
     const time = microTime(this.o.clock.wall());
-    const next = structuredClone(object);
+    const next = writable(object);
     const released = seen.holder === "" ? readLastTransition(object) : undefined;
     const inherited = released && released.epoch === seen.epoch + 1 ? released : undefined;
     const at = inherited?.at ?? new Date(this.o.clock.wall() - Math.max(0, now - seen.changedAtMs)).toISOString();
@@ -756,7 +770,7 @@ export class Elector {
       ],
       missedLevels: null,
     };
-    const note = withReceipt(next.metadata.annotations ?? {}, readReceipts(object), receipt);
+    const note = withReceipt(next.metadata.annotations, readReceipts(object), receipt);
     delete note[annotations.successor];
     if (note[annotations.preferredHolder] === this.state.pod) delete note[annotations.preferredHolder];
     next.metadata.annotations = note;
@@ -781,7 +795,7 @@ export class Elector {
     // Written is written, even if the attempt was given up meanwhile: what is held can be handed over.
     if (!lease || lease.holder !== this.o.identity || lease.epoch !== epoch) return back("overtaken");
     this.state.tenure = { leaseUid: lease.uid, epoch, renewedAtMs: outcome.sentAtMs };
-    this.nextRenewMs = outcome.sentAtMs + this.t.retrySeconds * 1000;
+    this.nextRenewMs = this.renewAfter(outcome.sentAtMs);
     this.receipt = receipt;
     this.receiptBeganMs = outcome.sentAtMs - elapsed;
     this.receiptDirty = false;
@@ -833,8 +847,8 @@ export class Elector {
     }
     const now = this.o.clock.now();
     const successor = successorOf(this.state, handover.cause, now, this.t);
-    const next = structuredClone(object);
-    let note = next.metadata.annotations ?? {};
+    const next = writable(object);
+    let note = next.metadata.annotations;
     if (this.receipt) {
       this.receipt.to = podOf(successor);
       this.note("released", successor === "" ? "nobody-eligible" : "successor-named", now);
@@ -942,7 +956,7 @@ export class Elector {
       const jobs: Promise<void>[] = [];
       if (this.memberDirty || now >= writeAtMs) {
         this.memberDirty = false;
-        writeAtMs = now + every;
+        writeAtMs = now + untilAfterBeat(this.o.clock, every, this.o.env.TOG_POD_ADDRESS);
         jobs.push(this.writeMember(signal));
       }
       // The watch tells of each renewal; where it has not, it may have died unnoticed.

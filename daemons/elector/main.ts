@@ -57,15 +57,20 @@ export function main(): Promise<void> {
       port: number,
       schema: z.ZodMiniType<NonNullable<Statuses[K]>>,
       how: { streamMs?: number; pollMs: () => number | undefined },
-    ) =>
-      followDocument({
+    ) => {
+      let last: { document: unknown; status: Statuses[K] } | undefined;
+      return followDocument({
         ...how,
         ...{ clock, host: env.TOG_POD_ADDRESS, port, path: "/status", timeoutMs: t.requestTimeoutMs },
         ...{ wake: elector.hurry, signal: over.signal },
-        onDocument: (document, atMs) => elector.sawStatus(name, schema.safeParse(document).data ?? null, atMs),
+        onDocument: (document, atMs) => {
+          if (document !== last?.document) last = { document, status: schema.safeParse(document).data ?? null };
+          elector.sawStatus(name, last?.status ?? null, atMs);
+        },
       });
+    };
     const closely = {
-      streamMs: 1000 * t.retrySeconds,
+      streamMs: 2000 * t.retrySeconds,
       pollMs: () => (urgent() ? 50 * t.retrySeconds : undefined),
     };
     const followers = [

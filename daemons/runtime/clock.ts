@@ -40,6 +40,15 @@ export function untilBeat(clock: Clock, periodMs: number, podAddress: string): n
   return wait >= periodMs / 2 ? wait : wait + periodMs;
 }
 
+/** Daemons that asked around at a beat are heard this long after it, in units of the period; whoever acts on what it hears joins them there. */
+export const afterBeat = 1 / 50;
+
+/** Milliseconds until the next such moment, at most a period: for what must not be late. */
+export function untilAfterBeat(clock: Clock, periodMs: number, podAddress: string): number {
+  const wait = untilBeat(clock, periodMs, podAddress) + afterBeat * periodMs;
+  return wait > 1.05 * periodMs ? wait - periodMs : Math.min(wait, periodMs);
+}
+
 /** `base` x 2^attempt, at most `max`, with full jitter in its upper half: for retries that must not march in step. */
 export function backoffMs(attempt: number, base: number, max: number, random: () => number = Math.random): number {
   const full = Math.min(max, base * 2 ** Math.min(attempt, 30));

@@ -8,7 +8,7 @@ import type { Wake } from "./wake";
 const maxBytes = 256 * 1024;
 
 /**
- * Until `signal` aborts. `onDocument` gets the parsed document, or undefined where the container did not answer with JSON in time. `atMs` is a Clock.now()
+ * Until `signal` aborts. `onDocument` gets the parsed document, the same object where its text is the same as in the line before, or undefined where the container did not answer with JSON in time. `atMs` is a Clock.now()
  * at which the document was true, and never decreases: a line that waited (a paused process, a full socket) is as old as it says.
  */
 export async function followDocument(options: {
@@ -33,10 +33,12 @@ export async function followDocument(options: {
     newestMs = atMs;
     options.onDocument(document, atMs);
   };
-  const onLine = (text: string): string | undefined => {
-    const { atNs, document } = JSON.parse(text) as { atNs?: unknown; document?: unknown };
-    if (typeof atNs !== "string" || !/^\d+$/.test(atNs)) return "no line of a document";
-    tell(document, Math.min(clock.now(), Number(BigInt(atNs) / 1000n) / 1000));
+  let last: { text: string; document: unknown } | undefined;
+  const onLine = (line: string): string | undefined => {
+    const [, atNs, text] = /^\{"atNs":"(\d+)","document":(.*)\}$/s.exec(line) ?? [];
+    if (atNs === undefined || text === undefined) return "no line of a document";
+    if (text !== last?.text) last = { text, document: JSON.parse(text) as unknown };
+    tell(last?.document, Math.min(clock.now(), Number(BigInt(atNs) / 1000n) / 1000));
     return undefined;
   };
   const stream = async (everyMs: number): Promise<void> => {

@@ -7,7 +7,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { Registry } from "prom-client";
-import { systemClock, untilBeat } from "./clock";
+import { afterBeat, systemClock, untilBeat } from "./clock";
 
 export type Handler = (request: IncomingMessage, response: ServerResponse, url: URL) => void | Promise<void>;
 export interface Health {
@@ -24,7 +24,7 @@ export interface HttpServer {
 }
 
 /** Between two lines of a stream, in units of the MS that its follower asked for: a beat, and a little. */
-export const longestPause = 1.5 + 1 / 50;
+export const longestPause = 1.5 + afterBeat;
 const maxFollowers = 16;
 /** A reader that lets this much pile up is cut off: it comes back and gets the newest. */
 const maxBacklogBytes = 256 * 1024;
@@ -37,16 +37,18 @@ export function sendJson(response: ServerResponse, status: number, body: unknown
 }
 
 /** Reads a body of at most `limit` bytes. @throws Error("too-large") beyond it, Error("aborted") where the peer goes away */
-export async function readBody(request: IncomingMessage, limit: number): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of request) {
-    size += (chunk as Buffer).length;
-    if (size > limit) throw new Error("too-large");
-    chunks.push(chunk as Buffer);
-  }
-  if (!request.complete) throw new Error("aborted");
-  return Buffer.concat(chunks);
+export function readBody(request: IncomingMessage, limit: number): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let size = 0;
+    request.on("data", (chunk: Buffer) => {
+      size += chunk.length;
+      if (size > limit) reject(new Error("too-large"));
+      else chunks.push(chunk);
+    });
+    request.on("end", () => resolve(Buffer.concat(chunks)));
+    for (const event of ["error", "close"]) request.on(event, () => reject(new Error("aborted")));
+  });
 }
 
 /**
@@ -94,7 +96,7 @@ export async function serveHttp(options: {
         if (response.writableLength > maxBacklogBytes) return void response.destroy();
         response.write(JSON.stringify({ atNs, document: read() }) + "\n");
         // A little after the beat at which daemons ask around: what they learn is a change that counts as this repetition.
-        timer = setTimeout(push, untilBeat(systemClock, periodMs, options.host) + periodMs / 50);
+        timer = setTimeout(push, untilBeat(systemClock, periodMs, options.host) + afterBeat * Math.min(1000, periodMs));
       };
       mine.add(push);
       response.on("close", () => {

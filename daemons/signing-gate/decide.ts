@@ -27,7 +27,16 @@ export interface Remembered {
   holder: string;
   floor: number;
   marks: Watermark["marks"];
+  /**
+   * A mark that may have been forwarded, though nobody knows whether the API ever had it. A watermark below it is lost, and nothing is signed at its level
+   * then; but it is not put back, because whoever held the key meanwhile may have signed something else there.
+   */
+  unconfirmed: { kind: MarkKind; mark: Mark } | null;
 }
+export const noMarks: Watermark["marks"] = { block: null, preattestation: null, attestation: null };
+/** Every mark that may have been forwarded. */
+const marksOf = ({ marks, unconfirmed }: Remembered): Watermark["marks"] =>
+  unconfirmed === null ? marks : higherMarks({ ...noMarks, [unconfirmed.kind]: unconfirmed.mark }, marks);
 /** `undefined`: never saw it; `unreadable`: it did, but the file is broken (S5: lost, not empty). */
 export type Memory = Remembered | "unreadable" | undefined;
 
@@ -114,6 +123,10 @@ export function below(
   });
 }
 
+/** True where a record has this mark or one above it. */
+export const covers = (record: Pick<Watermark, "marks">, { kind, mark }: { kind: MarkKind; mark: Mark }): boolean =>
+  !below({ epoch: 0, floor: 0, marks: record.marks }, { epoch: 0, floor: 0, marks: { ...noMarks, [kind]: mark } });
+
 export type LostReason = "memory-unreadable" | "first-installation" | "rewound" | "other-uid" | "unfenced";
 
 /** Why a watermark is lost (S5), or undefined. */
@@ -121,7 +134,7 @@ export function lostReason(observed: Extract<Observed, { state: "empty" | "recor
   if (memory === "unreadable") return "memory-unreadable";
   if (memory && memory.uid !== observed.uid) return "other-uid";
   if (observed.state === "empty") return memory ? "rewound" : "first-installation";
-  if (memory && below(observed.record, memory)) return "rewound";
+  if (memory && below(observed.record, { ...memory, marks: marksOf(memory) })) return "rewound";
   return observed.record.unfenced ? "unfenced" : undefined;
 }
 
@@ -158,8 +171,7 @@ export function decideRaise(input: {
     const ended = over(observed.record, tenure);
     if (ended) return { action: "over", reason: ended };
   }
-  const none: Watermark["marks"] = { block: null, preattestation: null, attestation: null };
-  const record = observed.state === "record" ? observed.record : { epoch: 0, holder: "", floor: -1, marks: none };
+  const record = observed.state === "record" ? observed.record : { epoch: 0, holder: "", floor: -1, marks: noMarks };
   const lost = lostReason(observed, memory);
   const next = (epoch: number, holder: string, floor: number, marks: Watermark["marks"]): Watermark => ({
     version: 1,
@@ -180,7 +192,8 @@ export function decideRaise(input: {
   const remembered = memory === undefined || memory === "unreadable" ? undefined : memory;
   const marks = remembered ? higherMarks(remembered.marks, record.marks) : record.marks;
   // Strictly above every mark: what was signed at a lost level is unknown, so the halted-chain rule must not open it (see `passesFloor`).
-  const floor = Math.max(record.floor, remembered?.floor ?? -1, highest(marks).level + 1, input.syncedHead + headMargin);
+  const level = Math.max(highest(marks).level, remembered?.unconfirmed?.mark.level ?? -1);
+  const floor = Math.max(record.floor, remembered?.floor ?? -1, level + 1, input.syncedHead + headMargin);
   const ended = remembered && over(remembered, tenure);
   if (remembered && ended)
     return { action: "restore", record: next(remembered.epoch, remembered.holder, floor, marks), reason: lost, lost: ended };

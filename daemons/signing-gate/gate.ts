@@ -33,8 +33,9 @@ import type { Announcement, MarksMemory } from "./memory";
 
 export interface SignAttempt {
   address: string;
-  /** The very bytes that arrived. */
+  /** The very bytes that arrived, and their BLAKE2b-256. */
   bytes: Uint8Array;
+  digest: Uint8Array;
   /** Query string of the request, "" or "?authentication=...". */
   query: string;
   /** Clock.now() by which an answer is needed. */
@@ -437,9 +438,12 @@ export class Gate {
       ms: Math.round(totalMs * 10) / 10,
       ...(answer.status === 200 ? {} : { detail: answer.detail }),
     };
-    if (answer.status === 200) this.options.log.info("signed", answer.reason, fields);
-    else this.options.log.warn("refused", answer.reason, fields);
-    this.options.onDecision?.({ kind: fields.kind, result, reason: answer.reason, totalMs, ...times });
+    // The answer first.
+    setImmediate(() => {
+      if (answer.status === 200) this.options.log.info("signed", answer.reason, fields);
+      else this.options.log.warn("refused", answer.reason, fields);
+      this.options.onDecision?.({ kind: fields.kind, result, reason: answer.reason, totalMs, ...times });
+    });
     return answer;
   }
 
@@ -621,6 +625,7 @@ export class Gate {
     const outcome = await this.options.signer.sign({
       address: key.address,
       bytes,
+      digest: Buffer.from(digest, "hex"),
       query,
       deadlineMs,
       repeatable: kind !== "block" || deterministic,

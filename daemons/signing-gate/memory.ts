@@ -5,25 +5,22 @@
  *
  * A mark is *announced* while the API is asked for it, so that the disk is ready when the API is, and *confirmed* in a cell of the file when the API has
  * acknowledged it, before it is forwarded. A cell outlives the process but not the machine. So a process that finds an announced mark without its cell knows
- * that nothing was forwarded for it, and forgets it; after another start of the machine the cell may have been lost, and an announced mark counts.
+ * that nothing was forwarded for it, and forgets it; after another start of the machine the cell may have been lost, and the mark is remembered as unconfirmed.
  */
 import * as z from "zod/mini";
 import { markKinds, markSchema, watermarkSchema, type Mark, type MarkKind, type Watermark } from "../../contract/watermark";
-import { below, higherMarks, type Memory, type Remembered } from "./decide";
+import { below, covers, higherMarks, noMarks, type Memory, type Remembered } from "./decide";
 
+const placeSchema = { kind: z.enum(markKinds), mark: markSchema };
 const rememberedSchema = z.strictObject({
   uid: z.string(),
   epoch: watermarkSchema.shape.epoch,
   holder: z.string(),
   floor: watermarkSchema.shape.floor,
   marks: watermarkSchema.shape.marks,
+  unconfirmed: z.nullable(z.strictObject(placeSchema)),
 });
-const announcedSchema = z.strictObject({
-  number: z.int().check(z.positive()),
-  cell: z.int().check(z.nonnegative()),
-  kind: z.enum(markKinds),
-  mark: markSchema,
-});
+const announcedSchema = z.strictObject({ number: z.int().check(z.positive()), cell: z.int().check(z.nonnegative()), ...placeSchema });
 const fileSchema = z.strictObject({
   version: z.literal(2),
   chain: z.string(),
@@ -37,7 +34,7 @@ type Announced = z.infer<typeof announcedSchema>;
 
 export interface MemoryFile {
   /**
-   * The text last written and the number last noted in each cell, or undefined where there is no file. A cell that cannot be read is missing.
+   * The text last written and the number last noted in each cell, or undefined where there is no file. A cell that cannot be read is NaN.
    * @throws where the text cannot be read
    */
   read(): Promise<{ text: string; cells: readonly number[] } | undefined>;
@@ -72,7 +69,7 @@ export class MarksMemory {
 
   /**
    * `problem` says why every key is lost; undefined where the file was good or absent.
-   * @param boot names this start of the machine, null where nobody knows: then every announced mark counts
+   * @param boot names this start of the machine, null where nobody knows
    */
   static async load(
     file: MemoryFile,
@@ -102,11 +99,11 @@ export class MarksMemory {
     for (const [address, { number, cell, kind, mark }] of Object.entries(parsed.announced)) {
       const entry = this.keys.get(address);
       if (!entry || entry === "lost") throw new Error(`a mark of ${address} without its key`);
-      // What is announced is written again without it, or as what counts.
+      // Written again as what it is.
       this.dirty = true;
-      if (cellsHold && (cells[cell] ?? Infinity) < number) continue;
-      const marks = { block: null, preattestation: null, attestation: null, [kind]: mark };
-      this.keys.set(address, { ...entry, marks: higherMarks(marks, entry.marks) });
+      const noted = cells[cell] ?? NaN;
+      if (noted >= number) this.keys.set(address, { ...entry, marks: higherMarks({ ...noMarks, [kind]: mark }, entry.marks) });
+      else if (!cellsHold || Number.isNaN(noted)) this.keys.set(address, { ...entry, unconfirmed: { kind, mark } });
     }
   }
 
@@ -159,11 +156,15 @@ export class MarksMemory {
 
   private settle(address: string, uid: string, record: Watermark): void {
     const known = this.keys.get(address);
-    this.merge(address, known === "lost" ? undefined : known, uid, record);
+    // What this gate wrote there itself is above all that it remembers.
+    this.merge(address, known === "lost" ? undefined : known && { ...known, unconfirmed: null }, uid, record);
   }
 
   private merge(address: string, known: Remembered | undefined, uid: string, record: Watermark): void {
-    if (known && known.uid === uid && !below(known, record)) return;
+    const unconfirmed = known?.unconfirmed && covers(record, known.unconfirmed) ? null : (known?.unconfirmed ?? null);
+    const before = this.keys.get(address);
+    const same = before !== undefined && before !== "lost" && before.unconfirmed === unconfirmed;
+    if (known && same && known.uid === uid && !below(known, record)) return;
     const newer = !known || record.epoch >= known.epoch;
     this.keys.set(address, {
       uid,
@@ -171,6 +172,7 @@ export class MarksMemory {
       holder: newer ? record.holder : known.holder,
       floor: Math.max(record.floor, known?.floor ?? -1),
       marks: known ? higherMarks(known.marks, record.marks) : record.marks,
+      unconfirmed,
     });
     this.dirty = true;
   }

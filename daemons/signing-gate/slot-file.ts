@@ -47,7 +47,7 @@ export function slotFile(path: string, slotBytes = 262_144): MemoryFile {
       const [newest] = slots.sort((a, b) => b.number - a.number);
       if (!newest) throw new Error("none of its two slots is whole");
       const cells = content.toString("latin1", 2 * half).split("\n", cellCount);
-      return { text: newest.text, cells: cells.map((cell) => (/^ *\d+$/.test(cell) ? Number(cell) : Infinity)) };
+      return { text: newest.text, cells: cells.map((cell) => (/^ *\d+$/.test(cell) ? Number(cell) : NaN)) };
     },
     async write(text) {
       const rest = `${number + 1} ${text}`;

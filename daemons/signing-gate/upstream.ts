@@ -185,7 +185,8 @@ export class Upstream {
     const signature = field(answer.body, "signature");
     const publicKey = this.publicKeys.get(attempt.address);
     const verifiable = publicKey !== undefined && !attempt.address.startsWith("tz4");
-    if (typeof signature === "string" && verifiable && verifySignature(publicKey, attempt.bytes, signature)) return { ok: true, signature };
+    if (typeof signature === "string" && verifiable && verifySignature(publicKey, attempt.bytes, signature, attempt.digest))
+      return { ok: true, signature };
     if (typeof signature !== "string" || !decodeSignature(attempt.address, signature))
       return { ok: false, reason: "signer-garbage", detail: "the answer holds no signature of the key's curve", mayHaveSigned: true };
     if (verifiable)

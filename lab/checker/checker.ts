@@ -106,9 +106,10 @@ function checkKey(address: string, signed: readonly SignerEntry[], commits: read
   let signedLevel = -1;
   let stored: Watermark | null = null;
   let storedUid = "";
-  let lost = false;
   /** The raise of the present tenure. */
   let raise: { at: number; epoch: number; aboveRound: number } | undefined;
+  /** What an outsider took something away from, until a gate has raised or an outsider has put back all of it. */
+  let lost: { record: Watermark | null; uid: string; raise: typeof raise } | undefined;
 
   for (const { at, entry, commit } of events) {
     if (entry) {
@@ -138,18 +139,18 @@ function checkKey(address: string, signed: readonly SignerEntry[], commits: read
     if (record) for (const [kind, mark] of marksOf(record)) everStored.add(nameOf(kind, mark));
     if (commit.by === "other" || record === null) {
       // Whatever an outsider did that takes something away: the next tenure must not open at a level that was signed.
+      const whole = lost ?? { record: stored, uid: storedUid, raise };
+      const before = whole.record;
       const lowered =
         record === null ||
         record.unfenced ||
-        commit.uid !== storedUid ||
-        (stored !== null &&
-          (record.epoch < stored.epoch ||
-            record.floor < stored.floor ||
-            marksOf(stored).some(([kind, mark]) => !same(record.marks[kind], mark))));
-      if (lowered) {
-        lost = true;
-        raise = undefined;
-      }
+        commit.uid !== whole.uid ||
+        (before !== null &&
+          (record.epoch < before.epoch ||
+            record.floor < before.floor ||
+            marksOf(before).some(([kind, mark]) => !same(record.marks[kind], mark))));
+      raise = lowered ? undefined : whole.raise;
+      lost = lowered ? whole : undefined;
       stored = record;
       storedUid = commit.uid;
       continue;
@@ -171,7 +172,7 @@ function checkKey(address: string, signed: readonly SignerEntry[], commits: read
         report("mark-at-or-below-floor", at, `the raise sets floor ${record.floor} below the recorded level ${recorded}`);
       if (record.floor < signedLevel) report("opened-at-signed-level", at, `floor ${record.floor}, but level ${signedLevel} was signed`);
       raise = { at, epoch: record.epoch, aboveRound: Math.max(-1, ...marksOf(record).map(([, mark]) => mark.round)) };
-      lost = false;
+      lost = undefined;
     } else
       for (const [kind, mark] of changed) {
         const before = stored?.marks[kind];

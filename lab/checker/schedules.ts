@@ -98,10 +98,12 @@ interface DiskContent {
 function onDisk({ content, cells, boots }: Disk, address: string): Remembered | "lost" | undefined {
   const { boot, keys, announced } = JSON.parse(content ?? "") as DiskContent;
   const entry = keys[address];
+  if (entry === undefined || entry === "lost") return entry;
+  const marks = { ...entry.marks };
+  if (entry.unconfirmed) marks[entry.unconfirmed.kind] = entry.unconfirmed.mark;
   const more = announced[address];
-  if (entry === undefined || entry === "lost" || !more) return entry;
-  if (boot === String(boots) && (cells[more.cell] ?? 0) < more.number) return entry;
-  return { ...entry, marks: { ...entry.marks, [more.kind]: more.mark } };
+  if (more && (boot !== String(boots) || (cells[more.cell] ?? 0) >= more.number)) marks[more.kind] = more.mark;
+  return { ...entry, marks };
 }
 /** One process of a gate: nothing reaches it once it has crashed, and nothing while it is stopped. */
 interface Process {

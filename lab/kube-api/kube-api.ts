@@ -9,6 +9,7 @@ import * as https from "node:https";
 import { isIP, type Socket } from "node:net";
 import { join } from "node:path";
 import { sleep, systemClock, type Clock } from "../../daemons/runtime/clock";
+import { readBody } from "../../daemons/runtime/http-server";
 import { createAuthority, createServerCertificate, type KeyAndCertificate } from "./certificates";
 import { serveExec, type Execute } from "./exec";
 import { ActiveFault, type Fault, type FaultHandle, type RequestInfo, type Verb } from "./faults";
@@ -448,14 +449,11 @@ export class KubeApi {
   }
 
   private async readBody(request: http.IncomingMessage): Promise<Buffer> {
-    const chunks: Buffer[] = [];
-    let size = 0;
-    for await (const chunk of request) {
-      size += (chunk as Buffer).length;
-      if (size > maxBodyBytes) throw new ApiError(413, "RequestEntityTooLarge", `Request entity too large: limit is ${maxBodyBytes}`, {});
-      chunks.push(chunk as Buffer);
+    try {
+      return await readBody(request, maxBodyBytes);
+    } catch {
+      throw new ApiError(413, "RequestEntityTooLarge", `Request entity too large: limit is ${maxBodyBytes}`, {});
     }
-    return Buffer.concat(chunks);
   }
 
   private authenticate(request: http.IncomingMessage): { user: User; client: string } {

@@ -37,6 +37,7 @@ const remembered = (fields: Partial<Remembered> = {}): Remembered => ({
   holder: "a",
   floor: 99,
   marks: none,
+  unconfirmed: null,
   ...fields,
 });
 const tenure = { epoch: 5, holder: "a" };
@@ -51,6 +52,21 @@ describe("the first act of a tenure", () => {
       baker: "alice",
       chain: "Net",
     });
+
+  test("an unconfirmed mark: a watermark below it is lost and opens above it without it; one that has it is as good as any", () => {
+    const memory = remembered({ marks: { ...none, block: mark(100) }, unconfirmed: { kind: "attestation", mark: mark(1004) } });
+    const without = stored({ marks: { ...none, block: mark(100) } });
+    expect(raise(without, { memory })).toMatchObject({ action: "wait", reason: "no-synced-head", lost: "rewound" });
+    expect(raise(without, { memory, syncedHead: 900 })).toMatchObject({
+      action: "write",
+      reason: "rewound",
+      record: { floor: 1005, marks: { ...none, block: mark(100) } },
+    });
+    const other = stored({ marks: { ...none, attestation: mark(1004, 0, 2) } });
+    expect(raise(other, { memory, syncedHead: 900 })).toMatchObject({ reason: "rewound", record: { floor: 1005 } });
+    for (const attestation of [mark(1004), mark(1004, 1, 2), mark(1005)])
+      expect(raise(stored({ marks: { ...none, block: mark(100), attestation } }), { memory })).toMatchObject({ reason: "raise" });
+  });
 
   test("raises epoch, holder and floor to the highest level of any kind, and keeps the marks", () => {
     const marks = { block: mark(100), preattestation: mark(103, 2), attestation: mark(102) };

@@ -106,7 +106,7 @@ test("it only rises, and survives a restart", async () => {
   memory.note("k", "u1", record({ epoch: 2, holder: "a", floor: 30, marks: block(15) }));
   await memory.flush();
   const again = (await MarksMemory.load(slotFile(path), "Net", ["k"], "boot 1")).memory;
-  expect(again.get("k")).toEqual({ uid: "u1", epoch: 3, holder: "b", floor: 30, marks: block(20) });
+  expect(again.get("k")).toEqual({ uid: "u1", epoch: 3, holder: "b", floor: 30, marks: block(20), unconfirmed: null });
   // A look at a replaced object raises the marks, but the object stays unknown until this gate raised there.
   again.note("k", "u2", record({ epoch: 9, marks: block(40) }));
   expect(again.get("k")).toMatchObject({ uid: "u1", epoch: 9, marks: block(40) });
@@ -150,21 +150,36 @@ async function raised() {
   const committed = memory.commit("k", "u", record());
   disk.writes[0]?.end();
   await committed;
-  const later = async (boot: string | null) => (await MarksMemory.load(file, "Net", ["k"], boot)).memory.get("k");
-  return { disk, memory, later };
+  const load = async (boot: string | null) => (await MarksMemory.load(file, "Net", ["k"], boot)).memory;
+  const later = async (boot: string | null) => (await load(boot)).get("k");
+  return { disk, memory, load, later };
 }
 const mark = { level: 20, round: 0, digest: "ab".repeat(32) };
+const unconfirmed = { marks: none, unconfirmed: { kind: "block", mark } };
 
-test("announced and not confirmed: forgotten by the next process, remembered where the machine was started anew or nobody knows", async () => {
-  const { disk, memory, later } = await raised();
+test("announced and not confirmed: forgotten by the next process, unconfirmed where the machine was started anew or nobody knows", async () => {
+  const { disk, memory, load, later } = await raised();
   memory.announce("k", "block", mark);
   disk.writes[1]?.end();
   await settle();
   // Of no consequence before the API has acknowledged it.
   expect(memory.get("k")).toMatchObject({ marks: none });
-  expect(await later("boot 1")).toMatchObject({ marks: none });
-  expect(await later("boot 2")).toMatchObject({ uid: "u", floor: 10, marks: block(20) });
-  expect(await later(null)).toMatchObject({ marks: block(20) });
+  expect(await later("boot 1")).toMatchObject({ marks: none, unconfirmed: null });
+  expect(await later("boot 2")).toMatchObject({ uid: "u", floor: 10, ...unconfirmed });
+  expect(await later(null)).toMatchObject(unconfirmed);
+  // Also after another restart, until the watermark shows it or this gate has raised above it.
+  const restarted = await load("boot 2");
+  void restarted.flush();
+  disk.writes[2]?.end();
+  await settle();
+  expect(await later("boot 2")).toMatchObject(unconfirmed);
+  restarted.note("k", "u", record({ marks: block(19) }));
+  expect(restarted.get("k")).toMatchObject({ marks: block(19), unconfirmed: unconfirmed.unconfirmed });
+  restarted.note("k", "u", record({ marks: block(20) }));
+  expect(restarted.get("k")).toMatchObject({ marks: block(20), unconfirmed: null });
+  const another = await load("boot 3");
+  void another.commit("k", "u", record({ floor: 40 }));
+  expect(another.get("k")).toMatchObject({ floor: 40, unconfirmed: null });
 });
 
 test("confirmed: resolves when it is on the disk and noted; from then on every successor remembers it", async () => {
@@ -182,10 +197,13 @@ test("confirmed: resolves when it is on the disk and noted; from then on every s
   expect(disk.writes).toHaveLength(2);
   for (const boot of ["boot 1", "boot 2", null]) expect(await later(boot)).toMatchObject({ marks: block(20) });
   // Without the note, as after the machine's end, which another boot tells.
-  disk.cells = [];
-  expect(await later("boot 2")).toMatchObject({ marks: block(20) });
-  // A cell that cannot be read counts as noted.
-  expect(await later("boot 1")).toMatchObject({ marks: block(20) });
+  disk.cells = [0];
+  expect(await later("boot 2")).toMatchObject(unconfirmed);
+  // A cell that cannot be read tells nothing either.
+  for (const cells of [[], [NaN]]) {
+    disk.cells = cells;
+    for (const boot of ["boot 1", "boot 2", null]) expect(await later(boot)).toMatchObject(unconfirmed);
+  }
 });
 
 test("withdrawn: the next write is without it; the next announcement of the key is another one", async () => {

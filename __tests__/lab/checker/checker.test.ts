@@ -104,6 +104,30 @@ test("a gate may put back, late and below its floor, a mark that an outsider too
   expect(never.mark(ask("preattestation", 110, 4)).codes()).toEqual(["mark-at-or-below-floor"]);
 });
 
+test("what an outsider takes away and puts back, or raises above, is not lost; part of it still is", () => {
+  const story = () => {
+    const made = begin().sign(ask("attestation", 110));
+    const whole = made.record;
+    return { made: made.commit({ floor: 90 }, "other"), whole };
+  };
+  const back = story();
+  expect(
+    back.made
+      .commit({ ...back.whole, floor: 111 }, "other")
+      .sign(ask("attestation", 112))
+      .codes(),
+  ).toEqual([]);
+  const part = story();
+  expect(part.made.commit({ floor: 95 }, "other").sign(ask("attestation", 112)).codes()).toContain("tenure-without-raise");
+  const marks = story();
+  expect(
+    marks.made
+      .commit({ ...marks.whole, marks: none }, "other")
+      .sign(ask("attestation", 112))
+      .codes(),
+  ).toContain("tenure-without-raise");
+});
+
 test("rounds at the floor of a halted chain count as good only after their time and above the recorded rounds", () => {
   const story = () =>
     begin()
