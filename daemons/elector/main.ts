@@ -70,7 +70,7 @@ export function main(): Promise<void> {
       });
     };
     const closely = {
-      streamMs: 2000 * t.retrySeconds,
+      streamMs: 1000 * t.retrySeconds,
       pollMs: () => (urgent() ? 50 * t.retrySeconds : undefined),
     };
     const followers = [

@@ -8,8 +8,9 @@ import type { Wake } from "./wake";
 const maxBytes = 256 * 1024;
 
 /**
- * Until `signal` aborts. `onDocument` gets the parsed document, the same object where its text is the same as in the line before, or undefined where the container did not answer with JSON in time. `atMs` is a Clock.now()
- * at which the document was true, and never decreases: a line that waited (a paused process, a full socket) is as old as it says.
+ * Until `signal` aborts. `onDocument` gets the parsed document (the same object where the line before had the same text), or undefined where the container
+ * did not answer with JSON in time. `atMs` is a Clock.now() at which the document was true, and never decreases: a line that waited (a paused process, a full
+ * socket) is as old as it says.
  */
 export async function followDocument(options: {
   clock: Clock;

@@ -96,7 +96,7 @@ export async function serveHttp(options: {
         if (response.writableLength > maxBacklogBytes) return void response.destroy();
         response.write(JSON.stringify({ atNs, document: read() }) + "\n");
         // A little after the beat at which daemons ask around: what they learn is a change that counts as this repetition.
-        timer = setTimeout(push, untilBeat(systemClock, periodMs, options.host) + afterBeat * Math.min(1000, periodMs));
+        timer = setTimeout(push, untilBeat(systemClock, periodMs, options.host) + afterBeat * periodMs);
       };
       mine.add(push);
       response.on("close", () => {

@@ -271,7 +271,7 @@ export const bench: Bench = async (args, progress) => {
             program,
             [
               ...["--import", "tsx", join(root, "scripts/bench/elector-floor.ts"), url, first.kube, "bakers"],
-              ...[ports.sidecar, ports.supervisor, ports.gateHealth].map((port) => `http://${first.host}:${port}/status?watch=2000`),
+              ...[ports.sidecar, ports.supervisor, ports.gateHealth].map((port) => `http://${first.host}:${port}/status?watch=1000`),
             ],
             { cwd: root, env: { PATH: process.env.PATH, NODE_OPTIONS: nodeOptions }, stdio: ["ignore", "ignore", "inherit"] },
           )

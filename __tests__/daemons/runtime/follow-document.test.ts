@@ -46,6 +46,8 @@ test("a follower hears the document at once, at each announced change, and again
   const told = follow(server.port, 300);
   await until(told, (list) => list.length >= 2);
   expect(told[0]?.document).toEqual({ value: 1 });
+  // Nothing new: the same object.
+  expect(told[1]?.document).toBe(told[0]?.document);
   value = 2;
   const changedMs = clock.now();
   server.changed("/status");
