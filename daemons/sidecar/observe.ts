@@ -48,8 +48,8 @@ export function createObserver(options: {
     const rest = turn % 5 === 0 ? Promise.all([rpc.connections(wanted), rpc.bootstrapped(wanted)] as const) : Promise.resolve(undefined);
     const header = await rpc.header(wanted);
     if (!signal.aborted) {
-      if (header.ok) update(withHead(state, header.value, header.sentAtMs, now()));
-      update({ ...state, header: after("header", state.header, header) });
+      const seen = header.ok ? withHead(state, header.value, header.sentAtMs, now()) : state;
+      update({ ...seen, header: after("header", state.header, header) });
       options.onNews();
     }
     const answers = await rest;
