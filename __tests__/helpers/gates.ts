@@ -189,7 +189,15 @@ export class GateWorld {
   async pod(
     name: string,
     uid: string,
-    options: { deterministic?: boolean; zone?: string; zones?: (string | null)[]; oneSigner?: boolean; health?: boolean } = {},
+    /** @param options boot: the start of the machine (memory.ts) */
+    options: {
+      deterministic?: boolean;
+      zone?: string;
+      zones?: (string | null)[];
+      oneSigner?: boolean;
+      health?: boolean;
+      boot?: string;
+    } = {},
   ): Promise<GatePod> {
     const { timings } = this;
     const identity = `${name}_${uid}`;
@@ -214,7 +222,7 @@ export class GateWorld {
       slotFile(join(state, "marks")),
       chainName,
       this.keys.map((key) => key.address),
-      "this boot",
+      options.boot ?? "boot 1",
     );
     const { commitments } = await Commitments.load(file("commitments.json"));
     const kube = createKubeClient({ url: this.apiUrl, kubeDir, namespace, clock: systemClock });

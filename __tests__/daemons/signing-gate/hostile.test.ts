@@ -115,6 +115,35 @@ test("a raise that was applied, its answer lost and the gate restarted: the tenu
   expect(again.gate.status().keys[0]).toMatchObject({ state: "open", reason: "raised-already", floor: 1001 });
 });
 
+test.each([
+  ["its process alone", "boot 1", "raised-already"],
+  ["its machine", "boot 2", "raised-rewound"],
+])(
+  "a gate ended while the API is asked for a mark, by the end of %s: nothing was forwarded, and that is known or guarded",
+  async (_what, boot, reason) => {
+    const { world, a, key } = await begin();
+    a.lead(1);
+    await a.sign(key, request("attestation", 1001));
+    const fault = world.api.addFault({ match: { verbs: ["update"] }, effect: { kind: "hang" } });
+    void a.sign(key, request("attestation", 1002, 0, 1)).catch(() => undefined);
+    while (fault.hits() === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    // Announced while the API is asked: on the disk within a moment.
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    await a.close();
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    fault.remove();
+    const again = await world.pod("alice-as-0", "u1", { boot });
+    again.lead(1);
+    const other = await again.sign(key, request("attestation", 1002, 0, 2));
+    if (boot === "boot 1") expect(other.status).toBe(200);
+    else expect(other).toMatchObject({ status: 409, reason: "at-or-below-floor" });
+    expect(again.gate.status().keys[0]).toMatchObject({ state: "open", reason });
+    // Not put back, so that the same bytes are refused as well.
+    expect(world.read(key).marks.attestation).toMatchObject(boot === "boot 1" ? { level: 1002 } : { level: 1001 });
+    if (boot === "boot 2") expect(await again.sign(key, request("attestation", 1002, 0, 1))).toMatchObject({ status: 409 });
+  },
+);
+
 test("a lease lost and won again by the same pod is a new tenure: nothing at the floor but the same bytes", async () => {
   const { world, a, key } = await begin();
   a.lead(1);
