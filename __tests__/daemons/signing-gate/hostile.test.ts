@@ -1,8 +1,11 @@
 /** Two gates and two signers with the same key, over real sockets, against everything that may go wrong around them. Every test ends with the checker. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import type { Timings } from "../../../contract/timings";
 import type { SigningKey } from "../../../lab/doubles/octez-signer";
 import { testKey } from "../../../lab/doubles/octez-signer";
 import { verifySignature } from "../../../tezos/keys";
+import { requestDigest } from "../../../tezos/signing-request";
 import { GateWorld, quick, request, type GatePod } from "../../helpers/gates";
 
 jest.setTimeout(20_000);
@@ -124,13 +127,14 @@ test.each([
     const { world, a, key } = await begin();
     a.lead(1);
     await a.sign(key, request("attestation", 1001));
-    const fault = world.api.addFault({ match: { verbs: ["update"] }, effect: { kind: "hang" } });
+    const fault = world.api.addFault({ match: { verbs: ["update"] }, effect: { kind: "cut" } });
     void a.sign(key, request("attestation", 1002, 0, 1)).catch(() => undefined);
-    while (fault.hits() === 0) await new Promise((resolve) => setTimeout(resolve, 5));
-    // Announced while the API is asked: on the disk within a moment.
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    const marks = join(world.folder, "alice-as-0", "gate", "marks");
+    const announced = requestDigest(request("attestation", 1002, 0, 1));
+    while (!readFileSync(marks, "latin1").includes(announced)) await new Promise((resolve) => setTimeout(resolve, 5));
     await a.close();
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    // What it sent last is refused as well.
+    await new Promise((resolve) => setTimeout(resolve, 200));
     fault.remove();
     const again = await world.pod("alice-as-0", "u1", { boot });
     again.lead(1);
