@@ -30,3 +30,4 @@ export const watermarkSchema = z.strictObject({
   unfenced: z.boolean(),
 });
 export type Watermark = z.infer<typeof watermarkSchema>;
+export const noMarks: Watermark["marks"] = { block: null, preattestation: null, attestation: null };

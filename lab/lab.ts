@@ -11,7 +11,7 @@ import { join } from "node:path";
 import type { LogEntry } from "../contract/log";
 import { annotations, leaderLeaseName, watermarkDataKey, watermarkName } from "../contract/names";
 import { defaultTimings, type Timings } from "../contract/timings";
-import { watermarkSchema, type Watermark } from "../contract/watermark";
+import { noMarks, watermarkSchema, type Watermark } from "../contract/watermark";
 import { bundleDoubles } from "./bundle";
 import { Chain } from "./chain/chain";
 import { check, type CommitEntry, type SignerEntry, type Violation, type ViolationCode } from "./checker/checker";
@@ -265,7 +265,7 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
       for (const address of Object.keys(keys)) {
         const record: Watermark = {
           ...{ version: 1, baker: name, chain: this.synthesis.chainId, epoch: 0, holder: "", floor: this.chain.head.level },
-          ...{ marks: { block: null, preattestation: null, attestation: null }, unfenced: false },
+          ...{ marks: noMarks, unfenced: false },
         };
         const map = this.synthesis.stack.configMaps.find((entry) => entry.name === watermarkName(address));
         if (map) map.data = { [watermarkDataKey]: JSON.stringify(record) };

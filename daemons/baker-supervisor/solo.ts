@@ -4,7 +4,7 @@
  */
 import type { BakerFile } from "../../contract/baker-file";
 import { watermarkDataKey } from "../../contract/names";
-import { watermarkSchema, type Watermark } from "../../contract/watermark";
+import { noMarks, watermarkSchema, type Watermark } from "../../contract/watermark";
 import type { KubeClient } from "../runtime/kube";
 
 export interface SoloFacts {
@@ -76,7 +76,7 @@ export async function trySolo(options: {
           epoch: 0,
           holder: options.identity,
           floor: -1,
-          marks: { block: null, preattestation: null, attestation: null },
+          marks: noMarks,
           unfenced: true,
         };
     const wrote = await kube.replace(

@@ -63,12 +63,8 @@ export interface ElectorOptions {
 
 const podOf = (identity: string): string => identity.slice(0, identity.lastIndexOf("_") >= 0 ? identity.lastIndexOf("_") : undefined);
 
-/** A copy of which annotations and spec may be changed. */
-const writable = (lease: Lease) => ({
-  ...lease,
-  metadata: { ...lease.metadata, annotations: { ...lease.metadata.annotations } },
-  spec: { ...lease.spec },
-});
+/** A copy of which annotations may be changed, and the spec replaced. */
+const writable = (lease: Lease) => ({ ...lease, metadata: { ...lease.metadata, annotations: { ...lease.metadata.annotations } } });
 
 export type Statuses = {
   sidecar: SidecarStatus | null;

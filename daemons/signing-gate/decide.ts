@@ -3,7 +3,7 @@
  *
  * A level orders requests of one kind together with the round: (level, round), compared lexicographically.
  */
-import { markKinds, watermarkSchema, type Mark, type MarkKind, type Watermark } from "../../contract/watermark";
+import { markKinds, noMarks, watermarkSchema, type Mark, type MarkKind, type Watermark } from "../../contract/watermark";
 
 /** One mastership of this pod. */
 export interface Tenure {
@@ -33,7 +33,6 @@ export interface Remembered {
    */
   unconfirmed: { kind: MarkKind; mark: Mark } | null;
 }
-export const noMarks: Watermark["marks"] = { block: null, preattestation: null, attestation: null };
 /** Every mark that may have been forwarded. */
 const marksOf = ({ marks, unconfirmed }: Remembered): Watermark["marks"] =>
   unconfirmed === null ? marks : higherMarks({ ...noMarks, [unconfirmed.kind]: unconfirmed.mark }, marks);

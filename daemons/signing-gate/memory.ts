@@ -8,8 +8,8 @@
  * that nothing was forwarded for it, and forgets it; after another start of the machine the cell may have been lost, and the mark is remembered as unconfirmed.
  */
 import * as z from "zod/mini";
-import { markKinds, markSchema, watermarkSchema, type Mark, type MarkKind, type Watermark } from "../../contract/watermark";
-import { below, covers, higherMarks, noMarks, type Memory, type Remembered } from "./decide";
+import { markKinds, markSchema, noMarks, watermarkSchema, type Mark, type MarkKind, type Watermark } from "../../contract/watermark";
+import { below, covers, higherMarks, type Memory, type Remembered } from "./decide";
 
 const placeSchema = { kind: z.enum(markKinds), mark: markSchema };
 const rememberedSchema = z.strictObject({
@@ -118,7 +118,9 @@ export class MarksMemory {
    */
   note(address: string, uid: string, record: Watermark): void {
     const known = this.keys.get(address);
-    if (known !== "lost") this.merge(address, known, known?.uid ?? uid, record);
+    if (known === "lost") return;
+    const before = known?.unconfirmed ?? null;
+    this.merge(address, known, known?.uid ?? uid, record, before && covers(record, before) ? null : before);
   }
 
   /** Resolves when what `record` says of the key is on the disk. Replaces an object that was lost. @throws where the disk refuses */
@@ -157,14 +159,17 @@ export class MarksMemory {
   private settle(address: string, uid: string, record: Watermark): void {
     const known = this.keys.get(address);
     // What this gate wrote there itself is above all that it remembers.
-    this.merge(address, known === "lost" ? undefined : known && { ...known, unconfirmed: null }, uid, record);
+    this.merge(address, known === "lost" ? undefined : known, uid, record, null);
   }
 
-  private merge(address: string, known: Remembered | undefined, uid: string, record: Watermark): void {
-    const unconfirmed = known?.unconfirmed && covers(record, known.unconfirmed) ? null : (known?.unconfirmed ?? null);
-    const before = this.keys.get(address);
-    const same = before !== undefined && before !== "lost" && before.unconfirmed === unconfirmed;
-    if (known && same && known.uid === uid && !below(known, record)) return;
+  private merge(
+    address: string,
+    known: Remembered | undefined,
+    uid: string,
+    record: Watermark,
+    unconfirmed: Remembered["unconfirmed"],
+  ): void {
+    if (known && known.unconfirmed === unconfirmed && known.uid === uid && !below(known, record)) return;
     const newer = !known || record.epoch >= known.epoch;
     this.keys.set(address, {
       uid,

@@ -14,7 +14,7 @@ import type { Leadership } from "../../contract/leadership";
 import { labels, watermarkDataKey, watermarkName } from "../../contract/names";
 import { ports } from "../../contract/ports";
 import { gateStatusSchema } from "../../contract/status";
-import type { Watermark } from "../../contract/watermark";
+import { noMarks, type Watermark } from "../../contract/watermark";
 import { sleep, systemClock } from "../../daemons/runtime/clock";
 import { clientFiles } from "../../daemons/hot-keys/client-files";
 import { serveHttp } from "../../daemons/runtime/http-server";
@@ -125,7 +125,7 @@ async function start(keys: readonly SigningKey[], delayMs: number, args: readonl
         epoch: 0,
         holder: "",
         floor: 0,
-        marks: { block: null, preattestation: null, attestation: null },
+        marks: noMarks,
         unfenced: false,
       };
       const name = watermarkName(key.address);
