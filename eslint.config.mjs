@@ -2,7 +2,8 @@ import tseslint from "typescript-eslint";
 
 const barrels = {
   regex: "^@cdktf/provider-[a-z]+(/lib)?(/index)?$",
-  message: "Import from the deep path (@cdktf/provider-google/lib/container-cluster): the barrel costs 12 s and 1.1 GB at synth.",
+  message:
+    "Import from the deep path (@cdktf/provider-google/lib/container-cluster): the barrel costs 12 s and 1.1 GB at synth.",
 };
 const cdktf = {
   regex: "^(cdktf|constructs|@cdktf/provider-.*)$",
@@ -10,7 +11,19 @@ const cdktf = {
 };
 
 export default tseslint.config(
-  { ignores: ["node_modules", "dist", "cdktf.out", ".cache", "coverage", "lab/page/**", "**/*.js", "**/*.mjs", "**/*.cjs"] },
+  {
+    ignores: [
+      "node_modules",
+      "dist",
+      "cdktf.out",
+      ".cache",
+      "coverage",
+      "lab/page/**",
+      "**/*.js",
+      "**/*.mjs",
+      "**/*.cjs",
+    ],
+  },
   ...tseslint.configs.recommended,
   {
     files: ["**/*.ts"],
@@ -28,14 +41,28 @@ export default tseslint.config(
     },
   },
   {
-    files: ["contract/**/*.ts", "tezos/**/*.ts", "daemons/**/*.ts", "lab/**/*.ts"],
+    files: ["contract", "tezos", "configuration", "daemons", "manifests", "cockpit", "lab"].map(
+      (room) => `${room}/**/*.ts`,
+    ),
     rules: { "no-restricted-imports": ["error", { patterns: [barrels, cdktf] }] },
   },
   {
     files: ["**/*.ts"],
-    ignores: ["**/config.ts", "scripts/**", "__tests__/**", "lab/**", "main.ts"],
+    ignores: [
+      "**/config.ts",
+      "scripts/**",
+      "tools/**",
+      "cockpit/**",
+      "configuration/**",
+      "__tests__/**",
+      "lab/**",
+      "main.ts",
+    ],
     rules: {
-      "no-restricted-properties": ["error", { object: "process", property: "env", message: "process.env is read in a config.ts only." }],
+      "no-restricted-properties": [
+        "error",
+        { object: "process", property: "env", message: "process.env is read in a config.ts only." },
+      ],
     },
   },
   {

@@ -2,19 +2,22 @@
 import "./constructs/without-source-maps";
 import { App } from "cdktf";
 import { BakerStack } from "./constructs/baker-stack";
-import { cdktfArguments, refuseIgnoredOptions } from "./constructs/configuration/cdktf-options";
-import { ConfigurationError } from "./constructs/configuration/errors";
-import { cdktfContext, exampleFolder } from "./constructs/configuration/folder";
-import { resolveConfiguration, type Resolved } from "./constructs/configuration/load";
-import { type Configuration } from "./constructs/configuration/schema";
-import { readHanded, type Handed } from "./constructs/configuration/tfvars";
+import { cdktfArguments, refuseIgnoredOptions } from "./configuration/cdktf-options";
+import { ConfigurationError } from "./configuration/errors";
+import { cdktfContext, exampleFolder } from "./configuration/folder";
+import { resolveConfiguration, type Resolved } from "./configuration/load";
+import { type Configuration } from "./configuration/schema";
+import { readHanded, type Handed } from "./configuration/tfvars";
 import { withoutCreationTraces } from "./constructs/element";
 import { PlatformStack } from "./constructs/platform-stack";
 
 /** Builds the stacks of a configuration into an app; `platform` only where the cluster is ours. */
 export function addStacks(app: App, configuration: Configuration): void {
   const baker = () =>
-    new BakerStack(app, "baker", { configuration, experimentalActiveStandbyMode: configuration.experimental_active_standby_mode });
+    new BakerStack(app, "baker", {
+      configuration,
+      experimentalActiveStandbyMode: configuration.experimental_active_standby_mode,
+    });
   if (configuration.cluster) return void baker();
   const platform = new PlatformStack(app, "platform", { configuration });
   baker().addDependency(platform);

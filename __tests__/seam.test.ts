@@ -11,7 +11,15 @@ import { electorPaths } from "../contract/leadership";
 import { containers, holderIdentity, labels } from "../contract/names";
 import { ports } from "../contract/ports";
 import { expandArgs, parseConfig } from "../daemons/runtime/config";
-import { baker, bakerWith, container, delegates, pod, type Synthesized, type SynthesizedContainer } from "./helpers/synthesized";
+import {
+  baker,
+  bakerWith,
+  container,
+  delegates,
+  pod,
+  type Synthesized,
+  type SynthesizedContainer,
+} from "./helpers/synthesized";
 
 const full = bakerWith({ accuser: true, consensus_key: delegates[1] });
 const modes = [
@@ -49,9 +57,14 @@ function environmentIn(pod: string, { env: list }: SynthesizedContainer): Record
       : (value ?? "").replace(/\$\((\w+)\)/g, (whole, reference: string) => seen[reference] ?? whole);
   return seen;
 }
-const all = (stack: Synthesized, id: string): SynthesizedContainer[] => [...pod(stack, id).init_container, ...pod(stack, id).container];
+const all = (stack: Synthesized, id: string): SynthesizedContainer[] => [
+  ...pod(stack, id).init_container,
+  ...pod(stack, id).container,
+];
 const daemonOf = ({ command, args }: SynthesizedContainer): DaemonName | undefined =>
-  command.join(" ") === togCommand.join(" ") ? daemonNames.find((name) => name === args[0] && args.length === 1) : undefined;
+  command.join(" ") === togCommand.join(" ")
+    ? daemonNames.find((name) => name === args[0] && args.length === 1)
+    : undefined;
 const configText = (stack: Synthesized, id: string): string =>
   (stack.document.resource.kubernetes_config_map_v1?.[id] as { data: Record<string, string> }).data["baker.json"] ?? "";
 
@@ -92,7 +105,9 @@ describe.each(modes)("flag $flag", ({ stack: make, id, topology }) => {
     const less = Object.fromEntries(Object.entries(environment(one)).filter(([name]) => name !== "TOG_STATE_DIR"));
     const read = () => configText(stack, id);
     expect(parseConfig(less, read).errors).toEqual([expect.stringContaining("TOG_STATE_DIR: must be set")]);
-    expect(parseConfig({ ...environment(one), TOG_X: "1" }, read).errors).toEqual([expect.stringContaining("TOG_X: unknown name")]);
+    expect(parseConfig({ ...environment(one), TOG_X: "1" }, read).errors).toEqual([
+      expect.stringContaining("TOG_X: unknown name"),
+    ]);
     expect(parseConfig({ ...environment(one), TOG_POD_NAME: `${id}-9` }, read).errors).toEqual([
       expect.stringMatching(new RegExp(`^TOG_POD_NAME: must be a pod of the baker \\(${name}.*\\), got "${id}-9"$`)),
     ]);
@@ -123,46 +138,72 @@ describe.each(modes)("flag $flag", ({ stack: make, id, topology }) => {
       const daemon = daemonOf(one);
       if (!daemon) continue;
       const port = daemonPorts[daemon];
-      expect([daemon, (one.port ?? []).map(({ container_port }) => container_port)]).toEqual([daemon, port === null ? [] : [port]]);
+      expect([daemon, (one.port ?? []).map(({ container_port }) => container_port)]).toEqual([
+        daemon,
+        port === null ? [] : [port],
+      ]);
       if (port !== null) expect(one.liveness_probe?.http_get.port).toBe(String(port));
     }
   });
   test("probes and preStop calls name paths and ports that somebody in the pod serves", () => {
     const served = new Set([
-      ...Object.values(daemonPorts).flatMap((port) => ["/live", "/ready", "/status", "/metrics"].map((path) => `${port}${path}`)),
+      ...Object.values(daemonPorts).flatMap((port) =>
+        ["/live", "/ready", "/status", "/metrics"].map((path) => `${port}${path}`),
+      ),
       `${ports.elector}${electorPaths.handedOver}`,
       `${ports.dalMetrics}/metrics`,
     ]);
     for (const { name, liveness_probe, readiness_probe, startup_probe, lifecycle } of list)
-      for (const call of [liveness_probe?.http_get, readiness_probe?.http_get, startup_probe?.http_get, lifecycle?.pre_stop[0]?.http_get])
+      for (const call of [
+        liveness_probe?.http_get,
+        readiness_probe?.http_get,
+        startup_probe?.http_get,
+        lifecycle?.pre_stop[0]?.http_get,
+      ])
         if (call) expect([name, served.has(`${call.port}${call.path}`)]).toEqual([name, true]);
   });
   test("a preStop call ends within the grace period, however long the handover waits", () => {
     const { timings } = bakerFileSchema.parse(JSON.parse(configText(stack, id)));
-    const stop = timings.terminationWaitSeconds + timings.gateDrainSeconds + timings.stopGraceSeconds + timings.noncePushSeconds;
+    const stop =
+      timings.terminationWaitSeconds + timings.gateDrainSeconds + timings.stopGraceSeconds + timings.noncePushSeconds;
     expect(timings.preStopSeconds).toBeGreaterThan(stop);
-    expect(pod(stack, id).termination_grace_period_seconds).toBeGreaterThan(timings.preStopSeconds + timings.stopGraceSeconds);
+    expect(pod(stack, id).termination_grace_period_seconds).toBeGreaterThan(
+      timings.preStopSeconds + timings.stopGraceSeconds,
+    );
   });
   test("the file names the pods that the StatefulSet makes", () => {
     const file = bakerFileSchema.parse(JSON.parse(configText(stack, id)));
-    const { replicas } = (stack.document.resource.kubernetes_stateful_set_v1?.[id] as { spec: { replicas: string } }).spec;
+    const { replicas } = (stack.document.resource.kubernetes_stateful_set_v1?.[id] as { spec: { replicas: string } })
+      .spec;
     expect(memberPods(file)).toEqual(Array.from({ length: Number(replicas) }, (_, i) => `${id}-${i}`));
-    expect(otherPods(file)).toEqual(topology === "solo" ? ["alice-as-0", "alice-as-1", "alice-as-2"] : ["alice-solo-0"]);
+    expect(otherPods(file)).toEqual(
+      topology === "solo" ? ["alice-as-0", "alice-as-1", "alice-as-2"] : ["alice-solo-0"],
+    );
   });
   test("the paths of the environment are mounted where the container needs them", () => {
     const mounted = ({ volume_mount }: SynthesizedContainer) => volume_mount.map(({ mount_path }) => mount_path);
     for (const one of list) {
       const daemon = daemonOf(one);
       if (daemon) expect([one.name, mounted(one)]).toEqual([one.name, expect.arrayContaining([mounts.configDir])]);
-      const needsDisk = ["baker", "signing-gate", "nonce-exposer", "nonce-importer", "octez-node", "octez-dal-node"].includes(one.name);
+      const needsDisk = [
+        "baker",
+        "signing-gate",
+        "nonce-exposer",
+        "nonce-importer",
+        "octez-node",
+        "octez-dal-node",
+      ].includes(one.name);
       if (needsDisk) expect([one.name, mounted(one)]).toEqual([one.name, expect.arrayContaining([mounts.data])]);
     }
-    for (const path of [mounts.nodeDir, mounts.clientDir, mounts.stateDir]) expect(path.startsWith(`${mounts.data}/`)).toBe(true);
+    for (const path of [mounts.nodeDir, mounts.clientDir, mounts.stateDir])
+      expect(path.startsWith(`${mounts.data}/`)).toBe(true);
     expect(mounts.configFile.startsWith(`${mounts.configDir}/`)).toBe(true);
   });
   test("each volume that is mounted exists, and each that exists is mounted", () => {
     const claims = (
-      stack.document.resource.kubernetes_stateful_set_v1?.[id] as { spec: { volume_claim_template: { metadata: { name: string } }[] } }
+      stack.document.resource.kubernetes_stateful_set_v1?.[id] as {
+        spec: { volume_claim_template: { metadata: { name: string } }[] };
+      }
     ).spec.volume_claim_template.map(({ metadata }) => metadata.name);
     const used = new Set(list.flatMap(({ volume_mount }) => volume_mount.map(({ name }) => name)));
     expect([...used].sort()).toEqual([...pod(stack, id).volume.map(({ name }) => name), ...claims].sort());
@@ -180,7 +221,8 @@ test("the nonce secret is mounted as the file that the exchange reads", () => {
 });
 test("the bundle's entry knows every daemon of the contract", () => {
   const entry = readFileSync(join(__dirname, "../daemons/main.ts"), "utf8");
-  for (const name of daemonNames) expect(entry).toMatch(new RegExp(`"?${name}"?: \\(\\) => import\\("\\./${name}/main"\\)`));
+  for (const name of daemonNames)
+    expect(entry).toMatch(new RegExp(`"?${name}"?: \\(\\) => import\\("\\./${name}/main"\\)`));
 });
 test("no two listeners of a pod share a port", () => {
   const numbers = Object.values(ports);

@@ -1,6 +1,14 @@
 /** Everything inside Kubernetes. Finds its cluster by name, or takes any kubeconfig context. */
 import { NamespaceV1 } from "@cdktf/provider-kubernetes/lib/namespace-v1";
-import { Annotations, Aspects, dependable, type IAspect, TerraformOutput, TerraformResource, TerraformStack } from "cdktf";
+import {
+  Annotations,
+  Aspects,
+  dependable,
+  type IAspect,
+  TerraformOutput,
+  TerraformResource,
+  TerraformStack,
+} from "cdktf";
 import type { Construct, IConstruct } from "constructs";
 import { leaderLeaseName } from "../contract/names";
 import { ActiveStandbyBaker } from "./baker/active-standby-baker";
@@ -9,8 +17,8 @@ import { RegionalStorage } from "./baker/regional-storage";
 import { SoloBaker } from "./baker/solo-baker";
 import { ZonalStorage } from "./baker/zonal-storage";
 import { ExistingAccess, GkeAccess } from "./cluster-access";
-import type { Configuration } from "./configuration/schema";
-import { declareVariables } from "./configuration/variables";
+import type { Configuration } from "../configuration/schema";
+import { declareVariables } from "./variables";
 import { objectLabels, pin, protect, withoutCreationTraces } from "./element";
 import { resolveImages, unpinnedImages } from "./images";
 import { Monitoring, monitoringNamespaces } from "./monitoring/monitoring";
@@ -33,7 +41,11 @@ const topologies = {
 class AfterNamespace implements IAspect {
   constructor(private readonly namespace: NamespaceV1) {}
   visit(node: IConstruct): void {
-    if (node instanceof TerraformResource && node !== this.namespace && /^(kubernetes|helm)_/.test(node.terraformResourceType))
+    if (
+      node instanceof TerraformResource &&
+      node !== this.namespace &&
+      /^(kubernetes|helm)_/.test(node.terraformResourceType)
+    )
       node.dependsOn = [...(node.dependsOn ?? []), dependable(this.namespace)];
   }
 }
@@ -51,7 +63,11 @@ export class BakerStack extends TerraformStack {
     declareVariables(this, configuration, { secrets: true });
     stateBackend(this, id, configuration);
     const access = existing
-      ? new ExistingAccess(this, "cluster", { configuration, context: existing.context, kubeconfig: existing.kubeconfig })
+      ? new ExistingAccess(this, "cluster", {
+          configuration,
+          context: existing.context,
+          kubeconfig: existing.kubeconfig,
+        })
       : new GkeAccess(this, "cluster", { configuration });
 
     const namespaceObject = pin(
@@ -59,7 +75,9 @@ export class BakerStack extends TerraformStack {
         metadata: {
           name: namespace,
           labels: objectLabels(
-            Object.fromEntries(["enforce", "warn", "audit"].map((mode) => [`pod-security.kubernetes.io/${mode}`, "restricted"])),
+            Object.fromEntries(
+              ["enforce", "warn", "audit"].map((mode) => [`pod-security.kubernetes.io/${mode}`, "restricted"]),
+            ),
           ),
         },
         // It holds the claims of the disks, the watermarks and the leases.
@@ -72,7 +90,9 @@ export class BakerStack extends TerraformStack {
 
     const images = resolveImages(configuration);
     for (const name of unpinnedImages(configuration))
-      Annotations.of(this).addWarning(`images.${name}: no digest; run \`npm run publish-images\`, which writes images.auto.tfvars.json`);
+      Annotations.of(this).addWarning(
+        `images.${name}: no digest; run \`npm run publish-images\`, which writes images.auto.tfvars.json`,
+      );
 
     const { Storage, Baker } = props.experimentalActiveStandbyMode ? topologies.activeStandby : topologies.solo;
     const storage = new Storage(this, "storage", {
@@ -120,7 +140,9 @@ export class BakerStack extends TerraformStack {
     output("signer_host", signers.host, "Address of the signer link.");
     output(
       "signer_ports",
-      Object.fromEntries(signers.links.map(({ baker, signer, tunnels }) => [`${baker}/${signer}`, tunnels.map(({ port }) => port)])),
+      Object.fromEntries(
+        signers.links.map(({ baker, signer, tunnels }) => [`${baker}/${signer}`, tunnels.map(({ port }) => port)]),
+      ),
       "Baker/signer -> ports of its tunnels.",
     );
   }

@@ -5,11 +5,14 @@ import { GoogleProvider } from "@cdktf/provider-google/lib/provider";
 import { KubernetesProvider, type KubernetesProviderConfig } from "@cdktf/provider-kubernetes/lib/provider";
 import { Fn } from "cdktf";
 import { Construct } from "constructs";
-import type { Configuration } from "./configuration/schema";
+import type { Configuration } from "../configuration/schema";
 import { pin } from "./element";
 import { clusterName, credentialsCommand, poolLabel, signerLinkAddressName } from "./gke/names";
 
-export type Connection = Pick<KubernetesProviderConfig, "host" | "clusterCaCertificate" | "exec" | "configPath" | "configContext">;
+export type Connection = Pick<
+  KubernetesProviderConfig,
+  "host" | "clusterCaCertificate" | "exec" | "configPath" | "configContext"
+>;
 
 export interface ClusterAccess {
   /** For the helm provider too. */
@@ -71,7 +74,11 @@ export class ExistingAccess extends Construct implements ClusterAccess {
   readonly nodeSelector = undefined;
   readonly credentialsCommand = undefined;
 
-  constructor(scope: Construct, id: string, props: ClusterAccessProps & { readonly context: string; readonly kubeconfig: string }) {
+  constructor(
+    scope: Construct,
+    id: string,
+    props: ClusterAccessProps & { readonly context: string; readonly kubeconfig: string },
+  ) {
     super(scope, id);
     this.connection = { configPath: props.kubeconfig, configContext: props.context };
     new KubernetesProvider(this, "kubernetes", { ...this.connection, ignoreAnnotations });

@@ -1,6 +1,6 @@
 /** Which image runs what; digests come from images.auto.tfvars.json. */
 import { octezImage } from "../contract/images";
-import type { Configuration } from "./configuration/schema";
+import type { Configuration } from "../configuration/schema";
 
 export interface Images {
   readonly octez: string;

@@ -45,7 +45,11 @@ export class NetworkFlow extends Construct {
   constructor(scope: Construct, id: string, props: FlowProps) {
     super(scope, id);
     const ports = (list: readonly Port[]) =>
-      list.map(({ port, endPort, protocol }) => ({ port: String(port), protocol: protocol ?? "TCP", ...(endPort ? { endPort } : {}) }));
+      list.map(({ port, endPort, protocol }) => ({
+        port: String(port),
+        protocol: protocol ?? "TCP",
+        ...(endPort ? { endPort } : {}),
+      }));
     const { ingress, egress } = props;
     const deny = !ingress && !egress;
     pin(

@@ -11,8 +11,8 @@ import { ServiceAccountIamMember } from "@cdktf/provider-google/lib/service-acco
 import { TerraformOutput, TerraformStack } from "cdktf";
 import type { Construct } from "constructs";
 import { partOf, signerServiceName } from "../contract/names";
-import type { Configuration } from "./configuration/schema";
-import { declareVariables } from "./configuration/variables";
+import type { Configuration } from "../configuration/schema";
+import { declareVariables } from "./variables";
 import { pin, protect, withoutCreationTraces } from "./element";
 import { BakerNodePool } from "./gke/baker-node-pool";
 import { EncryptionKey } from "./gke/encryption-key";
@@ -22,7 +22,16 @@ import { Network } from "./gke/network";
 import { cloudSignerName } from "./signer/baker-signers";
 import { stateBackend } from "./state-backend";
 
-const services = ["artifactregistry", "cloudkms", "cloudresourcemanager", "compute", "container", "iam", "logging", "monitoring"];
+const services = [
+  "artifactregistry",
+  "cloudkms",
+  "cloudresourcemanager",
+  "compute",
+  "container",
+  "iam",
+  "logging",
+  "monitoring",
+];
 
 export interface PlatformStackProps {
   readonly configuration: Configuration;
@@ -36,7 +45,8 @@ export class PlatformStack extends TerraformStack {
 
   private declare(id: string, { configuration }: PlatformStackProps): void {
     const { project, region, name, namespace, deletion_protection: deletionProtection } = configuration;
-    if (project === undefined) throw new Error('project must name a Google Cloud project for the stack "platform"; got none');
+    if (project === undefined)
+      throw new Error('project must name a Google Cloud project for the stack "platform"; got none');
     declareVariables(this, configuration);
     stateBackend(this, id, configuration);
     new GoogleProvider(this, "google", { project, region });
@@ -69,7 +79,11 @@ export class PlatformStack extends TerraformStack {
       "nodes",
     );
     const nodeRole = pin(
-      new ProjectIamMember(this, "nodes-role", { project, role: "roles/container.defaultNodeServiceAccount", member: nodes.member }),
+      new ProjectIamMember(this, "nodes-role", {
+        project,
+        role: "roles/container.defaultNodeServiceAccount",
+        member: nodes.member,
+      }),
       "nodes",
     );
     const registry = pin(

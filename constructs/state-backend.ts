@@ -1,6 +1,6 @@
 /** Where a stack's state lies: the configured bucket, one prefix per environment and stack; otherwise a local file. */
 import { Annotations, GcsBackend, LocalBackend, type TerraformStack } from "cdktf";
-import type { Configuration } from "./configuration/schema";
+import type { Configuration } from "../configuration/schema";
 
 export function stateBackend(stack: TerraformStack, name: string, { state }: Configuration): void {
   if (state) {

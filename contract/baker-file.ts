@@ -1,6 +1,6 @@
 /** The one JSON file of a baker: written by the constructs, read by every daemon. */
 import * as z from "zod/mini";
-import { decodeAddress } from "./addresses";
+import { decodeAddress } from "../tezos/addresses";
 import { bakerNamePattern, podName } from "./names";
 import { timingsSchema } from "./timings";
 
@@ -38,7 +38,9 @@ export const bakerFileSchema = z
     headMaxAgeSeconds: z.number().check(z.positive()),
     /** Command lines for the baker-supervisor; `$(TOG_...)` is expanded by it. */
     daemons: z
-      .array(z.strictObject({ name: z.string().check(z.minLength(1)), command: z.array(z.string()).check(z.minLength(1)) }))
+      .array(
+        z.strictObject({ name: z.string().check(z.minLength(1)), command: z.array(z.string()).check(z.minLength(1)) }),
+      )
       .check(z.minLength(1)),
     /** Delegate whose rights and rewards this baker is for. */
     delegate: address,
@@ -63,7 +65,9 @@ export const bakerFileSchema = z
       file.keys.forEach((key, i) =>
         key.signers
           .filter((name) => !names.includes(name))
-          .forEach((name) => issue(["keys", i, "signers"], `names a signer of this file (${names.join(", ")}), got "${name}"`)),
+          .forEach((name) =>
+            issue(["keys", i, "signers"], `names a signer of this file (${names.join(", ")}), got "${name}"`),
+          ),
       );
       const twice = file.keys.map((key) => key.address).filter((value, i, all) => all.indexOf(value) !== i);
       if (twice.length > 0) issue(["keys"], `each key once, got ${twice.join(", ")} twice`);
@@ -80,4 +84,6 @@ export const memberPods = (file: Pick<BakerFile, "baker" | "topology" | "members
   Array.from({ length: file.members }, (_, i) => podName(file.baker, file.topology, i));
 /** Names of the pods of the other topology. */
 export const otherPods = (file: Pick<BakerFile, "baker" | "topology" | "otherMembers">): string[] =>
-  Array.from({ length: file.otherMembers }, (_, i) => podName(file.baker, file.topology === "solo" ? "active-standby" : "solo", i));
+  Array.from({ length: file.otherMembers }, (_, i) =>
+    podName(file.baker, file.topology === "solo" ? "active-standby" : "solo", i),
+  );

@@ -37,4 +37,9 @@ export type Leadership = z.infer<typeof leadershipSchema>;
  * `GET /` -> {"name": "<holder pod>"}; `GET /leadership` -> Leadership; `?watch=true` -> one JSON line per change (each renewal is one);
  * `GET /members` -> MemberRecord[] as last seen; `GET /handed-over` (preStop) starts a planned handover and answers when it is done, or after preStopSeconds.
  */
-export const electorPaths = { root: "/", leadership: "/leadership", members: "/members", handedOver: "/handed-over" } as const;
+export const electorPaths = {
+  root: "/",
+  leadership: "/leadership",
+  members: "/members",
+  handedOver: "/handed-over",
+} as const;

@@ -1,5 +1,5 @@
 /** Names of Kubernetes objects, labels and annotations. Base58 is no DNS label: key hashes are written in hex. */
-import { keyHashHex } from "./addresses";
+import { keyHashHex } from "../tezos/addresses";
 
 export type Topology = "solo" | "active-standby";
 
@@ -35,8 +35,10 @@ export const annotations = {
 /** The key of a watermark ConfigMap's data that holds the record (watermark.ts), JSON. */
 export const watermarkDataKey = "watermark";
 
-export const statefulSetName = (baker: string, topology: Topology): string => `${baker}-${topology === "solo" ? "solo" : "as"}`;
-export const podName = (baker: string, topology: Topology, ordinal: number): string => `${statefulSetName(baker, topology)}-${ordinal}`;
+export const statefulSetName = (baker: string, topology: Topology): string =>
+  `${baker}-${topology === "solo" ? "solo" : "as"}`;
+export const podName = (baker: string, topology: Topology, ordinal: number): string =>
+  `${statefulSetName(baker, topology)}-${ordinal}`;
 export const headlessServiceName = (baker: string, topology: Topology): string => statefulSetName(baker, topology);
 export const leaderLeaseName = (baker: string): string => `${baker}.leader`;
 export const memberLeaseName = (baker: string, ordinal: number): string => `${baker}.member-${ordinal}`;
@@ -49,7 +51,8 @@ export const holderPod = (identity: string): string => identity.split("_")[0] ??
 /** The ordinal of a StatefulSet's pod, for instance 1 for `alice-as-1`. @throws Error where the name has none */
 export function podOrdinal(pod: string): number {
   const ordinal = /-(\d+)$/.exec(pod)?.[1];
-  if (ordinal === undefined) throw new Error(`a pod of a StatefulSet ends in its ordinal, like alice-as-0; got "${pod}"`);
+  if (ordinal === undefined)
+    throw new Error(`a pod of a StatefulSet ends in its ordinal, like alice-as-0; got "${pod}"`);
   return Number(ordinal);
 }
 /** The service of one signer: `zone` undefined = whichever tunnel answers. */

@@ -67,7 +67,9 @@ export const gateStatusSchema = z.object({
       lastAttestation: z.nullable(z.object({ level: z.int(), round: z.int() })),
     }),
   ),
-  signers: z.array(z.object({ name: z.string(), zone: z.nullable(z.string()), answers: z.boolean(), reason: z.string() })),
+  signers: z.array(
+    z.object({ name: z.string(), zone: z.nullable(z.string()), answers: z.boolean(), reason: z.string() }),
+  ),
   /** Number of signers (not endpoints) that answered the last health check. */
   signersAnswering: z.int(),
   /** Requests that the watermark has refused since the gate's start. */

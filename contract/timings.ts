@@ -53,7 +53,10 @@ export const timingsSchema = z
         );
       const lease = t.renewDeadlineSeconds + (t.killMs + t.clockMarginMs) / 1000;
       if (lease >= t.leaseSeconds)
-        issue("leaseSeconds", `leaseSeconds (${t.leaseSeconds}) must exceed renewDeadlineSeconds + killMs + clockMarginMs (${lease})`);
+        issue(
+          "leaseSeconds",
+          `leaseSeconds (${t.leaseSeconds}) must exceed renewDeadlineSeconds + killMs + clockMarginMs (${lease})`,
+        );
       if (t.memberMaxAgeSeconds <= t.memberRenewSeconds)
         issue(
           "memberMaxAgeSeconds",

@@ -22,7 +22,11 @@ export const watermarkSchema = z.strictObject({
   holder: z.string(),
   /** In this tenure nothing at or below this level is signed, except bytes identical to a mark. -1: nothing was ever signed. */
   floor: z.int().check(z.minimum(-1)),
-  marks: z.strictObject({ block: z.nullable(markSchema), preattestation: z.nullable(markSchema), attestation: z.nullable(markSchema) }),
+  marks: z.strictObject({
+    block: z.nullable(markSchema),
+    preattestation: z.nullable(markSchema),
+    attestation: z.nullable(markSchema),
+  }),
   /**
    * True while, or since, a solo pod signed without the gate: the marks say nothing about what was signed.
    * The next tenure treats the watermark as lost (S5) and clears this.

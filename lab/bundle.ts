@@ -17,7 +17,8 @@ export function sourceFiles(folder: string): string[] {
 /** Hash of the sources in these folders of the project, and of what else matters. */
 export function sourceHash(folders: readonly string[], ...more: string[]): string {
   const hash = createHash("sha256");
-  for (const folder of folders) for (const file of sourceFiles(join(root, folder))) hash.update(file).update(readFileSync(file));
+  for (const folder of folders)
+    for (const file of sourceFiles(join(root, folder))) hash.update(file).update(readFileSync(file));
   for (const text of more) hash.update(text);
   return hash.digest("hex").slice(0, 16);
 }
@@ -37,7 +38,14 @@ export async function cached(name: string, make: (temporary: string) => Promise<
 
 const bundle = (entry: string, outfile: string) =>
   build({
-    ...{ entryPoints: [join(__dirname, entry)], outfile, bundle: true, platform: "node", target: "node20", format: "cjs" },
+    ...{
+      entryPoints: [join(__dirname, entry)],
+      outfile,
+      bundle: true,
+      platform: "node",
+      target: "node20",
+      format: "cjs",
+    },
     ...{ external: ["koffi"], legalComments: "none", logLevel: "warning" },
   });
 

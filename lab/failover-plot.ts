@@ -6,7 +6,12 @@ interface Report {
   doubleStartSeconds: number;
   measurements: { design: string; event: string; seconds: number; failedOver: boolean }[];
 }
-const colors: Record<string, string> = { ours: "#1d5fd1", "client-go": "#b45309", predecessor: "#a21caf", single: "#4b5563" };
+const colors: Record<string, string> = {
+  ours: "#1d5fd1",
+  "client-go": "#b45309",
+  predecessor: "#a21caf",
+  single: "#4b5563",
+};
 const names: Record<string, string> = {
   ours: "ours",
   "client-go": "ours with client-go's timings",
@@ -14,7 +19,8 @@ const names: Record<string, string> = {
   single: "predecessor, one replica",
 };
 const escape = (text: string): string => text.replace(/&/g, "&amp;").replace(/</g, "&lt;");
-const median = (values: number[]): number => [...values].sort((a, b) => a - b)[Math.floor((values.length - 1) / 2)] ?? 0;
+const median = (values: number[]): number =>
+  [...values].sort((a, b) => a - b)[Math.floor((values.length - 1) / 2)] ?? 0;
 
 /** @param texts event -> its name for people */
 export function failoverPlot(report: Report, texts: Readonly<Record<string, string>>): string {
@@ -27,7 +33,10 @@ export function failoverPlot(report: Report, texts: Readonly<Record<string, stri
   const top = 62;
   const height = top + events.length * group + 48;
   const blocks = (seconds: number) => seconds / report.blockSeconds;
-  const most = Math.max(1, ...report.measurements.filter((entry) => entry.failedOver).map((entry) => blocks(entry.seconds)));
+  const most = Math.max(
+    1,
+    ...report.measurements.filter((entry) => entry.failedOver).map((entry) => blocks(entry.seconds)),
+  );
   const limit = Math.ceil(most + 0.5);
   const x = (value: number) => left + (Math.min(value, limit) / limit) * (width - left - 60);
   const step = limit > 12 ? 2 : 1;
@@ -46,9 +55,12 @@ export function failoverPlot(report: Report, texts: Readonly<Record<string, stri
       const y = y0 + j * row + row / 2;
       const of = report.measurements.filter((entry) => entry.design === design && entry.event === event);
       const color = colors[design] ?? "#000";
-      if (of.length === 0) return void lines.push(`<text x="${x(0) + 6}" y="${y + 4}" fill="#55616f" font-size="11">not run</text>`);
+      if (of.length === 0)
+        return void lines.push(`<text x="${x(0) + 6}" y="${y + 4}" fill="#55616f" font-size="11">not run</text>`);
       const middle = blocks(median(of.map((entry) => entry.seconds)));
-      lines.push(`<rect x="${x(0)}" y="${y - 5}" width="${x(middle) - x(0)}" height="10" fill="${color}" opacity="0.35"/>`);
+      lines.push(
+        `<rect x="${x(0)}" y="${y - 5}" width="${x(middle) - x(0)}" height="10" fill="${color}" opacity="0.35"/>`,
+      );
       for (const entry of of.filter(({ failedOver }) => failedOver))
         lines.push(`<circle cx="${x(blocks(entry.seconds)).toFixed(1)}" cy="${y}" r="3" fill="${color}"/>`);
       const never = of.filter(({ failedOver }) => !failedOver).length;

@@ -12,5 +12,9 @@ export function makeKey(name: string): { name: string; delegate: string; keys: R
   const seed = createHash("sha256").update(`laboratory ${name}`).digest();
   const hash = blake2b(ed25519.getPublicKey(seed), { dkLen: 20 });
   const delegate = base58check.encode(Uint8Array.from([6, 161, 159, ...hash]));
-  return { name, delegate, keys: { [delegate]: `unencrypted:${base58check.encode(Uint8Array.from([13, 15, 58, 7, ...seed]))}` } };
+  return {
+    name,
+    delegate,
+    keys: { [delegate]: `unencrypted:${base58check.encode(Uint8Array.from([13, 15, 58, 7, ...seed]))}` },
+  };
 }

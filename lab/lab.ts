@@ -84,7 +84,13 @@ const keepEvents = 5000;
 /** With defaults. An option that is undefined is one that was not given. */
 export function completeOptions(given: Omit<LabOptions, "tog">) {
   return {
-    ...{ flag: true, doubleStartMs: 2000, signers: "hot" as const, seed: randomBytes(4).toString("hex"), history: true },
+    ...{
+      flag: true,
+      doubleStartMs: 2000,
+      signers: "hot" as const,
+      seed: randomBytes(4).toString("hex"),
+      history: true,
+    },
     ...(Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as unknown as LabOptions),
   };
 }
@@ -148,20 +154,29 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
   }
 
   /** Synthesis and bundles into their cache, so that a start with the same options finds them there. */
-  static async prepare(given: Omit<LabOptions, "tog">): Promise<{ synthesis: Synthesis; programs: { doubles: string; preload: string } }> {
+  static async prepare(
+    given: Omit<LabOptions, "tog">,
+  ): Promise<{ synthesis: Synthesis; programs: { doubles: string; preload: string } }> {
     const options = completeOptions(given);
-    const [synthesis, programs] = await Promise.all([synthesize(Lab.configuration(options, scaleOf(options.blockMs))), bundleDoubles()]);
+    const [synthesis, programs] = await Promise.all([
+      synthesize(Lab.configuration(options, scaleOf(options.blockMs))),
+      bundleDoubles(),
+    ]);
     return { synthesis, programs };
   }
 
   static async start(given: LabOptions): Promise<Lab> {
     if (process.platform !== "linux")
-      throw new Error("the laboratory needs Linux: it gives each pod a loopback address and reads /proc; run it in a Linux container");
+      throw new Error(
+        "the laboratory needs Linux: it gives each pod a loopback address and reads /proc; run it in a Linux container",
+      );
     const options = completeOptions(given);
     const progress = given.progress ?? (() => undefined);
     progress("synthesizing the stacks");
     const { synthesis: synthesized, programs } = await Lab.prepare(options);
-    const synthesis = options.predecessor ? { ...synthesized, stack: predecessorStack(synthesized.stack) } : synthesized;
+    const synthesis = options.predecessor
+      ? { ...synthesized, stack: predecessorStack(synthesized.stack) }
+      : synthesized;
     progress("starting the chain");
     const folder = mkdtempSync(join(tmpdir(), "tog-lab-"));
     const run = randomBytes(6).toString("hex");
@@ -171,7 +186,11 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
       synthesis.bakers.map(({ name, delegate }) => [
         name,
         new Chain({
-          ...{ seed: `${options.seed}-${name}`, chainId: synthesis.chainId, protocol: toBase58("protocol", hash32("Ushuaia")) },
+          ...{
+            seed: `${options.seed}-${name}`,
+            chainId: synthesis.chainId,
+            protocol: toBase58("protocol", hash32("Ushuaia")),
+          },
           ...{ blockMs: options.blockMs, delegate, consensusKey: delegate },
           ...{ blockShare: options.blockShare ?? 0.25, attestationShare: 1 },
           ...{ blocksPerCycle: options.blocksPerCycle ?? 32, blocksPerCommitment: options.blocksPerCommitment ?? 4 },
@@ -212,12 +231,17 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
     await this.trace.listen(tracePath);
     this.watchStalls();
     this.trace.on("line", (line) => this.onTrace(line));
-    this.trace.on("end", (interval) => this.note("info", interval.pod, interval.role, "process-ended", `pid ${interval.pid}`));
+    this.trace.on("end", (interval) =>
+      this.note("info", interval.pod, interval.role, "process-ended", `pid ${interval.pid}`),
+    );
     for (const [name, chain] of this.chains) {
       chain.start();
       chain.on("decided", (record) => {
         if (record.attestationMissed)
-          this.note("warn", "", "chain", "attestation-missed", `level ${record.level}`, { level: record.level, baker: name });
+          this.note("warn", "", "chain", "attestation-missed", `level ${record.level}`, {
+            level: record.level,
+            baker: name,
+          });
         if (record.blockMissed)
           this.note("warn", "", "chain", "block-missed", `level ${record.level}`, { level: record.level, baker: name });
       });
@@ -240,7 +264,15 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
     };
     const controlPlane = (this.controlPlane = await options.controlPlane?.());
     this.cluster = new Cluster({
-      ...{ stack: synthesis.stack, zones: synthesis.zones, folder, addresses: this.addresses, programs, scale: this.scale, run: this.run },
+      ...{
+        stack: synthesis.stack,
+        zones: synthesis.zones,
+        folder,
+        addresses: this.addresses,
+        programs,
+        scale: this.scale,
+        run: this.run,
+      },
       chain: (baker) => endpoints.get(baker),
       trace: tracePath,
       doubleStartMs: Math.round(options.doubleStartMs * this.scale),
@@ -264,7 +296,14 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
     for (const { name, keys } of this.synthesis.bakers)
       for (const address of Object.keys(keys)) {
         const record: Watermark = {
-          ...{ version: 1, baker: name, chain: this.synthesis.chainId, epoch: 0, holder: "", floor: this.chain.head.level },
+          ...{
+            version: 1,
+            baker: name,
+            chain: this.synthesis.chainId,
+            epoch: 0,
+            holder: "",
+            floor: this.chain.head.level,
+          },
           ...{ marks: noMarks, unfenced: false },
         };
         const map = this.synthesis.stack.configMaps.find((entry) => entry.name === watermarkName(address));
@@ -291,11 +330,24 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
         });
       for (const { keys } of this.synthesis.bakers)
         for (const [address, key] of Object.entries(keys))
-          await new Promise<void>((resolve) => start(["import", "secret", "key", address, key, "--force"], () => resolve()));
+          await new Promise<void>((resolve) =>
+            start(["import", "secret", "key", address, key, "--force"], () => resolve()),
+          );
       const address = this.addresses.take();
       this.homes.push(
         start(
-          ["launch", "http", "signer", "--address", address, "--port", "6732", "--magic-bytes", "0x11,0x12,0x13", "--check-high-watermark"],
+          [
+            "launch",
+            "http",
+            "signer",
+            "--address",
+            address,
+            "--port",
+            "6732",
+            "--magic-bytes",
+            "0x11,0x12,0x13",
+            "--check-high-watermark",
+          ],
           (code) => this.note("warn", signer, "octez-signer", "ended", String(code)),
         ),
       );
@@ -329,7 +381,9 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
     const found = check(this.signed, this.marks, {
       floorPassAfter: (this.options.timings ?? defaultTimings).floorPassSeconds * 1000 * this.scale * 0.99,
     });
-    return fenced && !this.wasSolo && !this.options.predecessor ? found : found.filter((violation) => unfenced.includes(violation.code));
+    return fenced && !this.wasSolo && !this.options.predecessor
+      ? found
+      : found.filter((violation) => unfenced.includes(violation.code));
   }
   get wasSolo(): boolean {
     return this.trace.intervals.some((interval) => interval.role === "octez-baker" && /-solo-\d+$/.test(interval.pod));
@@ -354,7 +408,11 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
       if (this.signatures.length > 20_000) this.signatures.splice(0, 10_000);
       this.emit("signature", signature);
     } else if (line.event === "ready") this.note("info", line.pod, line.role, "ready", "");
-    else if (["refused", "not-injected", "error", "committed", "revealed", "not-revealed", "below-highwatermark"].includes(line.event))
+    else if (
+      ["refused", "not-injected", "error", "committed", "revealed", "not-revealed", "below-highwatermark"].includes(
+        line.event,
+      )
+    )
       this.note(
         line.event === "committed" || line.event === "revealed" ? "info" : "warn",
         line.pod,
@@ -375,7 +433,8 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
     };
     const name = object.metadata?.name ?? "";
     if (entry.type === "DELETED") this.latest.delete(`${entry.resource}/${name}`);
-    else if (entry.resource === "leases" || entry.resource === "configmaps") this.latest.set(`${entry.resource}/${name}`, entry.object);
+    else if (entry.resource === "leases" || entry.resource === "configmaps")
+      this.latest.set(`${entry.resource}/${name}`, entry.object);
     this.emit("commit", entry);
     if (object.kind === "Lease" && name.endsWith(".leader")) {
       const spec = object.spec ?? {};
@@ -390,11 +449,18 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
       if (before?.holder !== view.holder || before.epoch !== view.epoch) {
         this.commits.push(entry);
         const receipt = object.metadata?.annotations?.[annotations.lastTransition];
-        this.note("info", view.holder.split("_")[0] ?? "", "lease", view.holder === "" ? "released" : "held", `epoch ${view.epoch}`, {
-          holder: view.holder,
-          epoch: view.epoch,
-          receipt,
-        });
+        this.note(
+          "info",
+          view.holder.split("_")[0] ?? "",
+          "lease",
+          view.holder === "" ? "released" : "held",
+          `epoch ${view.epoch}`,
+          {
+            holder: view.holder,
+            epoch: view.epoch,
+            receipt,
+          },
+        );
       }
     } else if (name.startsWith("wm-")) this.onWatermark(entry);
     if (this.commits.length > 200_000) this.commits.splice(0, 100_000);
@@ -407,7 +473,9 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
 
   private onWatermark(entry: AuditEntry): void {
     this.commits.push(entry);
-    const address = this.synthesis.bakers.flatMap(({ keys }) => Object.keys(keys)).find((key) => watermarkName(key) === entry.name);
+    const address = this.synthesis.bakers
+      .flatMap(({ keys }) => Object.keys(keys))
+      .find((key) => watermarkName(key) === entry.name);
     const object = entry.object as unknown as { metadata: { uid: string }; data?: Record<string, string> };
     let parsed: unknown = null;
     try {
@@ -441,7 +509,14 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
     return Math.max(0, ...this.stalls.filter((stall) => stall.atMs >= fromMs).map((stall) => stall.ms));
   }
 
-  note(level: LogEntry["level"], pod: string, source: string, event: string, reason: string, fields?: Record<string, unknown>): void {
+  note(
+    level: LogEntry["level"],
+    pod: string,
+    source: string,
+    event: string,
+    reason: string,
+    fields?: Record<string, unknown>,
+  ): void {
     const entry: LabEvent = { atMs: Date.now(), level, pod, source, event, reason, fields };
     this.events.push(entry);
     if (this.events.length > keepEvents) this.events.splice(0, keepEvents / 5);
@@ -464,7 +539,8 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
   }
 
   podsReady(timeoutMs = 60_000): Promise<void> {
-    const ready = () => this.cluster.bakingMembers().length > 0 && this.cluster.bakingMembers().every((member) => member.pod.ready);
+    const ready = () =>
+      this.cluster.bakingMembers().length > 0 && this.cluster.bakingMembers().every((member) => member.pod.ready);
     return this.until("every pod is ready", ready, timeoutMs);
   }
   /** Everybody ready, somebody bakes. */
@@ -485,7 +561,9 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
     return running.length === 1 ? running[0]?.pod : undefined;
   }
   otherPod(pod: string): string {
-    const other = this.cluster.bakingMembers().find((member) => member.pod.name !== pod && member.pod.name.startsWith(`${this.baker}-`));
+    const other = this.cluster
+      .bakingMembers()
+      .find((member) => member.pod.name !== pod && member.pod.name.startsWith(`${this.baker}-`));
     if (!other) throw new Error("there is no other member");
     return other.pod.name;
   }

@@ -77,12 +77,23 @@ class Cases {
   update(): void {
     const { current, lab } = this;
     if (!current) return;
-    const decided = lab.chain.levels.filter((record) => record.level > current.level && record.attestationMissed !== null);
-    const calm = decided.length >= 5 && decided.slice(-3).every((record) => !record.attestationMissed && !record.blockMissed);
+    const decided = lab.chain.levels.filter(
+      (record) => record.level > current.level && record.attestationMissed !== null,
+    );
+    const calm =
+      decided.length >= 5 && decided.slice(-3).every((record) => !record.attestationMissed && !record.blockMissed);
     const gap = failoverGap(lab.signatures, current.t0);
-    const acquired = lab.events.findLast((event) => event.atMs >= current.t0 && event.source === "elector" && event.event === "acquired");
+    const acquired = lab.events.findLast(
+      (event) => event.atMs >= current.t0 && event.source === "elector" && event.event === "acquired",
+    );
     const receipt: CaseReceipt = {
-      ...{ id: current.id, title: current.title, at: new Date(current.t0).toISOString(), from: current.from, to: lab.activePod() ?? "" },
+      ...{
+        id: current.id,
+        title: current.title,
+        at: new Date(current.t0).toISOString(),
+        from: current.from,
+        to: lab.activePod() ?? "",
+      },
       cause: acquired?.reason ?? "",
       missed: decided.filter((record) => record.attestationMissed || record.blockMissed).map((record) => record.level),
       missedLevels: lab.chain.missedSince(current.level),
@@ -109,23 +120,44 @@ function memberView(lab: Lab, member: Member, now: number) {
   const holds = lab.lease?.holder === `${pod.name}_${pod.uid}`;
   const daemon = lab.trace.running("octez-baker").find((interval) => interval.uid === pod.uid);
   return {
-    ...{ pod: pod.name, uid: pod.uid.slice(0, 8), zone, ready: pod.ready, phase: pod.phase, paused: pod.paused, orphan: member.orphan },
+    ...{
+      pod: pod.name,
+      uid: pod.uid.slice(0, 8),
+      zone,
+      ready: pod.ready,
+      phase: pod.phase,
+      paused: pod.paused,
+      orphan: member.orphan,
+    },
     holds,
     epoch: holds ? (lab.lease?.epoch ?? 0) : null,
     leaseLeftMs: holds && lab.lease ? Math.max(0, lab.lease.atMs + lab.lease.durationSeconds * 1000 - now) : null,
     leaseMs: (lab.lease?.durationSeconds ?? 0) * 1000,
     head: record?.headLevel ?? null,
-    behind: record?.headLevel === null || record?.headLevel === undefined ? null : Math.max(0, lab.chain.head.level - record.headLevel),
+    behind:
+      record?.headLevel === null || record?.headLevel === undefined
+        ? null
+        : Math.max(0, lab.chain.head.level - record.headLevel),
     daemon: daemon ? (daemon.readyMs === null ? "starting" : "running") : "stopped",
     ...{ state: record?.state ?? "", reason: record?.reason ?? "", eligible: record?.eligible ?? false },
     ...{ noncesMissing: record?.noncesMissing ?? null, signers: record?.signersAnswering ?? null },
-    containers: pod.containers.map((container) => ({ name: container.spec.name, state: container.state, restarts: container.restarts })),
-    cut: directions.filter((direction) => member.links.some((entry) => entry.direction === direction && entry.link.mode !== "open")),
+    containers: pod.containers.map((container) => ({
+      name: container.spec.name,
+      state: container.state,
+      restarts: container.restarts,
+    })),
+    cut: directions.filter((direction) =>
+      member.links.some((entry) => entry.direction === direction && entry.link.mode !== "open"),
+    ),
   };
 }
 
 /** Everything that the page shows but the log. */
-export function stateOf(lab: Lab, cases: Pick<Cases, "receipts">, active: { id: number; name: string; atMs: number }[]) {
+export function stateOf(
+  lab: Lab,
+  cases: Pick<Cases, "receipts">,
+  active: { id: number; name: string; atMs: number }[],
+) {
   const now = Date.now();
   const watermarks = lab.synthesis.bakers.slice(0, 1).flatMap(({ keys }) =>
     Object.keys(keys).map((key) => {
@@ -143,7 +175,12 @@ export function stateOf(lab: Lab, cases: Pick<Cases, "receipts">, active: { id: 
   return {
     ...{ now, baker: lab.baker, blockMs: lab.options.blockMs, flag: lab.options.flag, scale: lab.scale },
     doubleStartMs: lab.options.doubleStartMs * lab.scale,
-    head: { level: lab.chain.head.level, round: lab.chain.head.round, ageMs: now - lab.chain.head.atMs, halted: lab.chain.halted },
+    head: {
+      level: lab.chain.head.level,
+      round: lab.chain.head.round,
+      ageMs: now - lab.chain.head.atMs,
+      halted: lab.chain.halted,
+    },
     active: lab.activePod() ?? null,
     epoch: lab.lease?.epoch ?? null,
     members: lab.cluster
@@ -152,8 +189,17 @@ export function stateOf(lab: Lab, cases: Pick<Cases, "receipts">, active: { id: 
       .sort((a, b) => a.pod.localeCompare(b.pod)),
     watermarks,
     levels: lab.chain.levels.slice(-60).map((record) => ({
-      ...{ level: record.level, round: record.round, proposer: record.proposer, bakedBy: record.bakedBy, attestedBy: record.attestedBy },
-      ...{ afterMs: record.attestedAfterMs === null ? null : Math.round(record.attestedAfterMs), missed: record.attestationMissed },
+      ...{
+        level: record.level,
+        round: record.round,
+        proposer: record.proposer,
+        bakedBy: record.bakedBy,
+        attestedBy: record.attestedBy,
+      },
+      ...{
+        afterMs: record.attestedAfterMs === null ? null : Math.round(record.attestedAfterMs),
+        missed: record.attestationMissed,
+      },
       ...{ blockMissed: record.blockMissed, commitment: record.commitment !== null, ours: record.blockRight },
     })),
     nonces: {
@@ -163,7 +209,12 @@ export function stateOf(lab: Lab, cases: Pick<Cases, "receipts">, active: { id: 
     },
     signatures: lab.signatures.length,
     violations: lab.recentVerdict().map((violation) => `${violation.code}: ${violation.text}`),
-    active_faults: active.map(({ id, name, atMs }) => ({ id, name, title: faults[name]?.title ?? name, forMs: now - atMs })),
+    active_faults: active.map(({ id, name, atMs }) => ({
+      id,
+      name,
+      title: faults[name]?.title ?? name,
+      forMs: now - atMs,
+    })),
     zones: lab.cluster.options.zones.map((zone) => ({ zone, down: lab.cluster.downZones.has(zone) })),
     receipts: cases.receipts.slice(-10),
   };
@@ -181,7 +232,9 @@ export async function servePage(
     void response.write(`event: ${type}\ndata: ${JSON.stringify(data)}\n\n`);
   const brief = ({ fields, reason, ...event }: LabEvent) => ({
     ...event,
-    reason: [...(["program", "kind", "blockLevel"] as const).flatMap((name) => fields?.[name] ?? []), reason].map(String).join(" "),
+    reason: [...(["program", "kind", "blockLevel"] as const).flatMap((name) => fields?.[name] ?? []), reason]
+      .map(String)
+      .join(" "),
   });
   lab.on("event", (event) => {
     if (event.level !== "debug") for (const stream of streams) send(stream, "log", brief(event));
@@ -198,7 +251,10 @@ export async function servePage(
   const allowed = (request: IncomingMessage): boolean => {
     const host = (request.headers.host ?? "").replace(/:\d+$/, "");
     const { origin } = request.headers;
-    return ["127.0.0.1", "localhost", "[::1]"].includes(host) && (origin === undefined || origin === `http://${request.headers.host}`);
+    return (
+      ["127.0.0.1", "localhost", "[::1]"].includes(host) &&
+      (origin === undefined || origin === `http://${request.headers.host}`)
+    );
   };
   const body = async (request: IncomingMessage): Promise<unknown> => {
     let text = "";
@@ -221,7 +277,9 @@ export async function servePage(
     }
     if (request.method === "GET" && pathname === "/") {
       const nonce = randomBytes(12).toString("base64");
-      const html = readFileSync(join(root, "lab/page/index.html"), "utf8").replaceAll("%NONCE%", nonce).replace("%IMPORTS%", importMap);
+      const html = readFileSync(join(root, "lab/page/index.html"), "utf8")
+        .replaceAll("%NONCE%", nonce)
+        .replace("%IMPORTS%", importMap);
       response
         .writeHead(200, {
           "content-type": "text/html; charset=utf-8",
@@ -239,17 +297,21 @@ export async function servePage(
         Object.entries(faults).map(([name, fault]) => ({ name, title: fault.title, arguments: fault.arguments })),
       );
       send(response, "state", stateOf(lab, cases, active));
-      for (const event of lab.events.filter((entry) => entry.level !== "debug").slice(-200)) send(response, "log", brief(event));
+      for (const event of lab.events.filter((entry) => entry.level !== "debug").slice(-200))
+        send(response, "log", brief(event));
       streams.add(response);
       response.on("close", () => streams.delete(response));
       return;
     }
-    if (request.method === "GET" && pathname === "/state") return void answer(response, 200, stateOf(lab, cases, active));
+    if (request.method === "GET" && pathname === "/state")
+      return void answer(response, 200, stateOf(lab, cases, active));
     if (request.method === "POST" && (request.headers["content-type"] ?? "").startsWith("application/json")) {
       try {
         const given = await body(request);
         if (pathname === "/fault") {
-          const { name, args } = z.strictObject({ name: z.string(), args: faultArgumentsSchema.default({}) }).parse(given);
+          const { name, args } = z
+            .strictObject({ name: z.string(), args: faultArgumentsSchema.default({}) })
+            .parse(given);
           const end = await inject(lab, name, args);
           if (end) active.push({ id: nextId++, name, atMs: Date.now(), end });
           return void answer(response, 200, { ok: true, lasts: end !== undefined });

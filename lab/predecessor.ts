@@ -5,7 +5,9 @@ import type { ContainerSpec, StackObjects, WorkloadSpec } from "./cluster/stack"
 export function predecessorStack(stack: StackObjects): StackObjects {
   const change = (workload: WorkloadSpec): WorkloadSpec => {
     if (workload.kind !== "StatefulSet") return workload;
-    const kept = workload.template.containers.filter((container) => ["octez-node", "sidecar", "octez-dal-node"].includes(container.name));
+    const kept = workload.template.containers.filter((container) =>
+      ["octez-node", "sidecar", "octez-dal-node"].includes(container.name),
+    );
     const ours = workload.template.containers.find((container) => container.name === "baker");
     if (!ours) throw new Error(`the StatefulSet ${workload.name} has no baker`);
     const role = (name: string): ContainerSpec => ({

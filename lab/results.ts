@@ -35,12 +35,17 @@ export type Series = z.output<typeof seriesSchema>;
 
 export const runOf = (receipt: ScenarioReceipt, date: Date, load: [number, number]): Run => ({
   ...{ date: date.toISOString().slice(0, 16) + "Z", load, ok: receipt.ok, missedLevels: receipt.missedLevels },
-  ...{ failoverSeconds: receipt.failoverSeconds, takeoverSeconds: receipt.takeoverSeconds, tenureSeconds: receipt.tenureSeconds },
+  ...{
+    failoverSeconds: receipt.failoverSeconds,
+    takeoverSeconds: receipt.takeoverSeconds,
+    tenureSeconds: receipt.tenureSeconds,
+  },
   ...{ overlapMs: receipt.overlapMs, signatures: receipt.signatures },
   ...{ violations: receipt.violations, problems: receipt.problems, stallMs: receipt.longestStallMs },
 });
 
-const fileOf = (folder: string, scenario: string, blockSeconds: number) => join(folder, `${scenario}-${blockSeconds}s.json`);
+const fileOf = (folder: string, scenario: string, blockSeconds: number) =>
+  join(folder, `${scenario}-${blockSeconds}s.json`);
 const read = (path: string): Series => seriesSchema.parse(JSON.parse(readFileSync(path, "utf8")));
 
 /** All of a folder, by scenario and block time. */
@@ -63,7 +68,9 @@ export function addRun(folder: string, about: Omit<Series, "runs">, run: Run): v
   }
   const { runs, ...other } = series;
   if (JSON.stringify(other) !== JSON.stringify(about))
-    throw new Error(`${path} has runs of ${JSON.stringify(other)}; got one of ${JSON.stringify(about)}: give another folder`);
+    throw new Error(
+      `${path} has runs of ${JSON.stringify(other)}; got one of ${JSON.stringify(about)}: give another folder`,
+    );
   // A line a run, for whoever reads the difference.
   const lines = [...runs, run].map((entry) => `    ${JSON.stringify(entry)}`).join(",\n");
   const head = JSON.stringify(about, null, 2).slice(0, -2);

@@ -37,7 +37,9 @@ export interface SynthesisOptions {
 
 const exampleKey = async (): Promise<BakerDescription> => {
   const text = readFileSync(join(example, "secrets.auto.tfvars.example"), "utf8");
-  const parsed = (await parse("secrets.tfvars", text)) as { secrets: { hot_keys: Record<string, Record<string, string>> } };
+  const parsed = (await parse("secrets.tfvars", text)) as {
+    secrets: { hot_keys: Record<string, Record<string, string>> };
+  };
   const [name, keys] = Object.entries(parsed.secrets.hot_keys)[0] ?? ["alice", {}];
   return { name, delegate: Object.keys(keys)[0] ?? "", keys };
 };
@@ -55,7 +57,9 @@ function run(folder: string, outdir: string): Promise<void> {
     child.stderr.on("data", (chunk: Buffer) => (errors += chunk.toString()));
     child.on("error", reject);
     child.on("exit", (code) =>
-      code === 0 ? done() : reject(new Error(`main.ts ended with ${code} for the laboratory's configuration:\n${errors}`)),
+      code === 0
+        ? done()
+        : reject(new Error(`main.ts ended with ${code} for the laboratory's configuration:\n${errors}`)),
     );
   });
 }
@@ -73,7 +77,9 @@ export async function synthesize(options: SynthesisOptions): Promise<Synthesis> 
   ]);
   const changes = {
     experimental_active_standby_mode: options.flag,
-    ...(options.bakers !== undefined || options.signers !== "hot" ? { bakers: Object.fromEntries(settings) as unknown } : {}),
+    ...(options.bakers !== undefined || options.signers !== "hot"
+      ? { bakers: Object.fromEntries(settings) as unknown }
+      : {}),
     head_max_age_seconds: options.headMaxAgeSeconds,
     timings: Object.fromEntries(Object.entries(options.timings).map(([name, value]) => [snakeCase(name), value])),
     monitoring: { enabled: false },

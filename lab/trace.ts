@@ -44,7 +44,15 @@ export class TraceServer extends EventEmitter<{ line: [TraceLine]; end: [Interva
         // The laboratory's own clock: a pod's may be stepped.
         line.atMs = this.now();
         if (line.event === "process") {
-          interval = { role: line.role, pod: line.pod, uid: line.uid, pid: line.pid, startMs: line.atMs, endMs: null, readyMs: null };
+          interval = {
+            role: line.role,
+            pod: line.pod,
+            uid: line.uid,
+            pid: line.pid,
+            startMs: line.atMs,
+            endMs: null,
+            readyMs: null,
+          };
           this.intervals.push(interval);
         }
         if (line.event === "ready" && interval) interval.readyMs = line.atMs;

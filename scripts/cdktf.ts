@@ -6,11 +6,11 @@ import { spawn } from "node:child_process";
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
-import { ConfigurationError } from "../constructs/configuration/errors";
-import { terraformType } from "../constructs/configuration/keys";
-import { resolveConfiguration, type Resolved } from "../constructs/configuration/load";
-import { handedName, parseText, type Handed } from "../constructs/configuration/tfvars";
-import { cdktfContext, exampleFolder } from "../constructs/configuration/folder";
+import { ConfigurationError } from "../configuration/errors";
+import { terraformType } from "../configuration/keys";
+import { resolveConfiguration, type Resolved } from "../configuration/load";
+import { handedName, parseText, type Handed } from "../configuration/tfvars";
+import { cdktfContext, exampleFolder } from "../configuration/folder";
 
 export const commands = ["synth", "diff", "deploy", "destroy"] as const;
 export type Command = (typeof commands)[number];
@@ -26,7 +26,16 @@ export interface Request {
 
 const usage = `usage: npm run ${commands.join("|")} -- [[--only] platform|baker] [--var KEY=VALUE]... [--var-file FILE]... [options of cdktf]`;
 /** Options of cdktf that are followed by a value. */
-const withValue = new Set(["--app", "-a", "--output", "-o", "--terraform-parallelism", "--parallelism", "--outputs-file", "--log-level"]);
+const withValue = new Set([
+  "--app",
+  "-a",
+  "--output",
+  "-o",
+  "--terraform-parallelism",
+  "--parallelism",
+  "--outputs-file",
+  "--log-level",
+]);
 
 /** @throws Error with the usage */
 export function parseRequest(argv: readonly string[]): Request {
@@ -42,7 +51,8 @@ export function parseRequest(argv: readonly string[]): Request {
       request.options.push(name === "var" ? { var: value } : { varFile: value });
     } else if (word === "--only") {
       const stack = rest[++i];
-      if (stack !== "platform" && stack !== "baker") throw new Error(`--only wants platform or baker; got ${stack ?? "nothing"}\n${usage}`);
+      if (stack !== "platform" && stack !== "baker")
+        throw new Error(`--only wants platform or baker; got ${stack ?? "nothing"}\n${usage}`);
       request.stacks.push(stack);
     } else if (word === "platform" || word === "baker") request.stacks.push(word);
     else if (word.startsWith("-")) {
@@ -55,11 +65,14 @@ export function parseRequest(argv: readonly string[]): Request {
 
 /** What synth may know: everything but `secrets`. */
 export function handedOf(request: Request, environment: Readonly<Record<string, string | undefined>>): Handed {
-  const isSecret = (option: Handed["options"][number]): boolean => "var" in option && /^\s*secrets\s*=/.test(option.var);
+  const isSecret = (option: Handed["options"][number]): boolean =>
+    "var" in option && /^\s*secrets\s*=/.test(option.var);
   return {
     environment: Object.fromEntries(
       Object.entries(environment).flatMap(([name, value]) =>
-        name.startsWith("TF_VAR_") && name !== "TF_VAR_secrets" && value !== undefined ? [[name.slice("TF_VAR_".length), value]] : [],
+        name.startsWith("TF_VAR_") && name !== "TF_VAR_secrets" && value !== undefined
+          ? [[name.slice("TF_VAR_".length), value]]
+          : [],
       ),
     ),
     options: request.options.filter((option) => !isSecret(option)),
@@ -137,7 +150,9 @@ async function main(argv: string[]): Promise<number> {
       const code = await cdktf(line, handed);
       if (code === 0) continue;
       if (line[0] === "diff" && line[1] === "baker" && !configuration.cluster)
-        console.error("The stack baker reads the cluster that platform makes: its first diff works after `npm run deploy -- platform`.");
+        console.error(
+          "The stack baker reads the cluster that platform makes: its first diff works after `npm run deploy -- platform`.",
+        );
       return code;
     }
     return 0;

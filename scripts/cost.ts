@@ -12,7 +12,11 @@ const machines: Readonly<Record<string, { vcpu: number; gib: number; discount: n
   t2d: { vcpu: 20.08, gib: 2.69, discount: 1 },
 };
 const gibPerVcpu: Readonly<Record<string, number | undefined>> = { standard: 4, highmem: 8, highcpu: 1 };
-const diskGib: Readonly<Record<string, number | undefined>> = { "pd-ssd": 0.17, "pd-balanced": 0.1, "hyperdisk-balanced": 0.08 };
+const diskGib: Readonly<Record<string, number | undefined>> = {
+  "pd-ssd": 0.17,
+  "pd-balanced": 0.1,
+  "hyperdisk-balanced": 0.08,
+};
 const clusterFee = 73;
 const natAndAddresses = 6;
 const loadBalancers = { low: 11, high: 18 };
@@ -48,12 +52,16 @@ export function machinePrice(machineType: string): number | undefined {
 export function estimate(quantities: Quantities): { items: CostItem[]; low: number; high: number; unknown: string[] } {
   const items: CostItem[] = [];
   const unknown: string[] = [];
-  const add = (item: string, low: number, high = low): void => void items.push({ item, low: Math.round(low), high: Math.round(high) });
+  const add = (item: string, low: number, high = low): void =>
+    void items.push({ item, low: Math.round(low), high: Math.round(high) });
   add("cluster management", clusterFee);
   const machine = machinePrice(quantities.machineType);
   if (machine === undefined) unknown.push(`machine type ${quantities.machineType}`);
   else add(`${quantities.nodes} x ${quantities.machineType}`, quantities.nodes * machine);
-  add(`${quantities.nodes} boot disks`, quantities.nodes * quantities.bootDisk.gib * (diskGib[quantities.bootDisk.type] ?? 0.1));
+  add(
+    `${quantities.nodes} boot disks`,
+    quantities.nodes * quantities.bootDisk.gib * (diskGib[quantities.bootDisk.type] ?? 0.1),
+  );
   for (const { type, gib, regional, count } of quantities.disks) {
     const price = diskGib[type];
     const name = `${count} ${regional ? "regional " : ""}${type} disk${count === 1 ? "" : "s"} of ${gib} GiB`;

@@ -4,7 +4,17 @@
  */
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
@@ -44,7 +54,11 @@ export const reference = ({ registry, tag }: { registry: string; tag: string }, 
   `${registry}/${repository(name)}:${tag}`;
 
 /** What each image is built from: Containerfile and build arguments, the last one is the image itself. */
-export function recipes(name: ImageName, tag: string, octezVersion: string): { file: string; tag?: string; args: string[] }[] {
+export function recipes(
+  name: ImageName,
+  tag: string,
+  octezVersion: string,
+): { file: string; tag?: string; args: string[] }[] {
   if (name === "signer_link") return [{ file: "signer-link.Containerfile", args: [] }];
   const base = `localhost/tezos-on-gke/${name}-base:${tag}`;
   const args = name === "baker" ? [`OCTEZ_IMAGE=${octezImage(octezVersion)}`] : [];
@@ -86,7 +100,15 @@ export function cloudBuild(options: Omit<BuildOptions, "builder" | "context" | "
   const steps = options.images.flatMap((name) =>
     recipes(name, options.tag, options.octezVersion).map(({ file, tag, args }) => ({
       name: "gcr.io/cloud-builders/docker",
-      args: ["build", ...args.flatMap((arg) => ["--build-arg", arg]), "-f", file, "-t", tag ?? reference(options, name), "."],
+      args: [
+        "build",
+        ...args.flatMap((arg) => ["--build-arg", arg]),
+        "-f",
+        file,
+        "-t",
+        tag ?? reference(options, name),
+        ".",
+      ],
     })),
   );
   return { steps, images: options.images.map((name) => reference(options, name)), timeout: "1200s" };
@@ -95,10 +117,13 @@ export function cloudBuild(options: Omit<BuildOptions, "builder" | "context" | "
 /** sha256:... of a tool's words about one image. @throws Error where there is none */
 export function digestIn(text: string, repositoryName: string): string {
   const lines = text.split(/\s+/).filter((word) => word.includes("sha256:"));
-  const found = lines.find((word) => word.startsWith(`${repositoryName}@`)) ?? (lines.length === 1 ? lines[0] : undefined);
+  const found =
+    lines.find((word) => word.startsWith(`${repositoryName}@`)) ?? (lines.length === 1 ? lines[0] : undefined);
   const digest = /sha256:[0-9a-f]{64}$/.exec(found ?? "")?.[0];
   if (digest === undefined)
-    throw new Error(`expected a digest (sha256: and 64 hex digits) of ${repositoryName}; got ${JSON.stringify(text.slice(0, 200))}`);
+    throw new Error(
+      `expected a digest (sha256: and 64 hex digits) of ${repositoryName}; got ${JSON.stringify(text.slice(0, 200))}`,
+    );
   return digest;
 }
 
@@ -126,13 +151,18 @@ export async function stageContext(folder: string): Promise<string> {
   for (const file of ["package.json", "LICENSE.txt", "index.cjs", "src/koffi/index.cjs", "src/koffi/src/static.cjs"])
     cpSync(join(modules, "koffi", file), join(koffi, file), { recursive: true });
   const native = join(tog, "node_modules/@koromix", koffiPlatform);
-  if (existsSync(join(modules, "@koromix", koffiPlatform))) cpSync(join(modules, "@koromix", koffiPlatform), native, { recursive: true });
+  if (existsSync(join(modules, "@koromix", koffiPlatform)))
+    cpSync(join(modules, "@koromix", koffiPlatform), native, { recursive: true });
   else {
     // Another machine than the image's: npm has installed another one.
     const { version } = JSON.parse(readFileSync(join(modules, "koffi/package.json"), "utf8")) as { version: string };
-    const packed = spawnSync("npm", ["pack", "--silent", `@koromix/${koffiPlatform}@${version}`, "--pack-destination", folder], {
-      encoding: "utf8",
-    });
+    const packed = spawnSync(
+      "npm",
+      ["pack", "--silent", `@koromix/${koffiPlatform}@${version}`, "--pack-destination", folder],
+      {
+        encoding: "utf8",
+      },
+    );
     if (packed.status !== 0) throw new Error(`npm pack @koromix/${koffiPlatform}@${version}: ${packed.stderr}`);
     mkdirSync(native, { recursive: true });
     const archive = join(folder, packed.stdout.trim());
@@ -159,7 +189,9 @@ function run(command: readonly string[]): Promise<string> {
       process.stderr.write(data);
     });
     child.once("error", fail);
-    child.once("close", (code) => (code === 0 ? done(output) : fail(new Error(`${command.slice(0, 3).join(" ")} ended with ${code}`))));
+    child.once("close", (code) =>
+      code === 0 ? done(output) : fail(new Error(`${command.slice(0, 3).join(" ")} ended with ${code}`)),
+    );
   });
 }
 
@@ -175,7 +207,9 @@ function findBuilder(): Builder {
 }
 
 /** Builds and pushes; resolves with REPOSITORY@sha256:... by name. */
-export async function publish(options: Omit<BuildOptions, "builder"> & { builder: Builder }): Promise<Partial<Record<ImageName, string>>> {
+export async function publish(
+  options: Omit<BuildOptions, "builder"> & { builder: Builder },
+): Promise<Partial<Record<ImageName, string>>> {
   const { builder, context } = options;
   const published: Partial<Record<ImageName, string>> = {};
   const note = (name: ImageName, text: string): void => {
@@ -197,13 +231,16 @@ export async function publish(options: Omit<BuildOptions, "builder"> & { builder
       "json",
       ...(project ? ["--project", project] : []),
     ]);
-    const built = (JSON.parse(output) as { results?: { images?: { name: string; digest: string }[] } }).results?.images ?? [];
-    for (const name of options.images) note(name, built.find((image) => image.name === reference(options, name))?.digest ?? "");
+    const built =
+      (JSON.parse(output) as { results?: { images?: { name: string; digest: string }[] } }).results?.images ?? [];
+    for (const name of options.images)
+      note(name, built.find((image) => image.name === reference(options, name))?.digest ?? "");
     return published;
   }
   for (const step of buildSteps({ ...options, builder })) {
     const output = await run(step.command);
-    if (step.digestOf) note(step.digestOf, step.digestFile === undefined ? output : readFileSync(step.digestFile, "utf8"));
+    if (step.digestOf)
+      note(step.digestOf, step.digestFile === undefined ? output : readFileSync(step.digestFile, "utf8"));
   }
   return published;
 }
@@ -237,17 +274,20 @@ async function main(): Promise<void> {
     return known;
   });
   const wanted = builders.find((name) => name === values.builder);
-  if (values.builder !== undefined && !wanted) throw new Error(`--builder is one of ${builders.join(", ")}; got ${values.builder}`);
+  if (values.builder !== undefined && !wanted)
+    throw new Error(`--builder is one of ${builders.join(", ")}; got ${values.builder}`);
   let { registry, "octez-version": octezVersion } = values;
   if (registry === undefined || octezVersion === undefined) {
-    const { resolveConfiguration } = await import("../constructs/configuration/load");
-    const { cdktfContext } = await import("../constructs/configuration/folder");
-    const resolved = await resolveConfiguration({ folder: process.cwd(), context: cdktfContext(process.cwd()) }).catch((error: unknown) => {
-      if (registry !== undefined) return undefined;
-      throw new Error(
-        `without --registry the configuration must say where to push: ${error instanceof Error ? error.message : String(error)}`,
-      );
-    });
+    const { resolveConfiguration } = await import("../configuration/load");
+    const { cdktfContext } = await import("../configuration/folder");
+    const resolved = await resolveConfiguration({ folder: process.cwd(), context: cdktfContext(process.cwd()) }).catch(
+      (error: unknown) => {
+        if (registry !== undefined) return undefined;
+        throw new Error(
+          `without --registry the configuration must say where to push: ${error instanceof Error ? error.message : String(error)}`,
+        );
+      },
+    );
     const configuration = resolved?.configuration;
     octezVersion ??= configuration?.octez_version ?? defaultOctezVersion;
     if (registry === undefined && configuration?.project === undefined)

@@ -4,9 +4,9 @@
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { ConfigurationError } from "../constructs/configuration/errors";
-import { type Resolved } from "../constructs/configuration/load";
-import { type Handed } from "../constructs/configuration/tfvars";
+import { ConfigurationError } from "../configuration/errors";
+import { type Resolved } from "../configuration/load";
+import { type Handed } from "../configuration/tfvars";
 import { synthesize } from "../main";
 import { handedOf, parseRequest } from "./cdktf";
 import { estimate, pricesAsOf, type CostItem } from "./cost";
@@ -30,19 +30,31 @@ export interface Summary {
   sources: Record<string, string>;
   /** Stack -> resource type -> how many. */
   stacks: Record<string, Record<string, number>>;
-  pods: { baker: string; workload: string; replicas: number; initContainers: string[]; containers: string[]; signs: string }[];
+  pods: {
+    baker: string;
+    workload: string;
+    replicas: number;
+    initContainers: string[];
+    containers: string[];
+    signs: string;
+  }[];
   /** USD a month; null on a cluster that is not ours. */
   cost: { asOf: string; items: CostItem[]; low: number; high: number; notEstimated: string[] } | null;
   warnings: string[];
 }
 
-const first = (value: unknown): Block => (Array.isArray(value) ? (value[0] as Block | undefined) : (value as Block | undefined)) ?? {};
-const list = (value: unknown): Block[] => (Array.isArray(value) ? (value as Block[]) : value === undefined ? [] : [value as Block]);
+const first = (value: unknown): Block =>
+  (Array.isArray(value) ? (value[0] as Block | undefined) : (value as Block | undefined)) ?? {};
+const list = (value: unknown): Block[] =>
+  Array.isArray(value) ? (value as Block[]) : value === undefined ? [] : [value as Block];
 const names = (value: unknown): string[] => list(value).map(({ name }) => String(name));
 const instances = (stack: Stack | undefined, type: string): Block[] => Object.values(stack?.resource?.[type] ?? {});
 
 /** @param stacks parsed cdk.tf.json by stack name */
-export function summarize({ configuration, sources, warnings }: Resolved, stacks: Readonly<Record<string, Stack>>): Summary {
+export function summarize(
+  { configuration, sources, warnings }: Resolved,
+  stacks: Readonly<Record<string, Stack>>,
+): Summary {
   const existing = configuration.cluster?.existing;
   const statefulSets = instances(stacks.baker, "kubernetes_stateful_set_v1").map(({ metadata, spec }) => ({
     metadata: first(metadata),
@@ -52,7 +64,9 @@ export function summarize({ configuration, sources, warnings }: Resolved, stacks
     example: configuration.example ?? null,
     mode: configuration.experimental_active_standby_mode ? "active-standby" : "solo",
     network: configuration.network,
-    cluster: existing ? { existing: existing.context } : { project: configuration.project ?? "", region: configuration.region },
+    cluster: existing
+      ? { existing: existing.context }
+      : { project: configuration.project ?? "", region: configuration.region },
     zones: [...configuration.zones],
     namespace: configuration.namespace,
     sources: { ...sources },
@@ -87,24 +101,34 @@ export function summarize({ configuration, sources, warnings }: Resolved, stacks
   function cost(): NonNullable<Summary["cost"]> {
     const pool = first(instances(stacks.platform, "google_container_node_pool"));
     const node = first(pool.node_config);
-    const services = instances(stacks.baker, "kubernetes_service_v1").filter(({ spec }) => first(spec).type === "LoadBalancer");
+    const services = instances(stacks.baker, "kubernetes_service_v1").filter(
+      ({ spec }) => first(spec).type === "LoadBalancer",
+    );
     const regional = instances(stacks.baker, "kubernetes_storage_class_v1").some(
       ({ parameters }) => (parameters as Block | undefined)?.["replication-type"] === "regional-pd",
     );
     const disks = statefulSets.reduce((count, { spec }) => count + Number(spec.replicas), 0);
     const { items, low, high, unknown } = estimate({
       machineType: configuration.machine_type,
-      nodes: Number(pool.node_count ?? 1) * ((pool.node_locations as unknown[] | undefined) ?? configuration.zones).length,
+      nodes:
+        Number(pool.node_count ?? 1) * ((pool.node_locations as unknown[] | undefined) ?? configuration.zones).length,
       bootDisk: { type: String(node.disk_type), gib: Number(node.disk_size_gb ?? 50) },
       disks: [{ type: configuration.disk.type, gib: configuration.disk.size_gib, regional, count: disks }],
       loadBalancers: services.length,
       dalNodes: statefulSets.reduce(
         (count, { spec }) =>
-          count + (names(first(first(spec.template).spec).container).includes("octez-dal-node") ? Number(spec.replicas) : 0),
+          count +
+          (names(first(first(spec.template).spec).container).includes("octez-dal-node") ? Number(spec.replicas) : 0),
         0,
       ),
     });
-    return { asOf: pricesAsOf, items, low, high, notEstimated: [...unknown, "traffic out, logs, metrics, backups, taxes"] };
+    return {
+      asOf: pricesAsOf,
+      items,
+      low,
+      high,
+      notEstimated: [...unknown, "traffic out, logs, metrics, backups, taxes"],
+    };
   }
 }
 
@@ -150,7 +174,9 @@ export function summaryText(summary: Summary): string {
     ...(cost
       ? [
           `about ${cost.low}${cost.high === cost.low ? "" : ` to ${cost.high}`} USD a month (list prices of us-central1, ${cost.asOf})`,
-          ...cost.items.map(({ item, low, high }) => `  ${(low === high ? String(low) : `${low}-${high}`).padStart(8)}  ${item}`),
+          ...cost.items.map(
+            ({ item, low, high }) => `  ${(low === high ? String(low) : `${low}-${high}`).padStart(8)}  ${item}`,
+          ),
           `  not in it: ${cost.notEstimated.join("; ")}`,
         ]
       : ["cost: your cluster's own"]),
@@ -165,7 +191,8 @@ export function summaryText(summary: Summary): string {
 export async function summaryOf(folder: string, handed: Handed, outdir = join(folder, "cdktf.out")): Promise<Summary> {
   const resolved = await synthesize({ folder, outdir, handed });
   const stacks = resolved.configuration.cluster ? ["baker"] : ["platform", "baker"];
-  const read = (stack: string): Stack => JSON.parse(readFileSync(join(outdir, "stacks", stack, "cdk.tf.json"), "utf8")) as Stack;
+  const read = (stack: string): Stack =>
+    JSON.parse(readFileSync(join(outdir, "stacks", stack, "cdk.tf.json"), "utf8")) as Stack;
   return summarize(resolved, Object.fromEntries(stacks.map((stack) => [stack, read(stack)])));
 }
 

@@ -53,7 +53,8 @@ export function decodeBase58(text: string): { kind: Base58Kind; payload: Uint8Ar
   }
   for (const kind of base58Kinds) {
     const { bytes, size } = table[kind];
-    if (raw.length === bytes.length + size && bytes.every((byte, i) => raw[i] === byte)) return { kind, payload: raw.slice(bytes.length) };
+    if (raw.length === bytes.length + size && bytes.every((byte, i) => raw[i] === byte))
+      return { kind, payload: raw.slice(bytes.length) };
   }
   return undefined;
 }
@@ -61,6 +62,7 @@ export function decodeBase58(text: string): { kind: Base58Kind; payload: Uint8Ar
 /** The payload of a text of one kind. @throws Error for any other text */
 export function expectBase58(kind: Base58Kind, text: string): Uint8Array {
   const decoded = decodeBase58(text);
-  if (decoded?.kind !== kind) throw new Error(`a ${kind} was expected, got ${decoded ? `a ${decoded.kind}` : `"${text.slice(0, 80)}"`}`);
+  if (decoded?.kind !== kind)
+    throw new Error(`a ${kind} was expected, got ${decoded ? `a ${decoded.kind}` : `"${text.slice(0, 80)}"`}`);
   return decoded.payload;
 }

@@ -7,7 +7,12 @@ import { createPublicKey, verify as verifyWithNode, type KeyObject } from "node:
 import { decodeBase58, encodeBase58, type Base58Kind } from "./base58";
 
 export type Curve = "tz1" | "tz2" | "tz3" | "tz4";
-const publicKeyKinds: Readonly<Partial<Record<Base58Kind, Curve>>> = { edpk: "tz1", sppk: "tz2", p2pk: "tz3", BLpk: "tz4" };
+const publicKeyKinds: Readonly<Partial<Record<Base58Kind, Curve>>> = {
+  edpk: "tz1",
+  sppk: "tz2",
+  p2pk: "tz3",
+  BLpk: "tz4",
+};
 const signatureKinds: Readonly<Record<Curve, readonly Base58Kind[]>> = {
   tz1: ["edsig", "sig"],
   tz2: ["spsig1", "sig"],
@@ -56,7 +61,8 @@ function parseKey(publicKey: string): ParsedKey | undefined {
   if (!decoded || !curve || address === undefined) return undefined;
   const { payload } = decoded;
   const parsed: ParsedKey = { curve, address, payload };
-  if (curve === "tz1") parsed.ed25519 = createPublicKey({ key: Buffer.concat([ed25519SpkiPrefix, payload]), format: "der", type: "spki" });
+  if (curve === "tz1")
+    parsed.ed25519 = createPublicKey({ key: Buffer.concat([ed25519SpkiPrefix, payload]), format: "der", type: "spki" });
   if (parsedKeys.size > 1000) parsedKeys.clear();
   parsedKeys.set(publicKey, parsed);
   return parsed;

@@ -65,10 +65,13 @@ export function fits(entry: { nonce: string; hash: string }): boolean {
   return true;
 }
 
-const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null && !Array.isArray(value);
-const isCount = (value: unknown): value is number => Number.isInteger(value) && (value as number) >= 0 && (value as number) < 2 ** 31;
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+const isCount = (value: unknown): value is number =>
+  Number.isInteger(value) && (value as number) >= 0 && (value as number) < 2 ** 31;
 const isNonce = (value: unknown): value is string => typeof value === "string" && /^[0-9a-f]{64}$/.test(value);
-const isBlock = (value: unknown): value is string => typeof value === "string" && /^B[1-9A-HJ-NP-Za-km-z]{50}$/.test(value);
+const isBlock = (value: unknown): value is string =>
+  typeof value === "string" && /^B[1-9A-HJ-NP-Za-km-z]{50}$/.test(value);
 /** Never quotes an object: it may hold a nonce. */
 const shown = (value: unknown): string =>
   typeof value === "number" || typeof value === "boolean" || value === null
@@ -84,7 +87,9 @@ const shown = (value: unknown): string =>
 const maxDepth = 32;
 /** Deeper than JSON.stringify and the functions below can follow. */
 const tooDeep = (value: unknown, depth = 0): boolean =>
-  typeof value === "object" && value !== null && (depth > maxDepth || Object.values(value).some((inner) => tooDeep(inner, depth + 1)));
+  typeof value === "object" &&
+  value !== null &&
+  (depth > maxDepth || Object.values(value).some((inner) => tooDeep(inner, depth + 1)));
 
 /** The rule that an entry breaks, without its nonce; undefined where it is whole. */
 function objection(value: unknown, legacy: boolean): string | undefined {
@@ -93,10 +98,12 @@ function objection(value: unknown, legacy: boolean): string | undefined {
   if (!isNonce(value.nonce)) return "nonce is 64 lowercase hex digits, got something else";
   if (!isBlock(value.block)) return `block is a block hash (B and 50 base58 characters), got ${shown(value.block)}`;
   if (legacy) return undefined;
-  if (typeof value.hash !== "string" || !value.hash.startsWith("nce")) return `hash is a nonce hash (nce...), got ${shown(value.hash)}`;
+  if (typeof value.hash !== "string" || !value.hash.startsWith("nce"))
+    return `hash is a nonce hash (nce...), got ${shown(value.hash)}`;
   if (!isCount(value.cycle)) return `cycle is a whole number, got ${shown(value.cycle)}`;
   if (!isCount(value.level)) return `level is a whole number, got ${shown(value.level)}`;
-  if (value.round !== undefined && !isCount(value.round)) return `round is a whole number or absent, got ${shown(value.round)}`;
+  if (value.round !== undefined && !isCount(value.round))
+    return `round is a whole number or absent, got ${shown(value.round)}`;
   if (value.state !== "committed" && !(isRecord(value.state) && isCount(value.state.injection_level)))
     return `state is "committed" or {"injection_level": LEVEL}, got ${shown(value.state)}`;
   return undefined;
@@ -139,13 +146,15 @@ function json(text: string): unknown {
   }
 }
 /** @throws NonceFileError for anything but a whole list: a broken file is never an empty one */
-export const parseStateful = (text: string, options?: { hashes: boolean }): SeedNonce[] => checkStateful(json(text), options);
+export const parseStateful = (text: string, options?: { hashes: boolean }): SeedNonce[] =>
+  checkStateful(json(text), options);
 /** @throws NonceFileError */
 export const parseLegacy = (text: string): LegacyNonce[] => checkLegacy(json(text));
 
 /** JSON.stringify, ten times as fast for what is plain. */
 function textOf(entry: SeedNonce | LegacyNonce): string {
-  if (!("hash" in entry)) return isPlainPair(entry) ? `{"block":"${entry.block}","nonce":"${entry.nonce}"}` : JSON.stringify(entry);
+  if (!("hash" in entry))
+    return isPlainPair(entry) ? `{"block":"${entry.block}","nonce":"${entry.nonce}"}` : JSON.stringify(entry);
   if (!isPlain(entry as SeedNonce)) return JSON.stringify(entry);
   const { nonce, hash, block, cycle, level, round, state } = entry as SeedNonce;
   return `{"nonce":"${nonce}","hash":${JSON.stringify(hash)},"block":"${block}","cycle":${cycle},"level":${level},${round === undefined ? "" : `"round":${round},`}"state":${typeof state === "string" ? `"${state}"` : `{"injection_level":${state.injection_level}}`}}`;
@@ -190,7 +199,8 @@ function mergeExtras(
   b: Record<string, unknown>,
   known: readonly string[],
 ): void {
-  const has = (value: Record<string, unknown>, key: string): boolean => Object.prototype.hasOwnProperty.call(value, key);
+  const has = (value: Record<string, unknown>, key: string): boolean =>
+    Object.prototype.hasOwnProperty.call(value, key);
   if (a === b && Object.keys(a).every((key) => known.includes(key))) return;
   for (const key of [...new Set([...Object.keys(a), ...Object.keys(b)])].filter((name) => !known.includes(name)).sort())
     set(target, key, !has(a, key) ? b[key] : !has(b, key) ? a[key] : greater(a[key], b[key]));
@@ -216,7 +226,9 @@ const equal = (a: SeedNonce, b: SeedNonce): boolean =>
   a.block === b.block &&
   a.cycle === b.cycle &&
   a.round === b.round &&
-  (typeof a.state === "string" || typeof b.state === "string" ? a.state === b.state : a.state.injection_level === b.state.injection_level);
+  (typeof a.state === "string" || typeof b.state === "string"
+    ? a.state === b.state
+    : a.state.injection_level === b.state.injection_level);
 
 /** Two entries of one hash: a product of maxima (state; position as a whole; each unknown field), hence commutative, associative and idempotent. */
 function mergeEntries(a: SeedNonce, b: SeedNonce): SeedNonce {
@@ -224,7 +236,13 @@ function mergeEntries(a: SeedNonce, b: SeedNonce): SeedNonce {
   // Only one nonce has this hash. Where the two differ, one entry was not verified: the one that fits is right.
   if (a.nonce !== b.nonce) return fits(a) ? a : fits(b) ? b : greater(a, b);
   const place = a === b || comparePlaces(a, b) > 0 ? a : b;
-  const merged: Record<string, unknown> = { nonce: a.nonce, hash: a.hash, block: place.block, cycle: place.cycle, level: place.level };
+  const merged: Record<string, unknown> = {
+    nonce: a.nonce,
+    hash: a.hash,
+    block: place.block,
+    cycle: place.cycle,
+    level: place.level,
+  };
   if (place.round !== undefined) merged.round = place.round;
   merged.state = laterState(a.state, b.state);
   mergeExtras(merged, a, b, knownKeys);
@@ -252,7 +270,10 @@ export function mergeLegacy(a: readonly LegacyNonce[], b: readonly LegacyNonce[]
         merged.set(entry.block, present);
         continue;
       }
-      const result: Record<string, unknown> = { block: entry.block, nonce: present.nonce >= entry.nonce ? present.nonce : entry.nonce };
+      const result: Record<string, unknown> = {
+        block: entry.block,
+        nonce: present.nonce >= entry.nonce ? present.nonce : entry.nonce,
+      };
       mergeExtras(result, present, entry, ["block", "nonce"]);
       merged.set(entry.block, result as LegacyNonce);
     }
@@ -268,7 +289,11 @@ export function mergeSets(a: NonceSet, b: NonceSet): NonceSet {
  * (consensus_rights_delay) does, so that an exchange does not bring it back for ever. A nonce can be revealed in the cycle after its own only.
  * @param currentCycle of our own node (a node that is behind keeps more); undefined = unknown: everything stays
  */
-export function retain(entries: readonly SeedNonce[], currentCycle: number | undefined, keepCycles: number): SeedNonce[] {
+export function retain(
+  entries: readonly SeedNonce[],
+  currentCycle: number | undefined,
+  keepCycles: number,
+): SeedNonce[] {
   if (currentCycle === undefined) return [...entries];
   const keep = Math.max(1, keepCycles);
   return entries.filter((entry) => currentCycle - entry.cycle <= keep);
@@ -288,7 +313,8 @@ export function salvage(text: string): SeedNonce[] {
 }
 
 /** The pairs of a legacy file that the baker writes beside the stateful entries. */
-export const legacyPairs = (entries: readonly SeedNonce[]): LegacyNonce[] => entries.map(({ block, nonce }) => ({ block, nonce }));
+export const legacyPairs = (entries: readonly SeedNonce[]): LegacyNonce[] =>
+  entries.map(({ block, nonce }) => ({ block, nonce }));
 
 export const nonceFileKinds = ["stateful_nonces", "nonces", "orphaned_nonces"] as const;
 export type NonceFileKind = (typeof nonceFileKinds)[number];
@@ -306,7 +332,10 @@ export function nonceFileKind(name: string, chainId: string): NonceFileKind | "f
 }
 
 /** The nonce files of a chain among the names of a folder; where several fit, octez-baker's own name, else the first in order. */
-export function nonceFiles(names: readonly string[], chainId: string): Partial<Record<NonceFileKind, string>> & { foreign: string[] } {
+export function nonceFiles(
+  names: readonly string[],
+  chainId: string,
+): Partial<Record<NonceFileKind, string>> & { foreign: string[] } {
   const result: Partial<Record<NonceFileKind, string>> & { foreign: string[] } = { foreign: [] };
   for (const name of [...names].sort()) {
     const kind = nonceFileKind(name, chainId);
@@ -329,7 +358,9 @@ export interface NonceBundle extends NonceSet {
 export function checkBundle(text: string, expected: { chain?: string; baker?: string } = {}): NonceBundle {
   const value = json(text);
   if (!isRecord(value) || value.version !== 1 || typeof value.chain !== "string" || typeof value.baker !== "string")
-    throw new Error("an export of nonces has version 1, chain, baker, stateful and legacy; write it with `npm run nonces -- export`");
+    throw new Error(
+      "an export of nonces has version 1, chain, baker, stateful and legacy; write it with `npm run nonces -- export`",
+    );
   if (expected.chain !== undefined && value.chain !== expected.chain)
     throw new Error(`the export must be of chain ${expected.chain}, got ${value.chain}`);
   if (expected.baker !== undefined && value.baker !== expected.baker)

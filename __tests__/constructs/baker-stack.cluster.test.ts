@@ -1,6 +1,11 @@
 /** A real API server, with controllers, scheduler and played nodes, takes what the baker stack declares. */
-import { toManifests, type KubernetesObject } from "../../scripts/manifests";
-import { extras, missingForControlPlane, startControlPlane, type ControlPlane } from "../../scripts/test-assets/control-plane";
+import { toManifests, type KubernetesObject } from "../../manifests/kubernetes-objects";
+import {
+  extras,
+  missingForControlPlane,
+  startControlPlane,
+  type ControlPlane,
+} from "../../tools/test-assets/control-plane";
 import { furnish, outcome, until, zones, type Pods } from "../helpers/played-cluster";
 import { baker, delegates, sshKey } from "../helpers/synthesized";
 
@@ -59,14 +64,17 @@ function pathOf({ apiVersion, kind, metadata }: KubernetesObject, name = true): 
       expect(items.map(({ spec }) => spec.nodeName).sort()).toEqual(["node-zone-a", "node-zone-b"]);
     }
     await until("the signers' pods are admitted", async () => {
-      const counts = await Promise.all(["signer-link", "hot-signer"].map((name) => pods(`app.kubernetes.io/component=${name}`)));
+      const counts = await Promise.all(
+        ["signer-link", "hot-signer"].map((name) => pods(`app.kubernetes.io/component=${name}`)),
+      );
       return counts.map(({ items }) => items.length).join() === "4,1";
     });
   });
 
   test("the pods' account may do what the protocols need, by name, and nothing else", async () => {
     const token = await plane.serviceAccountToken("bakery", "alice-as");
-    const status = async (method: string, path: string, body?: unknown) => (await plane.call(method, path, body, { token })).status;
+    const status = async (method: string, path: string, body?: unknown) =>
+      (await plane.call(method, path, body, { token })).status;
     const leases = "/apis/coordination.k8s.io/v1/namespaces/bakery/leases";
     const lease = (name: string) => ({
       apiVersion: "coordination.k8s.io/v1",
@@ -88,7 +96,8 @@ function pathOf({ apiVersion, kind, metadata }: KubernetesObject, name = true): 
     const bobs = Object.keys(baker(true, configuration).document.resource.kubernetes_config_map_v1 ?? {}).filter((id) =>
       id.startsWith("wm-"),
     );
-    for (const name of bobs.filter((id) => !id.startsWith("wm-6b82"))) expect(await status("GET", `${maps}/${name}`)).toBe(403);
+    for (const name of bobs.filter((id) => !id.startsWith("wm-6b82")))
+      expect(await status("GET", `${maps}/${name}`)).toBe(403);
     expect(await status("POST", maps, { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "more" } })).toBe(403);
     expect(await status("GET", "/api/v1/namespaces/bakery/pods/alice-solo-0")).toBe(404);
     expect(await status("GET", "/api/v1/namespaces/bakery/pods/bob-as-0")).toBe(403);
@@ -96,7 +105,8 @@ function pathOf({ apiVersion, kind, metadata }: KubernetesObject, name = true): 
   });
 
   test("a drain of both zones is allowed to take one baking pod of a baker at a time", async () => {
-    const budget = (await plane.call("GET", "/apis/policy/v1/namespaces/bakery/poddisruptionbudgets/alice-as")).body as {
+    const budget = (await plane.call("GET", "/apis/policy/v1/namespaces/bakery/poddisruptionbudgets/alice-as"))
+      .body as {
       spec: { maxUnavailable: number };
     };
     expect(budget.spec.maxUnavailable).toBe(1);

@@ -37,7 +37,10 @@ describe("the flag", () => {
       spec: {
         replicas: "1",
         volume_claim_template: [
-          { metadata: { name: "regional" }, spec: { storage_class_name: "tezos-regional", access_modes: ["ReadWriteOnce"] } },
+          {
+            metadata: { name: "regional" },
+            spec: { storage_class_name: "tezos-regional", access_modes: ["ReadWriteOnce"] },
+          },
         ],
       } as never,
     });
@@ -114,7 +117,10 @@ describe("the flag", () => {
       .filter((address) => on.includes(address))
       .filter((address) => {
         const [type = "", id = ""] = address.split(/\.(.*)/s);
-        return JSON.stringify(solo().document.resource[type]?.[id]) !== JSON.stringify(standby().document.resource[type]?.[id]);
+        return (
+          JSON.stringify(solo().document.resource[type]?.[id]) !==
+          JSON.stringify(standby().document.resource[type]?.[id])
+        );
       });
     expect(changed).toEqual(["kubernetes_network_policy_v1.alice-metrics"]);
   });
@@ -124,11 +130,16 @@ describe("the flag", () => {
         max_skew: 1,
         topology_key: "topology.kubernetes.io/zone",
         when_unsatisfiable: "DoNotSchedule",
-        label_selector: [{ match_labels: { baker: "alice", topology: "active-standby", "app.kubernetes.io/component": "baking-pod" } }],
+        label_selector: [
+          { match_labels: { baker: "alice", topology: "active-standby", "app.kubernetes.io/component": "baking-pod" } },
+        ],
       },
     ]);
     expectResource(standby(), PodDisruptionBudgetV1, "alice-as").toHave({
-      spec: { max_unavailable: "1", selector: { match_labels: { baker: "alice", topology: "active-standby" } as never } },
+      spec: {
+        max_unavailable: "1",
+        selector: { match_labels: { baker: "alice", topology: "active-standby" } as never },
+      },
     });
   });
 });
@@ -157,7 +168,8 @@ describe.each(modes)("flag %s", (_name, flag, id) => {
   });
   test("each container has requests and limits, and a folder of its own for temporary files", () => {
     for (const { name, resources, volume_mount } of all()) {
-      for (const side of [resources.requests, resources.limits]) expect(Object.keys(side).sort()).toEqual(["cpu", "memory"]);
+      for (const side of [resources.requests, resources.limits])
+        expect(Object.keys(side).sort()).toEqual(["cpu", "memory"]);
       expect(volume_mount).toContainEqual({ name: "tmp", mount_path: "/tmp", read_only: false, sub_path: name });
     }
   });
@@ -178,14 +190,17 @@ describe.each(modes)("flag %s", (_name, flag, id) => {
     });
   });
   test("only import-keys sees the authentication key, only the nonce containers their secret", () => {
-    const users = (volume: string) => names(all().filter(({ volume_mount }) => volume_mount.some(({ name }) => name === volume)));
+    const users = (volume: string) =>
+      names(all().filter(({ volume_mount }) => volume_mount.some(({ name }) => name === volume)));
     expect(users("authentication")).toEqual(["import-keys"]);
     expect(users("secrets")).toEqual(flag ? ["nonce-exposer", "nonce-importer"] : []);
   });
   test("readiness is the sidecar's /ready alone; each liveness is the process' own, or the node's through the sidecar", () => {
     const probed = all().flatMap(({ name, readiness_probe: ready }) => (ready ? [[name, ready.http_get]] : []));
     expect(probed).toEqual([["octez-node", { path: "/ready", port: "31764" }]]);
-    const liveness = Object.fromEntries(all().flatMap(({ name, liveness_probe: live }) => (live ? [[name, live.http_get]] : [])));
+    const liveness = Object.fromEntries(
+      all().flatMap(({ name, liveness_probe: live }) => (live ? [[name, live.http_get]] : [])),
+    );
     expect(liveness).toEqual({
       "octez-node": { path: "/live", port: "31764" },
       sidecar: { path: "/status", port: "31764" },
@@ -202,14 +217,15 @@ describe.each(modes)("flag %s", (_name, flag, id) => {
   test("what must outlive SIGTERM waits for the handover; the baker's supervisor does not", () => {
     const waiting = all().filter(({ lifecycle }) => lifecycle);
     expect(names(waiting)).toEqual(flag ? ["octez-node", "elector", "signing-gate", "nonce-exposer"] : []);
-    for (const { lifecycle } of waiting) expect(lifecycle).toEqual({ pre_stop: [{ http_get: { path: "/handed-over", port: "4040" } }] });
+    for (const { lifecycle } of waiting)
+      expect(lifecycle).toEqual({ pre_stop: [{ http_get: { path: "/handed-over", port: "4040" } }] });
     expect(pod(stack, id).termination_grace_period_seconds).toBe(120);
   });
   test("a pod runs as local processes too: no command line holds a loopback address or one of the mount paths", () => {
     for (const { command, args } of all())
-      expect([...command.filter((word) => !["/sbin/tini", "/usr/local/bin/tog"].includes(word)), ...args].join(" ")).not.toMatch(
-        /127\.0\.0\.1|localhost|\/var\/|\/etc\/|\/tmp/,
-      );
+      expect(
+        [...command.filter((word) => !["/sbin/tini", "/usr/local/bin/tog"].includes(word)), ...args].join(" "),
+      ).not.toMatch(/127\.0\.0\.1|localhost|\/var\/|\/etc\/|\/tmp/);
   });
   test("no text of a command is taken for a template by Terraform", () => {
     for (const { name, command, args } of all())
@@ -217,7 +233,9 @@ describe.each(modes)("flag %s", (_name, flag, id) => {
   });
   test("Terraform does not wait for a node that synchronizes for hours, and never replaces the pods for a changed disk size", () => {
     expectResource(stack, StatefulSetV1, id).toHave({ wait_for_rollout: false });
-    expect(resource(stack, StatefulSetV1, id)).toHaveProperty("lifecycle.ignore_changes", ["spec[0].volume_claim_template"]);
+    expect(resource(stack, StatefulSetV1, id)).toHaveProperty("lifecycle.ignore_changes", [
+      "spec[0].volume_claim_template",
+    ]);
     expect(resource(stack, StatefulSetV1, id)).toHaveProperty("spec.persistent_volume_claim_retention_policy", [
       { when_deleted: "Retain", when_scaled: "Retain" },
     ]);
@@ -250,9 +268,13 @@ describe.each(modes)("flag %s", (_name, flag, id) => {
     expect(resource(unguarded, ConfigMapV1, watermark)).toHaveProperty("lifecycle.prevent_destroy", false);
   });
   test("no secret is in the output: only references to the sensitive variable, and a value that is drawn at apply", () => {
-    const values = Object.values(stack.document.resource.kubernetes_secret_v1 ?? {}).flatMap(({ data }) => Object.values(data as object));
+    const values = Object.values(stack.document.resource.kubernetes_secret_v1 ?? {}).flatMap(({ data }) =>
+      Object.values(data as object),
+    );
     for (const value of values)
-      expect(value).toMatch(/^\$\{(var\.secrets\.[\w."[\]-]+|sha256\(join\("", \[uuid\(\), uuid\(\), uuid\(\)\]\)\))\}$/);
+      expect(value).toMatch(
+        /^\$\{(var\.secrets\.[\w."[\]-]+|sha256\(join\("", \[uuid\(\), uuid\(\), uuid\(\)\]\)\))\}$/,
+      );
     expect(stack.document.variable?.secrets).toMatchObject({ sensitive: true });
   });
   test("access by Google's exec plugin over the DNS endpoint, never by a token, and GKE's own annotations stay", () => {
@@ -265,13 +287,19 @@ describe.each(modes)("flag %s", (_name, flag, id) => {
     ]);
   });
   test("an existing cluster needs no Google at all", () => {
-    const own = baker(flag, { ...existing, cluster: { existing: { context: "kind", kubeconfig: "/kube", storage_class: "standard" } } });
+    const own = baker(flag, {
+      ...existing,
+      cluster: { existing: { context: "kind", kubeconfig: "/kube", storage_class: "standard" } },
+    });
     expect(Object.keys(own.document.provider ?? {})).toEqual(["kubernetes"]);
     expect(own.document.provider?.kubernetes?.[0]).toMatchObject({ config_path: "/kube", config_context: "kind" });
     expect(own.document.data).toBeUndefined();
     expect(Object.keys(own.document.terraform.required_providers)).toEqual(["kubernetes"]);
     expect(own.document.resource).not.toHaveProperty("kubernetes_storage_class_v1");
-    expect(resource(own, StatefulSetV1, id)).toHaveProperty("spec.volume_claim_template.0.spec.storage_class_name", "standard");
+    expect(resource(own, StatefulSetV1, id)).toHaveProperty(
+      "spec.volume_claim_template.0.spec.storage_class_name",
+      "standard",
+    );
     expect(pod(own, id)).not.toHaveProperty("node_selector");
   });
   test("several bakers share a namespace and nothing else", () => {
@@ -315,17 +343,25 @@ describe.each(modes)("flag %s", (_name, flag, id) => {
 
 describe("what a changed configuration does to running pods", () => {
   const annotation = (changes: Parameters<typeof baker>[1]) =>
-    resource(standby(changes), StatefulSetV1, "alice-as") as { spec: { template: { metadata: { annotations: Record<string, string> } } } };
-  const checksum = (changes: Parameters<typeof baker>[1]) => annotation(changes).spec.template.metadata.annotations["tezos-on-gke/config"];
+    resource(standby(changes), StatefulSetV1, "alice-as") as {
+      spec: { template: { metadata: { annotations: Record<string, string> } } };
+    };
+  const checksum = (changes: Parameters<typeof baker>[1]) =>
+    annotation(changes).spec.template.metadata.annotations["tezos-on-gke/config"];
 
   test("what octez-baker is told is followed by the supervisor: no pod restarts", () => {
-    expect(checksum(bakerWith({ liquidity_baking_vote: "off", extra_baker_args: ["--x"] }))).toBe(checksum(bakerWith({})));
+    expect(checksum(bakerWith({ liquidity_baking_vote: "off", extra_baker_args: ["--x"] }))).toBe(
+      checksum(bakerWith({})),
+    );
     expect(resource(standby(bakerWith({ liquidity_baking_vote: "off" })), ConfigMapV1, "alice-as")).not.toEqual(
       resource(standby(bakerWith({})), ConfigMapV1, "alice-as"),
     );
   });
   test("the gate follows the signers: no pod restarts", () => {
-    const signers = { home1: { ssh_public_key: sshKey, port: 8443, deterministic: true }, home2: { ssh_public_key: sshKey, port: 8500 } };
+    const signers = {
+      home1: { ssh_public_key: sshKey, port: 8443, deterministic: true },
+      home2: { ssh_public_key: sshKey, port: 8500 },
+    };
     expect(checksum(bakerWith({ signers }))).toBe(checksum(bakerWith({})));
   });
   test.each([
@@ -345,7 +381,10 @@ describe("the data availability layer", () => {
       });
     expect(pod(standby(), "alice-as").container.find(({ name }) => name === "octez-dal-node")?.args[0]).toBe(
       ["alice-as-0", "alice-as-1"]
-        .map((name) => `${name}=\${try(kubernetes_service_v1.${name}_dal.status[0].load_balancer[0].ingress[0].ip, "")}:11732`)
+        .map(
+          (name) =>
+            `${name}=\${try(kubernetes_service_v1.${name}_dal.status[0].load_balancer[0].ingress[0].ip, "")}:11732`,
+        )
         .join(" "),
     );
   });
@@ -359,6 +398,8 @@ describe("the data availability layer", () => {
   test("a cluster without load balancers neither stops the apply nor invents an address", () => {
     const stack = standby(existing);
     expectResource(stack, ServiceV1, "alice-as-0_dal").toHave({ wait_for_load_balancer: false });
-    expect(pod(stack, "alice-as").container.find(({ name }) => name === "octez-dal-node")?.command).toEqual(["octez-dal-node"]);
+    expect(pod(stack, "alice-as").container.find(({ name }) => name === "octez-dal-node")?.command).toEqual([
+      "octez-dal-node",
+    ]);
   });
 });

@@ -2,10 +2,24 @@
  * `cdktf deploy` itself with the real kubernetes provider, a real API server (RBAC, restricted pod security), real controllers and scheduler, and
  * nodes that kwok plays: the flag off, on, off again, each followed by an empty plan; what holds state survives; a destroy leaves nothing.
  */
-import { toManifests, type KubernetesObject } from "../../scripts/manifests";
-import { extras, missingForControlPlane, startControlPlane, type ControlPlane } from "../../scripts/test-assets/control-plane";
-import { missingForTerraform, realProviders } from "../../scripts/test-assets/providers";
-import { furnish, inventory, nodeOf, outcome, storageClassName, until, zones, type Pods } from "../helpers/played-cluster";
+import { toManifests, type KubernetesObject } from "../../manifests/kubernetes-objects";
+import {
+  extras,
+  missingForControlPlane,
+  startControlPlane,
+  type ControlPlane,
+} from "../../tools/test-assets/control-plane";
+import { missingForTerraform, realProviders } from "../../tools/test-assets/providers";
+import {
+  furnish,
+  inventory,
+  nodeOf,
+  outcome,
+  storageClassName,
+  until,
+  zones,
+  type Pods,
+} from "../helpers/played-cluster";
 import { projectFolder, type Outcome, type ProjectFolder } from "../helpers/project-folder";
 import { delegates, digest, sshKey } from "../helpers/synthesized";
 
@@ -62,7 +76,8 @@ function unordered(value: JsonValue, key = ""): JsonValue {
   let folder: ProjectFolder;
   let before: string[];
   const path = `/api/v1/namespaces/${namespace}`;
-  const write = (changes: object): void => folder.write("terraform.tfvars.json", JSON.stringify(configuration(plane, changes)));
+  const write = (changes: object): void =>
+    folder.write("terraform.tfvars.json", JSON.stringify(configuration(plane, changes)));
   const environment = () => ({ ...realProviders()?.environment, TF_VAR_secrets: JSON.stringify(secrets) });
   const cdktf = (command: string, ...options: string[]): Promise<Outcome> =>
     folder.cdktf([command, "baker", "--skip-provider-lock", "--no-color", ...options], environment());
@@ -83,15 +98,24 @@ function unordered(value: JsonValue, key = ""): JsonValue {
     return answer.body as T;
   };
   const pods = (selector: string): Promise<Pods> => get(`${path}/pods?labelSelector=${selector}`);
-  const names = async (selector: string): Promise<string[]> => (await pods(selector)).items.map(({ metadata }) => metadata.name).sort();
+  const names = async (selector: string): Promise<string[]> =>
+    (await pods(selector)).items.map(({ metadata }) => metadata.name).sort();
   const placed = async (selector: string, count: number): Promise<void> =>
     until(`${count} pods of ${selector} run`, async () => {
       const { items } = await pods(selector);
-      return items.length === count && items.every(({ spec, status }) => spec.nodeName !== undefined && status.phase === "Running");
+      return (
+        items.length === count &&
+        items.every(({ spec, status }) => spec.nodeName !== undefined && status.phase === "Running")
+      );
     });
   /** uids of what must outlive every change of the flag. */
   const keepers = async (): Promise<Record<string, string>> => {
-    const paths = [path, `${path}/configmaps/${watermark}`, `${path}/secrets/signer-link-host-key`, `${path}/services/signer-link`];
+    const paths = [
+      path,
+      `${path}/configmaps/${watermark}`,
+      `${path}/secrets/signer-link-host-key`,
+      `${path}/services/signer-link`,
+    ];
     const found = await Promise.all(paths.map((one) => get<{ metadata: { uid: string } }>(one)));
     return Object.fromEntries(paths.map((one, i) => [one, found[i]?.metadata.uid ?? ""]));
   };
@@ -102,7 +126,9 @@ function unordered(value: JsonValue, key = ""): JsonValue {
     await furnish(plane);
     await until("the controllers have made what they make", async () => {
       const { status } = await plane.call("GET", "/api/v1/namespaces/kube-system/configmaps/kube-root-ca.crt");
-      return status === 200 && (await plane.call("GET", "/api/v1/namespaces/default/serviceaccounts/default")).status === 200;
+      return (
+        status === 200 && (await plane.call("GET", "/api/v1/namespaces/default/serviceaccounts/default")).status === 200
+      );
     });
     before = await inventory(plane);
     folder = projectFolder({});
@@ -126,7 +152,9 @@ function unordered(value: JsonValue, key = ""): JsonValue {
     // A tenure's traces, which Terraform must never touch.
     const map = await get<{ data?: object }>(`${path}/configmaps/${watermark}`);
     expect(map.data).toBeUndefined();
-    expect((await plane.call("PUT", `${path}/configmaps/${watermark}`, { ...map, data: { watermark: "{}" } })).status).toBe(200);
+    expect(
+      (await plane.call("PUT", `${path}/configmaps/${watermark}`, { ...map, data: { watermark: "{}" } })).status,
+    ).toBe(200);
     await expectNothingToDo();
   });
 
@@ -136,7 +164,9 @@ function unordered(value: JsonValue, key = ""): JsonValue {
       if (kind === "Secret") continue; // Their values are Terraform's.
       const base = apiVersion === "v1" ? "/api/v1" : `/apis/${apiVersion}`;
       const within = metadata.namespace === undefined ? "" : `/namespaces/${String(metadata.namespace)}`;
-      const real = await get<JsonValue>(`${base}${within}/${plurals[kind] ?? `${kind.toLowerCase()}s`}/${String(metadata.name)}`);
+      const real = await get<JsonValue>(
+        `${base}${within}/${plurals[kind] ?? `${kind.toLowerCase()}s`}/${String(metadata.name)}`,
+      );
       const expected = kind === "ConfigMap" && metadata.name === watermark ? {} : rest;
       expect(unordered(real)).toMatchObject(unordered({ ...expected, metadata }) as object);
     }
@@ -146,7 +176,12 @@ function unordered(value: JsonValue, key = ""): JsonValue {
     const output = await deploy({ experimental_active_standby_mode: true });
     expect(output).toContain("Apply complete!");
     await placed("topology=active-standby", 4);
-    expect(await names("app.kubernetes.io/component=baking-pod")).toEqual(["alice-as-0", "alice-as-1", "bob-as-0", "bob-as-1"]);
+    expect(await names("app.kubernetes.io/component=baking-pod")).toEqual([
+      "alice-as-0",
+      "alice-as-1",
+      "bob-as-0",
+      "bob-as-1",
+    ]);
     for (const baker of ["alice", "bob"]) {
       const { items } = await pods(`baker=${baker},topology=active-standby`);
       expect(items.map(({ spec }) => spec.nodeName).sort()).toEqual(zones.map(nodeOf));
@@ -177,14 +212,24 @@ function unordered(value: JsonValue, key = ""): JsonValue {
   test("flag off again: the old pods go, the solo pods come back to their old disks", async () => {
     await deploy({});
     await placed("topology=solo", 2);
-    await until("the pods of the other topology are gone", async () => (await names("topology=active-standby")).length === 0);
+    await until(
+      "the pods of the other topology are gone",
+      async () => (await names("topology=active-standby")).length === 0,
+    );
     await expectNothingToDo();
     expect(await keepers()).toEqual(kept);
   });
 
   test("the namespace takes only restricted pods", async () => {
-    const pod = { apiVersion: "v1", kind: "Pod", metadata: { name: "x" }, spec: { containers: [{ name: "x", image: "x" }] } };
-    expect(outcome(await plane.call("POST", `${path}/pods`, pod))).toMatch(/^403 Forbidden: .*violates PodSecurity "restricted:latest"/);
+    const pod = {
+      apiVersion: "v1",
+      kind: "Pod",
+      metadata: { name: "x" },
+      spec: { containers: [{ name: "x", image: "x" }] },
+    };
+    expect(outcome(await plane.call("POST", `${path}/pods`, pod))).toMatch(
+      /^403 Forbidden: .*violates PodSecurity "restricted:latest"/,
+    );
   });
 
   test("destroy is refused while deletion_protection is on, and leaves nothing when it is off", async () => {
@@ -197,9 +242,11 @@ function unordered(value: JsonValue, key = ""): JsonValue {
     const { code, output } = await cdktf("destroy", "--auto-approve");
     expect(output).toContain("Destroy complete!");
     expect(code).toBe(0);
-    await until("the API holds what it held before", async () => (await inventory(plane)).join() === before.join(), 30_000).catch(
-      () => undefined,
-    );
+    await until(
+      "the API holds what it held before",
+      async () => (await inventory(plane)).join() === before.join(),
+      30_000,
+    ).catch(() => undefined);
     expect(await inventory(plane)).toEqual(before);
   });
 });

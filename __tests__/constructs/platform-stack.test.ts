@@ -14,15 +14,21 @@ import { parse } from "@cdktf/hcl2json";
 import { Testing } from "cdktf";
 import { addresses, bakerWith, expectResource, ids, platform, resource, type Snake } from "../helpers/synthesized";
 
-const cluster = (attributes: Parameters<ReturnType<typeof expectResource<ClusterConfig>>["toHave"]>[0], changes?: object) =>
-  expectResource(platform(changes), ContainerCluster, "cluster").toHave(attributes);
+const cluster = (
+  attributes: Parameters<ReturnType<typeof expectResource<ClusterConfig>>["toHave"]>[0],
+  changes?: object,
+) => expectResource(platform(changes), ContainerCluster, "cluster").toHave(attributes);
 type ClusterConfig = ConstructorParameters<typeof ContainerCluster>[2];
 const pool = (attributes: Snake<ConstructorParameters<typeof ContainerNodePool>[2]>) =>
   expectResource(platform(), ContainerNodePool, "bakers").toHave(attributes);
 
 describe("the hardening list", () => {
   test("topology: a regional control plane over exactly the configured zones, one node in each, no default pool", () => {
-    cluster({ location: "us-central1", node_locations: ["us-central1-b", "us-central1-c"], remove_default_node_pool: true });
+    cluster({
+      location: "us-central1",
+      node_locations: ["us-central1-b", "us-central1-c"],
+      remove_default_node_pool: true,
+    });
     cluster(
       { node_locations: ["us-central1-a", "us-central1-b", "us-central1-f"] },
       { zones: ["us-central1-a", "us-central1-b", "us-central1-f"] },
@@ -45,14 +51,20 @@ describe("the hardening list", () => {
   test("control plane: Google's IAM-gated DNS endpoint and no address", () => {
     cluster({
       private_cluster_config: { enable_private_nodes: true, enable_private_endpoint: true },
-      control_plane_endpoints_config: { dns_endpoint_config: { allow_external_traffic: true }, ip_endpoints_config: { enabled: false } },
+      control_plane_endpoints_config: {
+        dns_endpoint_config: { allow_external_traffic: true },
+        ip_endpoints_config: { enabled: false },
+      },
     });
     expect(resource(platform(), ContainerCluster, "cluster")).not.toHaveProperty("master_authorized_networks_config");
   });
   test("control plane: an address only for the authorized networks, not for Google's public ranges", () => {
     cluster(
       {
-        control_plane_endpoints_config: { dns_endpoint_config: { allow_external_traffic: false }, ip_endpoints_config: { enabled: true } },
+        control_plane_endpoints_config: {
+          dns_endpoint_config: { allow_external_traffic: false },
+          ip_endpoints_config: { enabled: true },
+        },
         master_authorized_networks_config: {
           gcp_public_cidrs_access_enabled: false,
           cidr_blocks: [{ cidr_block: "203.0.113.7/32", display_name: "home-1" }],
@@ -69,7 +81,12 @@ describe("the hardening list", () => {
       enable_legacy_abac: false,
       node_config: { workload_metadata_config: { mode: "GKE_METADATA" } },
     });
-    pool({ node_config: { workload_metadata_config: { mode: "GKE_METADATA" }, metadata: { "disable-legacy-endpoints": "true" } } });
+    pool({
+      node_config: {
+        workload_metadata_config: { mode: "GKE_METADATA" },
+        metadata: { "disable-legacy-endpoints": "true" },
+      },
+    });
   });
   test("identity: no key of a service account anywhere", () => {
     expect(addresses(platform()).filter((address) => address.startsWith("google_service_account_key"))).toEqual([]);
@@ -127,8 +144,13 @@ describe("the hardening list", () => {
   });
   test("secrets: encrypted with our own key, which is rotated every 90 days and which GKE may use before the cluster is made", () => {
     cluster({ database_encryption: { state: "ENCRYPTED", key_name: "${google_kms_crypto_key.cluster_secrets.id}" } });
-    expectResource(platform(), KmsCryptoKey, "cluster_secrets").toHave({ rotation_period: "7776000s", purpose: "ENCRYPT_DECRYPT" });
-    expectResource(platform(), KmsCryptoKeyIamMember, "cluster_secrets").toHave({ role: "roles/cloudkms.cryptoKeyEncrypterDecrypter" });
+    expectResource(platform(), KmsCryptoKey, "cluster_secrets").toHave({
+      rotation_period: "7776000s",
+      purpose: "ENCRYPT_DECRYPT",
+    });
+    expectResource(platform(), KmsCryptoKeyIamMember, "cluster_secrets").toHave({
+      role: "roles/cloudkms.cryptoKeyEncrypterDecrypter",
+    });
     expect(resource(platform(), ContainerCluster, "cluster")).toHaveProperty(
       "depends_on",
       expect.arrayContaining(["google_kms_crypto_key_iam_member.cluster_secrets"]),
@@ -175,7 +197,10 @@ describe("the hardening list", () => {
     ] as const;
     for (const [type, id] of guarded) {
       expect(platform().document.resource[type]?.[id]).toHaveProperty("lifecycle.prevent_destroy", true);
-      expect(platform({ deletion_protection: false }).document.resource[type]?.[id]).toHaveProperty("lifecycle.prevent_destroy", false);
+      expect(platform({ deletion_protection: false }).document.resource[type]?.[id]).toHaveProperty(
+        "lifecycle.prevent_destroy",
+        false,
+      );
     }
     cluster({ deletion_protection: false }, { deletion_protection: false });
   });
@@ -188,15 +213,21 @@ test("the default machine has 4 cores and 32 GB; another one is taken as given",
   });
 });
 test("the required services stay on when the platform is destroyed, because others in the project may use them", () => {
-  expect(ids(platform(), ProjectService)).toEqual(expect.arrayContaining(["service_container", "service_cloudkms", "service_compute"]));
-  for (const id of ids(platform(), ProjectService)) expectResource(platform(), ProjectService, id).toHave({ disable_on_destroy: false });
+  expect(ids(platform(), ProjectService)).toEqual(
+    expect.arrayContaining(["service_container", "service_cloudkms", "service_compute"]),
+  );
+  for (const id of ids(platform(), ProjectService))
+    expectResource(platform(), ProjectService, id).toHave({ disable_on_destroy: false });
 });
 test("a key in Google's KMS may be used by the one service account of its baker's signer, without a key of that account", () => {
   const key = "projects/p/locations/l/keyRings/r/cryptoKeys/k";
   const stack = platform({
     bakers: { carol: { delegate: "tz3hw2kqXhLUvY65ca1eety2oQTpAvd34R9Q", cloud_key: `${key}/cryptoKeyVersions/2` } },
   });
-  expectResource(stack, KmsCryptoKeyIamMember, "cloud_signer_carol_signer").toHave({ crypto_key_id: key, role: "roles/cloudkms.signer" });
+  expectResource(stack, KmsCryptoKeyIamMember, "cloud_signer_carol_signer").toHave({
+    crypto_key_id: key,
+    role: "roles/cloudkms.signer",
+  });
   expectResource(stack, ServiceAccountIamMember, "cloud_signer_carol").toHave({
     role: "roles/iam.workloadIdentityUser",
     member: "serviceAccount:my-baker-1234.svc.id.goog[tezos/carol-signer-cloud]",

@@ -1,5 +1,5 @@
 /** A whole, valid configuration file of a baker. */
-import { keyHashHex } from "../../contract/addresses";
+import { keyHashHex } from "../../tezos/addresses";
 import { bakerFileSchema, type BakerFile } from "../../contract/baker-file";
 import { defaultTimings, type Timings } from "../../contract/timings";
 import { testChainId } from "./octez-node";

@@ -10,7 +10,7 @@ import * as https from "node:https";
 import type { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { keyHashHex } from "../../contract/addresses";
+import { keyHashHex } from "../../tezos/addresses";
 import type { BakerFile } from "../../contract/baker-file";
 import type { Leadership } from "../../contract/leadership";
 import type { LogEntry } from "../../contract/log";
@@ -69,7 +69,9 @@ export class Relay {
     this.agent = upstream.url.startsWith("https")
       ? new https.Agent({ keepAlive: true, ca: upstream.ca })
       : new http.Agent({ keepAlive: true });
-    this.server = http.createServer({ keepAliveTimeout: 90_000 }, (request, response) => this.handle(request, response));
+    this.server = http.createServer({ keepAliveTimeout: 90_000 }, (request, response) =>
+      this.handle(request, response),
+    );
     this.server.on("connection", (socket) => {
       if (this.mode === "cut") return void socket.resetAndDestroy();
       this.sockets.add(socket);
@@ -182,7 +184,14 @@ export interface Entry extends LogEntry {
 export class Pod {
   readonly address: string;
   readonly folder: string;
-  readonly facts: PodFacts = { ready: true, headOffset: 0, signersAnswering: 1, noncesMissing: 0, rights: [], tenureLost: null };
+  readonly facts: PodFacts = {
+    ready: true,
+    headOffset: 0,
+    signersAnswering: 1,
+    noncesMissing: 0,
+    rights: [],
+    tenureLost: null,
+  };
   readonly relay: Relay;
   elector: ChildProcess | undefined;
   supervisor: ChildProcess | undefined;
@@ -203,8 +212,12 @@ export class Pod {
   }
 
   async start(daemons: ("elector" | "baker-supervisor")[] = ["elector", "baker-supervisor"]): Promise<void> {
-    for (const part of ["node", "client", "state", "secrets", "kube", "config"]) mkdirSync(join(this.folder, part), { recursive: true });
-    writeFileSync(join(this.folder, "kube/token"), await this.cluster.subject.token(`${this.name}-${this.uid.slice(0, 8)}`));
+    for (const part of ["node", "client", "state", "secrets", "kube", "config"])
+      mkdirSync(join(this.folder, part), { recursive: true });
+    writeFileSync(
+      join(this.folder, "kube/token"),
+      await this.cluster.subject.token(`${this.name}-${this.uid.slice(0, 8)}`),
+    );
     writeFileSync(join(this.folder, "kube/ca.crt"), this.cluster.subject.ca ?? "");
     writeFileSync(join(this.folder, "kube/namespace"), this.cluster.subject.namespace);
     this.writeFile();
@@ -355,7 +368,9 @@ export class Pod {
           response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(body)),
         );
       });
-      await new Promise<void>((resolve, reject) => server.once("error", reject).listen(Number(port), this.address, resolve));
+      await new Promise<void>((resolve, reject) =>
+        server.once("error", reject).listen(Number(port), this.address, resolve),
+      );
       this.servers.push(server);
     }
   }
@@ -381,7 +396,8 @@ export class Pod {
 
   async exited(): Promise<void> {
     for (const child of [this.elector, this.supervisor])
-      if (child && this.cluster.children.has(child)) await new Promise<void>((resolve) => child.once("exit", () => resolve()));
+      if (child && this.cluster.children.has(child))
+        await new Promise<void>((resolve) => child.once("exit", () => resolve()));
   }
 
   /** Takes the doubles away, too: nothing of the pod answers any more. */
@@ -524,7 +540,11 @@ export class Cluster {
     );
   }
 
-  async until<T>(what: string, look: () => Promise<T | undefined | false> | T | undefined | false, timeoutMs = 30_000): Promise<T> {
+  async until<T>(
+    what: string,
+    look: () => Promise<T | undefined | false> | T | undefined | false,
+    timeoutMs = 30_000,
+  ): Promise<T> {
     const end = this.nowMs() + timeoutMs;
     for (;;) {
       const found = await look();
@@ -577,14 +597,23 @@ export class Cluster {
     const zero = runs[0]?.fromMs ?? 0;
     const short = (pod: string) => pod.replace(`${this.baker}-`, "").slice(0, 13);
     const lines = runs.map(
-      (r) => `    ${short(r.pod)} pid ${r.pid}: ${((r.fromMs - zero) / 1000).toFixed(3)} s .. ${((r.toMs - zero) / 1000).toFixed(3)} s`,
+      (r) =>
+        `    ${short(r.pod)} pid ${r.pid}: ${((r.fromMs - zero) / 1000).toFixed(3)} s .. ${((r.toMs - zero) / 1000).toFixed(3)} s`,
     );
     const first = this.log[0]?.atMs ?? 0;
     const words = this.log
       .filter((e) =>
-        ["state", "acquired", "released", "command", "handover-step", "daemon-killed", "failed", "forced", "configuration"].includes(
-          e.event,
-        ),
+        [
+          "state",
+          "acquired",
+          "released",
+          "command",
+          "handover-step",
+          "daemon-killed",
+          "failed",
+          "forced",
+          "configuration",
+        ].includes(e.event),
       )
       .map(
         (e) =>
@@ -598,7 +627,10 @@ export class Cluster {
     ].join("\n");
   }
 
-  async lease(): Promise<{ metadata: { uid: string; annotations?: Record<string, string> }; spec: Record<string, unknown> }> {
+  async lease(): Promise<{
+    metadata: { uid: string; annotations?: Record<string, string> };
+    spec: Record<string, unknown>;
+  }> {
     return (await this.subject.admin("GET", this.leasePath)) as never;
   }
 

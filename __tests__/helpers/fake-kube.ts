@@ -1,6 +1,14 @@
 /** An API in memory whose answers are late, lost or refused as a random number says; for simulated time. */
 import type { Clock } from "../../daemons/runtime/clock";
-import type { FailureKind, KubeClient, KubeObject, Kinds, Outcome, Resource, WatchEvent } from "../../daemons/runtime/kube";
+import type {
+  FailureKind,
+  KubeClient,
+  KubeObject,
+  Kinds,
+  Outcome,
+  Resource,
+  WatchEvent,
+} from "../../daemons/runtime/kube";
 
 export interface Weather {
   /** Milliseconds each way. */
@@ -16,7 +24,10 @@ export const fine: Weather = { latencyMs: [1, 5], lostBefore: 0, lostAfter: 0, r
 
 export class FakeApi {
   private readonly objects = new Map<string, KubeObject>();
-  private readonly watchers = new Map<string, Set<(event: { type: "MODIFIED" | "DELETED"; object: KubeObject }) => void>>();
+  private readonly watchers = new Map<
+    string,
+    Set<(event: { type: "MODIFIED" | "DELETED"; object: KubeObject }) => void>
+  >();
   private version = 100;
   private serial = 0;
   onWrite: ((key: string, before: KubeObject | undefined, after: KubeObject) => void) | undefined;
@@ -28,7 +39,10 @@ export class FakeApi {
   put(key: string, object: KubeObject): KubeObject {
     const before = this.objects.get(key);
     const uid = before?.metadata.uid ?? `uid-${++this.serial}`;
-    const after = structuredClone({ ...object, metadata: { ...object.metadata, uid, resourceVersion: String(++this.version) } });
+    const after = structuredClone({
+      ...object,
+      metadata: { ...object.metadata, uid, resourceVersion: String(++this.version) },
+    });
     this.objects.set(key, after);
     this.onWrite?.(key, before, after);
     for (const tell of this.watchers.get(key) ?? []) tell({ type: "MODIFIED", object: structuredClone(after) });
@@ -44,10 +58,21 @@ export class FakeApi {
   client(clock: Clock, random: () => number, weather: () => Weather): KubeClient {
     const later = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
     const between = ([low, high]: [number, number]) => low + random() * (high - low);
-    const exchange = async <T>(timeoutMs: number, isWrite: boolean, act: () => T | FailureKind): Promise<Outcome<T>> => {
+    const exchange = async <T>(
+      timeoutMs: number,
+      isWrite: boolean,
+      act: () => T | FailureKind,
+    ): Promise<Outcome<T>> => {
       const sentAtMs = clock.now();
       const now = weather();
-      const fail = (kind: FailureKind, unknown: boolean): Outcome<T> => ({ ok: false, kind, unknown, status: 0, message: kind, sentAtMs });
+      const fail = (kind: FailureKind, unknown: boolean): Outcome<T> => ({
+        ok: false,
+        kind,
+        unknown,
+        status: 0,
+        message: kind,
+        sentAtMs,
+      });
       const chance = now.writesOnly && !isWrite ? 1 : random();
       const wayMs = between(now.latencyMs);
       const timedOut = later(timeoutMs).then(() => fail("timeout", isWrite));
@@ -65,7 +90,11 @@ export class FakeApi {
     const name = (resource: Resource, object: string) => `${resource}/${object}`;
     return {
       get: <R extends Resource>(resource: R, object: string, { timeoutMs }: { timeoutMs: number }) =>
-        exchange<Kinds[R]>(timeoutMs, false, () => (this.get(name(resource, object)) as Kinds[R] | undefined) ?? "not-found"),
+        exchange<Kinds[R]>(
+          timeoutMs,
+          false,
+          () => (this.get(name(resource, object)) as Kinds[R] | undefined) ?? "not-found",
+        ),
       create: <R extends Resource>(resource: R, object: Kinds[R], { timeoutMs }: { timeoutMs: number }) =>
         exchange<Kinds[R]>(timeoutMs, true, () => {
           const key = name(resource, object.metadata.name);

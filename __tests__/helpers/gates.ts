@@ -50,7 +50,12 @@ export function request(
   payload = 1,
   options: { seedNonceHash?: Uint8Array; tag?: number } = {},
 ): Uint8Array {
-  const fields = { chainId, level, round, payloadHash: new Uint8Array(32).fill(payload & 0xff, 0, 31).fill(payload >> 8, 31) };
+  const fields = {
+    chainId,
+    level,
+    round,
+    payloadHash: new Uint8Array(32).fill(payload & 0xff, 0, 31).fill(payload >> 8, 31),
+  };
   if (kind === "block") return encodeBlockRequest({ ...fields, seedNonceHash: options.seedNonceHash ?? null });
   return encodeVoteRequest({ ...fields, tag: options.tag ?? (kind === "preattestation" ? 20 : 21) });
 }
@@ -111,7 +116,10 @@ export class GateWorld {
   private readonly apiOptions: KubeApiOptions = {
     onCommit: (entry) => {
       if (entry.resource !== "configmaps") return;
-      const text = entry.type === "DELETED" ? undefined : (entry.object as { data?: Record<string, string> }).data?.[watermarkDataKey];
+      const text =
+        entry.type === "DELETED"
+          ? undefined
+          : (entry.object as { data?: Record<string, string> }).data?.[watermarkDataKey];
       const commit: CommitEntry = {
         at: this.stamp(),
         address: this.keys.find((key) => watermarkName(key.address) === entry.name)?.address ?? "",
@@ -182,7 +190,8 @@ export class GateWorld {
     this.api.remove("configmaps", namespace, watermarkName(address));
   }
   read(address: string): Watermark {
-    const object = this.api.read("configmaps", namespace, watermarkName(address)) as { data?: Record<string, string> } | undefined;
+    const object = this.api.read("configmaps", namespace, watermarkName(address)) as
+      { data?: Record<string, string> } | undefined;
     return watermarkSchema.parse(JSON.parse(object?.data?.[watermarkDataKey] ?? "null"));
   }
 
@@ -216,7 +225,8 @@ export class GateWorld {
       write: (content) => writeDurably(join(state, path), content),
     });
     const logged: string[] = [];
-    const write = (event: string, reason: string, fields?: object) => void logged.push(JSON.stringify({ event, reason, ...fields }));
+    const write = (event: string, reason: string, fields?: object) =>
+      void logged.push(JSON.stringify({ event, reason, ...fields }));
     const log: Log = { debug: write, info: write, warn: write, error: write };
     const { memory } = await MarksMemory.load(
       slotFile(join(state, "marks")),
@@ -263,7 +273,10 @@ export class GateWorld {
       leadership,
       heads: {
         own: () => this.head && { ...this.head, highestLevel: this.head.level, heardAgoMs: 0 },
-        synced: () => Promise.resolve(this.synced && this.head && isSynced(this.head, timings.headFreshSeconds) ? this.head.level : null),
+        synced: () =>
+          Promise.resolve(
+            this.synced && this.head && isSynced(this.head, timings.headFreshSeconds) ? this.head.level : null,
+          ),
       },
       signer: upstream,
       log,

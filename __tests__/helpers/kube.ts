@@ -38,7 +38,8 @@ export async function startKube(
 ): Promise<TestKube> {
   const api = new KubeApi(options.api);
   const roles = options.roles ?? { daemon: openRules };
-  for (const [name, rules] of Object.entries(roles)) api.addRole({ metadata: { name, namespace: testNamespace }, rules });
+  for (const [name, rules] of Object.entries(roles))
+    api.addRole({ metadata: { name, namespace: testNamespace }, rules });
   const { url } = await api.start({ tls: options.tls ?? false, host: options.host, port: options.port });
   const folder = mkdtempSync(join(tmpdir(), "tog-kube-"));
   return {

@@ -10,7 +10,15 @@ import { takeWalletLock } from "../../daemons/nonce-importer/lock";
 import { systemClock } from "../../daemons/runtime/clock";
 import { defaultTimings } from "../../contract/timings";
 import { nonceHash, serialise, type SeedNonce } from "../../tezos/nonces";
-import { createNoncePods, makeNonce, readStateful, statefulFile, until, type ChainState, type NoncePods } from "./nonce-pods";
+import {
+  createNoncePods,
+  makeNonce,
+  readStateful,
+  statefulFile,
+  until,
+  type ChainState,
+  type NoncePods,
+} from "./nonce-pods";
 
 const blocksPerCycle = 24;
 const commitmentEvery = 4;
@@ -150,14 +158,23 @@ export async function runOurs(blockMs: number): Promise<CyclesResult> {
     if (!a || !b) throw new Error("two pods");
     const chain: Chain = Object.assign(world.chain, { reveals: new Map(), committed: new Map() });
     for (const pod of [a, b]) pod.start();
-    await until("exchange", async () => (await a.status("importer"))?.reconciled && (await b.status("importer"))?.reconciled);
+    await until(
+      "exchange",
+      async () => (await a.status("importer"))?.reconciled && (await b.status("importer"))?.reconciled,
+    );
     let down: typeof a | undefined;
     return await run(
       {
         clientDirs: [a.clientDir, b.clientDir],
         chain,
         signed: (master, seedNonceHash) =>
-          void (master === 0 ? a : b).commitments.push({ address: "tz1", level: chain.level, round: 0, seedNonceHash, atMs: 0 }),
+          void (master === 0 ? a : b).commitments.push({
+            address: "tz1",
+            level: chain.level,
+            round: 0,
+            seedNonceHash,
+            atMs: 0,
+          }),
         afterBlock: () => Promise.resolve(),
         async handOver(from, kind) {
           const old = from === 0 ? a : b;
@@ -170,7 +187,9 @@ export async function runOurs(blockMs: number): Promise<CyclesResult> {
           }
           if (kind === "planned") {
             old.setNonces("final");
-            await until("final push", async () => (await old.status("exposer"))?.finalPushed, leaseMs).catch(() => undefined);
+            await until("final push", async () => (await old.status("exposer"))?.finalPushed, leaseMs).catch(
+              () => undefined,
+            );
             old.setNonces("follow");
             return;
           }
@@ -209,7 +228,9 @@ export async function runPredecessors(blockMs: number): Promise<CyclesResult> {
         afterBlock: (index) => {
           if (index % copyEveryBlocks !== copyEveryBlocks - 1) return Promise.resolve();
           const contents = dirs.map((dir) =>
-            existsSync(join(dir, statefulFile)) ? (JSON.parse(readFileSync(join(dir, statefulFile), "utf8")) as SeedNonce[]) : [],
+            existsSync(join(dir, statefulFile))
+              ? (JSON.parse(readFileSync(join(dir, statefulFile), "utf8")) as SeedNonce[])
+              : [],
           );
           dirs.forEach((dir, mine) => {
             const own = contents[mine] ?? [];

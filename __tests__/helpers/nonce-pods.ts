@@ -27,7 +27,16 @@ export function makeNonce(fields: Partial<SeedNonce> & { seed?: number } = {}): 
     .slice(0, 49)
     .map((byte) => alphabet[byte % 58])
     .join("")}`;
-  return { nonce, hash: nonceHash(nonce), block, cycle: 1200, level: 13_000_000 + (seed ?? 0), round: 0, state: "committed", ...rest };
+  return {
+    nonce,
+    hash: nonceHash(nonce),
+    block,
+    cycle: 1200,
+    level: 13_000_000 + (seed ?? 0),
+    round: 0,
+    state: "committed",
+    ...rest,
+  };
 }
 
 export const readStateful = (clientDir: string): SeedNonce[] => {
@@ -42,7 +51,8 @@ export async function until<T>(what: string, probe: () => T | Promise<T>, timeou
   for (;;) {
     const value = await probe();
     if (value) return value;
-    if (Number(process.hrtime.bigint() - since) / 1e6 > timeoutMs) throw new Error(`not within ${timeoutMs} ms: ${what}`);
+    if (Number(process.hrtime.bigint() - since) / 1e6 > timeoutMs)
+      throw new Error(`not within ${timeoutMs} ms: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }
@@ -102,7 +112,9 @@ export function bakerFile(
 }
 
 /** `members` pods (default 2), nothing started yet. */
-export async function createNoncePods(overrides: { timings?: Partial<Timings>; members?: number } = {}): Promise<NoncePods> {
+export async function createNoncePods(
+  overrides: { timings?: Partial<Timings>; members?: number } = {},
+): Promise<NoncePods> {
   const bundle = await bundlePath();
   const folder = mkdtempSync(join(tmpdir(), "tog-nonces-"));
   const file = bakerFile(overrides);
@@ -115,7 +127,11 @@ export async function createNoncePods(overrides: { timings?: Partial<Timings>; m
   writeFileSync(join(folder, "baker.json"), JSON.stringify(file));
   const servers: Server[] = [];
   const pods: NoncePod[] = [];
-  const listen = (host: string, port: number, handler: (path: string, response: ServerResponse) => void): Promise<void> =>
+  const listen = (
+    host: string,
+    port: number,
+    handler: (path: string, response: ServerResponse) => void,
+  ): Promise<void> =>
     new Promise((resolve, reject) => {
       const server = createServer((request, response) => handler(request.url ?? "/", response));
       servers.push(server);
@@ -194,7 +210,8 @@ export async function createNoncePods(overrides: { timings?: Partial<Timings>; m
     };
     const logs: Record<string, unknown>[] = [];
     const running = new Set<ChildProcess>();
-    const url = (daemon: "exposer" | "importer") => `http://${address}:${daemon === "exposer" ? ports.nonceExposer : ports.nonceImporter}`;
+    const url = (daemon: "exposer" | "importer") =>
+      `http://${address}:${daemon === "exposer" ? ports.nonceExposer : ports.nonceImporter}`;
     pods.push({
       name,
       index,
@@ -206,7 +223,10 @@ export async function createNoncePods(overrides: { timings?: Partial<Timings>; m
       environment,
       start(daemons = ["nonce-exposer", "nonce-importer"]) {
         for (const daemon of daemons) {
-          const child = spawn(process.execPath, [bundle, daemon], { env: environment, stdio: ["ignore", "pipe", "pipe"] });
+          const child = spawn(process.execPath, [bundle, daemon], {
+            env: environment,
+            stdio: ["ignore", "pipe", "pipe"],
+          });
           running.add(child);
           child.on("exit", () => running.delete(child));
           let rest = "";
@@ -214,7 +234,9 @@ export async function createNoncePods(overrides: { timings?: Partial<Timings>; m
             const lines = (rest + chunk.toString()).split("\n");
             rest = lines.pop() ?? "";
             for (const text of lines)
-              logs.push(text.startsWith("{") ? (JSON.parse(text) as Record<string, unknown>) : { event: "text", reason: text });
+              logs.push(
+                text.startsWith("{") ? (JSON.parse(text) as Record<string, unknown>) : { event: "text", reason: text },
+              );
           };
           child.stdout.on("data", take);
           child.stderr.on("data", take);
@@ -233,7 +255,9 @@ export async function createNoncePods(overrides: { timings?: Partial<Timings>; m
       },
       async status(daemon) {
         try {
-          return (await (await fetch(`${url(daemon)}/status`, { signal: AbortSignal.timeout(1000) })).json()) as NonceStatus;
+          return (await (
+            await fetch(`${url(daemon)}/status`, { signal: AbortSignal.timeout(1000) })
+          ).json()) as NonceStatus;
         } catch {
           return undefined;
         }

@@ -62,7 +62,9 @@ export async function pythonWriter(
 ): Promise<PythonWriter> {
   const source = join(folder, `${kind}-source.json`);
   writeFileSync(source, JSON.stringify(nonces));
-  const child = spawn("python3", ["-c", script, folder, source, kind, String(thinkMs)], { stdio: ["pipe", "pipe", "inherit"] });
+  const child = spawn("python3", ["-c", script, folder, source, kind, String(thinkMs)], {
+    stdio: ["pipe", "pipe", "inherit"],
+  });
   const waiting: ((text: string) => void)[] = [];
   let rest = "";
   child.stdout.on("data", (chunk: Buffer) => {
@@ -87,12 +89,19 @@ export async function pythonWriter(
 }
 
 /** The importer's writer from the bundle, and its current process. */
-export async function realWriter(killMs = 5000, idleMs?: number): Promise<{ writer: Writer; current: () => ChildProcess | undefined }> {
+export async function realWriter(
+  killMs = 5000,
+  idleMs?: number,
+): Promise<{ writer: Writer; current: () => ChildProcess | undefined }> {
   const bundle = await bundlePath();
   let latest: ChildProcess | undefined;
   const writer = createWriter(
     killMs,
-    () => (latest = fork(bundle, ["nonce-importer", "writer"], { execArgv: [], stdio: ["ignore", "inherit", "inherit", "ipc"] })),
+    () =>
+      (latest = fork(bundle, ["nonce-importer", "writer"], {
+        execArgv: [],
+        stdio: ["ignore", "inherit", "inherit", "ipc"],
+      })),
     undefined,
     idleMs,
   );
@@ -145,7 +154,8 @@ export async function interplay(folder: string, seconds: number): Promise<Interp
   const started = systemClock.now();
   const elapsed = (): number => (systemClock.now() - started) / 1000;
   // On a busy machine a short run goes on until there was something to see.
-  const going = (): boolean => elapsed() < seconds || (elapsed() < seconds + 20 && Math.min(result.importer, result.baker) < 10);
+  const going = (): boolean =>
+    elapsed() < seconds || (elapsed() < seconds + 20 && Math.min(result.importer, result.baker) < 10);
   const bakerSide = (async () => {
     while (going()) {
       const { done, lost, longest_wait_ms } = await baker.go(20);
@@ -175,7 +185,12 @@ export async function interplay(folder: string, seconds: number): Promise<Interp
   await bakerSide;
   holds.sort((a, b) => a - b);
   const at = (share: number): number => holds[Math.min(holds.length - 1, Math.floor(share * holds.length))] ?? 0;
-  Object.assign(result, { lostOfBaker: (await baker.go(1)).lost, medianHoldMs: at(0.5), p99HoldMs: at(0.99), longestHoldMs: at(1) });
+  Object.assign(result, {
+    lostOfBaker: (await baker.go(1)).lost,
+    medianHoldMs: at(0.5),
+    p99HoldMs: at(0.99),
+    longestHoldMs: at(1),
+  });
   await baker.end();
   await writer.close();
   return result;
@@ -191,7 +206,12 @@ export interface KillResult {
 }
 
 /** Kills the writer `kills` times at a random moment of its work; after each the file must be complete, old or new. */
-export async function killWriter(folder: string, kills: number, random: () => number, entries = 200): Promise<KillResult> {
+export async function killWriter(
+  folder: string,
+  kills: number,
+  random: () => number,
+  entries = 200,
+): Promise<KillResult> {
   const { writer, current } = await realWriter();
   writeStateful(
     folder,

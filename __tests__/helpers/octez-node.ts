@@ -60,7 +60,10 @@ export async function startTestNode(
     if (lie === "cut") return void request.socket.resetAndDestroy();
     if (lie === "huge" || lie === "drip") {
       response.writeHead(200, { "content-type": "application/json" });
-      const timer = setInterval(() => response.write(lie === "huge" ? "[".repeat(65_536) : " "), lie === "huge" ? 1 : 20);
+      const timer = setInterval(
+        () => response.write(lie === "huge" ? "[".repeat(65_536) : " "),
+        lie === "huge" ? 1 : 20,
+      );
       response.on("close", () => clearInterval(timer));
       return;
     }
@@ -75,7 +78,11 @@ export async function startTestNode(
     else if (path === "/network/connections")
       json(
         response,
-        Array.from({ length: node.connections }, (_, i) => ({ incoming: false, peer_id: `id${i}`, id_point: { addr: "::1", port: 9732 } })),
+        Array.from({ length: node.connections }, (_, i) => ({
+          incoming: false,
+          peer_id: `id${i}`,
+          id_point: { addr: "::1", port: 9732 },
+        })),
       );
     else if (path === "/chains/main/chain_id") json(response, node.chainId);
     else if (path === "/chains/main/is_bootstrapped") json(response, { bootstrapped: true, sync_state: "synced" });

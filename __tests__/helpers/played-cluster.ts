@@ -1,5 +1,5 @@
 /** What a cluster has before anything of ours: nodes in zones (kwok plays them), volumes made beforehand and their StorageClass. */
-import type { Answer, ControlPlane } from "../../scripts/test-assets/control-plane";
+import type { Answer, ControlPlane } from "../../tools/test-assets/control-plane";
 
 export const zones = ["zone-a", "zone-b"] as const;
 export const storageClassName = "local";
@@ -75,13 +75,18 @@ export async function inventory(plane: ControlPlane): Promise<string[]> {
     return answer.body as T;
   };
   const groups = await read<{ groups: { preferredVersion: { groupVersion: string } }[] }>("/apis");
-  const versions = ["/api/v1", ...groups.groups.map(({ preferredVersion }) => `/apis/${preferredVersion.groupVersion}`)];
+  const versions = [
+    "/api/v1",
+    ...groups.groups.map(({ preferredVersion }) => `/apis/${preferredVersion.groupVersion}`),
+  ];
   const found: string[] = [];
   for (const version of versions) {
     const { resources } = await read<{ resources: { name: string; kind: string; verbs: string[] }[] }>(version);
     for (const { name, kind, verbs } of resources) {
       if (!verbs.includes("list") || name.includes("/") || passing.has(kind)) continue;
-      const { items } = await read<{ items: { metadata: { name: string; namespace?: string } }[] }>(`${version}/${name}`);
+      const { items } = await read<{ items: { metadata: { name: string; namespace?: string } }[] }>(
+        `${version}/${name}`,
+      );
       for (const { metadata } of items) found.push(`${kind} ${metadata.namespace ?? ""}/${metadata.name}`);
     }
   }

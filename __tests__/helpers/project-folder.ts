@@ -36,7 +36,10 @@ export function projectFolder(
   const path = mkdtempSync(join(tmpdir(), "tog-project-"));
   const write = (file: string, content: string): void => writeFileSync(join(path, file), content);
   const app = `node --import ${tsx} ${join(root, "main.ts")}`;
-  write("cdktf.json", JSON.stringify({ language: "typescript", app, projectId: "test", sendCrashReports: "false", context }));
+  write(
+    "cdktf.json",
+    JSON.stringify({ language: "typescript", app, projectId: "test", sendCrashReports: "false", context }),
+  );
   for (const [file, content] of Object.entries(files)) write(file, content);
   const run = (words: readonly string[], environment: Record<string, string> = {}): Promise<Outcome> => {
     const [command, ...args] = [...prefix, process.execPath, ...words] as [string, ...string[]];
@@ -46,7 +49,8 @@ export function projectFolder(
       env: { ...process.env, CHECKPOINT_DISABLE: "1", CI: "1", TF_CLI_CONFIG_FILE: "/dev/null", ...environment },
     });
     let output = "";
-    for (const stream of [child.stdout, child.stderr]) stream?.on("data", (data: Buffer) => (output += data.toString()));
+    for (const stream of [child.stdout, child.stderr])
+      stream?.on("data", (data: Buffer) => (output += data.toString()));
     return new Promise((done, fail) => {
       child.once("error", fail);
       child.once("close", (code) => {
@@ -61,7 +65,9 @@ export function projectFolder(
     cdktf: (args, environment) => run([cdktfProgram, ...args], environment),
     wrapper: (args, environment) => run(["--import", tsx, join(root, "scripts/cdktf.ts"), ...args], environment),
     stack: (name) =>
-      JSON.parse(readFileSync(join(path, "cdktf.out/stacks", name, "cdk.tf.json"), "utf8")) as ReturnType<ProjectFolder["stack"]>,
+      JSON.parse(readFileSync(join(path, "cdktf.out/stacks", name, "cdk.tf.json"), "utf8")) as ReturnType<
+        ProjectFolder["stack"]
+      >,
     remove: () => rmSync(path, { recursive: true, force: true }),
   };
 }
@@ -72,7 +78,9 @@ network = "shadownet"
 bakers  = { alice = { delegate = "tz1Qi1VXJsKxxbB98TbZHcp2K6USAcTRYjD5", hot_test_key = true } }
 `;
 /** Its secrets, for TF_VAR_secrets. */
-export const smallSecrets = JSON.stringify({ hot_keys: { alice: { tz1Qi1VXJsKxxbB98TbZHcp2K6USAcTRYjD5: "unencrypted:dummy" } } });
+export const smallSecrets = JSON.stringify({
+  hot_keys: { alice: { tz1Qi1VXJsKxxbB98TbZHcp2K6USAcTRYjD5: "unencrypted:dummy" } },
+});
 
 /** Names of the stateful sets of a synthesized baker stack. */
 export const statefulSets = (folder: ProjectFolder): string[] =>

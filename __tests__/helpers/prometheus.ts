@@ -45,7 +45,9 @@ export class Prometheus {
   async start(lab: Lab, rules: string): Promise<void> {
     const targets = join(this.folder, "targets.json");
     const write = () => {
-      const list = lab.cluster.bakingMembers().flatMap(({ pod }) => scraped.map((port) => `${pod.options.address}:${port}`));
+      const list = lab.cluster
+        .bakingMembers()
+        .flatMap(({ pod }) => scraped.map((port) => `${pod.options.address}:${port}`));
       writeFileSync(`${targets}.new`, JSON.stringify([{ targets: list }]));
       renameSync(`${targets}.new`, targets);
     };
@@ -58,16 +60,23 @@ export class Prometheus {
       stringify({
         global: { scrape_interval: "5s", evaluation_interval: "5s" },
         rule_files: [rules],
-        scrape_configs: [{ job_name: "bakers", honor_labels: true, file_sd_configs: [{ files: [targets], refresh_interval: "2s" }] }],
+        scrape_configs: [
+          { job_name: "bakers", honor_labels: true, file_sd_configs: [{ files: [targets], refresh_interval: "2s" }] },
+        ],
       }),
     );
     const address = `127.0.0.1:${await freePort()}`;
     this.url = `http://${address}`;
     const data = join(this.folder, "data");
-    this.child = spawn("prometheus", [`--config.file=${config}`, `--storage.tsdb.path=${data}`, `--web.listen-address=${address}`], {
-      stdio: ["ignore", "pipe", "pipe"],
-    });
-    for (const stream of [this.child.stdout, this.child.stderr]) stream?.on("data", (chunk: Buffer) => (this.output += chunk.toString()));
+    this.child = spawn(
+      "prometheus",
+      [`--config.file=${config}`, `--storage.tsdb.path=${data}`, `--web.listen-address=${address}`],
+      {
+        stdio: ["ignore", "pipe", "pipe"],
+      },
+    );
+    for (const stream of [this.child.stdout, this.child.stderr])
+      stream?.on("data", (chunk: Buffer) => (this.output += chunk.toString()));
     for (let attempt = 0; attempt < 100; attempt++) {
       if ((await fetch(`${this.url}/-/ready`).catch(() => undefined))?.ok) return;
       await new Promise((done) => setTimeout(done, 200));

@@ -103,7 +103,10 @@ export async function startTunnelPod(
   ];
   writeFileSync(hostKeyFile, readFileSync(hostKey.file), { mode: 0o600 });
   writeFileSync(keys, authorizedKey(publicKey, `${address}:${signerPort}`));
-  writeFileSync(config, sshdConfig({ hostKeyFile, authorizedKeysFile: keys, listenAddress: address, port: sshPort, user: sshUser }));
+  writeFileSync(
+    config,
+    sshdConfig({ hostKeyFile, authorizedKeysFile: keys, listenAddress: address, port: sshPort, user: sshUser }),
+  );
   const sshd = [sshdPath, "-D", "-e", "-f", config];
   if (isRoot) {
     chownSync(hostKeyFile, podUser, podUser);
@@ -118,7 +121,10 @@ export async function startTunnelPod(
     `mount --bind ${pod}/passwd /etc/passwd && exec setpriv --reuid=${podUser} --regid=${podUser} --clear-groups -- "$@"`,
     "sh",
   ];
-  const [command, ...args] = (isRoot ? ["/usr/bin/unshare", "--mount", ...asPod, ...sshd] : sshd) as [string, ...string[]];
+  const [command, ...args] = (isRoot ? ["/usr/bin/unshare", "--mount", ...asPod, ...sshd] : sshd) as [
+    string,
+    ...string[],
+  ];
   const child = spawn(command, args, { stdio: ["ignore", "ignore", "pipe"], detached: true });
   let log = "";
   child.stderr.on("data", (data: Buffer) => (log += data.toString()));

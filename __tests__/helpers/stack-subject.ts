@@ -3,8 +3,8 @@
  * RoleBinding, watermarks. Tokens are those of the stack's service account, so that its Role is what the daemons may do.
  */
 import { readFileSync } from "node:fs";
-import { toManifests, type KubernetesObject } from "../../scripts/manifests";
-import type { ControlPlane } from "../../scripts/test-assets/control-plane";
+import { toManifests, type KubernetesObject } from "../../manifests/kubernetes-objects";
+import type { ControlPlane } from "../../tools/test-assets/control-plane";
 import { adminOf } from "../suites/kube-suite";
 import type { ElectionSubject } from "./election";
 import { outcome, storageClassName, zones } from "./played-cluster";

@@ -4,7 +4,7 @@
  */
 import { Testing, type IResolvable, type TerraformStack } from "cdktf";
 import { BakerStack } from "../../constructs/baker-stack";
-import { configurationSchema, type Configuration } from "../../constructs/configuration/schema";
+import { configurationSchema, type Configuration } from "../../configuration/schema";
 import { PlatformStack } from "../../constructs/platform-stack";
 
 type SnakeCase<S extends string> = S extends `${infer Head}${infer Tail}`
@@ -31,7 +31,10 @@ export interface Synthesized {
     readonly provider?: Record<string, Record<string, unknown>[]>;
     readonly output?: Record<string, { value: unknown }>;
     readonly variable?: Record<string, Record<string, unknown>>;
-    readonly terraform: { backend: Record<string, Record<string, unknown>>; required_providers: Record<string, unknown> };
+    readonly terraform: {
+      backend: Record<string, Record<string, unknown>>;
+      required_providers: Record<string, unknown>;
+    };
   };
   readonly stack: TerraformStack;
 }
@@ -63,7 +66,9 @@ export const configurationWith = (changes: Input = {}): Configuration =>
   });
 /** One baker with these settings instead. */
 export const bakerWith = (settings: object): Input => ({
-  bakers: { alice: { delegate: delegates[0], signers: { home1: { ssh_public_key: sshKey, port: 8443 } }, ...settings } },
+  bakers: {
+    alice: { delegate: delegates[0], signers: { home1: { ssh_public_key: sshKey, port: 8443 } }, ...settings },
+  },
 });
 
 const cache = new Map<string, Synthesized>();
@@ -83,7 +88,10 @@ export const baker = (experimentalActiveStandbyMode: boolean, changes?: Input): 
   cached(JSON.stringify(["baker", experimentalActiveStandbyMode, changes]), () =>
     synthesized(
       new BakerStack(Testing.app(), "baker", {
-        configuration: configurationWith({ ...changes, experimental_active_standby_mode: experimentalActiveStandbyMode }),
+        configuration: configurationWith({
+          ...changes,
+          experimental_active_standby_mode: experimentalActiveStandbyMode,
+        }),
         experimentalActiveStandbyMode,
       }),
     ),
@@ -139,7 +147,8 @@ export interface SynthesizedPod {
 /** The pod of a StatefulSet or Deployment. */
 export function pod(from: Synthesized, id: string, type = "kubernetes_stateful_set_v1"): SynthesizedPod {
   const found = from.document.resource[type]?.[id] as { spec: { template: { spec: SynthesizedPod } } } | undefined;
-  if (!found) throw new Error(`no ${type}.${id}; there are ${Object.keys(from.document.resource[type] ?? {}).join(", ")}`);
+  if (!found)
+    throw new Error(`no ${type}.${id}; there are ${Object.keys(from.document.resource[type] ?? {}).join(", ")}`);
   return found.spec.template.spec;
 }
 export function container(from: Synthesized, id: string, name: string): SynthesizedContainer {

@@ -33,8 +33,11 @@ const nodeVersion = "22.23.3";
 const maxCompressedMb = 60;
 
 function missing(): string | undefined {
-  const programs = ["buildah", "tini", "unshare", "chroot", "ldd"].filter((name) => spawnSync("which", [name]).status !== 0);
-  if (process.platform !== "linux" || process.arch !== "x64") return `needs Linux on x64; this is ${process.platform} on ${process.arch}`;
+  const programs = ["buildah", "tini", "unshare", "chroot", "ldd"].filter(
+    (name) => spawnSync("which", [name]).status !== 0,
+  );
+  if (process.platform !== "linux" || process.arch !== "x64")
+    return `needs Linux on x64; this is ${process.platform} on ${process.arch}`;
   if (programs.length > 0) return `not installed: ${programs.join(", ")} (apt-get install buildah tini util-linux)`;
   return process.getuid?.() === 0 ? undefined : "needs root (mounts)";
 }
@@ -68,14 +71,20 @@ function assemble(folder: string, programs: Record<string, string>): void {
     const libraries = [...execFileSync("ldd", [source], { encoding: "utf8" }).matchAll(/(\/\S+\.so[\w.]*)/g)].map(
       (match) => match[1] ?? "",
     );
-    for (const [to, from] of [[target, source] as const, ...libraries.map((library) => [library, realpathSync(library)] as const)]) {
+    for (const [to, from] of [
+      [target, source] as const,
+      ...libraries.map((library) => [library, realpathSync(library)] as const),
+    ]) {
       mkdirSync(join(folder, dirname(to)), { recursive: true });
       copyFileSync(from, join(folder, to));
       chmodSync(join(folder, to), 0o755);
     }
   }
   for (const name of ["proc", "dev", "tmp", "etc"]) mkdirSync(join(folder, name), { recursive: true });
-  writeFileSync(join(folder, "etc/passwd"), `root:x:0:0::/:/sbin/nologin\ntezos:x:${runAs}:${runAs}::/:/sbin/nologin\n`);
+  writeFileSync(
+    join(folder, "etc/passwd"),
+    `root:x:0:0::/:/sbin/nologin\ntezos:x:${runAs}:${runAs}::/:/sbin/nologin\n`,
+  );
 }
 
 (why === undefined ? describe : describe.skip)("the runtime image", () => {
@@ -99,7 +108,10 @@ function assemble(folder: string, programs: Record<string, string>): void {
   let mounted = "";
 
   beforeAll(async () => {
-    writeFileSync(env.CONTAINERS_STORAGE_CONF, `[storage]\ndriver = "vfs"\ngraphroot = "${folder}/graph"\nrunroot = "${folder}/run"\n`);
+    writeFileSync(
+      env.CONTAINERS_STORAGE_CONF,
+      `[storage]\ndriver = "vfs"\ngraphroot = "${folder}/graph"\nrunroot = "${folder}/run"\n`,
+    );
     await stageContext(context);
     mkdirSync(shared, { mode: 0o777 });
     chownSync(shared, runAs, runAs);
@@ -123,15 +135,23 @@ function assemble(folder: string, programs: Record<string, string>): void {
   const runIn = (command: readonly string[], variables: Record<string, string> = {}) => {
     const script = `set -e; mount --bind ${mounted} ${mounted}; mount --rbind /dev ${mounted}/dev; mount -t proc proc ${mounted}/proc
       mount --bind ${shared} ${mounted}/tmp; mount -o remount,bind,ro ${mounted}; exec chroot --userspec=${runAs}:${runAs} ${mounted} "$@"`;
-    const child = spawn("unshare", ["--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script, "sh", ...command], {
-      env: { PATH: "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", ...variables },
-      stdio: ["ignore", "pipe", "pipe"],
-    });
+    const child = spawn(
+      "unshare",
+      ["--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script, "sh", ...command],
+      {
+        env: { PATH: "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", ...variables },
+        stdio: ["ignore", "pipe", "pipe"],
+      },
+    );
     running.push(child);
     let output = "";
     child.stdout.on("data", (data: Buffer) => (output += data.toString()));
     child.stderr.on("data", (data: Buffer) => (output += data.toString()));
-    return { child, output: () => output, exit: new Promise<number | null>((done) => child.once("close", (code) => done(code))) };
+    return {
+      child,
+      output: () => output,
+      exit: new Promise<number | null>((done) => child.once("close", (code) => done(code))),
+    };
   };
 
   test("says whom it runs as and how it starts", () => {
@@ -147,7 +167,11 @@ function assemble(folder: string, programs: Record<string, string>): void {
     const digests = ["one", "two"].map((name) => {
       const layout = join(folder, name);
       const file = join(folder, `${name}.digest`);
-      if (name === "two") execFileSync("buildah", buildSteps(options).at(-1)?.command.slice(1), { env, stdio: ["ignore", "pipe", "pipe"] });
+      if (name === "two")
+        execFileSync("buildah", buildSteps(options).at(-1)?.command.slice(1), {
+          env,
+          stdio: ["ignore", "pipe", "pipe"],
+        });
       buildah("push", "--digestfile", file, image, `oci:${layout}:test`);
       return digestIn(readFileSync(file, "utf8"), image);
     });
@@ -159,7 +183,9 @@ function assemble(folder: string, programs: Record<string, string>): void {
       .map((blob) => JSON.parse(blob.toString()) as { layers?: { size: number }[] })
       .find((blob) => blob.layers);
     const mb = (manifest?.layers ?? []).reduce((sum, layer) => sum + layer.size, 0) / 1e6;
-    console.log(`compressed: ${mb.toFixed(1)} MB (${(manifest?.layers ?? []).map((layer) => (layer.size / 1e6).toFixed(1)).join(" + ")})`);
+    console.log(
+      `compressed: ${mb.toFixed(1)} MB (${(manifest?.layers ?? []).map((layer) => (layer.size / 1e6).toFixed(1)).join(" + ")})`,
+    );
     expect(mb).toBeGreaterThan(10);
     expect(mb).toBeLessThanOrEqual(maxCompressedMb);
   });
@@ -193,7 +219,10 @@ function assemble(folder: string, programs: Record<string, string>): void {
     const host = `127.${110 + (process.pid % 100)}.${1 + Math.floor(Math.random() * 250)}.${1 + Math.floor(Math.random() * 250)}`;
     writeFileSync(join(shared, "baker.json"), JSON.stringify(solidBakerFile()));
     const node = await startTestNode({ host, port: ports.octezRpc, timestampMs: systemClock.wall() });
-    const paths = ["KUBE_DIR", "NODE_DIR", "CLIENT_DIR", "STATE_DIR", "SECRETS_DIR"].map((name) => [`TOG_${name}`, "/tmp"]);
+    const paths = ["KUBE_DIR", "NODE_DIR", "CLIENT_DIR", "STATE_DIR", "SECRETS_DIR"].map((name) => [
+      `TOG_${name}`,
+      "/tmp",
+    ]);
     const { child, exit, output } = runIn([...togCommand, "sidecar"], {
       ...(Object.fromEntries(paths) as Record<string, string>),
       ...{
@@ -208,10 +237,10 @@ function assemble(folder: string, programs: Record<string, string>): void {
     });
     await eventually("it is ready", () => output().includes("node-ready"));
     const status = await new Promise<number | undefined>((done, fail) => {
-      get({ host, port: ports.sidecar, path: "/ready", agent: false }, (response) => (response.resume(), done(response.statusCode))).on(
-        "error",
-        fail,
-      );
+      get(
+        { host, port: ports.sidecar, path: "/ready", agent: false },
+        (response) => (response.resume(), done(response.statusCode)),
+      ).on("error", fail);
     });
     expect(status).toBe(200);
     // tini is process 1 of the namespace: the only child of unshare.

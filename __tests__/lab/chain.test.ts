@@ -2,7 +2,15 @@
 import type { ServerResponse } from "node:http";
 import { Chain, type ChainOptions } from "../../lab/chain/chain";
 import { encodeHeader, encodeRevelation, encodeVote, hash32, nonceHash, toBase58 } from "../../lab/chain/encode";
-import { expectsCommitment, proposer, revealable, roundAt, roundMs, roundOffsetMs, roundStartMs } from "../../lab/chain/rights";
+import {
+  expectsCommitment,
+  proposer,
+  revealable,
+  roundAt,
+  roundMs,
+  roundOffsetMs,
+  roundStartMs,
+} from "../../lab/chain/rights";
 
 const parameters: ChainOptions = {
   ...{ seed: "test", chainId: "NetXsqzbfFenSTS", protocol: "P", blockMs: 6000, delegate: "tz1d", consensusKey: "tz1d" },
@@ -64,14 +72,28 @@ test("what reaches a pod late comes in order, also where the delay ends while so
   start();
   const got: { atMs: number; text: string }[] = [];
   const begin = Date.now();
-  const write = (line: string) => got.push({ atMs: Date.now() - begin, text: Object.keys(JSON.parse(line) as object)[0] ?? "" });
-  chain.peers.add({ pod: "a-0", response: { writable: true, write, destroy: () => undefined } as unknown as ServerResponse, late: [] });
+  const write = (line: string) =>
+    got.push({ atMs: Date.now() - begin, text: Object.keys(JSON.parse(line) as object)[0] ?? "" });
+  chain.peers.add({
+    pod: "a-0",
+    response: { writable: true, write, destroy: () => undefined } as unknown as ServerResponse,
+    late: [],
+  });
   chain.slow("a-0", 2500);
   jest.advanceTimersByTime(7100);
   chain.slow("a-0", 0);
   jest.advanceTimersByTime(7000);
   // The prequorum at 6.9 s was on its way when the delay ended; the quorum at 7.8 s waits for it.
-  expect(got.map(({ text }) => text)).toEqual(["prequorum", "quorum", "block", "prequorum", "quorum", "block", "prequorum", "quorum"]);
+  expect(got.map(({ text }) => text)).toEqual([
+    "prequorum",
+    "quorum",
+    "block",
+    "prequorum",
+    "quorum",
+    "block",
+    "prequorum",
+    "quorum",
+  ]);
   expect(got.map(({ atMs }) => Math.round(atMs / 100) / 10)).toEqual([3.4, 4.3, 8.5, 9.4, 9.4, 12, 12.9, 13.8]);
 });
 
@@ -97,7 +119,8 @@ test("an attestation counts until the next block, and its absence only after the
 test("our unused right costs a round, and the next proposer's block is one of round 1", () => {
   const seed = Array.from({ length: 500 }, (_, i) => `s${i}`).find(
     (name) =>
-      proposer({ seed: name, blockShare: 0.3 }, 1002, 0) === "ours" && proposer({ seed: name, blockShare: 0.3 }, 1002, 1) !== "ours",
+      proposer({ seed: name, blockShare: 0.3 }, 1002, 0) === "ours" &&
+      proposer({ seed: name, blockShare: 0.3 }, 1002, 1) !== "ours",
   );
   start({ seed, blockShare: 0.3 });
   vote("a-0");
@@ -155,7 +178,8 @@ test("a commitment is revealed once, in time, by whoever knows the nonce, or los
   });
   expect(chain.inject({ kind: "block", pod: "a-0", data: bytes.toString("hex") })).toHaveProperty("hash");
   expect(chain.commitments.get(1004)).toMatchObject({ by: "a-0", revealedBy: null });
-  const reveal = (pod: string) => chain.inject({ kind: "operation", pod, data: encodeRevelation(head.hash, 1004, nonce).toString("hex") });
+  const reveal = (pod: string) =>
+    chain.inject({ kind: "operation", pod, data: encodeRevelation(head.hash, 1004, nonce).toString("hex") });
   expect(reveal("a-1")).toEqual({ error: "nonce.too_late" });
   expect(revealable(parameters, 1004, 1009)).toBe(true);
   expect(revealable(parameters, 1004, 1015)).toBe(false);

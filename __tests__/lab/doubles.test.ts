@@ -28,7 +28,9 @@ function start(args: string[], env: Record<string, string> = {}) {
   children.push(child);
   let errors = "";
   child.stderr.on("data", (chunk: Buffer) => (errors += chunk.toString()));
-  const exit = new Promise<{ code: number | null; errors: string }>((resolve) => child.on("close", (code) => resolve({ code, errors })));
+  const exit = new Promise<{ code: number | null; errors: string }>((resolve) =>
+    child.on("close", (code) => resolve({ code, errors })),
+  );
   return { child, exit };
 }
 const config = (address = "127.0.0.1:0") =>
@@ -60,13 +62,32 @@ test("octez-node refuses an unknown option with cmdliner's exit code, and a seco
     errors: expect.stringContaining("unknown option '--frobnicate'"),
   });
   await expect(config()).resolves.toMatchObject({ code: 0 });
-  await expect(config()).resolves.toMatchObject({ code: 1, errors: expect.stringContaining("Pre-existing configuration file") });
+  await expect(config()).resolves.toMatchObject({
+    code: 1,
+    errors: expect.stringContaining("Pre-existing configuration file"),
+  });
 });
 
 test("octez-baker wants the vote and exactly one of the DAL options", async () => {
   const baker = (...rest: string[]) =>
-    start(["octez-baker", "-d", folder, "-E", "http://127.0.0.1:1", "run", "with", "local", "node", folder, "consensus", ...rest]).exit;
-  await expect(baker("--without-dal")).resolves.toMatchObject({ code: 1, errors: expect.stringContaining("liquidity baking toggle vote") });
+    start([
+      "octez-baker",
+      "-d",
+      folder,
+      "-E",
+      "http://127.0.0.1:1",
+      "run",
+      "with",
+      "local",
+      "node",
+      folder,
+      "consensus",
+      ...rest,
+    ]).exit;
+  await expect(baker("--without-dal")).resolves.toMatchObject({
+    code: 1,
+    errors: expect.stringContaining("liquidity baking toggle vote"),
+  });
   await expect(baker("--liquidity-baking-toggle-vote", "pass")).resolves.toMatchObject({
     code: 1,
     errors: expect.stringContaining("exactly one of --dal-node and --without-dal"),

@@ -15,7 +15,13 @@ import { parseSigningRequest } from "../../tezos/signing-request";
 
 const chainId = "NetXsqzbfFenSTS";
 const header: BlockHeader = {
-  ...{ level: 3_200_017, proto: 25, predecessor: toBase58("block", hash32("p")), timestamp: 1_790_000_000, validationPass: 4 },
+  ...{
+    level: 3_200_017,
+    proto: 25,
+    predecessor: toBase58("block", hash32("p")),
+    timestamp: 1_790_000_000,
+    validationPass: 4,
+  },
   ...{ operationsHash: toBase58("operationsHash", hash32("o")), lockedRound: null, predecessorRound: 2, round: 3 },
   ...{ context: toBase58("context", hash32("c")), payloadHash: toBase58("payload", hash32("v")), payloadRound: 1 },
   ...{ proofOfWorkNonce: "0011223344556677", seedNonceHash: null, votes: 2 },
@@ -26,7 +32,11 @@ const plain = (value: object): object =>
   Object.fromEntries(
     Object.entries(value).map(([key, entry]: [string, unknown]) => [
       key,
-      entry instanceof Uint8Array ? Buffer.from(entry) : typeof entry === "object" && entry !== null ? plain(entry) : entry,
+      entry instanceof Uint8Array
+        ? Buffer.from(entry)
+        : typeof entry === "object" && entry !== null
+          ? plain(entry)
+          : entry,
     ]),
   );
 

@@ -7,7 +7,9 @@ import { servePage } from "../../lab/page-server";
 import { scenarios } from "../../lab/scenarios/built-in";
 import { bundlePath } from "../helpers/bundle";
 
-const executablePath = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find((path) => existsSync(path));
+const executablePath = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find((path) =>
+  existsSync(path),
+);
 const images = resolve(__dirname, "../../docs/images");
 /** Written only where asked: they are part of the documentation. */
 const shoot = async (page: Page, name: string) => {
@@ -16,125 +18,133 @@ const shoot = async (page: Page, name: string) => {
   await page.screenshot({ path: join(images, `${name}.png`), fullPage: true });
 };
 
-(executablePath ? describe : describe.skip)(`the page (${executablePath ?? "no Chromium on this machine: skipped"})`, () => {
-  let lab: Lab;
-  let served: Awaited<ReturnType<typeof servePage>>;
-  let browser: Browser;
-  const foreign: string[] = [];
-  const errors: string[] = [];
+(executablePath ? describe : describe.skip)(
+  `the page (${executablePath ?? "no Chromium on this machine: skipped"})`,
+  () => {
+    let lab: Lab;
+    let served: Awaited<ReturnType<typeof servePage>>;
+    let browser: Browser;
+    const foreign: string[] = [];
+    const errors: string[] = [];
 
-  const open = async (options: Parameters<Browser["newContext"]>[0] = {}): Promise<Page> => {
-    const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
-    const page = await context.newPage();
-    page.on("request", (request) => {
-      if (!request.url().startsWith(served.url) && !request.url().startsWith("data:")) foreign.push(request.url());
+    const open = async (options: Parameters<Browser["newContext"]>[0] = {}): Promise<Page> => {
+      const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
+      const page = await context.newPage();
+      page.on("request", (request) => {
+        if (!request.url().startsWith(served.url) && !request.url().startsWith("data:")) foreign.push(request.url());
+      });
+      page.on("pageerror", (error) => errors.push(error.message));
+      page.on("console", (message) => void (message.type() === "error" && errors.push(message.text())));
+      await page.goto(served.url);
+      await page.getByRole("heading", { name: /Laboratory of baker/ }).waitFor();
+      return page;
+    };
+    const closedReceipt = (page: Page, title: RegExp) =>
+      page.locator("section[data-receipt=closed]").filter({ hasText: title }).waitFor({ timeout: 120_000 });
+
+    beforeAll(async () => {
+      lab = await Lab.start({ blockMs: 3000, tog: await bundlePath(), seed: "page" });
+      served = await servePage(lab, { port: 0, scenarios });
+      await lab.ready(120_000);
+      browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
     });
-    page.on("pageerror", (error) => errors.push(error.message));
-    page.on("console", (message) => void (message.type() === "error" && errors.push(message.text())));
-    await page.goto(served.url);
-    await page.getByRole("heading", { name: /Laboratory of baker/ }).waitFor();
-    return page;
-  };
-  const closedReceipt = (page: Page, title: RegExp) =>
-    page.locator("section[data-receipt=closed]").filter({ hasText: title }).waitFor({ timeout: 120_000 });
+    afterAll(async () => {
+      await browser?.close();
+      served?.close();
+      await lab?.stop();
+    });
 
-  beforeAll(async () => {
-    lab = await Lab.start({ blockMs: 3000, tog: await bundlePath(), seed: "page" });
-    served = await servePage(lab, { port: 0, scenarios });
-    await lab.ready(120_000);
-    browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
-  });
-  afterAll(async () => {
-    await browser?.close();
-    served?.close();
-    await lab?.stop();
-  });
+    test("a kill and a planned switchover are done by buttons and explained by receipts", async () => {
+      const page = await open();
+      await page
+        .getByText(/alice-as-\d signs/)
+        .first()
+        .waitFor();
+      await lab.sleep(30_000);
+      await shoot(page, "laboratory");
+      const first = lab.activePod();
 
-  test("a kill and a planned switchover are done by buttons and explained by receipts", async () => {
-    const page = await open();
-    await page
-      .getByText(/alice-as-\d signs/)
-      .first()
-      .waitFor();
-    await lab.sleep(30_000);
-    await shoot(page, "laboratory");
-    const first = lab.activePod();
+      await page.getByRole("button", { name: "Kill the master's pod" }).click();
+      await closedReceipt(page, /Kill a pod/);
+      const second = lab.activePod();
+      const receipt = page.locator("section[data-receipt]");
+      await expect(receipt.textContent()).resolves.toContain(`${first} → ${second}`);
+      expect(second).not.toBe(first);
+      await expect(receipt.getByText("first signature").count()).resolves.toBeGreaterThan(0);
+      expect(lab.verdict()).toEqual([]);
+      await shoot(page, "laboratory-pod-kill");
 
-    await page.getByRole("button", { name: "Kill the master's pod" }).click();
-    await closedReceipt(page, /Kill a pod/);
-    const second = lab.activePod();
-    const receipt = page.locator("section[data-receipt]");
-    await expect(receipt.textContent()).resolves.toContain(`${first} → ${second}`);
-    expect(second).not.toBe(first);
-    await expect(receipt.getByText("first signature").count()).resolves.toBeGreaterThan(0);
-    expect(lab.verdict()).toEqual([]);
-    await shoot(page, "laboratory-pod-kill");
+      await lab.until(
+        "both are ready again",
+        () =>
+          lab.cluster.bakingMembers().length === 2 && lab.cluster.bakingMembers().every((member) => member.pod.ready),
+        120_000,
+      );
+      await lab.sleep(6000);
+      await page.getByRole("button", { name: "Planned switchover" }).click();
+      await closedReceipt(page, /Planned switchover/);
+      expect(lab.activePod()).toBe(first);
+      await expect(receipt.textContent()).resolves.toContain("planned-operator");
+      await shoot(page, "laboratory-switchover");
+      await page.context().close();
+    });
 
-    await lab.until(
-      "both are ready again",
-      () => lab.cluster.bakingMembers().length === 2 && lab.cluster.bakingMembers().every((member) => member.pod.ready),
-      120_000,
-    );
-    await lab.sleep(6000);
-    await page.getByRole("button", { name: "Planned switchover" }).click();
-    await closedReceipt(page, /Planned switchover/);
-    expect(lab.activePod()).toBe(first);
-    await expect(receipt.textContent()).resolves.toContain("planned-operator");
-    await shoot(page, "laboratory-switchover");
-    await page.context().close();
-  });
+    test("everything can be done with the keyboard, and each control has a name", async () => {
+      const page = await open();
+      const unnamed = await page.evaluate(
+        `[...document.querySelectorAll("button, select, input")].filter((control) => !(control.labels?.length || control.textContent.trim() || control.getAttribute("aria-label"))).length`,
+      );
+      expect(unnamed).toBe(0);
+      await page.keyboard.press("Tab");
+      await expect(page.evaluate("document.activeElement.textContent")).resolves.toBe("To the content");
+      const focused = () => page.evaluate("document.activeElement.textContent.trim()");
+      for (let i = 0; i < 40 && (await focused()) !== "Halt the chain"; i++) await page.keyboard.press("Tab");
+      await expect(focused()).resolves.toBe("Halt the chain");
+      await page.keyboard.press("Enter");
+      await page.getByRole("button", { name: /End: The chain halts/ }).waitFor();
+      expect(lab.chain.halted).toBe(true);
+      await page.getByRole("button", { name: /End: The chain halts/ }).press("Enter");
+      await lab.until("the chain goes on", () => !lab.chain.halted, 10_000);
+      // Landmarks, headings and the live region that says who signs.
+      await expect(page.getByRole("main").count()).resolves.toBe(1);
+      await expect(page.getByRole("heading", { level: 2 }).count()).resolves.toBeGreaterThan(5);
+      await expect(page.locator("[role=status]").first().textContent()).resolves.toMatch(/signs/);
+      await expect(page.locator(".chain li .visually-hidden").last().textContent()).resolves.toMatch(/^Level \d+/);
+      await page.context().close();
+    });
 
-  test("everything can be done with the keyboard, and each control has a name", async () => {
-    const page = await open();
-    const unnamed = await page.evaluate(
-      `[...document.querySelectorAll("button, select, input")].filter((control) => !(control.labels?.length || control.textContent.trim() || control.getAttribute("aria-label"))).length`,
-    );
-    expect(unnamed).toBe(0);
-    await page.keyboard.press("Tab");
-    await expect(page.evaluate("document.activeElement.textContent")).resolves.toBe("To the content");
-    const focused = () => page.evaluate("document.activeElement.textContent.trim()");
-    for (let i = 0; i < 40 && (await focused()) !== "Halt the chain"; i++) await page.keyboard.press("Tab");
-    await expect(focused()).resolves.toBe("Halt the chain");
-    await page.keyboard.press("Enter");
-    await page.getByRole("button", { name: /End: The chain halts/ }).waitFor();
-    expect(lab.chain.halted).toBe(true);
-    await page.getByRole("button", { name: /End: The chain halts/ }).press("Enter");
-    await lab.until("the chain goes on", () => !lab.chain.halted, 10_000);
-    // Landmarks, headings and the live region that says who signs.
-    await expect(page.getByRole("main").count()).resolves.toBe(1);
-    await expect(page.getByRole("heading", { level: 2 }).count()).resolves.toBeGreaterThan(5);
-    await expect(page.locator("[role=status]").first().textContent()).resolves.toMatch(/signs/);
-    await expect(page.locator(".chain li .visually-hidden").last().textContent()).resolves.toMatch(/^Level \d+/);
-    await page.context().close();
-  });
+    test("a phone shows it without sideways scrolling, and the dark scheme is dark", async () => {
+      const page = await open({ viewport: { width: 390, height: 844 }, colorScheme: "dark", deviceScaleFactor: 2 });
+      await lab.sleep(1500);
+      const { width, background } = (await page.evaluate(
+        `({ width: document.documentElement.scrollWidth, background: getComputedStyle(document.body).backgroundColor })`,
+      )) as { width: number; background: string };
+      const wide = await page.evaluate(
+        `[...document.querySelectorAll("main *")].filter((element) => element.getBoundingClientRect().right > 391 && !element.closest(".scroll, .wide")).map((element) => element.tagName + "." + element.className).slice(0, 5)`,
+      );
+      expect(wide).toEqual([]);
+      expect(width).toBeLessThanOrEqual(390);
+      expect(background).toBe("rgb(16, 21, 27)");
+      await shoot(page, "laboratory-phone-dark");
+      await page.context().close();
+    });
 
-  test("a phone shows it without sideways scrolling, and the dark scheme is dark", async () => {
-    const page = await open({ viewport: { width: 390, height: 844 }, colorScheme: "dark", deviceScaleFactor: 2 });
-    await lab.sleep(1500);
-    const { width, background } = (await page.evaluate(
-      `({ width: document.documentElement.scrollWidth, background: getComputedStyle(document.body).backgroundColor })`,
-    )) as { width: number; background: string };
-    const wide = await page.evaluate(
-      `[...document.querySelectorAll("main *")].filter((element) => element.getBoundingClientRect().right > 391 && !element.closest(".scroll, .wide")).map((element) => element.tagName + "." + element.className).slice(0, 5)`,
-    );
-    expect(wide).toEqual([]);
-    expect(width).toBeLessThanOrEqual(390);
-    expect(background).toBe("rgb(16, 21, 27)");
-    await shoot(page, "laboratory-phone-dark");
-    await page.context().close();
-  });
+    test("it works without the internet and without errors", () => {
+      expect(foreign).toEqual([]);
+      expect(errors).toEqual([]);
+    });
 
-  test("it works without the internet and without errors", () => {
-    expect(foreign).toEqual([]);
-    expect(errors).toEqual([]);
-  });
-
-  test("another site cannot use it", async () => {
-    const body = JSON.stringify({ name: "kill-pod" });
-    const headers = { "content-type": "application/json", origin: "http://evil.example" };
-    await expect(fetch(`${served.url}/fault`, { method: "POST", body, headers }).then((answer) => answer.status)).resolves.toBe(403);
-    await expect(
-      fetch(`${served.url}/fault`, { method: "POST", body, headers: { "content-type": "text/plain" } }).then((answer) => answer.status),
-    ).resolves.toBe(404);
-  });
-});
+    test("another site cannot use it", async () => {
+      const body = JSON.stringify({ name: "kill-pod" });
+      const headers = { "content-type": "application/json", origin: "http://evil.example" };
+      await expect(
+        fetch(`${served.url}/fault`, { method: "POST", body, headers }).then((answer) => answer.status),
+      ).resolves.toBe(403);
+      await expect(
+        fetch(`${served.url}/fault`, { method: "POST", body, headers: { "content-type": "text/plain" } }).then(
+          (answer) => answer.status,
+        ),
+      ).resolves.toBe(404);
+    });
+  },
+);

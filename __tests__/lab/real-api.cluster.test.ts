@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 import { Lab, type LabOptions } from "../../lab/lab";
 import { scenarios } from "../../lab/scenarios/built-in";
 import { runScenario } from "../../lab/scenarios/run";
-import { missingForControlPlane, startControlPlane, type ControlPlane } from "../../scripts/test-assets/control-plane";
+import { missingForControlPlane, startControlPlane, type ControlPlane } from "../../tools/test-assets/control-plane";
 import { bundlePath } from "../helpers/bundle";
 
 const missing = missingForControlPlane();
@@ -24,15 +24,18 @@ const blockMs = Number(process.env.TOG_BLOCK_MS ?? "2000");
   }, 120_000);
   afterEach(() => plane?.stop());
 
-  test.each(["planned-switchover", "pod-kill", "split-brain", "nonce-switchover", "watermark-lost"])("%s", async (name) => {
-    const scenario = scenarios[name];
-    if (!scenario) throw new Error(`no scenario ${name}`);
-    const receipt = await runScenario(scenario, options);
-    process.stdout.write(
-      `  ${name}: ${receipt.from} -> ${receipt.to}, ${receipt.missedLevels} levels missed, ${receipt.failoverSeconds} s at ${blockMs} ms, longest stall ${receipt.longestStallMs} ms\n`,
-    );
-    expect(receipt).toMatchObject({ ok: true, problems: [], violations: [] });
-  });
+  test.each(["planned-switchover", "pod-kill", "split-brain", "nonce-switchover", "watermark-lost"])(
+    "%s",
+    async (name) => {
+      const scenario = scenarios[name];
+      if (!scenario) throw new Error(`no scenario ${name}`);
+      const receipt = await runScenario(scenario, options);
+      process.stdout.write(
+        `  ${name}: ${receipt.from} -> ${receipt.to}, ${receipt.missedLevels} levels missed, ${receipt.failoverSeconds} s at ${blockMs} ms, longest stall ${receipt.longestStallMs} ms\n`,
+      );
+      expect(receipt).toMatchObject({ ok: true, problems: [], violations: [] });
+    },
+  );
 
   /** A baker in operation, something done to the control plane for `ms`, and a baker in operation again. */
   const suffers = async (begin: () => Promise<void>, end: () => Promise<void>, ms: number): Promise<void> => {

@@ -11,7 +11,7 @@ import { scenarios } from "../../lab/scenarios/built-in";
 import { failureTable, outsideTheTable } from "../../lab/scenarios/failure-table";
 import { failoverGap } from "../../lab/scenarios/run";
 import { readScenario } from "../../lab/scenarios/scenario";
-import { blockTime } from "../../scripts/start";
+import { blockTime } from "../../lab/commands/start";
 
 test("every row of the failure table has scenarios by its known names", () => {
   const wanted =
@@ -30,7 +30,10 @@ test("an option of a laboratory that is undefined keeps its default", () => {
     ...{ signers: "hot", flag: true, history: true, doubleStartMs: 2000 },
     seed: expect.stringMatching(/^[0-9a-f]{8}$/) as unknown,
   });
-  expect(completeOptions({ blockMs: 6000, signers: "tunnels", flag: false })).toMatchObject({ signers: "tunnels", flag: false });
+  expect(completeOptions({ blockMs: 6000, signers: "tunnels", flag: false })).toMatchObject({
+    signers: "tunnels",
+    flag: false,
+  });
 });
 
 test("runs are added to their scenario's file, and never to runs of another kind", () => {

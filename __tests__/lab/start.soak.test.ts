@@ -5,8 +5,13 @@ import { resolve } from "node:path";
 import { tree } from "../../lab/cluster/process";
 
 const root = resolve(__dirname, "../..");
-function start(...args: string[]): { child: ChildProcess; output: () => string; errors: () => string; exit: Promise<number | null> } {
-  const child = spawn(process.execPath, ["--import", "tsx", "scripts/start.ts", "--no-summary", ...args], {
+function start(...args: string[]): {
+  child: ChildProcess;
+  output: () => string;
+  errors: () => string;
+  exit: Promise<number | null>;
+} {
+  const child = spawn(process.execPath, ["--import", "tsx", "lab/commands/start.ts", "--no-summary", ...args], {
     cwd: root,
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -14,7 +19,12 @@ function start(...args: string[]): { child: ChildProcess; output: () => string; 
   let errors = "";
   child.stdout?.on("data", (chunk: Buffer) => (output += chunk.toString()));
   child.stderr?.on("data", (chunk: Buffer) => (errors += chunk.toString()));
-  return { child, output: () => output, errors: () => errors, exit: new Promise((done) => child.on("close", (code) => done(code))) };
+  return {
+    child,
+    output: () => output,
+    errors: () => errors,
+    exit: new Promise((done) => child.on("close", (code) => done(code))),
+  };
 }
 const wait = (ms: number) => new Promise((done) => setTimeout(done, ms));
 async function until(test: () => boolean, ms: number): Promise<boolean> {
@@ -28,9 +38,18 @@ test("a scenario for machines prints one receipt as JSON and ends with 0", async
   const { output, exit } = start("--scenario", "pod-kill", "--exit", "--json", "--block-time", "2");
   await expect(exit).resolves.toBe(0);
   const receipt = JSON.parse(output()) as Record<string, unknown>;
-  expect(receipt).toMatchObject({ scenario: "pod-kill", ok: true, violations: [], overlapMs: 0, doubleStartSeconds: 0.667 });
+  expect(receipt).toMatchObject({
+    scenario: "pod-kill",
+    ok: true,
+    violations: [],
+    overlapMs: 0,
+    doubleStartSeconds: 0.667,
+  });
   expect(receipt.timeline).toEqual(
-    expect.arrayContaining([expect.objectContaining({ event: "fault: kill-pod" }), expect.objectContaining({ event: "first signature" })]),
+    expect.arrayContaining([
+      expect.objectContaining({ event: "fault: kill-pod" }),
+      expect.objectContaining({ event: "first signature" }),
+    ]),
   );
 });
 

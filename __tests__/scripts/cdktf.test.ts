@@ -61,7 +61,8 @@ test("Terraform gets each --var as a file in its place, because cdktf would put 
 });
 
 test("both stacks are handled in order; on an existing cluster there is one", () => {
-  const lines = (words: string[], existing = false) => commandLines(parseRequest(words), existing, ["/v"]).map((line) => line.join(" "));
+  const lines = (words: string[], existing = false) =>
+    commandLines(parseRequest(words), existing, ["/v"]).map((line) => line.join(" "));
   expect(lines(["diff"])).toEqual(["diff platform --var-file /v", "diff baker --var-file /v"]);
   expect(lines(["deploy", "--auto-approve"])).toEqual(["deploy platform baker --var-file /v --auto-approve"]);
   expect(lines(["deploy", "baker"])).toEqual(["deploy baker --var-file /v --ignore-missing-stack-dependencies"]);
@@ -99,8 +100,12 @@ test("the real cdktf command synthesizes both stacks offline with a flag given b
     const { code, output } = await folder.wrapper(["synth", "--var", "experimental_active_standby_mode=true"]);
     expect({ code, output }).toMatchObject({ code: 0 });
     const sets = folder.stack("baker").resource.kubernetes_stateful_set_v1 ?? {};
-    expect(Object.values(sets)).toEqual([expect.objectContaining({ spec: expect.objectContaining({ replicas: "2" }) as unknown })]);
-    expect(readFileSync(`${folder.path}/cdktf.out/stacks/platform/cdk.tf.json`, "utf8")).toContain("google_container_cluster");
+    expect(Object.values(sets)).toEqual([
+      expect.objectContaining({ spec: expect.objectContaining({ replicas: "2" }) as unknown }),
+    ]);
+    expect(readFileSync(`${folder.path}/cdktf.out/stacks/platform/cdk.tf.json`, "utf8")).toContain(
+      "google_container_cluster",
+    );
   } finally {
     folder.remove();
   }

@@ -1,10 +1,10 @@
 /**
  * Each way of giving the flag, with the real cdktf command, the real Terraform and stand-in providers: it either reaches synth and Terraform alike, or
- * the plan fails with instructions. Needs terraform and the stand-ins of scripts/verify-terraform.ts.
+ * the plan fails with instructions. Needs terraform and the stand-ins of tools/verify-terraform.ts.
  */
 import { spawnSync } from "node:child_process";
 import { resolve } from "node:path";
-import { standInProgram } from "../../scripts/verify-terraform";
+import { standInProgram } from "../../tools/verify-terraform";
 import { projectFolder, smallSecrets, smallTfvars, statefulSets, type ProjectFolder } from "../helpers/project-folder";
 
 const program = standInProgram();
@@ -21,7 +21,11 @@ const secrets = { TF_VAR_secrets: smallSecrets };
 const plain = ["--skip-provider-lock", "--no-color"];
 const folders: ProjectFolder[] = [];
 function folderOf(files: Record<string, string>, context: Record<string, unknown> = {}): ProjectFolder {
-  const folder = projectFolder(files, context, [process.execPath, program ?? "", resolve(__dirname, "../../node_modules")]);
+  const folder = projectFolder(files, context, [
+    process.execPath,
+    program ?? "",
+    resolve(__dirname, "../../node_modules"),
+  ]);
   folders.push(folder);
   return folder;
 }
@@ -55,7 +59,10 @@ suite("the flag through the wrapper", () => {
     ["TF_VAR_", smallTfvars, [], { TF_VAR_experimental_active_standby_mode: "true" }],
   ])("%s reaches synth and Terraform alike", async (_way, tfvars, options, environment) => {
     const folder = folderOf({ "terraform.tfvars": tfvars, "more.tfvars": on });
-    const diff = await folder.wrapper(["diff", "--only", "baker", ...options, ...plain], { ...environment, ...secrets });
+    const diff = await folder.wrapper(["diff", "--only", "baker", ...options, ...plain], {
+      ...environment,
+      ...secrets,
+    });
     expect(diff.output).toContain("kubernetes_stateful_set_v1.alice-as (alice/stateful-set) will be created");
     expect(diff.code).toBe(0);
     expect(statefulSets(folder)).toEqual(["alice-as"]);
@@ -84,8 +91,20 @@ suite("the flag in the context of cdktf.json", () => {
 suite("a value that would be ignored fails the plan with instructions", () => {
   const off = `${smallTfvars}experimental_active_standby_mode = false\n`;
   test.each<[string, string, string[], Record<string, string>, string]>([
-    ["--var of the bare command", smallTfvars, ["--var", "experimental_active_standby_mode=true"], {}, "so that it would be ignored"],
-    ["--var of the bare command below a file", off, ["--var", "experimental_active_standby_mode=true"], {}, "so that it would be ignored"],
+    [
+      "--var of the bare command",
+      smallTfvars,
+      ["--var", "experimental_active_standby_mode=true"],
+      {},
+      "so that it would be ignored",
+    ],
+    [
+      "--var of the bare command below a file",
+      off,
+      ["--var", "experimental_active_standby_mode=true"],
+      {},
+      "so that it would be ignored",
+    ],
     ["--var-file of the bare command", smallTfvars, ["--var-file", "more.tfvars"], {}, "so that it would be ignored"],
     [
       "TF_VAR_ of the bare command",
@@ -103,7 +122,10 @@ suite("a value that would be ignored fails the plan with instructions", () => {
     ],
   ])("%s", async (_way, tfvars, options, environment, message) => {
     const folder = folderOf({ "terraform.tfvars": tfvars, "more.tfvars": on });
-    const { code, output } = await folder.cdktf(["diff", "baker", ...options, ...plain], { ...environment, ...secrets });
+    const { code, output } = await folder.cdktf(["diff", "baker", ...options, ...plain], {
+      ...environment,
+      ...secrets,
+    });
     expect(code).not.toBe(0);
     expect(output).toContain(message);
     expect(output).toMatch(/npm run diff\|deploy/);
@@ -125,7 +147,9 @@ suite("a value that would be ignored fails the plan with instructions", () => {
       env: { ...process.env, ...secrets, CHECKPOINT_DISABLE: "1", TF_CLI_CONFIG_FILE: "/dev/null" },
     });
     expect(status).toBe(1);
-    expect(stderr.replace(/\s+/g, " ")).toContain("experimental_active_standby_mode: Terraform was given another value than synth");
+    expect(stderr.replace(/\s+/g, " ")).toContain(
+      "experimental_active_standby_mode: Terraform was given another value than synth",
+    );
   });
 });
 

@@ -3,13 +3,15 @@ import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
-import { manifestsOf, toYaml, type KubernetesObject } from "../../scripts/manifests";
-import { controlPlaneFolder, defaultCache } from "../../scripts/test-assets";
-import { missingForControlPlane, startControlPlane, type ControlPlane } from "../../scripts/test-assets/control-plane";
+import { toYaml, type KubernetesObject } from "../../manifests/kubernetes-objects";
+import { manifestsOf } from "../../scripts/manifests";
+import { controlPlaneFolder, defaultCache } from "../../tools/test-assets";
+import { missingForControlPlane, startControlPlane, type ControlPlane } from "../../tools/test-assets/control-plane";
 
-const kubectl = [join(process.env.KUBEBUILDER_ASSETS ?? controlPlaneFolder(defaultCache()), "kubectl"), "/usr/bin/kubectl"].find(
-  (path) => spawnSync(path, ["version", "--client"]).status === 0,
-);
+const kubectl = [
+  join(process.env.KUBEBUILDER_ASSETS ?? controlPlaneFolder(defaultCache()), "kubectl"),
+  "/usr/bin/kubectl",
+].find((path) => spawnSync(path, ["version", "--client"]).status === 0);
 const missing = missingForControlPlane() ?? (kubectl === undefined ? "no kubectl" : undefined);
 if (missing !== undefined) console.warn(`skipped: ${missing}`);
 
@@ -28,7 +30,16 @@ if (missing !== undefined) console.warn(`skipped: ${missing}`);
   const apply = (objects: readonly KubernetesObject[], ...options: string[]) => {
     const file = join(folder, "objects.yaml");
     writeFileSync(file, toYaml(objects));
-    const words = ["--kubeconfig", plane.adminKubeconfig, "apply", "--validate=strict", "--warnings-as-errors", ...options, "-f", file];
+    const words = [
+      "--kubeconfig",
+      plane.adminKubeconfig,
+      "apply",
+      "--validate=strict",
+      "--warnings-as-errors",
+      ...options,
+      "-f",
+      file,
+    ];
     const { status, stdout, stderr } = spawnSync(kubectl ?? "", words, {
       encoding: "utf8",
       env: { ...process.env, HOME: folder, PATH: `${dirname(kubectl ?? "")}:${process.env.PATH}` },
@@ -49,7 +60,10 @@ if (missing !== undefined) console.warn(`skipped: ${missing}`);
     const foreign = [...new Set(objects.map(({ metadata }) => metadata.namespace))].filter(
       (name) => name !== undefined && !known.includes(name),
     );
-    const namespaces = [...ours, ...foreign.map((name) => ({ apiVersion: "v1", kind: "Namespace", metadata: { name: name ?? null } }))];
+    const namespaces = [
+      ...ours,
+      ...foreign.map((name) => ({ apiVersion: "v1", kind: "Namespace", metadata: { name: name ?? null } })),
+    ];
     expect(apply(namespaces)).toEqual({ status: 0, stderr: "", applied: namespaces.length });
     expect(apply(objects, "--dry-run=server")).toEqual({ status: 0, stderr: "", applied: objects.length });
   });
@@ -61,6 +75,9 @@ if (missing !== undefined) console.warn(`skipped: ${missing}`);
       metadata: { name: "x" },
       spec: { clusterIp: "None", ports: [{ port: 80 }] },
     };
-    expect(apply([wrong], "--dry-run=server")).toMatchObject({ status: 1, stderr: expect.stringContaining("clusterIp") as string });
+    expect(apply([wrong], "--dry-run=server")).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining("clusterIp") as string,
+    });
   });
 });

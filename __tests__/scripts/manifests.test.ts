@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseAllDocuments } from "yaml";
 import { synthesize } from "../../main";
-import { toManifests, toYaml, type KubernetesObject } from "../../scripts/manifests";
+import { toManifests, toYaml, type KubernetesObject } from "../../manifests/kubernetes-objects";
 
 type Stack = Parameters<typeof toManifests>[0];
 const root = resolve(__dirname, "../..");
@@ -50,7 +50,9 @@ const models = JSON.parse(
 function violations(value: unknown, type: string, path: string): string[] {
   const [, item] = /^Array<(.*)>$/.exec(type) ?? [];
   if (item !== undefined)
-    return Array.isArray(value) ? value.flatMap((inner, i) => violations(inner, item, `${path}[${i}]`)) : [`${path} is no list`];
+    return Array.isArray(value)
+      ? value.flatMap((inner, i) => violations(inner, item, `${path}[${i}]`))
+      : [`${path} is no list`];
   const [, mapped] = /^\{ \[key: string\]: (.*); \}$/.exec(type) ?? [];
   if (mapped !== undefined)
     return typeof value === "object" && value !== null && !Array.isArray(value)
@@ -58,14 +60,17 @@ function violations(value: unknown, type: string, path: string): string[] {
       : [`${path} is no map`];
   if (["string", "number", "boolean"].includes(type))
     return typeof value === type ? [] : [`${path} is no ${type}: ${JSON.stringify(value)}`];
-  if (type === "IntOrString") return ["string", "number"].includes(typeof value) ? [] : [`${path} is neither number nor text`];
+  if (type === "IntOrString")
+    return ["string", "number"].includes(typeof value) ? [] : [`${path} is neither number nor text`];
   if (type === "Quantity") return typeof value === "string" ? [] : [`${path} is no quantity`];
   const model = models[type];
   if (!model) return [`${path}: the API has no type ${type}`];
   if (typeof value !== "object" || value === null || Array.isArray(value)) return [`${path} is no ${type}`];
   return Object.entries(value).flatMap(([key, inner]) => {
     const attribute = Object.hasOwn(model, key) ? model[key] : undefined;
-    return attribute === undefined ? [`${path}.${key} does not exist in ${type}`] : violations(inner, attribute, `${path}.${key}`);
+    return attribute === undefined
+      ? [`${path}.${key} does not exist in ${type}`]
+      : violations(inner, attribute, `${path}.${key}`);
   });
 }
 
@@ -74,7 +79,11 @@ const check = (object: KubernetesObject): string[] =>
 
 /** All scalars below a value, as texts. */
 const leaves = (value: unknown): string[] =>
-  typeof value === "object" && value !== null ? Object.values(value).flatMap(leaves) : value === null ? [] : [String(value)];
+  typeof value === "object" && value !== null
+    ? Object.values(value).flatMap(leaves)
+    : value === null
+      ? []
+      : [String(value)];
 
 test.each(cases)("every object of %s (flag %s) fits the API's own model and survives YAML", async (example, flag) => {
   const objects = toManifests(await stackOf(example, flag));
@@ -86,9 +95,13 @@ test.each(cases)("every object of %s (flag %s) fits the API's own model and surv
 
 test.each(cases)("no value of a StatefulSet of %s (flag %s) is lost or invented", async (example, flag) => {
   const stack = await stackOf(example, flag);
-  const resource = Object.values(stack.resource?.kubernetes_stateful_set_v1 ?? {})[0] as { spec: unknown; metadata: unknown };
+  const resource = Object.values(stack.resource?.kubernetes_stateful_set_v1 ?? {})[0] as {
+    spec: unknown;
+    metadata: unknown;
+  };
   const object = toManifests(stack).find(({ kind }) => kind === "StatefulSet");
-  const normal = (values: string[]) => values.map((value) => value.replace(/\$\{try\([^{}]*\)\}/g, "").replaceAll("$${", "${")).sort();
+  const normal = (values: string[]) =>
+    values.map((value) => value.replace(/\$\{try\([^{}]*\)\}/g, "").replaceAll("$${", "${")).sort();
   const modes: Record<string, string> = { "0440": "288", "0444": "292" };
   expect(normal(leaves([object?.spec, object?.metadata]))).toEqual(
     normal(leaves([resource.spec, resource.metadata]).map((value) => modes[value] ?? value)),
@@ -96,7 +109,12 @@ test.each(cases)("no value of a StatefulSet of %s (flag %s) is lost or invented"
 });
 
 test("the API's model is a real judge: a wrong type and a wrong name are found", () => {
-  const object = { apiVersion: "v1", kind: "Service", metadata: { name: "x" }, spec: { ports: [{ port: "80" }], clusterIp: "None" } };
+  const object = {
+    apiVersion: "v1",
+    kind: "Service",
+    metadata: { name: "x" },
+    spec: { ports: [{ port: "80" }], clusterIp: "None" },
+  };
   expect(check(object)).toEqual([
     'Service/x.spec.ports[0].port is no number: "80"',
     "Service/x.spec.clusterIp does not exist in V1ServiceSpec",
@@ -104,11 +122,15 @@ test("the API's model is a real judge: a wrong type and a wrong name are found",
 });
 
 test("an unknown key, an unknown type and a value that only Terraform knows are errors", () => {
-  const service = (spec: unknown) => ({ resource: { kubernetes_service_v1: { s: { metadata: { name: "s" }, spec } } } });
+  const service = (spec: unknown) => ({
+    resource: { kubernetes_service_v1: { s: { metadata: { name: "s" }, spec } } },
+  });
   expect(() => toManifests(service({ selectr: {} }))).toThrow(
-    "kubernetes_service_v1.s.spec.selectr: scripts/manifests.ts does not know this key",
+    "kubernetes_service_v1.s.spec.selectr: manifests/kubernetes-objects.ts does not know this key",
   );
-  expect(() => toManifests({ resource: { kubernetes_job_v1: { j: {} } } })).toThrow("does not know the resource type kubernetes_job_v1");
+  expect(() => toManifests({ resource: { kubernetes_job_v1: { j: {} } } })).toThrow(
+    "does not know the resource type kubernetes_job_v1",
+  );
   expect(() => toManifests(service({ type: "${var.x}" }))).toThrow("wants a value that is known without Terraform");
   expect(() => toManifests(service({ publish_not_ready_addresses: "yes" }))).toThrow("wants true or false");
 });
@@ -119,7 +141,10 @@ test("a secret becomes a placeholder and is said; an escaped expression becomes 
     {
       resource: {
         kubernetes_secret_v1: {
-          s: { metadata: { name: "s" }, data: { key: '${var.secrets.hot_keys["alice"]["tz1"]}', plain: "echo $${HOME}" } },
+          s: {
+            metadata: { name: "s" },
+            data: { key: '${var.secrets.hot_keys["alice"]["tz1"]}', plain: "echo $${HOME}" },
+          },
         },
       },
     },

@@ -3,9 +3,24 @@ import { execFileSync } from "node:child_process";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { nodeOptions, togCommand } from "../../contract/images";
-import { buildSteps, cloudBuild, digestIn, imageNames, publish, stageContext, withDigests } from "../../scripts/publish-images";
+import {
+  buildSteps,
+  cloudBuild,
+  digestIn,
+  imageNames,
+  publish,
+  stageContext,
+  withDigests,
+} from "../../scripts/publish-images";
 
-const options = { images: imageNames, registry: "reg.example/project/bakers", tag: "t1", octezVersion: "v25.1", context: "/c", push: true };
+const options = {
+  images: imageNames,
+  registry: "reg.example/project/bakers",
+  tag: "t1",
+  octezVersion: "v25.1",
+  context: "/c",
+  push: true,
+};
 const digest = (digit: string) => `sha256:${digit.repeat(64)}`;
 
 test("the baker's image is built from tezos-bare of the version, the others are not", () => {
@@ -32,7 +47,9 @@ test("every base is built before the image that stands on it", () => {
 });
 
 test("without push nothing is pushed", () => {
-  expect(buildSteps({ ...options, builder: "docker", push: false }).flatMap((step) => step.command)).not.toContain("push");
+  expect(buildSteps({ ...options, builder: "docker", push: false }).flatMap((step) => step.command)).not.toContain(
+    "push",
+  );
 });
 
 test("Cloud Build gets the same recipes with relative paths", () => {
@@ -65,7 +82,10 @@ test("a digest is taken from what the tools print, and never guessed", () => {
 
 test("digests are added to the file, and what else it holds is kept", () => {
   const before = JSON.stringify({ region: "x", images: { octez: "o@sha256:1", runtime: "old" } });
-  expect(JSON.parse(withDigests(before, { runtime: "new" }))).toEqual({ region: "x", images: { octez: "o@sha256:1", runtime: "new" } });
+  expect(JSON.parse(withDigests(before, { runtime: "new" }))).toEqual({
+    region: "x",
+    images: { octez: "o@sha256:1", runtime: "new" },
+  });
   expect(JSON.parse(withDigests(undefined, { runtime: "new" }))).toEqual({ images: { runtime: "new" } });
 });
 

@@ -50,14 +50,21 @@ suite("the signer link", () => {
 
   /** What `signer-host command` prints for a pod that is reached through `at`. */
   function command(at: { host: string; port: number }, target = pod): string {
-    const outputs = writeOutputs(folder, { zone: { ...at, hostKey: target.hostKey, listen: `${target.address}:${target.signerPort}` } });
+    const outputs = writeOutputs(folder, {
+      zone: { ...at, hostKey: target.hostKey, listen: `${target.address}:${target.signerPort}` },
+    });
     const options = ["--outputs", outputs, "--state-dir", folder, "--identity", key.file, "--signer-address", home];
     expect(
-      signerHost(["install", ...options, "--root", "/", "--yes"].map((word) => (word === "/" ? join(folder, "root") : word))).status,
+      signerHost(
+        ["install", ...options, "--root", "/", "--yes"].map((word) => (word === "/" ? join(folder, "root") : word)),
+      ).status,
     ).toBe(0);
     // The units name the real known_hosts; install wrote it below --root.
     const line = signerHost(["command", "--zone", "zone", ...options]).stdout;
-    return line.replace(`UserKnownHostsFile=${folder}/known_hosts`, `UserKnownHostsFile=${folder}/root${folder}/known_hosts`);
+    return line.replace(
+      `UserKnownHostsFile=${folder}/known_hosts`,
+      `UserKnownHostsFile=${folder}/root${folder}/known_hosts`,
+    );
   }
   const tunnel = (line: string) => {
     const kept = keepTunnel(line);
@@ -123,11 +130,15 @@ suite("the signer link", () => {
     });
     const address = loopback();
     await new Promise<void>((done) => line.listen(8443, address, done));
-    cleanups.push(() => new Promise((done) => (line.close(() => done()), sockets.forEach((socket) => socket.destroy()))));
+    cleanups.push(
+      () => new Promise((done) => (line.close(() => done()), sockets.forEach((socket) => socket.destroy()))),
+    );
     tunnel(command({ host: address, port: 8443 }));
     await until("the tunnel is up", async () => (await body(pod.address, pod.signerPort)) === '{"authorized_keys":[]}');
     for (const socket of sockets) socket.destroy();
-    const back = await until("the tunnel is back", async () => (await body(pod.address, pod.signerPort)).includes("authorized"));
+    const back = await until("the tunnel is back", async () =>
+      (await body(pod.address, pod.signerPort)).includes("authorized"),
+    );
     console.log(`tunnel cut and usable again after ${Math.round(back)} ms`);
     expect(back).toBeLessThan(10_000);
   });
@@ -155,7 +166,9 @@ suite("the signer link", () => {
     });
     const address = loopback();
     await new Promise<void>((done) => line.listen(8443, address, done));
-    cleanups.push(() => new Promise((done) => (line.close(() => done()), sockets.forEach((socket) => socket.destroy()))));
+    cleanups.push(
+      () => new Promise((done) => (line.close(() => done()), sockets.forEach((socket) => socket.destroy()))),
+    );
     const kept = tunnel(command({ host: address, port: 8443 }));
     await until("the tunnel is up", async () => (await body(pod.address, pod.signerPort)).includes("authorized"));
     blackhole = true;
@@ -253,7 +266,11 @@ suite("the signer link", () => {
       cleanups.push(kept.stop);
       await until("the local end listens", () => answers(bind, 9999), 5000);
       expect(await body(bind, 9999)).toMatch(/^error/);
-      await until("sshd refused it", () => /prohibited|refused|not permitted|denied/i.test(pod.log() + kept.output()), 3000);
+      await until(
+        "sshd refused it",
+        () => /prohibited|refused|not permitted|denied/i.test(pod.log() + kept.output()),
+        3000,
+      );
     } finally {
       await new Promise((done) => api.close(done));
     }
@@ -262,7 +279,9 @@ suite("the signer link", () => {
   test("a signer's key is nothing at the tunnel of another signer, and reaches it through its own neither", async () => {
     const other = await startTunnelPod(folder, makeKey(folder, `home2-${process.hrtime.bigint()}`).publicKey);
     cleanups.push(other.stop);
-    expect(ssh(["-N", "-R", `${other.address}:6732:${home}:6732`], key.file, other).stderr).toContain("Permission denied (publickey)");
+    expect(ssh(["-N", "-R", `${other.address}:6732:${home}:6732`], key.file, other).stderr).toContain(
+      "Permission denied (publickey)",
+    );
     for (const port of [other.sshPort, other.signerPort]) {
       const through = ssh(["-W", `${other.address}:${port}`]);
       expect([through.status, through.stdout]).toEqual([255, ""]);
@@ -281,7 +300,11 @@ suite("the signer link", () => {
     const seen = pod.log().length;
     expect(ssh(["-A", "-T"], key.file, pod, env).status).toBe(255);
     // MaxSessions 0: there is no session that could carry a request for it.
-    await until("the session is refused", () => /Accepted publickey[^]*no more sessions/.test(pod.log().slice(seen)), 3000);
+    await until(
+      "the session is refused",
+      () => /Accepted publickey[^]*no more sessions/.test(pod.log().slice(seen)),
+      3000,
+    );
     expect(readdirSync("/tmp").filter((name) => name.startsWith("ssh-"))).toEqual([]);
   });
 
@@ -294,7 +317,9 @@ suite("the signer link", () => {
   test("without the key nobody gets in: other keys, passwords, other users", () => {
     const other = makeKey(folder, `other-${process.hrtime.bigint()}`);
     expect(ssh(["-N"], other.file).stderr).toContain("Permission denied (publickey)");
-    expect(ssh(["-N", "-o", "PreferredAuthentications=password,keyboard-interactive"]).stderr).toContain("Permission denied (publickey)");
+    expect(ssh(["-N", "-o", "PreferredAuthentications=password,keyboard-interactive"]).stderr).toContain(
+      "Permission denied (publickey)",
+    );
     const root = spawnSync(
       "ssh",
       [
@@ -364,7 +389,12 @@ suite("scripts/signer-host", () => {
   afterAll(() => removeFolder(folder));
   const outputs = () =>
     writeOutputs(folder, {
-      "us-central1-a": { host: address, port: 8443, hostKey: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAr4", listen: "0.0.0.0:6732" },
+      "us-central1-a": {
+        host: address,
+        port: 8443,
+        hostKey: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAr4",
+        listen: "0.0.0.0:6732",
+      },
       "us-central1-b": { host: address, port: 8444, hostKey: "", listen: "" },
     });
 
@@ -374,7 +404,9 @@ suite("scripts/signer-host", () => {
     const dry = signerHost(["install", "--outputs", file, "--root", root]);
     expect(dry.stdout).toContain("Nothing was changed");
     expect(existsSync(root)).toBe(false);
-    expect(signerHost(["install", "--outputs", file, "--root", root, "--yes"]).stdout.match(/^wrote/gm)).toHaveLength(4);
+    expect(signerHost(["install", "--outputs", file, "--root", root, "--yes"]).stdout.match(/^wrote/gm)).toHaveLength(
+      4,
+    );
     const again = signerHost(["install", "--outputs", file, "--root", root, "--yes"]).stdout;
     expect(again).not.toMatch(/^wrote/m);
     expect(again.match(/^unchanged/gm)).toHaveLength(4);
@@ -388,7 +420,9 @@ suite("scripts/signer-host", () => {
       "--require-authentication launch http signer --address 127.0.0.1 --port 6732 --magic-bytes 0x11,0x12,0x13 --check-high-watermark",
     );
     if (!existsSync("/usr/bin/systemd-analyze")) return console.warn("skipped: systemd-analyze is not installed");
-    const verify = spawnSync("systemd-analyze", ["verify", ...readdirSync(units).map((unit) => join(units, unit))], { encoding: "utf8" });
+    const verify = spawnSync("systemd-analyze", ["verify", ...readdirSync(units).map((unit) => join(units, unit))], {
+      encoding: "utf8",
+    });
     expect(verify.stderr).toBe("");
     expect(verify.status).toBe(0);
   });
@@ -427,13 +461,24 @@ suite("the home side as a person sets it up", () => {
   const link = (changes: { port?: number; hostKey?: string; addresses?: string[]; client?: string } = {}) =>
     writeOutputs(
       folder,
-      { zone: { host: pod.address, port: pod.sshPort, hostKey: pod.hostKey, listen: `${pod.address}:${pod.signerPort}`, ...changes } },
+      {
+        zone: {
+          host: pod.address,
+          port: pod.sshPort,
+          hostKey: pod.hostKey,
+          listen: `${pod.address}:${pod.signerPort}`,
+          ...changes,
+        },
+      },
       changes.addresses ?? [held.address],
       changes.client ?? client.address,
     );
   const doctor = async (more: string[] = [], file = link(), env?: NodeJS.ProcessEnv) => {
     const rooted = env ? [] : ["--root", root];
-    const { status, stdout } = await run(["doctor", "--outputs", file, ...rooted, "--signer-address", home, ...more], env);
+    const { status, stdout } = await run(
+      ["doctor", "--outputs", file, ...rooted, "--signer-address", home, ...more],
+      env,
+    );
     const failed = [...stdout.matchAll(/^FAIL {2}(.*)\n {6}-> (.*)$/gm)].map(([, hop, remedy]) => ({ hop, remedy }));
     expect(status).toBe(failed.length > 0 ? 1 : 0);
     return { failed, stdout };
@@ -491,7 +536,12 @@ suite("the home side as a person sets it up", () => {
       /the link's host keys are known in .*nowhere/,
       /install --yes/,
     ],
-    ["the port is closed", () => doctor([], link({ port: 2223 })), /zone zone: .*:2223 is reachable/, /load balancer .*source_ranges/],
+    [
+      "the port is closed",
+      () => doctor([], link({ port: 2223 })),
+      /zone zone: .*:2223 is reachable/,
+      /load balancer .*source_ranges/,
+    ],
     [
       "somebody else answers",
       () => doctor([], link({ hostKey: makeKey(folder, `imposter-${process.hrtime.bigint()}`).publicKey })),
@@ -532,41 +582,47 @@ suite("the home side as a person sets it up", () => {
     );
     const env = { ...process.env, PATH: `${join(folder, "bin")}:${process.env.PATH ?? ""}` };
     expect((await doctor(["--state-dir", join(root, state)], link(), env)).failed).toEqual([
-      { hop: "zone zone: the tunnel's unit is active", remedy: "journalctl -u tezos-signer-tunnel-alice-home1-zone.service" },
+      {
+        hop: "zone zone: the tunnel's unit is active",
+        remedy: "journalctl -u tezos-signer-tunnel-alice-home1-zone.service",
+      },
     ]);
   });
 
-  (process.getuid?.() === 0 ? test : test.skip)("on the machine itself a second run restarts and writes nothing", () => {
-    const calls = join(folder, "calls");
-    const bin = join(folder, "root-bin");
-    mkdirSync(bin);
-    writeFileSync(join(bin, "systemctl"), `#!/bin/sh\necho "$@" >>${calls}\n`, { mode: 0o755 });
-    const install = `${signerHostPath} install --outputs ${link()} --user nobody --yes`;
-    // Its own /etc/systemd/system and /var/lib, which end with it.
-    const shell = `mount -t tmpfs t /etc/systemd/system && mount -t tmpfs t /var/lib && ${install} && echo again >>${calls} && ${install}
+  (process.getuid?.() === 0 ? test : test.skip)(
+    "on the machine itself a second run restarts and writes nothing",
+    () => {
+      const calls = join(folder, "calls");
+      const bin = join(folder, "root-bin");
+      mkdirSync(bin);
+      writeFileSync(join(bin, "systemctl"), `#!/bin/sh\necho "$@" >>${calls}\n`, { mode: 0o755 });
+      const install = `${signerHostPath} install --outputs ${link()} --user nobody --yes`;
+      // Its own /etc/systemd/system and /var/lib, which end with it.
+      const shell = `mount -t tmpfs t /etc/systemd/system && mount -t tmpfs t /var/lib && ${install} && echo again >>${calls} && ${install}
       stat -c '%U %a %n' ${state}/id_ed25519 ${state}/known_hosts /etc/systemd/system/tezos-signer.service`;
-    const { status, stdout, stderr } = spawnSync("unshare", ["--mount", "sh", "-ec", shell], {
-      encoding: "utf8",
-      env: { ...process.env, PATH: `${bin}:${process.env.PATH ?? ""}` },
-    });
-    expect([status, stderr]).toEqual([0, ""]);
-    expect(stdout.match(/^wrote/gm)).toHaveLength(3);
-    expect(stdout.match(/^unchanged/gm)).toHaveLength(3);
-    expect(stdout).toContain(
-      `nobody 600 ${state}/id_ed25519\nnobody 644 ${state}/known_hosts\nroot 644 /etc/systemd/system/tezos-signer.service`,
-    );
-    const [first = "", second = ""] = readFileSync(calls, "utf8").split("again\n");
-    expect(
-      first
-        .trim()
-        .split("\n")
-        .map((line) => line.split(" ")[0]),
-    ).toEqual(["daemon-reload", "enable", "restart", "enable", "restart"]);
-    expect(
-      second
-        .trim()
-        .split("\n")
-        .map((line) => line.split(" ")[0]),
-    ).toEqual(["enable", "start", "enable", "start"]);
-  });
+      const { status, stdout, stderr } = spawnSync("unshare", ["--mount", "sh", "-ec", shell], {
+        encoding: "utf8",
+        env: { ...process.env, PATH: `${bin}:${process.env.PATH ?? ""}` },
+      });
+      expect([status, stderr]).toEqual([0, ""]);
+      expect(stdout.match(/^wrote/gm)).toHaveLength(3);
+      expect(stdout.match(/^unchanged/gm)).toHaveLength(3);
+      expect(stdout).toContain(
+        `nobody 600 ${state}/id_ed25519\nnobody 644 ${state}/known_hosts\nroot 644 /etc/systemd/system/tezos-signer.service`,
+      );
+      const [first = "", second = ""] = readFileSync(calls, "utf8").split("again\n");
+      expect(
+        first
+          .trim()
+          .split("\n")
+          .map((line) => line.split(" ")[0]),
+      ).toEqual(["daemon-reload", "enable", "restart", "enable", "restart"]);
+      expect(
+        second
+          .trim()
+          .split("\n")
+          .map((line) => line.split(" ")[0]),
+      ).toEqual(["enable", "start", "enable", "start"]);
+    },
+  );
 });

@@ -3,7 +3,7 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import { join } from "node:path";
-import { keyHashHex } from "../../contract/addresses";
+import { keyHashHex } from "../../tezos/addresses";
 import type { Leadership } from "../../contract/leadership";
 import { ports } from "../../contract/ports";
 import type { GateStatus, SidecarStatus, SupervisorStatus } from "../../contract/status";
@@ -63,7 +63,8 @@ if (missing) console.warn(`skipped: gate through tunnels: ${missing}`);
     ...{ head: null, chainId: null, syncState: null },
   };
   const supervisor: SupervisorStatus = { running: true, crashLooping: false, reason: "", daemons: [] };
-  const status = async (): Promise<GateStatus> => (await fetch(`http://${pod}:${ports.gateHealth}/status`)).json() as Promise<GateStatus>;
+  const status = async (): Promise<GateStatus> =>
+    (await fetch(`http://${pod}:${ports.gateHealth}/status`)).json() as Promise<GateStatus>;
   /** One attestation of the next level, as octez-baker asks for it. */
   async function attest(): Promise<number> {
     node?.show(++level, Date.now());
@@ -95,7 +96,12 @@ if (missing) console.warn(`skipped: gate through tunnels: ${missing}`);
     tunnelPods = [await startTunnelPod(folder, ssh.publicKey), await startTunnelPod(folder, ssh.publicKey)];
     kept = tunnelPods.map((target) => {
       const outputs = writeOutputs(folder, {
-        zone: { host: target.address, port: target.sshPort, hostKey: target.hostKey, listen: `${target.address}:${target.signerPort}` },
+        zone: {
+          host: target.address,
+          port: target.sshPort,
+          hostKey: target.hostKey,
+          listen: `${target.address}:${target.signerPort}`,
+        },
       });
       const options = ["--outputs", outputs, "--state-dir", folder, "--identity", ssh.file, "--signer-address", home];
       signerHost(["install", ...options, "--root", join(folder, "root"), "--yes"]);
@@ -131,7 +137,10 @@ if (missing) console.warn(`skipped: gate through tunnels: ${missing}`);
         {
           name: "home1",
           deterministic: true,
-          endpoints: tunnelPods.map((target, i) => ({ zone: `zone-${i}`, url: `http://${target.address}:${target.signerPort}` })),
+          endpoints: tunnelPods.map((target, i) => ({
+            zone: `zone-${i}`,
+            url: `http://${target.address}:${target.signerPort}`,
+          })),
         },
       ],
     });

@@ -11,9 +11,16 @@ const flag = (value: boolean) => ({ environment: {}, options: [{ var: `experimen
 
 test("the summary of an example names mode, zones, resources, pods, containers and cost", async () => {
   const summary = await summaryOf(resolve(__dirname, "../../examples/shadownet"), flag(true), join(folder, "on"));
-  expect(summary).toMatchObject({ mode: "active-standby", example: null, network: "shadownet", zones: ["us-central1-b", "us-central1-f"] });
+  expect(summary).toMatchObject({
+    mode: "active-standby",
+    example: null,
+    network: "shadownet",
+    zones: ["us-central1-b", "us-central1-f"],
+  });
   expect(summary.pods).toEqual([expect.objectContaining({ baker: "alice", workload: "alice-as", replicas: 2 })]);
-  expect(summary.pods[0]?.containers).toEqual(expect.arrayContaining(["octez-node", "sidecar", "elector", "baker", "signing-gate"]));
+  expect(summary.pods[0]?.containers).toEqual(
+    expect.arrayContaining(["octez-node", "sidecar", "elector", "baker", "signing-gate"]),
+  );
   expect(summary.stacks.baker).toMatchObject({ kubernetes_stateful_set_v1: 1 });
   expect(summary.cost?.low).toBeGreaterThan(300);
   const text = summaryText(summary);
@@ -32,7 +39,11 @@ test("an empty folder gives the example's summary with a notice; an existing clu
   expect(empty).toMatchObject({ example: "shadownet", mode: "solo" });
   expect(summaryText(empty)).toMatch(/^There is no terraform\.tfvars here: this is the example "shadownet"/);
   expect(empty.pods[0]?.containers).not.toContain("elector");
-  const existing = await summaryOf(resolve(__dirname, "../../examples/existing-cluster"), flag(false), join(folder, "existing"));
+  const existing = await summaryOf(
+    resolve(__dirname, "../../examples/existing-cluster"),
+    flag(false),
+    join(folder, "existing"),
+  );
   expect(existing).toMatchObject({ cost: null, cluster: { existing: "kind-tezos" } });
   expect(Object.keys(existing.stacks)).toEqual(["baker"]);
 });

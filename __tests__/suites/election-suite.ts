@@ -9,7 +9,8 @@ import { Cluster, scaledTimings, type ElectionSubject, type Entry, type Pod } fr
 type Start = () => Promise<ElectionSubject>;
 type Body = (cluster: Cluster) => Promise<void>;
 
-const of = (cluster: Cluster, pod: Pod, event: string): Entry[] => cluster.log.filter((e) => e.uid === pod.uid && e.event === event);
+const of = (cluster: Cluster, pod: Pod, event: string): Entry[] =>
+  cluster.log.filter((e) => e.uid === pod.uid && e.event === event);
 const lost = (cluster: Cluster): Entry[] => cluster.log.filter((e) => e.event === "state" && e.to === "lost");
 
 export interface SuiteOptions {
@@ -83,9 +84,21 @@ export function electionSuite(title: string, start: Start, { k, cases }: SuiteOp
         await sleep(6.5 * second);
         await other.terminate();
         expect(await cluster.running([fresh])).toBe(fresh);
-        expect((await cluster.receipts())[0]).toMatchObject({ from: other.name, to: fresh.name, cause: "planned-sigterm" });
+        expect((await cluster.receipts())[0]).toMatchObject({
+          from: other.name,
+          to: fresh.name,
+          cause: "planned-sigterm",
+        });
         expect((await cluster.receipts())[0]?.timeline.map((step) => step.event)).toEqual(
-          expect.arrayContaining(["handover-began", "draining", "stopping", "pushing", "releasing", "released", "acquired"]),
+          expect.arrayContaining([
+            "handover-began",
+            "draining",
+            "stopping",
+            "pushing",
+            "releasing",
+            "released",
+            "acquired",
+          ]),
         );
         const released = of(cluster, other, "released")[0];
         const acquired = of(cluster, fresh, "acquired")[0];
@@ -94,43 +107,59 @@ export function electionSuite(title: string, start: Start, { k, cases }: SuiteOp
       },
     );
 
-    core("one 409 by an operator's write loses no tenure; the preferred holder gets it, and its wish is cleared", async (cluster) => {
-      const first = await cluster.running();
-      const other = cluster.other(first);
-      const epoch = (await first.leadership())?.epoch;
-      await cluster.until("the other one is eligible", () => of(cluster, other, "eligible").length > 0);
-      await cluster.until("a conflict", async () => {
-        // One after the other: a renewal is under way for some milliseconds only.
-        for (let i = 0; i < 10; i++) await cluster.annotate("example.com/note", `${cluster.nowMs()} ${i}`);
-        return of(cluster, first, "conflict").length > 0;
-      });
-      await sleep(2 * second);
-      expect((await first.leadership())?.epoch).toBe(epoch);
-      await cluster.prefer(other);
-      expect(await cluster.running([other])).toBe(other);
-      expect((await cluster.lease()).metadata.annotations?.[annotations.preferredHolder]).toBeUndefined();
-      expect((await cluster.receipts())[0]).toMatchObject({ from: first.name, to: other.name, cause: "planned-operator" });
-      expect(lost(cluster)).toEqual([]);
-    });
+    core(
+      "one 409 by an operator's write loses no tenure; the preferred holder gets it, and its wish is cleared",
+      async (cluster) => {
+        const first = await cluster.running();
+        const other = cluster.other(first);
+        const epoch = (await first.leadership())?.epoch;
+        await cluster.until("the other one is eligible", () => of(cluster, other, "eligible").length > 0);
+        await cluster.until("a conflict", async () => {
+          // One after the other: a renewal is under way for some milliseconds only.
+          for (let i = 0; i < 10; i++) await cluster.annotate("example.com/note", `${cluster.nowMs()} ${i}`);
+          return of(cluster, first, "conflict").length > 0;
+        });
+        await sleep(2 * second);
+        expect((await first.leadership())?.epoch).toBe(epoch);
+        await cluster.prefer(other);
+        expect(await cluster.running([other])).toBe(other);
+        expect((await cluster.lease()).metadata.annotations?.[annotations.preferredHolder]).toBeUndefined();
+        expect((await cluster.receipts())[0]).toMatchObject({
+          from: first.name,
+          to: other.name,
+          cause: "planned-operator",
+        });
+        expect(lost(cluster)).toEqual([]);
+      },
+    );
 
-    full("kill -9 of the elector: its successor begins a new tenure on its own lease, and the baker never stops", async (cluster) => {
-      const first = await cluster.running();
-      const epoch = (await first.leadership())?.epoch ?? 0;
-      first.elector?.kill("SIGKILL");
-      await sleep(100);
-      first.run("elector");
-      await cluster.until("a new epoch", async () => ((await first.leadership())?.epoch ?? 0) > epoch && cluster.master([first]));
-      await sleep(second);
-      expect(cluster.runs()).toHaveLength(1);
-      expect((await cluster.receipts())[0]).toMatchObject({ cause: "reacquired" });
-    });
+    full(
+      "kill -9 of the elector: its successor begins a new tenure on its own lease, and the baker never stops",
+      async (cluster) => {
+        const first = await cluster.running();
+        const epoch = (await first.leadership())?.epoch ?? 0;
+        first.elector?.kill("SIGKILL");
+        await sleep(100);
+        first.run("elector");
+        await cluster.until(
+          "a new epoch",
+          async () => ((await first.leadership())?.epoch ?? 0) > epoch && cluster.master([first]),
+        );
+        await sleep(second);
+        expect(cluster.runs()).toHaveLength(1);
+        expect((await cluster.receipts())[0]).toMatchObject({ cause: "reacquired" });
+      },
+    );
 
-    full("an elector that stays dead: the supervisor stops its baker by the last deadline, before the other one runs", async (cluster) => {
-      const first = await cluster.running();
-      first.elector?.kill("SIGKILL");
-      expect(await cluster.running([cluster.other(first)])).toBeTruthy();
-      expect(of(cluster, first, "daemon-killed")[0]).toMatchObject({ reason: "validity-expired" });
-    });
+    full(
+      "an elector that stays dead: the supervisor stops its baker by the last deadline, before the other one runs",
+      async (cluster) => {
+        const first = await cluster.running();
+        first.elector?.kill("SIGKILL");
+        expect(await cluster.running([cluster.other(first)])).toBeTruthy();
+        expect(of(cluster, first, "daemon-killed")[0]).toMatchObject({ reason: "validity-expired" });
+      },
+    );
 
     full("an elector stopped by SIGSTOP: the supervisor does not wait for it", async (cluster) => {
       const first = await cluster.running();
@@ -143,17 +172,20 @@ export function electionSuite(title: string, start: Start, { k, cases }: SuiteOp
       expect(await cluster.master([first])).toBeUndefined();
     });
 
-    full("kill -9 of the supervisor: its baker dies with it, and runs again with its successor in the same tenure", async (cluster) => {
-      const first = await cluster.running();
-      const epoch = (await first.leadership())?.epoch;
-      first.supervisor?.kill("SIGKILL");
-      await sleep(150);
-      const last = cluster.beats().at(-1)?.atMs ?? 0;
-      expect(cluster.nowMs() - last).toBeGreaterThan(80);
-      first.run("baker-supervisor");
-      expect(await cluster.running([first])).toBe(first);
-      expect((await first.leadership())?.epoch).toBe(epoch);
-    });
+    full(
+      "kill -9 of the supervisor: its baker dies with it, and runs again with its successor in the same tenure",
+      async (cluster) => {
+        const first = await cluster.running();
+        const epoch = (await first.leadership())?.epoch;
+        first.supervisor?.kill("SIGKILL");
+        await sleep(150);
+        const last = cluster.beats().at(-1)?.atMs ?? 0;
+        expect(cluster.nowMs() - last).toBeGreaterThan(80);
+        first.run("baker-supervisor");
+        expect(await cluster.running([first])).toBe(first);
+        expect((await first.leadership())?.epoch).toBe(epoch);
+      },
+    );
 
     full("kill -9 of its node: planned handover after 6 s without eligibility", async (cluster) => {
       const first = await cluster.running();
@@ -216,7 +248,9 @@ export function electionSuite(title: string, start: Start, { k, cases }: SuiteOp
           for (const pod of cluster.pods) pod.relay.set("pass");
           const master = await cluster.running();
           const backMs = cluster.nowMs() - backAtMs;
-          process.stdout.write(`    silent ${silentMs.toFixed(0)} ms at the return; running ${backMs.toFixed(0)} ms after it\n`);
+          process.stdout.write(
+            `    silent ${silentMs.toFixed(0)} ms at the return; running ${backMs.toFixed(0)} ms after it\n`,
+          );
           if (seconds < 5) {
             expect((await master.leadership())?.epoch).toBe(epoch);
             expect(lost(cluster)).toEqual([]);
@@ -230,14 +264,17 @@ export function electionSuite(title: string, start: Start, { k, cases }: SuiteOp
       );
 
     for (const mode of ["cut", "hang"] as const)
-      full(`the API ${mode === "cut" ? "cut" : "silent"} for the holder alone: the other one takes over`, async (cluster) => {
-        const first = await cluster.running();
-        first.relay.set(mode);
-        expect(await cluster.running([cluster.other(first)])).toBeTruthy();
-        first.relay.set("pass");
-        await sleep(3 * second);
-        expect(await cluster.master()).toBe(cluster.other(first));
-      });
+      full(
+        `the API ${mode === "cut" ? "cut" : "silent"} for the holder alone: the other one takes over`,
+        async (cluster) => {
+          const first = await cluster.running();
+          first.relay.set(mode);
+          expect(await cluster.running([cluster.other(first)])).toBeTruthy();
+          first.relay.set("pass");
+          await sleep(3 * second);
+          expect(await cluster.master()).toBe(cluster.other(first));
+        },
+      );
 
     full(
       "writes fail while reads work, in pulses of 3, 5 and 20 s: the first is survived, after the others a new tenure begins",
@@ -330,25 +367,28 @@ export function electionSuite(title: string, start: Start, { k, cases }: SuiteOp
       await cluster.running();
     });
 
-    full("a rolling update that changes the timings: one pod after the other, a planned handover each, no overlap", async (cluster) => {
-      const first = await cluster.running();
-      const other = cluster.other(first);
-      await cluster.until("the other one is eligible", () => of(cluster, other, "eligible").length > 0);
-      await sleep(3 * second);
-      cluster.timings = scaledTimings(k / 2);
-      await other.terminate();
-      const newOther = await cluster.add(Number(other.name.slice(-1)));
-      await cluster.until("the new pod is eligible", () => of(cluster, newOther, "eligible").length > 0);
-      await sleep(6 * second);
-      await first.terminate();
-      expect(await cluster.running([newOther])).toBe(newOther);
-      const newFirst = await cluster.add(Number(first.name.slice(-1)));
-      await cluster.until("the new pod is eligible", () => of(cluster, newFirst, "eligible").length > 0);
-      await sleep(4 * second);
-      expect(await cluster.master()).toBe(newOther);
-      expect((await cluster.lease()).spec.leaseDurationSeconds).toBe(cluster.timings.leaseSeconds);
-      expect(lost(cluster)).toEqual([]);
-    });
+    full(
+      "a rolling update that changes the timings: one pod after the other, a planned handover each, no overlap",
+      async (cluster) => {
+        const first = await cluster.running();
+        const other = cluster.other(first);
+        await cluster.until("the other one is eligible", () => of(cluster, other, "eligible").length > 0);
+        await sleep(3 * second);
+        cluster.timings = scaledTimings(k / 2);
+        await other.terminate();
+        const newOther = await cluster.add(Number(other.name.slice(-1)));
+        await cluster.until("the new pod is eligible", () => of(cluster, newOther, "eligible").length > 0);
+        await sleep(6 * second);
+        await first.terminate();
+        expect(await cluster.running([newOther])).toBe(newOther);
+        const newFirst = await cluster.add(Number(first.name.slice(-1)));
+        await cluster.until("the new pod is eligible", () => of(cluster, newFirst, "eligible").length > 0);
+        await sleep(4 * second);
+        expect(await cluster.master()).toBe(newOther);
+        expect((await cluster.lease()).spec.leaseDurationSeconds).toBe(cluster.timings.leaseSeconds);
+        expect(lost(cluster)).toEqual([]);
+      },
+    );
 
     full(
       "SIGTERM with nobody to follow: the baker stops, then the lease is released",
@@ -364,7 +404,8 @@ export function electionSuite(title: string, start: Start, { k, cases }: SuiteOp
     full("nobody eligible for 60 s: the last resort runs all the same", async (cluster) => {
       for (const pod of cluster.pods) pod.facts.ready = false;
       const first = await cluster.running(cluster.pods, 90_000);
-      if (of(cluster, first, "eligible").length === 0) expect((await cluster.receipts())[0]).toMatchObject({ cause: "last-resort" });
+      if (of(cluster, first, "eligible").length === 0)
+        expect((await cluster.receipts())[0]).toMatchObject({ cause: "last-resort" });
     });
   });
 }

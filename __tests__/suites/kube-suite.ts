@@ -5,7 +5,14 @@ import * as https from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "../../daemons/runtime/clock";
-import { microTime, type ConfigMap, type KubeClient, type Lease, type Outcome, type WatchEvent } from "../../daemons/runtime/kube";
+import {
+  microTime,
+  type ConfigMap,
+  type KubeClient,
+  type Lease,
+  type Outcome,
+  type WatchEvent,
+} from "../../daemons/runtime/kube";
 import { createKubeClient } from "../../daemons/runtime/kube-client";
 
 /** Requests by a token that may do everything. `ca` in PEM where the URL is https. */
@@ -14,12 +21,20 @@ export const adminOf =
   (method, path, body) =>
     new Promise((resolve, reject) => {
       const text = body === undefined ? "" : JSON.stringify(body);
-      const headers = { authorization: `Bearer ${token}`, "content-type": "application/json", "content-length": Buffer.byteLength(text) };
-      const request = (url.startsWith("https") ? https : http).request(url + path, { method, headers, ca, agent: false }, (response) => {
-        let answer = "";
-        response.on("data", (chunk: Buffer) => (answer += chunk.toString()));
-        response.on("end", () => resolve(JSON.parse(answer) as Record<string, unknown>));
-      });
+      const headers = {
+        authorization: `Bearer ${token}`,
+        "content-type": "application/json",
+        "content-length": Buffer.byteLength(text),
+      };
+      const request = (url.startsWith("https") ? https : http).request(
+        url + path,
+        { method, headers, ca, agent: false },
+        (response) => {
+          let answer = "";
+          response.on("data", (chunk: Buffer) => (answer += chunk.toString()));
+          response.on("end", () => resolve(JSON.parse(answer) as Record<string, unknown>));
+        },
+      );
       request.on("error", reject);
       request.end(text);
     });
@@ -82,7 +97,13 @@ export function kubeSuite(start: () => Promise<KubeSubject>): void {
   const leases = () => `/apis/coordination.k8s.io/v1/namespaces/${subject.namespace}/leases`;
   const configMaps = () => `/api/v1/namespaces/${subject.namespace}/configmaps`;
   const connect = (kubeDir = subject.kubeDir) =>
-    createKubeClient({ url: subject.url, kubeDir, namespace: subject.namespace, clock: systemClock, component: "elector" });
+    createKubeClient({
+      url: subject.url,
+      kubeDir,
+      namespace: subject.namespace,
+      clock: systemClock,
+      component: "elector",
+    });
 
   beforeAll(async () => {
     subject = await start();
@@ -131,10 +152,17 @@ export function kubeSuite(start: () => Promise<KubeSubject>): void {
 
   test("a second creation is already-exists, a stale write is conflict, and neither is unknown", async () => {
     const first = must(await client.create("leases", newLease("alice.leader"), options));
-    expect(await client.create("leases", newLease("alice.leader"), options)).toMatchObject({ kind: "already-exists", unknown: false });
-    const second = must(await client.replace("leases", { ...first, spec: { ...first.spec, leaseTransitions: 2 } }, options));
+    expect(await client.create("leases", newLease("alice.leader"), options)).toMatchObject({
+      kind: "already-exists",
+      unknown: false,
+    });
+    const second = must(
+      await client.replace("leases", { ...first, spec: { ...first.spec, leaseTransitions: 2 } }, options),
+    );
     expect(second.metadata.resourceVersion).not.toBe(first.metadata.resourceVersion);
-    expect(await client.replace("leases", { ...first, spec: { ...first.spec, leaseTransitions: 3 } }, options)).toMatchObject({
+    expect(
+      await client.replace("leases", { ...first, spec: { ...first.spec, leaseTransitions: 3 } }, options),
+    ).toMatchObject({
       ok: false,
       kind: "conflict",
       unknown: false,
@@ -153,7 +181,9 @@ export function kubeSuite(start: () => Promise<KubeSubject>): void {
     const lease = must(await client.create("leases", newLease("alice.leader"), options));
     await subject.admin("DELETE", `${leases()}/alice.leader`);
     const again = must(await client.create("leases", newLease("alice.leader", { holderIdentity: "other" }), options));
-    expect(await client.replace("leases", { ...lease, metadata: { ...again.metadata, uid: lease.metadata.uid } }, options)).toMatchObject({
+    expect(
+      await client.replace("leases", { ...lease, metadata: { ...again.metadata, uid: lease.metadata.uid } }, options),
+    ).toMatchObject({
       ok: false,
       kind: "conflict",
     });
@@ -175,10 +205,17 @@ export function kubeSuite(start: () => Promise<KubeSubject>): void {
       const from = current;
       const outcomes = await Promise.all(
         Array.from({ length: 10 }, (_, i) =>
-          client.replace("leases", { ...from, spec: { ...from.spec, holderIdentity: `writer-${round}-${i}` } }, options),
+          client.replace(
+            "leases",
+            { ...from, spec: { ...from.spec, holderIdentity: `writer-${round}-${i}` } },
+            options,
+          ),
         ),
       );
-      expect(outcomes.map((outcome) => (outcome.ok ? "ok" : outcome.kind)).sort()).toEqual([...Array<string>(9).fill("conflict"), "ok"]);
+      expect(outcomes.map((outcome) => (outcome.ok ? "ok" : outcome.kind)).sort()).toEqual([
+        ...Array<string>(9).fill("conflict"),
+        "ok",
+      ]);
       const winner = outcomes.find((outcome) => outcome.ok);
       current = must(await client.get("leases", "alice.leader", options));
       expect(winner?.ok && winner.object).toEqual(current);
@@ -187,7 +224,12 @@ export function kubeSuite(start: () => Promise<KubeSubject>): void {
 
   test("a time with milliseconds only is invalid", async () => {
     const wrong = newLease("alice.leader", { renewTime: new Date(0).toISOString() });
-    expect(await client.create("leases", wrong, options)).toMatchObject({ ok: false, kind: "invalid", status: 400, unknown: false });
+    expect(await client.create("leases", wrong, options)).toMatchObject({
+      ok: false,
+      kind: "invalid",
+      status: 400,
+      unknown: false,
+    });
   });
 
   test("a config map changes under its version only", async () => {
@@ -195,16 +237,26 @@ export function kubeSuite(start: () => Promise<KubeSubject>): void {
     const map = must(await client.get("configmaps", "wm-aa", options));
     const next = must(await client.replace("configmaps", { ...map, data: { watermark: "two" } }, options));
     expect(next.data).toEqual({ watermark: "two" });
-    expect(await client.replace("configmaps", { ...map, data: { watermark: "three" } }, options)).toMatchObject({ kind: "conflict" });
+    expect(await client.replace("configmaps", { ...map, data: { watermark: "three" } }, options)).toMatchObject({
+      kind: "conflict",
+    });
     await subject.admin("DELETE", `${configMaps()}/wm-aa`);
-    expect(await client.replace("configmaps", next, options)).toMatchObject({ ok: false, kind: "not-found", unknown: false });
+    expect(await client.replace("configmaps", next, options)).toMatchObject({
+      ok: false,
+      kind: "not-found",
+      unknown: false,
+    });
     const again = await watermark("restored");
     const mixed = { ...next, metadata: { ...next.metadata, resourceVersion: again.metadata.resourceVersion } };
     expect(await client.replace("configmaps", mixed, options)).toMatchObject({ ok: false, kind: "conflict" });
   });
 
   test("what the Role does not name is forbidden", async () => {
-    expect(await client.get("leases", "bob.leader", options)).toMatchObject({ kind: "forbidden", status: 403, unknown: false });
+    expect(await client.get("leases", "bob.leader", options)).toMatchObject({
+      kind: "forbidden",
+      status: 403,
+      unknown: false,
+    });
     expect(await client.get("configmaps", "wm-bb", options)).toMatchObject({ kind: "forbidden" });
     const map: ConfigMap = { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "wm-aa" }, data: {} };
     expect(await client.create("configmaps", map, options)).toMatchObject({ kind: "forbidden", unknown: false });
@@ -215,7 +267,8 @@ export function kubeSuite(start: () => Promise<KubeSubject>): void {
   test("a wrong token is unauthorized, and the next request reads the token anew", async () => {
     const folder = mkdtempSync(join(tmpdir(), "tog-kube-suite-"));
     mkdirSync(folder, { recursive: true });
-    if (existsSync(join(subject.kubeDir, "ca.crt"))) copyFileSync(join(subject.kubeDir, "ca.crt"), join(folder, "ca.crt"));
+    if (existsSync(join(subject.kubeDir, "ca.crt")))
+      copyFileSync(join(subject.kubeDir, "ca.crt"), join(folder, "ca.crt"));
     writeFileSync(join(folder, "token"), "expired");
     const rotating = connect(folder);
     expect(await rotating.get("leases", "alice.leader", options)).toMatchObject({ kind: "unauthorized", status: 401 });
@@ -236,7 +289,12 @@ export function kubeSuite(start: () => Promise<KubeSubject>): void {
     await eventually("deletion", () => events.at(-1)?.type === "DELETED");
     const again = must(await client.create("leases", newLease("alice.leader"), options));
     await eventually("creation", () => events.at(-1)?.type === "ADDED");
-    expect(events.map((event) => event.type)).toEqual(["MODIFIED", ...Array<string>(5).fill("MODIFIED"), "DELETED", "ADDED"]);
+    expect(events.map((event) => event.type)).toEqual([
+      "MODIFIED",
+      ...Array<string>(5).fill("MODIFIED"),
+      "DELETED",
+      "ADDED",
+    ]);
     expect(events.slice(0, 6).map((event) => event.object.spec.leaseTransitions)).toEqual([1, 2, 3, 4, 5, 6]);
     expect(events.at(-1)?.object).toEqual(again);
     stop.abort();
@@ -258,7 +316,12 @@ export function kubeSuite(start: () => Promise<KubeSubject>): void {
       message: "alice-as-1 took over",
       regarding: { kind: "Lease", name: "alice.leader", apiVersion: "coordination.k8s.io/v1" },
     });
-    const list = await subject.admin("GET", `/api/v1/namespaces/${subject.namespace}/events?fieldSelector=reason%3DAcquired`);
-    expect(list.items).toMatchObject([{ message: "alice-as-1 took over", type: "Normal", involvedObject: { name: "alice.leader" } }]);
+    const list = await subject.admin(
+      "GET",
+      `/api/v1/namespaces/${subject.namespace}/events?fieldSelector=reason%3DAcquired`,
+    );
+    expect(list.items).toMatchObject([
+      { message: "alice-as-1 took over", type: "Normal", involvedObject: { name: "alice.leader" } },
+    ]);
   });
 }

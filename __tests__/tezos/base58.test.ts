@@ -1,6 +1,13 @@
 import { b58cencode, Prefix, prefix as taquitoPrefixes } from "@taquito/utils";
 import * as fc from "fast-check";
-import { base58Kinds, decodeBase58, encodeBase58, expectBase58, payloadSize, type Base58Kind } from "../../tezos/base58";
+import {
+  base58Kinds,
+  decodeBase58,
+  encodeBase58,
+  expectBase58,
+  payloadSize,
+  type Base58Kind,
+} from "../../tezos/base58";
 
 /** Taquito's table, which we did not write, by our names. */
 const theirs: Partial<Record<Base58Kind, Prefix>> = {

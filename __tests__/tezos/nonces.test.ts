@@ -22,24 +22,31 @@ import { makeNonce } from "../helpers/nonce-pods";
 
 const mainnet = "NetXdQprcVkpaWU";
 const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
-const check = (property: fc.IProperty<never> | fc.IPropertyWithHooks<never>): void => fc.assert(property, { seed, numRuns: 150 });
+const check = (property: fc.IProperty<never> | fc.IPropertyWithHooks<never>): void =>
+  fc.assert(property, { seed, numRuns: 150 });
 const pool = Array.from({ length: 6 }, (_, index) => makeNonce({ seed: index }));
 const state = fc.oneof(
   fc.constant<"committed">("committed"),
   fc.record({ injection_level: fc.integer({ min: 1, max: 4 }) }),
   fc.record({ injection_level: fc.integer({ min: 1, max: 4 }), by: fc.integer({ min: 0, max: 2 }) }),
 );
-const extra = fc.dictionary(fc.constantFrom("memo", "note", "__proto__", "toString"), fc.jsonValue({ maxDepth: 1 }), { maxKeys: 2 });
+const extra = fc.dictionary(fc.constantFrom("memo", "note", "__proto__", "toString"), fc.jsonValue({ maxDepth: 1 }), {
+  maxKeys: 2,
+});
 const entry = fc
   .tuple(fc.constantFrom(...pool), state, extra, fc.integer({ min: 0, max: 2 }), fc.constantFrom(...pool))
   .map(([base, itsState, extras, round, other]): SeedNonce => {
     const made = { ...base, round, block: round === 0 ? base.block : other.block, state: itsState } as SeedNonce;
-    for (const [key, value] of Object.entries(extras)) Object.defineProperty(made, key, { value, enumerable: true, configurable: true });
+    for (const [key, value] of Object.entries(extras))
+      Object.defineProperty(made, key, { value, enumerable: true, configurable: true });
     return made;
   });
 const list = fc.array(entry, { maxLength: 8 });
 const legacyList = fc.array(
-  fc.record({ block: fc.constantFrom(...pool.map(({ block }) => block)), nonce: fc.constantFrom(...pool.map(({ nonce }) => nonce)) }),
+  fc.record({
+    block: fc.constantFrom(...pool.map(({ block }) => block)),
+    nonce: fc.constantFrom(...pool.map(({ nonce }) => nonce)),
+  }),
   { maxLength: 6 },
 ) as fc.Arbitrary<LegacyNonce[]>;
 const text = (entries: readonly SeedNonce[]): string => serialise(mergeStateful(entries, []));
@@ -47,9 +54,9 @@ const text = (entries: readonly SeedNonce[]): string => serialise(mergeStateful(
 describe("the hash of a nonce", () => {
   test("is base58check as other Tezos programs write it", () => {
     // Published with the bytes by a Tezos SDK; the second one is from a block of a public network.
-    expect(encodeNonceHash(Buffer.from("bd955c322ffde62d9eecab96beb6f15587d2a456cd2b1975cf164868c08b0d39", "hex"))).toBe(
-      "nceVfSgRRamurzg5PZNunEkbmwQWtFWQj93bXkHu4sKb9HBu4WSah",
-    );
+    expect(
+      encodeNonceHash(Buffer.from("bd955c322ffde62d9eecab96beb6f15587d2a456cd2b1975cf164868c08b0d39", "hex")),
+    ).toBe("nceVfSgRRamurzg5PZNunEkbmwQWtFWQj93bXkHu4sKb9HBu4WSah");
     expect(nonceHash("00".repeat(32))).toMatch(/^nce[1-9A-HJ-NP-Za-km-z]{50}$/);
   });
   test("is BLAKE2b-256 of the 32 bytes", () => {
@@ -62,7 +69,11 @@ describe("the hash of a nonce", () => {
 
 describe(`merge (SEED=${seed})`, () => {
   test("is commutative", () =>
-    check(fc.property(list, list, (a, b) => expect(serialise(mergeStateful(a, b))).toBe(serialise(mergeStateful(b, a)))) as never));
+    check(
+      fc.property(list, list, (a, b) =>
+        expect(serialise(mergeStateful(a, b))).toBe(serialise(mergeStateful(b, a))),
+      ) as never,
+    ));
   test("is associative", () =>
     check(
       fc.property(list, list, list, (a, b, c) =>
@@ -104,9 +115,11 @@ test("revealed wins over committed, and the later injection over the earlier", (
   const revealed = { ...committed, state: { injection_level: 5 } };
   const again = { ...committed, state: { injection_level: 9 } };
   expect(mergeStateful([revealed], [committed])[0]?.state).toEqual({ injection_level: 5 });
-  expect(mergeSets({ stateful: [again], legacy: [] }, { stateful: [revealed], legacy: [] }).stateful[0]?.state).toEqual({
-    injection_level: 9,
-  });
+  expect(mergeSets({ stateful: [again], legacy: [] }, { stateful: [revealed], legacy: [] }).stateful[0]?.state).toEqual(
+    {
+      injection_level: 9,
+    },
+  );
 });
 
 test("retention keeps what may still be revealed and drops what is older than the baker itself keeps", () => {
@@ -133,7 +146,11 @@ describe("a broken file is an error, never an empty list", () => {
     ["truncated JSON", JSON.stringify([good]).slice(0, -5), "not-json"],
     ["an object", "{}", "not-a-list"],
     ["null", "null", "not-a-list"],
-    ["a hash that does not fit its nonce", JSON.stringify([{ ...good, hash: makeNonce({ seed: 2 }).hash }]), "hash-mismatch"],
+    [
+      "a hash that does not fit its nonce",
+      JSON.stringify([{ ...good, hash: makeNonce({ seed: 2 }).hash }]),
+      "hash-mismatch",
+    ],
     ["an unknown state", JSON.stringify([{ ...good, state: "forgotten" }]), "field"],
     ["a level that is no level", JSON.stringify([{ ...good, level: -1 }]), "field"],
     ["a level beyond int32", JSON.stringify([{ ...good, level: 2 ** 31 }]), "field"],
@@ -178,7 +195,9 @@ test("files are found by their ending, whatever the case and length of the chain
   expect(nonceFileKind("NetXsqzbfFenS_stateful_nonces", mainnet)).toBe("foreign");
   expect(nonceFileKind("NetXdQprcVkpa_highwatermarks", mainnet)).toBeUndefined();
   expect(nonceFileKind("NetXdQprcVkpa_stateful_nonces.broken-1", mainnet)).toBeUndefined();
-  expect(nonceFiles(["NetXdQprcVkpaWU_nonces", "NetXdQprcVkpa_nonces", "NetXsqzbfFenS_nonces", "nonces"], mainnet)).toEqual({
+  expect(
+    nonceFiles(["NetXdQprcVkpaWU_nonces", "NetXdQprcVkpa_nonces", "NetXsqzbfFenS_nonces", "nonces"], mainnet),
+  ).toEqual({
     nonces: "NetXdQprcVkpa_nonces",
     foreign: ["NetXsqzbfFenS_nonces"],
   });

@@ -110,7 +110,13 @@ test("the fields are where the specification puts them", () => {
     Buffer.from(bytes)
       .subarray(offset, offset + size)
       .toString("hex");
-  const block = encodeBlockRequest({ chainId, level: 0x01020304, round: 0x05060708, payloadHash: hash(0xaa), payloadRound: 0x090a0b0c });
+  const block = encodeBlockRequest({
+    chainId,
+    level: 0x01020304,
+    round: 0x05060708,
+    payloadHash: hash(0xaa),
+    payloadRound: 0x090a0b0c,
+  });
   expect(at(block, 0, 9)).toBe("117a06a77001020304");
   expect(at(block, 83, 4)).toBe("00000021");
   expect(at(block, 91, 1)).toBe("02");
@@ -119,11 +125,25 @@ test("the fields are where the specification puts them", () => {
   expect(at(block, 119 + 33, 32)).toBe("aa".repeat(32));
   expect(at(block, 151 + 33, 4)).toBe("090a0b0c");
   expect(at(block, 163 + 33, 2)).toBe("0002");
-  const locked = encodeBlockRequest({ chainId, level: 9, round: 8, payloadHash: hash(1), lockedRound: 3, seedNonceHash: hash(0xbb) });
+  const locked = encodeBlockRequest({
+    chainId,
+    level: 9,
+    round: 8,
+    payloadHash: hash(1),
+    lockedRound: 3,
+    seedNonceHash: hash(0xbb),
+  });
   expect(at(locked, 83, 4)).toBe("00000025");
   expect(at(locked, 83 + 37, 4)).toBe("00000008");
   expect(at(locked, 163 + 37, 33)).toBe("ff" + "bb".repeat(32));
-  const vote = encodeVoteRequest({ tag: 21, chainId, level: 0x01020304, round: 0x05060708, payloadHash: hash(0xcc), slot: 0x0102 });
+  const vote = encodeVoteRequest({
+    tag: 21,
+    chainId,
+    level: 0x01020304,
+    round: 0x05060708,
+    payloadHash: hash(0xcc),
+    slot: 0x0102,
+  });
   expect([at(vote, 37, 1), at(vote, 38, 2), at(vote, 40, 4), at(vote, 44, 4), at(vote, 48, 32), vote.length]).toEqual([
     "15",
     "0102",
@@ -142,7 +162,8 @@ test("the fields are where the specification puts them", () => {
   ]);
 });
 
-const block = () => encodeBlockRequest({ chainId, level: 100, round: 1, payloadHash: hash(1), lockedRound: 0, seedNonceHash: hash(2) });
+const block = () =>
+  encodeBlockRequest({ chainId, level: 100, round: 1, payloadHash: hash(1), lockedRound: 0, seedNonceHash: hash(2) });
 const vote = (tag = 21) => encodeVoteRequest({ tag, chainId, level: 100, round: 1, payloadHash: hash(1), slot: 3 });
 const patch = (bytes: Uint8Array, at: number, ...values: number[]) => {
   const copy = Uint8Array.from(bytes);
@@ -192,17 +213,23 @@ test("every prefix of a request is refused", () => {
     encodeBlockRequest({ chainId, level: 1, round: 0, payloadHash: hash(1) }),
     ...[20, 21, 40, 41].map((tag) => vote(tag)),
   ])
-    for (let length = 0; length < bytes.length; length++) expect(parseSigningRequest(bytes.subarray(0, length)).ok).toBe(false);
+    for (let length = 0; length < bytes.length; length++)
+      expect(parseSigningRequest(bytes.subarray(0, length)).ok).toBe(false);
 });
 
 test("arbitrary bytes never throw, and a refusal has a known reason", () => {
   fc.assert(
-    fc.property(fc.oneof(fc.uint8Array({ maxLength: maxRequestBytes + 10 }), requests), fc.nat(400), fc.nat(255), (bytes, at, value) => {
-      const changed = Uint8Array.from(bytes);
-      if (at < changed.length) changed[at] = value;
-      const parsed = parseSigningRequest(changed);
-      if (!parsed.ok) expect(refusalReasons).toContain(parsed.reason);
-    }),
+    fc.property(
+      fc.oneof(fc.uint8Array({ maxLength: maxRequestBytes + 10 }), requests),
+      fc.nat(400),
+      fc.nat(255),
+      (bytes, at, value) => {
+        const changed = Uint8Array.from(bytes);
+        if (at < changed.length) changed[at] = value;
+        const parsed = parseSigningRequest(changed);
+        if (!parsed.ok) expect(refusalReasons).toContain(parsed.reason);
+      },
+    ),
     { ...runs, numRuns: 1000 },
   );
 });
@@ -216,5 +243,7 @@ test("level and round decide the digest: two requests with equal bytes only", ()
 
 test("each layout names the protocols that it was read for", () => {
   for (const layout of Object.values(voteLayouts)) expect(layout.protocols).toEqual(["024", "025"]);
-  expect(() => encodeVoteRequest({ tag: 22, chainId, level: 0, round: 0, payloadHash: hash(0) })).toThrow("20, 21, 23, 40, 41, got 22");
+  expect(() => encodeVoteRequest({ tag: 22, chainId, level: 0, round: 0, payloadHash: hash(0) })).toThrow(
+    "20, 21, 23, 40, 41, got 22",
+  );
 });

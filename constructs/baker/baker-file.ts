@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { type BakerFile, bakerFileSchema } from "../../contract/baker-file";
 import type { Topology } from "../../contract/names";
 import { networks } from "../../contract/networks";
-import type { BakerConfiguration, Configuration } from "../configuration/schema";
+import type { BakerConfiguration, Configuration } from "../../configuration/schema";
 import { dalUrl, nodeUrl } from "../containers/octez";
 import { bakerSigners, signingKeys } from "../signer/baker-signers";
 

@@ -4,7 +4,7 @@
  */
 import { Construct } from "constructs";
 import { ports, signerPorts } from "../../contract/ports";
-import type { BakerConfiguration } from "../configuration/schema";
+import type { BakerConfiguration } from "../../configuration/schema";
 import { type Component, selectorLabels } from "../element";
 import {
   anywhere,
@@ -41,12 +41,22 @@ export class BakerNetworkPolicies extends Construct {
     const selector = selectorLabels(baker, "baking-pod");
     const self = pods(selector);
     const flow = (name: string, purpose: string, direction: Pick<FlowProps, "ingress" | "egress">): void => {
-      new NetworkFlow(this, name, { namespace: props.namespace, name: `${baker}-${name}`, purpose, selector, ...direction });
+      new NetworkFlow(this, name, {
+        namespace: props.namespace,
+        name: `${baker}-${name}`,
+        purpose,
+        selector,
+        ...direction,
+      });
     };
 
     flow("dns", "Names of peers, signers and members: the cluster's DNS, its node-local cache, Google's resolver.", {
       egress: {
-        to: [namespaces("kube-system"), { ipBlock: { cidr: "169.254.20.10/32" } }, { ipBlock: { cidr: "169.254.169.254/32" } }],
+        to: [
+          namespaces("kube-system"),
+          { ipBlock: { cidr: "169.254.20.10/32" } },
+          { ipBlock: { cidr: "169.254.169.254/32" } },
+        ],
         ports: dnsPorts,
       },
     });
@@ -56,17 +66,31 @@ export class BakerNetworkPolicies extends Construct {
         ports: tcp(443, 6443),
       },
     });
-    flow("snapshot", "Download of the snapshot by the init container.", { egress: { to: [internet], ports: tcp(80, 443) } });
+    flow("snapshot", "Download of the snapshot by the init container.", {
+      egress: { to: [internet], ports: tcp(80, 443) },
+    });
     if (settings.private_peers.length > 0) {
-      const peerPorts = [...new Set(settings.private_peers.map((peer) => Number(peer.slice(peer.lastIndexOf(":") + 1))))];
-      flow("p2p-out", "Connections of octez-node to its sentries.", { egress: { to: [anywhereButMetadata], ports: tcp(...peerPorts) } });
-    } else
-      flow("p2p-out", "Connections of octez-node (and octez-dal-node) to peers of the network, which choose their ports.", {
-        egress: { to: [internet], ports: [{ port: 1024, endPort: 65535 }] },
+      const peerPorts = [
+        ...new Set(settings.private_peers.map((peer) => Number(peer.slice(peer.lastIndexOf(":") + 1)))),
+      ];
+      flow("p2p-out", "Connections of octez-node to its sentries.", {
+        egress: { to: [anywhereButMetadata], ports: tcp(...peerPorts) },
       });
-    flow("p2p-in", "Connections of peers to octez-node.", { ingress: { from: [anywhere], ports: tcp(ports.octezP2p) } });
+    } else
+      flow(
+        "p2p-out",
+        "Connections of octez-node (and octez-dal-node) to peers of the network, which choose their ports.",
+        {
+          egress: { to: [internet], ports: [{ port: 1024, endPort: 65535 }] },
+        },
+      );
+    flow("p2p-in", "Connections of peers to octez-node.", {
+      ingress: { from: [anywhere], ports: tcp(ports.octezP2p) },
+    });
     if (settings.dal.enabled) {
-      flow("dal-in", "Connections of peers to octez-dal-node.", { ingress: { from: [anywhere], ports: tcp(ports.dalP2p) } });
+      flow("dal-in", "Connections of peers to octez-dal-node.", {
+        ingress: { from: [anywhere], ports: tcp(ports.dalP2p) },
+      });
       if (settings.private_peers.length > 0)
         flow("dal-out", "Connections of octez-dal-node to peers of the network: DAL knows no private mode.", {
           egress: { to: [internet], ports: [{ port: 1024, endPort: 65535 }] },

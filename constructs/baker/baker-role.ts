@@ -22,7 +22,12 @@ const guard = (file: BakerFile): RoleV1Rule => ({
 
 /** Solo: the topology guard looks for pods and the lease of the other topology, the supervisor marks the watermarks. */
 export const soloRules = (file: BakerFile): RoleV1Rule[] => [
-  { apiGroups: ["coordination.k8s.io"], resources: ["leases"], resourceNames: [leaderLeaseName(file.baker)], verbs: ["get"] },
+  {
+    apiGroups: ["coordination.k8s.io"],
+    resources: ["leases"],
+    resourceNames: [leaderLeaseName(file.baker)],
+    verbs: ["get"],
+  },
   watermarks(file),
   guard(file),
 ];
@@ -32,7 +37,10 @@ export const activeStandbyRules = (file: BakerFile): RoleV1Rule[] => [
   {
     apiGroups: ["coordination.k8s.io"],
     resources: ["leases"],
-    resourceNames: [leaderLeaseName(file.baker), ...Array.from({ length: file.members }, (_, i) => memberLeaseName(file.baker, i))],
+    resourceNames: [
+      leaderLeaseName(file.baker),
+      ...Array.from({ length: file.members }, (_, i) => memberLeaseName(file.baker, i)),
+    ],
     verbs: ["get", "update", "watch", "list"],
   },
   { apiGroups: ["coordination.k8s.io"], resources: ["leases"], verbs: ["create"] },
@@ -55,7 +63,11 @@ export class BakerRole extends Construct {
 
   constructor(scope: Construct, id: string, props: BakerRoleProps) {
     super(scope, id);
-    const metadata = { name: props.name, namespace: props.namespace, labels: objectLabels({ [labels.baker]: props.baker }) };
+    const metadata = {
+      name: props.name,
+      namespace: props.namespace,
+      labels: objectLabels({ [labels.baker]: props.baker }),
+    };
     const ids = props.name;
     const account = pin(new ServiceAccountV1(this, "account", { metadata, automountServiceAccountToken: false }), ids);
     const role = pin(new RoleV1(this, "role", { metadata, rule: [...props.rules] }), ids);

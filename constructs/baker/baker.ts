@@ -4,18 +4,29 @@ import { PodDisruptionBudgetV1 } from "@cdktf/provider-kubernetes/lib/pod-disrup
 import type { RoleV1Rule } from "@cdktf/provider-kubernetes/lib/role-v1";
 import { SecretV1 } from "@cdktf/provider-kubernetes/lib/secret-v1";
 import { ServiceV1 } from "@cdktf/provider-kubernetes/lib/service-v1";
-import { StatefulSetV1, type StatefulSetV1SpecTemplateSpecVolume } from "@cdktf/provider-kubernetes/lib/stateful-set-v1";
+import {
+  StatefulSetV1,
+  type StatefulSetV1SpecTemplateSpecVolume,
+} from "@cdktf/provider-kubernetes/lib/stateful-set-v1";
 import type { ITerraformDependable } from "cdktf";
 import { Construct } from "constructs";
 import type { BakerFile } from "../../contract/baker-file";
 import { mounts } from "../../contract/env";
 import { headlessServiceName, labels, podName, statefulSetName, type Topology } from "../../contract/names";
 import { ports } from "../../contract/ports";
-import type { BakerConfiguration, Configuration } from "../configuration/schema";
-import { secretReference } from "../configuration/variables";
+import type { BakerConfiguration, Configuration } from "../../configuration/schema";
+import { secretReference } from "../variables";
 import { mountClaim, type PodContainer, podSecurity } from "../containers/container";
 import { topologyGuard } from "../containers/daemons";
-import { accuser, authenticationKeyFile, configureNode, dalNode, importKeys, importSnapshot, podScripts } from "../containers/octez";
+import {
+  accuser,
+  authenticationKeyFile,
+  configureNode,
+  dalNode,
+  importKeys,
+  importSnapshot,
+  podScripts,
+} from "../containers/octez";
 import { type Component, objectLabels, pin, selectorLabels } from "../element";
 import type { Images } from "../images";
 import { signingKeys } from "../signer/baker-signers";
@@ -87,7 +98,12 @@ export abstract class Baker extends Construct {
       keys: signingKeys(settings),
       deletionProtection: configuration.deletion_protection,
     });
-    const role = new BakerRole(this, "role", { namespace, baker: name, name: this.statefulSetName, rules: parts.rules(this.file) });
+    const role = new BakerRole(this, "role", {
+      namespace,
+      baker: name,
+      name: this.statefulSetName,
+      rules: parts.rules(this.file),
+    });
     new BakerNetworkPolicies(this, "network", {
       namespace,
       baker: name,
@@ -136,7 +152,13 @@ export abstract class Baker extends Construct {
       this.statefulSetName,
     );
     const dal = settings.dal.enabled
-      ? new DalServices(this, "dal", { namespace, baker: name, settings, podNames, google: configuration.cluster === undefined })
+      ? new DalServices(this, "dal", {
+          namespace,
+          baker: name,
+          settings,
+          podNames,
+          google: configuration.cluster === undefined,
+        })
       : undefined;
 
     const volumes: StatefulSetV1SpecTemplateSpecVolume[] = [
@@ -158,10 +180,17 @@ export abstract class Baker extends Construct {
       ...(parts.nonceSecretName === undefined
         ? []
         : [{ name: "secrets", secret: { secretName: parts.nonceSecretName, defaultMode: "0440" } }]),
-      ...(authentication ? [{ name: "authentication", secret: { secretName: `${name}-authentication`, defaultMode: "0440" } }] : []),
+      ...(authentication
+        ? [{ name: "authentication", secret: { secretName: `${name}-authentication`, defaultMode: "0440" } }]
+        : []),
     ];
 
-    const dependsOn: ITerraformDependable[] = [config, service, role.binding, ...(authentication ? [authentication] : [])];
+    const dependsOn: ITerraformDependable[] = [
+      config,
+      service,
+      role.binding,
+      ...(authentication ? [authentication] : []),
+    ];
     pin(
       new StatefulSetV1(this, "stateful-set", {
         metadata: metadata(this.statefulSetName),
@@ -212,11 +241,23 @@ export abstract class Baker extends Construct {
                   url: configuration.snapshot.url,
                   blockHash: configuration.snapshot.block_hash,
                 }),
-                importKeys({ image: images.octez, keys: signingKeys(settings), authenticationKey: settings.authentication_key }),
+                importKeys({
+                  image: images.octez,
+                  keys: signingKeys(settings),
+                  authenticationKey: settings.authentication_key,
+                }),
               ].map((container) => mountClaim(container, props.storage.claimName)),
               container: [
                 ...parts.containers,
-                ...(dal ? [dalNode({ image: images.octez, attester: settings.delegate, publicAddresses: dal.publicAddresses })] : []),
+                ...(dal
+                  ? [
+                      dalNode({
+                        image: images.octez,
+                        attester: settings.delegate,
+                        publicAddresses: dal.publicAddresses,
+                      }),
+                    ]
+                  : []),
                 ...(settings.accuser ? [accuser({ image: images.octez })] : []),
               ].map((container) => mountClaim(container, props.storage.claimName)),
               volume: volumes,

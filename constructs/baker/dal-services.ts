@@ -3,7 +3,7 @@ import { ServiceV1 } from "@cdktf/provider-kubernetes/lib/service-v1";
 import { Construct } from "constructs";
 import { labels } from "../../contract/names";
 import { ports } from "../../contract/ports";
-import type { BakerConfiguration } from "../configuration/schema";
+import type { BakerConfiguration } from "../../configuration/schema";
 import { objectLabels, pin } from "../element";
 
 export interface DalServicesProps {
@@ -48,7 +48,8 @@ export class DalServices extends Construct {
           pod,
           "dal",
         );
-        if (props.google) addresses[pod] = `\${try(${service.fqn}.status[0].load_balancer[0].ingress[0].ip, "")}:${ports.dalP2p}`;
+        if (props.google)
+          addresses[pod] = `\${try(${service.fqn}.status[0].load_balancer[0].ingress[0].ip, "")}:${ports.dalP2p}`;
       }
     });
     this.publicAddresses = addresses;

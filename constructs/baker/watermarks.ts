@@ -21,7 +21,11 @@ export class Watermarks extends Construct {
     for (const { watermark } of props.keys)
       pin(
         new ConfigMapV1(this, watermark, {
-          metadata: { name: watermark, namespace: props.namespace, labels: objectLabels({ [labels.baker]: props.baker }) },
+          metadata: {
+            name: watermark,
+            namespace: props.namespace,
+            labels: objectLabels({ [labels.baker]: props.baker }),
+          },
           lifecycle: protect(props.deletionProtection, ["data"]),
         }),
         watermark,

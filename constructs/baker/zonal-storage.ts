@@ -36,7 +36,9 @@ export function storageClass(scope: Construct, props: GoogleStorageClassProps): 
       volumeBindingMode: "WaitForFirstConsumer",
       allowVolumeExpansion: true,
       reclaimPolicy: "Retain",
-      ...(props.zones.length > 0 ? { allowedTopologies: { matchLabelExpressions: [{ key: labels.zone, values: [...props.zones] }] } } : {}),
+      ...(props.zones.length > 0
+        ? { allowedTopologies: { matchLabelExpressions: [{ key: labels.zone, values: [...props.zones] }] } }
+        : {}),
     }),
     "storage",
     props.claimName,

@@ -88,7 +88,9 @@ export const httpProbe = (
 ): Probe => ({ httpGet: { port: String(port), path }, ...timing });
 
 /** Waits until this pod has handed over; the call itself starts the handover (SIGTERM comes only after it). */
-export const waitForHandover = { preStop: [{ httpGet: { port: String(ports.elector), path: electorPaths.handedOver } }] };
+export const waitForHandover = {
+  preStop: [{ httpGet: { port: String(ports.elector), path: electorPaths.handedOver } }],
+};
 
 export interface ContainerProps {
   readonly name: string;
@@ -138,5 +140,7 @@ export function container(props: ContainerProps): PodContainer {
 /** The container with its disk mounted from the volume claim template of this name. */
 export const mountClaim = (from: PodContainer, claimName: string): StatefulSetV1SpecTemplateSpecContainer => ({
   ...from,
-  volumeMount: from.volumeMount.map((mount) => (mount.name === volumes.data.name ? { ...mount, name: claimName } : mount)),
+  volumeMount: from.volumeMount.map((mount) =>
+    mount.name === volumes.data.name ? { ...mount, name: claimName } : mount,
+  ),
 });

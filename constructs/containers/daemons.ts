@@ -5,7 +5,8 @@ import { ports } from "../../contract/ports";
 import { container, daemonResources, httpProbe, type PodContainer, resources, type VolumeName } from "./container";
 
 /** Own liveness only: that of the process, never of the API or of another container. */
-const alive = (port: number, path = "/live") => httpProbe(port, path, { periodSeconds: 10, failureThreshold: 3, timeoutSeconds: 3 });
+const alive = (port: number, path = "/live") =>
+  httpProbe(port, path, { periodSeconds: 10, failureThreshold: 3, timeoutSeconds: 3 });
 const tog = (daemon: DaemonName) => ({ command: togCommand, args: [daemon] });
 
 export interface DaemonProps {

@@ -104,7 +104,14 @@ export interface DalNodeProps {
 export function dalNode(props: DalNodeProps): PodContainer {
   const args = [
     ...["run", "--data-dir", "$(TOG_STATE_DIR)/dal", "--endpoint", nodeUrl, `--attester-profiles=${props.attester}`],
-    ...["--rpc-addr", `${local}:${ports.dalRpc}`, "--net-addr", `${pod}:${ports.dalP2p}`, "--metrics-addr", `${pod}:${ports.dalMetrics}`],
+    ...[
+      "--rpc-addr",
+      `${local}:${ports.dalRpc}`,
+      "--net-addr",
+      `${pod}:${ports.dalP2p}`,
+      "--metrics-addr",
+      `${pod}:${ports.dalMetrics}`,
+    ],
   ];
   const addresses = Object.entries(props.publicAddresses).map(([name, address]) => `${name}=${address}`);
   return container({

@@ -5,7 +5,7 @@
 import { ContainerCluster, type ContainerClusterConfig } from "@cdktf/provider-google/lib/container-cluster";
 import type { ITerraformDependable } from "cdktf";
 import { Construct } from "constructs";
-import type { Configuration } from "../configuration/schema";
+import type { Configuration } from "../../configuration/schema";
 import { pin, protect } from "../element";
 import { clusterName } from "./names";
 import type { Network } from "./network";
@@ -22,21 +22,33 @@ export interface GkeClusterProps {
   readonly dependsOn: ITerraformDependable[];
 }
 
-type Access = Pick<ContainerClusterConfig, "privateClusterConfig" | "controlPlaneEndpointsConfig" | "masterAuthorizedNetworksConfig">;
+type Access = Pick<
+  ContainerClusterConfig,
+  "privateClusterConfig" | "controlPlaneEndpointsConfig" | "masterAuthorizedNetworksConfig"
+>;
 
 /** How the control plane is reached: Google's IAM-gated name without any address, or an address for authorized networks only. */
 const controlPlane: Record<Configuration["control_plane"]["endpoint"], (configuration: Configuration) => Access> = {
   dns: () => ({
     // enable_private_endpoint: without it the provider shows a difference for ever.
     privateClusterConfig: { enablePrivateNodes: true, enablePrivateEndpoint: true },
-    controlPlaneEndpointsConfig: { dnsEndpointConfig: { allowExternalTraffic: true }, ipEndpointsConfig: { enabled: false } },
+    controlPlaneEndpointsConfig: {
+      dnsEndpointConfig: { allowExternalTraffic: true },
+      ipEndpointsConfig: { enabled: false },
+    },
   }),
   ip: ({ control_plane }) => ({
     privateClusterConfig: { enablePrivateNodes: true, enablePrivateEndpoint: false },
-    controlPlaneEndpointsConfig: { dnsEndpointConfig: { allowExternalTraffic: false }, ipEndpointsConfig: { enabled: true } },
+    controlPlaneEndpointsConfig: {
+      dnsEndpointConfig: { allowExternalTraffic: false },
+      ipEndpointsConfig: { enabled: true },
+    },
     masterAuthorizedNetworksConfig: {
       gcpPublicCidrsAccessEnabled: false,
-      cidrBlocks: Object.entries(control_plane.authorized_networks).map(([displayName, cidrBlock]) => ({ displayName, cidrBlock })),
+      cidrBlocks: Object.entries(control_plane.authorized_networks).map(([displayName, cidrBlock]) => ({
+        displayName,
+        cidrBlock,
+      })),
     },
   }),
 };
@@ -69,7 +81,10 @@ export class GkeCluster extends Construct {
         network: network.networkId,
         subnetwork: network.subnetworkId,
         networkingMode: "VPC_NATIVE",
-        ipAllocationPolicy: { clusterSecondaryRangeName: network.podsRange, servicesSecondaryRangeName: network.servicesRange },
+        ipAllocationPolicy: {
+          clusterSecondaryRangeName: network.podsRange,
+          servicesSecondaryRangeName: network.servicesRange,
+        },
         ...controlPlane[configuration.control_plane.endpoint](configuration),
 
         removeDefaultNodePool: true,
@@ -98,7 +113,11 @@ export class GkeCluster extends Construct {
 
         releaseChannel: { channel: configuration.release_channel },
         maintenancePolicy: {
-          recurringWindow: { startTime: maintenance.start, endTime: maintenance.end, recurrence: maintenance.recurrence },
+          recurringWindow: {
+            startTime: maintenance.start,
+            endTime: maintenance.end,
+            recurrence: maintenance.recurrence,
+          },
           maintenanceExclusion: Object.entries(maintenance.exclusions).map(([exclusionName, { start, end }]) => ({
             exclusionName,
             startTime: start,

@@ -11,8 +11,8 @@ import { Release } from "@cdktf/provider-helm/lib/release";
 import { AssetType, TerraformAsset } from "cdktf";
 import { Construct } from "constructs";
 import type { ClusterAccess } from "../cluster-access";
-import type { Configuration } from "../configuration/schema";
-import { secretReference } from "../configuration/variables";
+import type { Configuration } from "../../configuration/schema";
+import { secretReference } from "../variables";
 import { objectLabels, pin } from "../element";
 
 export interface MonitoringProps {
@@ -25,7 +25,11 @@ const namespace = "monitoring";
 const receiversSecret = "tezos-alert-receivers";
 const secretPath = (file: string): string => `/etc/alertmanager/secrets/${receiversSecret}/${file}`;
 /** Pinned: chart of the Prometheus community. */
-const stackChart = { repository: "https://prometheus-community.github.io/helm-charts", chart: "kube-prometheus-stack", version: "75.15.1" };
+const stackChart = {
+  repository: "https://prometheus-community.github.io/helm-charts",
+  chart: "kube-prometheus-stack",
+  version: "75.15.1",
+};
 
 /** Namespaces whose pods may read metrics: Google's managed collectors, or our own Prometheus. */
 export const monitoringNamespaces = ({ monitoring }: Configuration): string[] =>
@@ -40,8 +44,13 @@ function alertmanager({ monitoring }: Configuration, secrets: Secrets): Record<s
     text: "{{ range .Alerts }}{{ .Annotations.description }} {{ .Annotations.runbook_url }}\n{{ end }}",
   };
   const slack =
-    slack_channel === undefined ? {} : { slack_configs: [{ channel: slack_channel, send_resolved: true, ...text, ...secrets.slack }] };
-  const mail = emails.length === 0 || smtp_host === undefined ? {} : { email_configs: emails.map((to) => ({ to, send_resolved: true })) };
+    slack_channel === undefined
+      ? {}
+      : { slack_configs: [{ channel: slack_channel, send_resolved: true, ...text, ...secrets.slack }] };
+  const mail =
+    emails.length === 0 || smtp_host === undefined
+      ? {}
+      : { email_configs: emails.map((to) => ({ to, send_resolved: true })) };
   const smtp =
     smtp_host === undefined
       ? {}
@@ -72,7 +81,9 @@ export class Monitoring extends Construct {
     const operator = monitoring.kube_prometheus_stack;
     if (!monitoring.enabled || (configuration.cluster !== undefined && !operator)) return;
     const { exec, ...connection } = access.connection;
-    new HelmProvider(this, "helm", { kubernetes: { ...connection, ...(Array.isArray(exec) ? { exec: exec[0] } : {}) } });
+    new HelmProvider(this, "helm", {
+      kubernetes: { ...connection, ...(Array.isArray(exec) ? { exec: exec[0] } : {}) },
+    });
     const slackUrl = secretReference("slack_webhook_url");
     const smtpPassword = secretReference("smtp_password");
     const told = monitoring.slack_channel !== undefined || monitoring.emails.length > 0;
@@ -98,7 +109,10 @@ export class Monitoring extends Construct {
             metadata: { name: "alertmanager", namespace: "gmp-public", labels: objectLabels({}) },
             data: {
               "alertmanager.yaml": JSON.stringify(
-                alertmanager(configuration, { slack: { api_url: slackUrl }, smtp: { smtp_auth_password: smtpPassword } }),
+                alertmanager(configuration, {
+                  slack: { api_url: slackUrl },
+                  smtp: { smtp_auth_password: smtpPassword },
+                }),
               ),
             },
           }),
@@ -107,7 +121,10 @@ export class Monitoring extends Construct {
       pin(new Release(this, "release", own), "monitoring");
       return;
     }
-    const place = pin(new NamespaceV1(this, "namespace", { metadata: { name: namespace, labels: objectLabels({}) } }), "monitoring");
+    const place = pin(
+      new NamespaceV1(this, "namespace", { metadata: { name: namespace, labels: objectLabels({}) } }),
+      "monitoring",
+    );
     const receivers = pin(
       new SecretV1(this, "receivers", {
         metadata: { name: receiversSecret, namespace, labels: objectLabels({}) },
@@ -119,9 +136,15 @@ export class Monitoring extends Construct {
       }),
       "alert_receivers",
     );
-    const files = { slack: { api_url_file: secretPath("slack-url") }, smtp: { smtp_auth_password_file: secretPath("smtp-password") } };
+    const files = {
+      slack: { api_url_file: secretPath("slack-url") },
+      smtp: { smtp_auth_password_file: secretPath("smtp-password") },
+    };
     const selectAll = Object.fromEntries(
-      ["pod", "service", "rule"].map((kind) => [`${kind}${kind === "rule" ? "" : "Monitor"}SelectorNilUsesHelmValues`, false]),
+      ["pod", "service", "rule"].map((kind) => [
+        `${kind}${kind === "rule" ? "" : "Monitor"}SelectorNilUsesHelmValues`,
+        false,
+      ]),
     );
     const stack = pin(
       new Release(this, "stack", {
@@ -131,7 +154,10 @@ export class Monitoring extends Construct {
         values: [
           JSON.stringify({
             prometheus: { prometheusSpec: selectAll },
-            alertmanager: { config: alertmanager(configuration, files), alertmanagerSpec: { secrets: [receiversSecret] } },
+            alertmanager: {
+              config: alertmanager(configuration, files),
+              alertmanagerSpec: { secrets: [receiversSecret] },
+            },
             grafana: { sidecar: { dashboards: { searchNamespace: "ALL" } } },
           }),
         ],

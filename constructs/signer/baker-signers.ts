@@ -2,8 +2,8 @@
 import { type Signer } from "../../contract/baker-file";
 import { signerServiceName, watermarkName } from "../../contract/names";
 import { signerPorts } from "../../contract/ports";
-import { decodeAddress } from "../../contract/addresses";
-import type { BakerConfiguration } from "../configuration/schema";
+import { decodeAddress } from "../../tezos/addresses";
+import type { BakerConfiguration } from "../../configuration/schema";
 import type { ClientKey } from "../containers/octez";
 
 export const hotSignerName = "hot";

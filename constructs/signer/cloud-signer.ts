@@ -33,7 +33,10 @@ const signatoryConfig = (props: CloudSignerProps): string => {
     tezos: Object.fromEntries(
       props.keys.map(({ address }) => [
         address,
-        { log_payloads: false, allow: { block: null, attestation: null, preattestation: null, attestation_with_dal: null } },
+        {
+          log_payloads: false,
+          allow: { block: null, attestation: null, preattestation: null, attestation_with_dal: null },
+        },
       ]),
     ),
   });
@@ -117,7 +120,11 @@ export class CloudSigner extends Construct {
       purpose: "Names of Google's services.",
       selector,
       egress: {
-        to: [namespaces("kube-system"), { ipBlock: { cidr: "169.254.20.10/32" } }, { ipBlock: { cidr: "169.254.169.254/32" } }],
+        to: [
+          namespaces("kube-system"),
+          { ipBlock: { cidr: "169.254.20.10/32" } },
+          { ipBlock: { cidr: "169.254.169.254/32" } },
+        ],
         ports: [{ port: 53, protocol: "UDP" }, ...tcp(53)],
       },
     });

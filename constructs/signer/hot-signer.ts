@@ -9,7 +9,7 @@ import { togCommand } from "../../contract/images";
 import { labels, signerServiceName } from "../../contract/names";
 import { signerPorts } from "../../contract/ports";
 import { containerSecurity, daemonResources, resources } from "../containers/container";
-import { secretReference } from "../configuration/variables";
+import { secretReference } from "../variables";
 import { objectLabels, pin } from "../element";
 import { hotSignerName, type SigningKey } from "./baker-signers";
 import { InClusterSigner } from "./in-cluster-signer";
@@ -40,7 +40,9 @@ export class HotSigner extends Construct {
       new SecretV1(this, "keys", {
         metadata: { ...metadata, name: secretName },
         // One file per key: its name is the address, its text "unencrypted:edsk...".
-        data: Object.fromEntries(props.keys.map(({ address }) => [address, secretReference("hot_keys", baker, address)])),
+        data: Object.fromEntries(
+          props.keys.map(({ address }) => [address, secretReference("hot_keys", baker, address)]),
+        ),
       }),
       ...[baker, "hot", "keys"],
     );

@@ -13,10 +13,16 @@ import { ServiceV1 } from "@cdktf/provider-kubernetes/lib/service-v1";
 import { Construct } from "constructs";
 import { labels, signerServiceName } from "../../contract/names";
 import { signerPorts } from "../../contract/ports";
-import { authorizedKey, type SignerLinkOutput, signerLinkUser, sshdConfig, tunnelPort } from "../../contract/signer-link";
+import {
+  authorizedKey,
+  type SignerLinkOutput,
+  signerLinkUser,
+  sshdConfig,
+  tunnelPort,
+} from "../../contract/signer-link";
 import type { ClusterAccess } from "../cluster-access";
-import type { BakerConfiguration, Configuration, SignerConfiguration } from "../configuration/schema";
-import { secretReference } from "../configuration/variables";
+import type { BakerConfiguration, Configuration, SignerConfiguration } from "../../configuration/schema";
+import { secretReference } from "../variables";
 import { containerSecurity, podSecurity, resources } from "../containers/container";
 import { objectLabels, pin, selectorLabels } from "../element";
 import { anywhere, NetworkFlow, pods, tcp } from "../network-policy";
@@ -54,10 +60,17 @@ class SignerTunnels extends Construct {
     const { namespace } = configuration;
     const name = signerServiceName(baker, signer);
     const selector = { ...selectorLabels(baker, "signer-link"), [signerLabel]: signer };
-    const metadata = (objectName: string) => ({ name: objectName, namespace, labels: objectLabels({ [labels.baker]: baker }) });
+    const metadata = (objectName: string) => ({
+      name: objectName,
+      namespace,
+      labels: objectLabels({ [labels.baker]: baker }),
+    });
     const data = {
       authorized_keys: authorizedKey(link.ssh_public_key),
-      sshd_config: sshdConfig({ hostKeyFile: `${paths.hostKey}/${hostKeyFile}`, authorizedKeysFile: `${paths.sshd}/authorized_keys` }),
+      sshd_config: sshdConfig({
+        hostKeyFile: `${paths.hostKey}/${hostKeyFile}`,
+        authorizedKeysFile: `${paths.sshd}/authorized_keys`,
+      }),
     };
     const config = pin(new ConfigMapV1(this, "sshd", { metadata: metadata(name), data }), baker, "signer", signer);
     const service = (objectName: string, zone: string | undefined): void => {
@@ -72,7 +85,9 @@ class SignerTunnels extends Construct {
           metadata: metadata(objectName),
           spec: {
             selector: { ...selector, ...(zone === undefined ? {} : { [zoneLabel]: zone }) },
-            port: [{ name: "signer", port: signerPorts.signer, targetPort: String(signerPorts.signer), protocol: "TCP" }],
+            port: [
+              { name: "signer", port: signerPorts.signer, targetPort: String(signerPorts.signer), protocol: "TCP" },
+            ],
           },
         }),
         ...[baker, "signer", signer, ...(zone === undefined ? [] : [zone])],
@@ -147,7 +162,11 @@ class SignerTunnels extends Construct {
                 volume: [
                   {
                     name: "host-key",
-                    secret: { secretName: props.hostKeySecret, defaultMode: "0440", items: [{ key: hostKeyFile, path: hostKeyFile }] },
+                    secret: {
+                      secretName: props.hostKeySecret,
+                      defaultMode: "0440",
+                      items: [{ key: hostKeyFile, path: hostKeyFile }],
+                    },
                   },
                   { name: "sshd", configMap: { name, defaultMode: "0444" } },
                   { name: "tmp", emptyDir: { sizeLimit: "16Mi" } },
@@ -189,7 +208,12 @@ export class RemoteSignerLink extends Construct {
         "signer_link_host_key",
       );
     for (const signer of signers) {
-      new SignerTunnels(this, `${signer.baker}_${signer.signer}`, { ...signer, configuration, image: props.image, hostKeySecret });
+      new SignerTunnels(this, `${signer.baker}_${signer.signer}`, {
+        ...signer,
+        configuration,
+        image: props.image,
+        hostKeySecret,
+      });
     }
 
     const tunnels = signers.flatMap(({ link }) => tunnelsOf(link, zones));
@@ -210,7 +234,12 @@ export class RemoteSignerLink extends Construct {
           // A tunnel that is down must be able to come back.
           publishNotReadyAddresses: true,
           selector: { [labels.component]: "signer-link" },
-          port: tunnels.map(({ port }) => ({ name: portName(port), port, targetPort: portName(port), protocol: "TCP" })),
+          port: tunnels.map(({ port }) => ({
+            name: portName(port),
+            port,
+            targetPort: portName(port),
+            protocol: "TCP",
+          })),
         },
       }),
       "signer_link",
@@ -218,7 +247,12 @@ export class RemoteSignerLink extends Construct {
 
     for (const baker of new Set(signers.map((signer) => signer.baker))) {
       const selector = selectorLabels(baker, "signer-link");
-      const flow = (name: string, purpose: string, from: Parameters<typeof pods>[0] | undefined, port: number): void => {
+      const flow = (
+        name: string,
+        purpose: string,
+        from: Parameters<typeof pods>[0] | undefined,
+        port: number,
+      ): void => {
         new NetworkFlow(this, `${baker}-${name}`, {
           namespace,
           name: `${baker}-${name}`,
@@ -233,7 +267,12 @@ export class RemoteSignerLink extends Construct {
         undefined,
         signerPorts.sshd,
       );
-      flow("signer-link-use", "Signing requests of this baker's own pods.", selectorLabels(baker, "baking-pod"), signerPorts.signer);
+      flow(
+        "signer-link-use",
+        "Signing requests of this baker's own pods.",
+        selectorLabels(baker, "baking-pod"),
+        signerPorts.signer,
+      );
     }
 
     const ingress = `${balancer.fqn}.status[0].load_balancer[0].ingress[0]`;

@@ -2,7 +2,7 @@
 import { Construct } from "constructs";
 import type { SignerLinkOutput } from "../../contract/signer-link";
 import type { ClusterAccess } from "../cluster-access";
-import type { BakerConfiguration, Configuration } from "../configuration/schema";
+import type { BakerConfiguration, Configuration } from "../../configuration/schema";
 import type { Component } from "../element";
 import { accountEmail, cloudSignerAccountId } from "../gke/names";
 import type { Images } from "../images";
@@ -32,7 +32,8 @@ export class Signers extends Construct {
     this.bakers = configuration.bakers;
     Object.entries(this.bakers).forEach(([baker, settings]) => {
       const common = { namespace, baker, keys: signingKeys(settings) };
-      if (settings.hot_test_key) new HotSigner(this, baker, { ...common, image: images.octez, runtimeImage: images.runtime });
+      if (settings.hot_test_key)
+        new HotSigner(this, baker, { ...common, image: images.octez, runtimeImage: images.runtime });
       else if (settings.cloud_key !== undefined)
         new CloudSigner(this, baker, {
           ...common,
@@ -42,10 +43,17 @@ export class Signers extends Construct {
         });
     });
     const remote = Object.entries(this.bakers).flatMap(([baker, settings]) =>
-      kind(settings) === "signer-link" ? Object.entries(settings.signers).map(([signer, link]) => ({ baker, settings, signer, link })) : [],
+      kind(settings) === "signer-link"
+        ? Object.entries(settings.signers).map(([signer, link]) => ({ baker, settings, signer, link }))
+        : [],
     );
     if (remote.length > 0) {
-      const link = new RemoteSignerLink(this, "link", { configuration, signers: remote, image: images.signerLink, access });
+      const link = new RemoteSignerLink(this, "link", {
+        configuration,
+        signers: remote,
+        image: images.signerLink,
+        access,
+      });
       this.links = link.links;
       this.host = link.host;
     }
@@ -53,7 +61,10 @@ export class Signers extends Construct {
 
   componentOf(baker: string): Component {
     const settings = this.bakers[baker];
-    if (!settings) throw new Error(`a signer is asked for a configured baker (${Object.keys(this.bakers).join(", ")}); got "${baker}"`);
+    if (!settings)
+      throw new Error(
+        `a signer is asked for a configured baker (${Object.keys(this.bakers).join(", ")}); got "${baker}"`,
+      );
     return kind(settings);
   }
 }

@@ -10,7 +10,8 @@ export type DaemonState = (typeof daemonStates)[number];
 export type Spawn = (command: readonly string[]) => ChildProcess;
 
 /** In its own process group, so that all of it can be killed. */
-export const spawnGroup: Spawn = ([file = "", ...args]) => spawn(file, args, { detached: true, stdio: ["ignore", "inherit", "inherit"] });
+export const spawnGroup: Spawn = ([file = "", ...args]) =>
+  spawn(file, args, { detached: true, stdio: ["ignore", "inherit", "inherit"] });
 
 export class DaemonProcess {
   state: DaemonState = "stopped";

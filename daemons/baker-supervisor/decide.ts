@@ -50,10 +50,14 @@ export function decide(state: SupervisorState, now: number, t: Timings): Verdict
   // A deadline beyond what any renewal can give is no deadline.
   if (until > state.receivedAtMs + t.leaseSeconds * 1000) return verdict("stop-now", "implausible-deadline");
   if (record.daemons === "stop")
-    return record.state === "handing-over" ? verdict("stop-planned", "handing-over", until) : verdict("stop-now", "stop", until);
+    return record.state === "handing-over"
+      ? verdict("stop-planned", "handing-over", until)
+      : verdict("stop-now", "stop", until);
   if (state.terminatingSinceMs === null) return verdict("run", record.state, until);
   const patience = state.terminatingSinceMs + terminationMs(t);
-  return now >= patience ? verdict("stop-planned", "sigterm", until) : verdict("run", "sigterm-awaits-handover", Math.min(until, patience));
+  return now >= patience
+    ? verdict("stop-planned", "sigterm", until)
+    : verdict("run", "sigterm-awaits-handover", Math.min(until, patience));
 }
 
 /** After SIGTERM: whether this process may end. While a handover goes on it stays, to say that nothing runs any more. */

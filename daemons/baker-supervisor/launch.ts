@@ -31,7 +31,11 @@ export async function launch(parent: number, command: readonly string[]): Promis
   signal(sigpipe, null);
   execvp(command[0] ?? "", [...command, null]);
   console.error(
-    JSON.stringify({ level: "error", event: "launch", reason: `${command[0] ?? ""}: cannot be started (errno ${koffi.errno()})` }),
+    JSON.stringify({
+      level: "error",
+      event: "launch",
+      reason: `${command[0] ?? ""}: cannot be started (errno ${koffi.errno()})`,
+    }),
   );
   process.exit(126);
 }

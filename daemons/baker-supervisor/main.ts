@@ -20,7 +20,12 @@ import { trySolo } from "./solo";
 import { Supervisor } from "./supervisor";
 
 /** Until the start conditions of a solo pod are met, or `signal` aborts. @returns true where they are met */
-async function soloStart({ env, file, identity }: DaemonConfig, log: Log, registry: Registry, signal: AbortSignal): Promise<boolean> {
+async function soloStart(
+  { env, file, identity }: DaemonConfig,
+  log: Log,
+  registry: Registry,
+  signal: AbortSignal,
+): Promise<boolean> {
   const timeoutMs = file.timings.requestTimeoutMs;
   const kube = createKubeClient({
     url: env.TOG_KUBE_URL,
@@ -40,7 +45,8 @@ async function soloStart({ env, file, identity }: DaemonConfig, log: Log, regist
         .catch(() => null);
       const result = await trySolo({ kube, file, identity, headLevel, timeoutMs, signal });
       if (signal.aborted) return false;
-      if (result.ok || result.reason !== said) log[result.ok ? "info" : "warn"]("solo-start", result.reason, { detail: result.detail });
+      if (result.ok || result.reason !== said)
+        log[result.ok ? "info" : "warn"]("solo-start", result.reason, { detail: result.detail });
       if (result.ok) return true;
       said = result.reason;
       await sleep(file.timings.retrySeconds * 1000, signal);
@@ -57,7 +63,8 @@ export function main(): Promise<void> {
   const { env, file, identity } = config;
   const log = createLog(env.TOG_POD_NAME, "baker-supervisor");
   const t = file.timings;
-  const commands = (from: BakerFile) => from.daemons.map(({ name, command }) => ({ name, command: expandArgs(command, env) }));
+  const commands = (from: BakerFile) =>
+    from.daemons.map(({ name, command }) => ({ name, command: expandArgs(command, env) }));
   let daemons: { name: string; command: string[] }[];
   try {
     daemons = commands(file);

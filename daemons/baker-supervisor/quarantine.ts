@@ -12,7 +12,9 @@ const nonceFile = /nonces$/i;
 export function isReadable(name: string, content: string): boolean {
   try {
     const value: unknown = JSON.parse(content);
-    return nonceFile.test(name) ? Array.isArray(value) : typeof value === "object" && value !== null && !Array.isArray(value);
+    return nonceFile.test(name)
+      ? Array.isArray(value)
+      : typeof value === "object" && value !== null && !Array.isArray(value);
   } catch {
     return false;
   }
@@ -20,7 +22,9 @@ export function isReadable(name: string, content: string): boolean {
 
 /** Moves what cannot be read to `quarantine/` of the same folder. @returns names of the files that were moved */
 export async function quarantineBroken(folder: string, wallMs: number): Promise<string[]> {
-  const names = (await readdir(folder)).filter((name) => !name.startsWith(".") && (watermarkFile.test(name) || nonceFile.test(name)));
+  const names = (await readdir(folder)).filter(
+    (name) => !name.startsWith(".") && (watermarkFile.test(name) || nonceFile.test(name)),
+  );
   const moved: string[] = [];
   for (const name of names) {
     const path = join(folder, name);

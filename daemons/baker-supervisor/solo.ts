@@ -19,7 +19,8 @@ export function soloConditions(facts: SoloFacts, baker: string): { ok: boolean; 
   let highest = -1;
   for (const { name, record } of facts.records) {
     if (record === null) continue;
-    if (record === "unreadable") return no("watermark-unreadable", `${name}: repair or raise it with scripts/watermark`);
+    if (record === "unreadable")
+      return no("watermark-unreadable", `${name}: repair or raise it with npm run watermark`);
     if (record.baker !== baker) return no("watermark-of-another-baker", `${name} belongs to ${record.baker}`);
     highest = Math.max(highest, record.floor, ...Object.values(record.marks).map((mark) => mark?.level ?? -1));
   }

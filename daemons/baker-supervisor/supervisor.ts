@@ -46,7 +46,14 @@ export class Supervisor {
   diskUsedRatio: number | undefined;
 
   constructor(private readonly o: SupervisorOptions) {
-    this.state = { topology: o.topology, self: o.identity, record: null, receivedAtMs: 0, soloReady: false, terminatingSinceMs: null };
+    this.state = {
+      topology: o.topology,
+      self: o.identity,
+      record: null,
+      receivedAtMs: 0,
+      soloReady: false,
+      terminatingSinceMs: null,
+    };
     this.recent = new Recent(o.clock);
     this.daemons = this.make(o.daemons);
   }
@@ -54,8 +61,12 @@ export class Supervisor {
   private make(list: SupervisorOptions["daemons"]): DaemonProcess[] {
     const { prefix, spawn, clock, log, timings } = this.o;
     const onChange = () => this.evaluate();
-    const onCrash = (name: string, how: string) => this.recent.note(`crash ${name}`, `${name} ended by itself (${how})`);
-    return list.map(({ name, command }) => new DaemonProcess(name, command, { prefix, spawn, clock, log, timings, onChange, onCrash }));
+    const onCrash = (name: string, how: string) =>
+      this.recent.note(`crash ${name}`, `${name} ended by itself (${how})`);
+    return list.map(
+      ({ name, command }) =>
+        new DaemonProcess(name, command, { prefix, spawn, clock, log, timings, onChange, onCrash }),
+    );
   }
 
   get running(): boolean {
@@ -75,12 +86,16 @@ export class Supervisor {
 
   /** Replaces the list: what has changed or gone is stopped (SIGTERM, grace, SIGKILL), what is new starts when leadership allows. */
   configure(list: SupervisorOptions["daemons"]): void {
-    const text = (daemon: { name: string; command: readonly string[] }) => JSON.stringify([daemon.name, daemon.command]);
+    const text = (daemon: { name: string; command: readonly string[] }) =>
+      JSON.stringify([daemon.name, daemon.command]);
     const kept = this.daemons.filter((old) => list.some((fresh) => text(fresh) === text(old)));
     const gone = this.daemons.filter((old) => !kept.includes(old));
     const fresh = this.make(list.filter((daemon) => !kept.some((old) => text(old) === text(daemon))));
     if (gone.length + fresh.length === 0) return;
-    this.o.log.info("configuration-changed", "daemons", { stopped: gone.map((d) => d.name), started: fresh.map((d) => d.name) });
+    this.o.log.info("configuration-changed", "daemons", {
+      stopped: gone.map((d) => d.name),
+      started: fresh.map((d) => d.name),
+    });
     this.retired.push(...gone.filter((daemon) => daemon.running));
     this.daemons = [...kept, ...fresh];
     for (const daemon of gone) daemon.stopPlanned();
@@ -178,7 +193,13 @@ export class Supervisor {
         looping.length > 0
           ? `crash-looping: ${looping.map((daemon) => `${daemon.name} (${daemon.lastExit})`).join(", ")}`
           : this.verdict.reason,
-      daemons: this.daemons.map(({ name, state, pid, restarts, lastExit }) => ({ name, state, pid, restarts, lastExit })),
+      daemons: this.daemons.map(({ name, state, pid, restarts, lastExit }) => ({
+        name,
+        state,
+        pid,
+        restarts,
+        lastExit,
+      })),
       ...(this.diskUsedRatio === undefined ? {} : { diskUsedRatio: this.diskUsedRatio }),
       recent: this.recent.list(),
     };

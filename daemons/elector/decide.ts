@@ -42,7 +42,13 @@ export interface Member {
   changedAtMs: number;
 }
 
-export const handoverCauses = ["planned-operator", "planned-ineligible", "planned-behind", "planned-sigterm", "higher-epoch"] as const;
+export const handoverCauses = [
+  "planned-operator",
+  "planned-ineligible",
+  "planned-behind",
+  "planned-sigterm",
+  "higher-epoch",
+] as const;
 export type HandoverCause = (typeof handoverCauses)[number];
 export const handoverSteps = ["waiting", "draining", "stopping", "pushing", "releasing"] as const;
 export type HandoverStep = (typeof handoverSteps)[number];
@@ -131,8 +137,12 @@ export function bestSuccessor(members: readonly Member[], now: number, t: Timing
   return (
     freshMembers(members, now, t)
       .filter((member) => member.eligible)
-      .sort((a, b) => Number(a.noncesMissing > 0) - Number(b.noncesMissing > 0) || level(b) - level(a) || a.pod.localeCompare(b.pod))[0] ??
-    null
+      .sort(
+        (a, b) =>
+          Number(a.noncesMissing > 0) - Number(b.noncesMissing > 0) ||
+          level(b) - level(a) ||
+          a.pod.localeCompare(b.pod),
+      )[0] ?? null
   );
 }
 
@@ -164,7 +174,9 @@ export function track(state: ElectorState, now: number, t: Timings): void {
 
 /** The pause after the newest voluntary handover: base x 2^(length of its series - 1). Wall times of receipts serve for pace only. */
 export function voluntaryPauseMs(receipts: readonly { cause: string; at: string }[], t: Timings): number {
-  const series = receipts.filter((receipt) => receipt.cause === "planned-ineligible" || receipt.cause === "planned-behind");
+  const series = receipts.filter(
+    (receipt) => receipt.cause === "planned-ineligible" || receipt.cause === "planned-behind",
+  );
   let length = series.length > 0 ? 1 : 0;
   for (let i = 1; i < series.length; i++) {
     const gap = Date.parse(series[i - 1]?.at ?? "") - Date.parse(series[i]?.at ?? "");
@@ -198,7 +210,8 @@ function decideActive(state: ElectorState, now: number, t: Timings): Decision {
     act({ kind: "hand-over", cause, waitMs: waitSeconds * 1000 }, reason);
   if (state.tenureLost === "higher-epoch") return handOver("higher-epoch", "higher-epoch", 0);
   const successor = bestSuccessor(state.members, now, t);
-  if (state.yielding) return handOver("planned-sigterm", successor ? "sigterm" : "sigterm-nobody-eligible", t.terminationWaitSeconds);
+  if (state.yielding)
+    return handOver("planned-sigterm", successor ? "sigterm" : "sigterm-nobody-eligible", t.terminationWaitSeconds);
   if (wishedSuccessor(state, now, t)) return handOver("planned-operator", "preferred-holder", t.handoverWaitSeconds);
 
   const pausedUntil = state.lastVoluntaryAtMs === null ? 0 : state.lastVoluntaryAtMs + state.voluntaryPauseMs;
@@ -235,7 +248,8 @@ function decideHandingOver(state: ElectorState, now: number, t: Timings): Decisi
       } else if (!state.yielding) {
         if (handover.cause === "planned-operator" && !wishedSuccessor(state, now, t))
           return act({ kind: "cancel-handover" }, "successor-not-eligible");
-        if (handover.cause === "planned-ineligible" && state.eligible) return act({ kind: "cancel-handover" }, "eligible-again");
+        if (handover.cause === "planned-ineligible" && state.eligible)
+          return act({ kind: "cancel-handover" }, "eligible-again");
         if (handover.cause === "planned-behind" && state.behindSinceMs === null)
           return act({ kind: "cancel-handover" }, "no-longer-behind");
         if (handover.cause === "planned-ineligible" && !bestSuccessor(state.members, now, t))
@@ -334,7 +348,9 @@ const table: Record<LeadershipState, (state: ElectorState, now: number, t: Timin
 };
 
 /** What to do now. @param now milliseconds of CLOCK_MONOTONIC */
-export const decide = (state: ElectorState, now: number, timings: Timings): Decision => table[state.phase](state, now, timings);
+export const decide = (state: ElectorState, now: number, timings: Timings): Decision =>
+  table[state.phase](state, now, timings);
 
 /** Leases' transitions for the next tenure. @param watermarks epochs of all watermarks of the baker */
-export const nextEpoch = (leaseEpoch: number, watermarks: readonly number[]): number => Math.max(leaseEpoch, ...watermarks) + 1;
+export const nextEpoch = (leaseEpoch: number, watermarks: readonly number[]): number =>
+  Math.max(leaseEpoch, ...watermarks) + 1;

@@ -61,10 +61,14 @@ export interface ElectorOptions {
   random?: () => number;
 }
 
-const podOf = (identity: string): string => identity.slice(0, identity.lastIndexOf("_") >= 0 ? identity.lastIndexOf("_") : undefined);
+const podOf = (identity: string): string =>
+  identity.slice(0, identity.lastIndexOf("_") >= 0 ? identity.lastIndexOf("_") : undefined);
 
 /** A copy of which annotations may be changed, and the spec replaced. */
-const writable = (lease: Lease) => ({ ...lease, metadata: { ...lease.metadata, annotations: { ...lease.metadata.annotations } } });
+const writable = (lease: Lease) => ({
+  ...lease,
+  metadata: { ...lease.metadata, annotations: { ...lease.metadata.annotations } },
+});
 
 export type Statuses = {
   sidecar: SidecarStatus | null;
@@ -89,7 +93,13 @@ export class Elector {
   /** Resolves the pauses of the status followers when a handover begins a new step. */
   readonly hurry = new Wake();
   readonly statuses: Statuses = { sidecar: null, supervisor: null, gate: null, exposer: null, importer: null };
-  private readonly askedAtMs: Record<keyof Statuses, number> = { sidecar: 0, supervisor: 0, gate: 0, exposer: 0, importer: 0 };
+  private readonly askedAtMs: Record<keyof Statuses, number> = {
+    sidecar: 0,
+    supervisor: 0,
+    gate: 0,
+    exposer: 0,
+    importer: 0,
+  };
   private readonly leaseWake = new Wake();
   private readonly memberWake = new Wake();
   private readonly stop = new AbortController();
@@ -305,7 +315,8 @@ export class Elector {
         this.gather(now);
         const before = this.decision.reason;
         this.decision = decide(this.state, now, this.t);
-        if (this.decision.reason !== before) this.o.log.debug("decision", this.decision.reason, { state: this.state.phase });
+        if (this.decision.reason !== before)
+          this.o.log.debug("decision", this.decision.reason, { state: this.state.phase });
         if (this.decision.action.kind === "none") break;
         if (!this.execute(this.decision, now)) break;
       }
@@ -326,7 +337,8 @@ export class Elector {
     const gate = fresh("gate");
     const supervisor = fresh("supervisor");
     // The first exchange of nonces may delay this pod's first claim, but a broken exchange never vetoes a failover.
-    if (statuses.importer?.reconciled || now - this.startedAtMs > this.t.lastResortSeconds * 1000) this.reconciled = true;
+    if (statuses.importer?.reconciled || now - this.startedAtMs > this.t.lastResortSeconds * 1000)
+      this.reconciled = true;
     const eligible = eligibility({ sidecar, supervisor, gate, reconciled: this.reconciled });
     if (eligible.eligible !== state.eligible) {
       this.o.log.info(eligible.eligible ? "eligible" : "not-eligible", eligible.reason);
@@ -335,7 +347,8 @@ export class Elector {
     }
     state.eligible = eligible.eligible;
     state.headLevel = sidecar?.head?.level ?? null;
-    state.yielding = this.sigterm || (this.preStopAtMs !== null && now - this.preStopAtMs < 2000 * this.t.preStopSeconds);
+    state.yielding =
+      this.sigterm || (this.preStopAtMs !== null && now - this.preStopAtMs < 2000 * this.t.preStopSeconds);
     state.tenureLost = state.tenure && gate?.epoch === state.tenure.epoch ? gate.tenureLost : null;
     state.daemonsStopped =
       state.lostAtMs !== null &&
@@ -589,7 +602,10 @@ export class Elector {
   private succeeded(): void {
     if (this.failing) {
       const silentMs = this.o.clock.now() - this.failing.sinceMs;
-      this.recent.note("api", `the Kubernetes API failed for ${(silentMs / 1000).toFixed(1)} s: ${this.failing.message}`);
+      this.recent.note(
+        "api",
+        `the Kubernetes API failed for ${(silentMs / 1000).toFixed(1)} s: ${this.failing.message}`,
+      );
       this.failing = null;
     }
     this.pacedAt = 0;
@@ -630,7 +646,9 @@ export class Elector {
     this.nextReadMs = now + 2 * this.t.retrySeconds * 1000;
     if (before?.view.epoch !== view.epoch || before.view.uid !== view.uid) {
       const receipts = readReceipts(lease);
-      const newest = receipts.find((receipt) => receipt.cause === "planned-ineligible" || receipt.cause === "planned-behind");
+      const newest = receipts.find(
+        (receipt) => receipt.cause === "planned-ineligible" || receipt.cause === "planned-behind",
+      );
       if (newest && newest.epoch !== this.newestVoluntaryEpoch) {
         this.newestVoluntaryEpoch = newest.epoch;
         this.state.lastVoluntaryAtMs = now;
@@ -638,12 +656,18 @@ export class Elector {
       }
     }
     if (before && before.view.holder !== view.holder && view.holder !== this.o.identity)
-      this.o.log.info("holder", view.holder === "" ? "released" : "changed", { holder: view.holder, epoch: view.epoch });
+      this.o.log.info("holder", view.holder === "" ? "released" : "changed", {
+        holder: view.holder,
+        epoch: view.epoch,
+      });
   }
 
   private async read(signal: AbortSignal): Promise<void> {
     this.rereadAtOnce = false;
-    const outcome = await this.o.kube.get("leases", leaderLeaseName(this.o.file.baker), { timeoutMs: this.timeout(), signal });
+    const outcome = await this.o.kube.get("leases", leaderLeaseName(this.o.file.baker), {
+      timeoutMs: this.timeout(),
+      signal,
+    });
     if (outcome.ok) {
       this.succeeded();
       this.sawLease(outcome.object, false);
@@ -691,7 +715,12 @@ export class Elector {
   private async renew(signal: AbortSignal): Promise<void> {
     const { tenure } = this.state;
     const object = this.object;
-    if (!tenure || !object || object.metadata.uid !== tenure.leaseUid || object.spec.holderIdentity !== this.o.identity) {
+    if (
+      !tenure ||
+      !object ||
+      object.metadata.uid !== tenure.leaseUid ||
+      object.spec.holderIdentity !== this.o.identity
+    ) {
       this.rereadAtOnce = true;
       return;
     }
@@ -709,14 +738,18 @@ export class Elector {
     if (receipt && JSON.stringify(this.receipt) === sent) this.receiptDirty = false;
     this.sawLease(outcome.object, true);
     // The tenure for which this was sent may be over; then its answer gives nothing.
-    if (this.state.tenure === tenure && this.state.lease?.holder === this.o.identity) tenure.renewedAtMs = outcome.sentAtMs;
+    if (this.state.tenure === tenure && this.state.lease?.holder === this.o.identity)
+      tenure.renewedAtMs = outcome.sentAtMs;
     this.nextRenewMs = this.renewAfter(outcome.sentAtMs);
   }
 
   /** With what the other containers tell (one wake serves all), at most a retry after the last renewal was sent. */
   private renewAfter(sentAtMs: number): number {
     const everyMs = this.t.retrySeconds * 1000;
-    return Math.min(sentAtMs + everyMs, this.o.clock.now() + untilAfterBeat(this.o.clock, everyMs, this.o.env.TOG_POD_ADDRESS));
+    return Math.min(
+      sentAtMs + everyMs,
+      this.o.clock.now() + untilAfterBeat(this.o.clock, everyMs, this.o.env.TOG_POD_ADDRESS),
+    );
   }
 
   private writeFailed(what: string, outcome: Extract<Outcome<Lease>, { ok: false }>): void {
@@ -743,7 +776,8 @@ export class Elector {
     const epochs = await this.watermarkEpochs(signal);
     if (epochs === null) return back("watermarks-not-read");
     // The watermarks took time: somebody may have acquired, or SIGTERM come, meanwhile.
-    if (this.version(this.object) !== this.decidedOn || this.state.phase !== "acquiring" || this.state.yielding) return back("overtaken");
+    if (this.version(this.object) !== this.decidedOn || this.state.phase !== "acquiring" || this.state.yielding)
+      return back("overtaken");
     const epoch = nextEpoch(seen.epoch, epochs);
     const now = this.o.clock.now();
     const time = microTime(this.o.clock.wall());
@@ -753,7 +787,9 @@ export class Elector {
     const at = inherited?.at ?? new Date(this.o.clock.wall() - Math.max(0, now - seen.changedAtMs)).toISOString();
     const elapsed = Math.max(0, Math.round(this.o.clock.wall() - Date.parse(at)));
     const cause =
-      this.acquireCause === "successor" || this.acquireCause === "released" ? (inherited?.cause ?? "released") : this.acquireCause;
+      this.acquireCause === "successor" || this.acquireCause === "released"
+        ? (inherited?.cause ?? "released")
+        : this.acquireCause;
     const receipt: Receipt = {
       epoch,
       from: inherited?.from ?? podOf(seen.holder),
@@ -761,7 +797,8 @@ export class Elector {
       cause,
       at,
       timeline: [
-        ...(inherited?.timeline ?? (seen.holder === "" ? [] : [{ atMs: 0, event: "last-renewal-seen", reason: seen.holder }])),
+        ...(inherited?.timeline ??
+          (seen.holder === "" ? [] : [{ atMs: 0, event: "last-renewal-seen", reason: seen.holder }])),
         { atMs: elapsed, event: "acquired", reason: this.acquireReason },
       ],
       missedLevels: null,
@@ -804,7 +841,9 @@ export class Elector {
   /** Epochs of all watermarks of the baker, or null where one cannot be read now. A missing or foreign one says nothing. */
   private async watermarkEpochs(signal: AbortSignal): Promise<number[] | null> {
     const names = [...new Set(this.o.file.keys.map((key) => key.watermark))];
-    const outcomes = await Promise.all(names.map((name) => this.o.kube.get("configmaps", name, { timeoutMs: this.timeout(), signal })));
+    const outcomes = await Promise.all(
+      names.map((name) => this.o.kube.get("configmaps", name, { timeoutMs: this.timeout(), signal })),
+    );
     const epochs: number[] = [];
     for (const [i, outcome] of outcomes.entries()) {
       if (outcome.ok) {
@@ -812,7 +851,11 @@ export class Elector {
         if (text === undefined || text === "") continue;
         try {
           const record = JSON.parse(text) as { epoch?: unknown; baker?: unknown } | null;
-          if (record?.baker === this.o.file.baker && typeof record.epoch === "number" && Number.isSafeInteger(record.epoch))
+          if (
+            record?.baker === this.o.file.baker &&
+            typeof record.epoch === "number" &&
+            Number.isSafeInteger(record.epoch)
+          )
             epochs.push(record.epoch);
           else this.warn("watermark-not-understood", names[i] ?? "");
         } catch {
@@ -831,13 +874,24 @@ export class Elector {
     const { tenure, handover } = this.state;
     const object = this.object;
     // The answer to an earlier release was lost.
-    if (tenure && handover && object?.metadata.uid === tenure.leaseUid && object.spec.holderIdentity !== this.o.identity)
+    if (
+      tenure &&
+      handover &&
+      object?.metadata.uid === tenure.leaseUid &&
+      object.spec.holderIdentity !== this.o.identity
+    )
       return this.released(
         tenure.epoch,
         handover.cause,
         object.spec.holderIdentity || (object.metadata.annotations?.[annotations.successor] ?? ""),
       );
-    if (!tenure || !handover || !object || object.metadata.uid !== tenure.leaseUid || object.spec.holderIdentity !== this.o.identity) {
+    if (
+      !tenure ||
+      !handover ||
+      !object ||
+      object.metadata.uid !== tenure.leaseUid ||
+      object.spec.holderIdentity !== this.o.identity
+    ) {
       this.rereadAtOnce = true;
       return;
     }
@@ -853,7 +907,8 @@ export class Elector {
     if (successor === "") delete note[annotations.successor];
     else note[annotations.successor] = successor;
     // The PUT that honours the operator's wish clears it.
-    if (successor !== "" && note[annotations.preferredHolder] === podOf(successor)) delete note[annotations.preferredHolder];
+    if (successor !== "" && note[annotations.preferredHolder] === podOf(successor))
+      delete note[annotations.preferredHolder];
     next.metadata.annotations = note;
     next.spec = { ...next.spec, holderIdentity: "", renewTime: microTime(this.o.clock.wall()) };
     const outcome = await this.o.kube.replace("leases", next, { timeoutMs: this.timeout(), signal });
@@ -892,7 +947,8 @@ export class Elector {
       this.note(event, reason, now);
       this.receiptDirty = true;
     };
-    if (supervisor?.running && supervisor.obeys !== "stop" && !has("daemons-running")) add("daemons-running", supervisor.reason);
+    if (supervisor?.running && supervisor.obeys !== "stop" && !has("daemons-running"))
+      add("daemons-running", supervisor.reason);
     if (gate?.epoch !== receipt.epoch) return;
     if (gate.open && !has("gate-open")) add("gate-open", gate.reason);
     const floor = Math.max(-1, ...gate.keys.map((key) => key.floor ?? -1));
@@ -935,7 +991,13 @@ export class Elector {
       headLevel: state.headLevel,
       headTimestamp: sidecar?.head?.timestamp ?? null,
       noncesMissing: exposer?.missing ?? 0,
-      daemons: !supervisor ? "unknown" : supervisor.crashLooping ? "crash-looping" : supervisor.running ? "running" : "stopped",
+      daemons: !supervisor
+        ? "unknown"
+        : supervisor.crashLooping
+          ? "crash-looping"
+          : supervisor.running
+            ? "running"
+            : "stopped",
       signersAnswering: gate?.signersAnswering ?? 0,
       state: state.phase,
       keys: gate?.keys.map(({ address, state: keyState, reason }) => ({ address, state: keyState, reason })) ?? [],
@@ -991,7 +1053,11 @@ export class Elector {
         const read = await this.o.kube.get("leases", name, options);
         if (read.ok) this.ownMember = read.object;
         else if (read.kind === "not-found") {
-          const made = await this.o.kube.create("leases", fill(emptyLease(name, this.o.env.TOG_NAMESPACE, this.o.file.baker)), options);
+          const made = await this.o.kube.create(
+            "leases",
+            fill(emptyLease(name, this.o.env.TOG_NAMESPACE, this.o.file.baker)),
+            options,
+          );
           if (made.ok) this.ownMember = made.object;
           return;
         } else {
@@ -1006,7 +1072,8 @@ export class Elector {
       }
       this.ownMember = null;
       if (wrote.kind !== "conflict" && wrote.kind !== "not-found") {
-        if (wrote.kind !== "aborted") this.warn("member-not-written", `replace: ${wrote.message}`, { kind: wrote.kind });
+        if (wrote.kind !== "aborted")
+          this.warn("member-not-written", `replace: ${wrote.message}`, { kind: wrote.kind });
         return;
       }
     }

@@ -24,8 +24,10 @@ export function quietMoment(facts: QuietFacts): { ok: boolean; reason: string } 
   if (facts.noncesMissing > 0) return { ok: false, reason: "nonces-missing" };
   if (!facts.canBake) return { ok: true, reason: "cannot-bake" };
   if (facts.rights === null) return { ok: false, reason: "rights-unknown" };
-  if (facts.rights.some((level) => level === head.level + 1 || level === head.level + 2)) return { ok: false, reason: "baking-right" };
-  if (facts.keys.some((key) => (key.highestLevel ?? -1) > head.level)) return { ok: false, reason: "signed-block-unseen" };
+  if (facts.rights.some((level) => level === head.level + 1 || level === head.level + 2))
+    return { ok: false, reason: "baking-right" };
+  if (facts.keys.some((key) => (key.highestLevel ?? -1) > head.level))
+    return { ok: false, reason: "signed-block-unseen" };
   const attested = facts.keys.some((key) => (key.lastAttestation?.level ?? -1) >= head.level);
   // Without a slot at this level no attestation ever comes: half a block later it would have been there.
   if (!attested && head.ageSeconds < (facts.blockSeconds ?? 6) / 2) return { ok: false, reason: "attestation-not-out" };
@@ -70,12 +72,20 @@ export function troubles(facts: {
 }): string[] {
   const { sidecar, supervisor, gate, exposer, importer } = facts;
   const silent = Object.entries({
-    ...{ sidecar, "baker-supervisor": supervisor, "signing-gate": gate, "nonce-exposer": exposer, "nonce-importer": importer },
+    ...{
+      sidecar,
+      "baker-supervisor": supervisor,
+      "signing-gate": gate,
+      "nonce-exposer": exposer,
+      "nonce-importer": importer,
+    },
   });
   return [
     ...silent.filter(([, status]) => status === null).map(([name]) => `${name} does not answer`),
     ...(sidecar && !sidecar.ready ? [`node: ${sidecar.reason}`] : []),
-    ...((supervisor?.diskUsedRatio ?? 0) >= nearlyFull ? [`disk: ${Math.round(100 * (supervisor?.diskUsedRatio ?? 0))} % used`] : []),
+    ...((supervisor?.diskUsedRatio ?? 0) >= nearlyFull
+      ? [`disk: ${Math.round(100 * (supervisor?.diskUsedRatio ?? 0))} % used`]
+      : []),
     ...(supervisor?.daemons ?? [])
       .filter((daemon) => daemon.state === "backoff")
       .map((daemon) => `${daemon.name} ended (${daemon.lastExit ?? "?"}) and is restarted`),
@@ -86,7 +96,9 @@ export function troubles(facts: {
       .filter((signer) => !signer.answers)
       .map((signer) => `signer ${signer.name}${signer.zone ? ` through ${signer.zone}` : ""}: ${signer.reason}`),
     ...(exposer?.peers ?? []).filter((peer) => !peer.connected).map((peer) => `nonces: ${peer.pod} is not connected`),
-    ...[exposer?.reason, importer?.reason].filter((reason) => reason && !wellPushed.has(reason)).map((reason) => `nonces: ${reason}`),
+    ...[exposer?.reason, importer?.reason]
+      .filter((reason) => reason && !wellPushed.has(reason))
+      .map((reason) => `nonces: ${reason}`),
   ].map((text) => text.slice(0, 300));
 }
 

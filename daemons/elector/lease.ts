@@ -48,7 +48,10 @@ export function viewLease(
       holder === self &&
       !written &&
       // A lease that was somebody's a moment ago, or whose epoch went back, did not become ours by our own hand.
-      ((known !== null && (known.view.holder !== self || known.view.surprising || (lease.spec.leaseTransitions ?? 0) < known.view.epoch)) ||
+      ((known !== null &&
+        (known.view.holder !== self ||
+          known.view.surprising ||
+          (lease.spec.leaseTransitions ?? 0) < known.view.epoch)) ||
         (known === null && before !== null)),
   };
 }
@@ -78,7 +81,11 @@ export function readLastTransition(lease: Lease): Receipt | undefined {
 }
 
 /** The annotations with `receipt` as the last transition and as the newest of the list (one per epoch). */
-export function withReceipt(note: Record<string, string>, receipts: readonly Receipt[], receipt: Receipt): Record<string, string> {
+export function withReceipt(
+  note: Record<string, string>,
+  receipts: readonly Receipt[],
+  receipt: Receipt,
+): Record<string, string> {
   let list = [receipt, ...receipts.filter((other) => other.epoch !== receipt.epoch)].slice(0, maxReceipts);
   let text = JSON.stringify(list);
   while (text.length > maxReceiptsBytes && list.length > 1) {

@@ -3,7 +3,12 @@ import { setMaxListeners } from "node:events";
 import { join } from "node:path";
 import type * as z from "zod/mini";
 import { ports } from "../../contract/ports";
-import { gateStatusSchema, nonceStatusSchema, sidecarStatusSchema, supervisorStatusSchema } from "../../contract/status";
+import {
+  gateStatusSchema,
+  nonceStatusSchema,
+  sidecarStatusSchema,
+  supervisorStatusSchema,
+} from "../../contract/status";
 import { systemClock as clock } from "../runtime/clock";
 import { loadConfig } from "../runtime/config";
 import { followDocument } from "../runtime/follow-document";
@@ -38,7 +43,16 @@ export function main(): Promise<void> {
       delegate: file.delegate,
       timeoutMs: t.requestTimeoutMs,
     });
-    const elector = new Elector({ env, file, identity, kube, clock, log, metrics: createElectorMetrics(registry), rights });
+    const elector = new Elector({
+      env,
+      file,
+      identity,
+      kube,
+      clock,
+      log,
+      metrics: createElectorMetrics(registry),
+      rights,
+    });
     exportTransitions(registry, { receipts: () => elector.receipts(), caFile: join(env.TOG_KUBE_DIR, "ca.crt") });
     const over = new AbortController();
     setMaxListeners(0, over.signal);

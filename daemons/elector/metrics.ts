@@ -33,7 +33,8 @@ export function exportTransitions(registry: Registry, source: { receipts(): Rece
         this.reset();
         for (const receipt of source.receipts()) {
           const number = value(receipt);
-          if (number !== null) this.set({ epoch: receipt.epoch, from: receipt.from, to: receipt.to, cause: receipt.cause }, number);
+          if (number !== null)
+            this.set({ epoch: receipt.epoch, from: receipt.from, to: receipt.to, cause: receipt.cause }, number);
         }
       },
     });
@@ -42,7 +43,11 @@ export function exportTransitions(registry: Registry, source: { receipts(): Rece
     "When each of the last transitions began (at most 50)",
     ({ at }) => Date.parse(at) / 1000,
   );
-  gauge("tog_elector_transition_missed_levels", "Levels missed in each of the last transitions", ({ missedLevels }) => missedLevels);
+  gauge(
+    "tog_elector_transition_missed_levels",
+    "Levels missed in each of the last transitions",
+    ({ missedLevels }) => missedLevels,
+  );
   new Gauge({
     name: "tog_elector_ca_end_timestamp_seconds",
     help: "When the certificate authority of the cluster ends, as mounted in this pod",
@@ -59,7 +64,12 @@ export function exportTransitions(registry: Registry, source: { receipts(): Rece
 
 export function createElectorMetrics(registry: Registry): ElectorMetrics {
   const registers = [registry];
-  const state = new Gauge({ name: "tog_elector_state", help: "1 for the state this pod is in", labelNames: ["state"], registers });
+  const state = new Gauge({
+    name: "tog_elector_state",
+    help: "1 for the state this pod is in",
+    labelNames: ["state"],
+    registers,
+  });
   const epoch = new Gauge({ name: "tog_elector_epoch", help: "Epoch of this pod's last tenure", registers });
   const acquisitions = new Counter({
     name: "tog_elector_acquisitions_total",

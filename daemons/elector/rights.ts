@@ -7,7 +7,12 @@ import type { Rights } from "./elector";
 const maxRound = 1;
 
 /** @param url http://ADDRESS:PORT of the node's RPC */
-export function createRights(options: { url: string; clock: Clock; delegate: string; timeoutMs: number }): Rights & { close(): void } {
+export function createRights(options: {
+  url: string;
+  clock: Clock;
+  delegate: string;
+  timeoutMs: number;
+}): Rights & { close(): void } {
   const rpc = createOctezRpc(options);
   const { delegate, timeoutMs } = options;
   const must = <T>(outcome: RpcOutcome<T>): T => {

@@ -5,7 +5,9 @@ import { publicKeyOf } from "../../tezos/secret-keys";
 const scheme = "unencrypted:";
 
 /** @param secrets address -> "unencrypted:edsk..."; @throws Error, which names addresses and never a secret, where one is not the address's */
-export function clientFiles(secrets: ReadonlyMap<string, string>): Record<"secret_keys" | "public_keys" | "public_key_hashs", object[]> {
+export function clientFiles(
+  secrets: ReadonlyMap<string, string>,
+): Record<"secret_keys" | "public_keys" | "public_key_hashs", object[]> {
   const errors: string[] = [];
   const keys = [...secrets].map(([address, text]) => {
     const secret = text.trim();

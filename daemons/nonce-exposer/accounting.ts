@@ -45,8 +45,12 @@ const settledAfterLevels = 5;
 const maxTracked = 1000;
 
 /** @returns the new list and the commitments to alert about now, each once */
-export function decide(tracked: readonly Tracked[], facts: Facts): { tracked: Tracked[]; alerts: Tracked[]; counts: Counts } {
-  const settled = (level: number): boolean => facts.headLevel !== undefined && facts.headLevel >= level + settledAfterLevels;
+export function decide(
+  tracked: readonly Tracked[],
+  facts: Facts,
+): { tracked: Tracked[]; alerts: Tracked[]; counts: Counts } {
+  const settled = (level: number): boolean =>
+    facts.headLevel !== undefined && facts.headLevel >= level + settledAfterLevels;
   const known = new Set(tracked.map((entry) => entry.hash));
   const fresh = facts.commitments
     .filter(({ hash }, index, all) => !known.has(hash) && all.findIndex((other) => other.hash === hash) === index)
@@ -67,9 +71,15 @@ export function decide(tracked: readonly Tracked[], facts: Facts): { tracked: Tr
       ...entry,
       local: entry.local || facts.local.has(entry.hash),
       replicated: entry.replicated || facts.acknowledged(entry.hash),
-      revealed: entry.revealed || facts.local.get(entry.hash) === true || (answer?.kind === "revealed" && answer.hash === entry.hash),
+      revealed:
+        entry.revealed ||
+        facts.local.get(entry.hash) === true ||
+        (answer?.kind === "revealed" && answer.hash === entry.hash),
       old: entry.old && !(answer?.kind === "committed" && answer.hash === entry.hash),
-      abandoned: settled(entry.level) && answer !== undefined ? answer.kind === "none" || answer.hash !== entry.hash : entry.abandoned,
+      abandoned:
+        settled(entry.level) && answer !== undefined
+          ? answer.kind === "none" || answer.hash !== entry.hash
+          : entry.abandoned,
     };
     if (isMissing(updated) && !updated.alerted && facts.nowMs - updated.sinceMs > facts.ackMs) {
       updated.alerted = true;

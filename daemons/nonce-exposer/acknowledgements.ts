@@ -15,7 +15,8 @@ export class Acknowledgements {
   private readonly sent = new Map<string, ReadonlySet<string>>();
 
   constructor(private readonly members: readonly string[]) {
-    for (const pod of members) this.peers.set(pod, { identity: "", connected: false, hash: undefined, nonces: new Set() });
+    for (const pod of members)
+      this.peers.set(pod, { identity: "", connected: false, hash: undefined, nonces: new Set() });
   }
 
   remember(contentHash: string, nonces: ReadonlySet<string>): void {

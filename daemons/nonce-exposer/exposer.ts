@@ -24,7 +24,9 @@ const seedNonceHashSchema = z.pipe(
   z.string().check(z.regex(/^(nce[1-9A-HJ-NP-Za-km-z]{50}|[0-9a-f]{64})$/)),
   z.transform((text) => (text.startsWith("nce") ? text : encodeNonceHash(Buffer.from(text, "hex")))),
 );
-const commitmentsSchema = z.array(z.object({ address: z.string(), level: z.int(), round: z.int(), seedNonceHash: seedNonceHashSchema }));
+const commitmentsSchema = z.array(
+  z.object({ address: z.string(), level: z.int(), round: z.int(), seedNonceHash: seedNonceHashSchema }),
+);
 const levelSchema = z.object({ level: z.int() });
 const chainNonceSchema = z.object({ hash: z.optional(z.string()), nonce: z.optional(z.string()) });
 const chainQuestionsATick = 4;
@@ -75,7 +77,11 @@ export function createExposer(options: { config: DaemonConfig; clock: Clock; log
   gauge("tog_nonce_exposer_local", "Of these, in this pod's nonce file", () => counts.local);
   gauge("tog_nonce_exposer_replicated", "Of these, acknowledged by another member", () => counts.replicated);
   gauge("tog_nonce_exposer_revealed", "Of these, revealed", () => counts.revealed);
-  gauge("tog_nonce_exposer_missing", "Of these, not both local and replicated, though there is something to reveal", () => counts.missing);
+  gauge(
+    "tog_nonce_exposer_missing",
+    "Of these, not both local and replicated, though there is something to reveal",
+    () => counts.missing,
+  );
   gauge(
     "tog_nonce_exposer_peers_connected",
     "Members that are connected",
@@ -84,7 +90,11 @@ export function createExposer(options: { config: DaemonConfig; clock: Clock; log
   gauge("tog_nonce_exposer_file_broken", "1 while a nonce file of this pod cannot be read", () =>
     broken === "" && !content?.damaged ? 0 : 1,
   );
-  gauge("tog_nonce_exposer_unacknowledged_seconds", "Since when the content on disk is on no other member", unacknowledgedSeconds);
+  gauge(
+    "tog_nonce_exposer_unacknowledged_seconds",
+    "Since when the content on disk is on no other member",
+    unacknowledgedSeconds,
+  );
   const refused = new Counter({
     name: "tog_nonce_exposer_refused_total",
     help: "Connections refused, by reason",
@@ -93,7 +103,13 @@ export function createExposer(options: { config: DaemonConfig; clock: Clock; log
   });
 
   function unacknowledgedSeconds(): number {
-    if (hash === undefined || others.length === 0 || (content?.stateful.length ?? 0) === 0 || acknowledgements.anybodyHas(hash)) return 0;
+    if (
+      hash === undefined ||
+      others.length === 0 ||
+      (content?.stateful.length ?? 0) === 0 ||
+      acknowledgements.anybodyHas(hash)
+    )
+      return 0;
     return (clock.now() - changedAtMs) / 1000;
   }
 
@@ -116,7 +132,8 @@ export function createExposer(options: { config: DaemonConfig; clock: Clock; log
         more: Math.max(0, result.alerts.length - 3),
       });
     const late = unacknowledgedSeconds() * 1000 > ackMs;
-    if (late && !unacknowledgedAlerted) log.warn("nonces-unacknowledged", "no other member has the content of this pod's nonce file");
+    if (late && !unacknowledgedAlerted)
+      log.warn("nonces-unacknowledged", "no other member has the content of this pod's nonce file");
     unacknowledgedAlerted = late;
   };
 
@@ -136,7 +153,8 @@ export function createExposer(options: { config: DaemonConfig; clock: Clock; log
         const forFinal = isFinal;
         const seen = await filesSignature(env.TOG_CLIENT_DIR, file.network.chainId);
         const recent = clock.now() - readAtMs < rereadMs;
-        if (seen !== "" && seen === signature && recent && broken === "" && (!forFinal || finalHash !== undefined)) continue;
+        if (seen !== "" && seen === signature && recent && broken === "" && (!forFinal || finalHash !== undefined))
+          continue;
         signature = seen;
         readAtMs = clock.now();
         try {
@@ -186,7 +204,8 @@ export function createExposer(options: { config: DaemonConfig; clock: Clock; log
       headLevel = undefined;
     }
     const due = tracked.filter(
-      (entry) => isOpen(entry) && clock.now() - (askedAtMs.get(entry.level) ?? -Infinity) > (isMissing(entry) ? 2 : 10) * ackMs,
+      (entry) =>
+        isOpen(entry) && clock.now() - (askedAtMs.get(entry.level) ?? -Infinity) > (isMissing(entry) ? 2 : 10) * ackMs,
     );
     if (due.length > 0) {
       try {
@@ -245,7 +264,14 @@ export function createExposer(options: { config: DaemonConfig; clock: Clock; log
   return {
     status,
     async run(signal) {
-      const plain: HttpServer = await serveHttp({ host: "", port: 0, listen: false, routes: {}, status, metrics: registry });
+      const plain: HttpServer = await serveHttp({
+        host: "",
+        port: 0,
+        listen: false,
+        routes: {},
+        status,
+        metrics: registry,
+      });
       const lastRefusal = new Map<string, number>();
       const exchange = (server = await serveExchange({
         host: env.TOG_POD_ADDRESS,
@@ -320,7 +346,13 @@ export function createExposer(options: { config: DaemonConfig; clock: Clock; log
           }),
           askNode(signal).then(() =>
             followDocument({
-              ...{ clock, host: env.TOG_POD_ADDRESS, port: ports.gateHealth, path: "/commitments", timeoutMs: t.requestTimeoutMs },
+              ...{
+                clock,
+                host: env.TOG_POD_ADDRESS,
+                port: ports.gateHealth,
+                path: "/commitments",
+                timeoutMs: t.requestTimeoutMs,
+              },
               // The gate tells each new one at once.
               ...{ streamMs: 5 * ackMs, pollMs: () => undefined, wake: new Wake(), signal },
               onDocument: onCommitments,
@@ -328,7 +360,10 @@ export function createExposer(options: { config: DaemonConfig; clock: Clock; log
           ),
           // Whoever is connected and has not acknowledged hears it again: nothing hangs on one message.
           every(2 * ackMs, () => {
-            if (clock.now() - changedAtMs > ackMs && acknowledgements.view(hash).some((peer) => peer.connected && !peer.acknowledged))
+            if (
+              clock.now() - changedAtMs > ackMs &&
+              acknowledgements.view(hash).some((peer) => peer.connected && !peer.acknowledged)
+            )
               exchange.push();
             return Promise.resolve();
           }),

@@ -3,7 +3,15 @@
  * checked, each hash that of its nonce. Anything else is refused with a reason and changes nothing. Reconnects with backoff, for ever.
  */
 import { connect, type TLSSocket } from "node:tls";
-import { checkLegacy, checkStateful, laterState, NonceFileError, nonceFileKind, type NonceSet, type NonceState } from "../../tezos/nonces";
+import {
+  checkLegacy,
+  checkStateful,
+  laterState,
+  NonceFileError,
+  nonceFileKind,
+  type NonceSet,
+  type NonceState,
+} from "../../tezos/nonces";
 import { backoffMs, sleep, type Clock } from "../runtime/clock";
 import { line, maxContentBytes, pskOptions, readLines, serverMessageSchema } from "../runtime/nonce-wire";
 
@@ -47,7 +55,11 @@ export async function follow(options: FollowOptions): Promise<void> {
   }
 }
 
-function once(options: FollowOptions, address: { host: string; port: number }, seen: Map<string, NonceState>): Promise<void> {
+function once(
+  options: FollowOptions,
+  address: { host: string; port: number },
+  seen: Map<string, NonceState>,
+): Promise<void> {
   return new Promise((resolve) => {
     const { clock, signal } = options;
     let key: Buffer;
@@ -82,12 +94,15 @@ function once(options: FollowOptions, address: { host: string; port: number }, s
     const timer = setInterval(() => {
       const now = options.address();
       if (clock.now() - heardAtMs > options.silenceMs) end("silent", `nothing was heard for ${options.silenceMs} ms`);
-      else if (now && (now.host !== address.host || now.port !== address.port)) end("moved", `the address is now ${now.host}`);
+      else if (now && (now.host !== address.host || now.port !== address.port))
+        end("moved", `the address is now ${now.host}`);
       else if (secure) socket.write(line({ type: "beat" }));
     }, options.beatMs);
     socket.on("secureConnect", () => {
       secure = true;
-      socket.write(line({ type: "hello", pod: options.self.pod, identity: options.self.identity, chain: options.chainId }));
+      socket.write(
+        line({ type: "hello", pod: options.self.pod, identity: options.self.identity, chain: options.chainId }),
+      );
     });
     socket.on("error", (error: NodeJS.ErrnoException) => end(secure ? "cut" : "connect", error.code ?? error.message));
     socket.on("close", () => end("cut", "the connection was closed"));
@@ -122,7 +137,8 @@ function receive(
     return { code: "not-json", reason: `a line of ${text.length} characters is no JSON` };
   }
   const parsed = serverMessageSchema.safeParse(value);
-  if (!parsed.success) return { code: "malformed", reason: `no known message: ${parsed.error.issues[0]?.path.join(".") ?? ""}` };
+  if (!parsed.success)
+    return { code: "malformed", reason: `no known message: ${parsed.error.issues[0]?.path.join(".") ?? ""}` };
   const message = parsed.data;
   switch (message.type) {
     case "beat":
@@ -133,8 +149,12 @@ function receive(
     case "content":
       break;
   }
-  if (message.pod !== options.pod) return { code: "other-pod", reason: `expected ${options.pod}, got ${message.pod.slice(0, 80)}` };
-  if (message.chain !== options.chainId || (message.file !== null && nonceFileKind(message.file, options.chainId) !== "stateful_nonces"))
+  if (message.pod !== options.pod)
+    return { code: "other-pod", reason: `expected ${options.pod}, got ${message.pod.slice(0, 80)}` };
+  if (
+    message.chain !== options.chainId ||
+    (message.file !== null && nonceFileKind(message.file, options.chainId) !== "stateful_nonces")
+  )
     return {
       code: "other-chain",
       reason: `expected ${options.chainId}, got ${message.chain.slice(0, 20)} and file ${(message.file ?? "none").slice(0, 60)}`,
@@ -144,8 +164,15 @@ function receive(
     const legacy = checkLegacy(message.legacy);
     for (const entry of stateful) {
       const before = seen.get(entry.hash);
-      if (before !== undefined && before !== entry.state && JSON.stringify(laterState(before, entry.state)) !== JSON.stringify(entry.state))
-        return { code: "state-backwards", reason: `${entry.hash} was ${JSON.stringify(before)} and is ${JSON.stringify(entry.state)}` };
+      if (
+        before !== undefined &&
+        before !== entry.state &&
+        JSON.stringify(laterState(before, entry.state)) !== JSON.stringify(entry.state)
+      )
+        return {
+          code: "state-backwards",
+          reason: `${entry.hash} was ${JSON.stringify(before)} and is ${JSON.stringify(entry.state)}`,
+        };
     }
     seen.clear();
     for (const entry of stateful) seen.set(entry.hash, entry.state);

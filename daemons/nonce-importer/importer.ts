@@ -146,7 +146,8 @@ export function createImporter(options: {
       return false;
     }
     if (outcome.heldMs > 0) hold.observe(outcome.heldMs / 1000);
-    if (outcome.heldMs > t.lockHoldMs) log.warn("nonce-lock-held-long", `${Math.round(outcome.heldMs)} ms of at most ${t.lockHoldMs}`);
+    if (outcome.heldMs > t.lockHoldMs)
+      log.warn("nonce-lock-held-long", `${Math.round(outcome.heldMs)} ms of at most ${t.lockHoldMs}`);
     if (outcome.quarantined !== null) {
       quarantined.inc();
       log.error("nonce-file-quarantined", `the broken file is kept as ${outcome.quarantined}; restored from ${from}`);
@@ -239,7 +240,8 @@ export function createImporter(options: {
     } catch (error) {
       if (error instanceof BrokenNonceFile) {
         // An entry with a wrong hash, or that is not understood, is not repaired: the rest of the file is good, and the exposer raises the alarm.
-        if (error.code === "hash-mismatch" || error.code === "field") return report("file", "nonce-file-broken", error.message);
+        if (error.code === "hash-mismatch" || error.code === "field")
+          return report("file", "nonce-file-broken", error.message);
         if (!repair) log.error("nonce-file-broken", error.message);
         repair = true;
         wake();
@@ -266,7 +268,9 @@ export function createImporter(options: {
         signal,
       });
       const records = z.array(memberRecordSchema).parse(answer);
-      found = new Map(records.filter((record) => record.address !== "").map((record) => [holderPod(record.identity), record.address]));
+      found = new Map(
+        records.filter((record) => record.address !== "").map((record) => [holderPod(record.identity), record.address]),
+      );
     } catch {
       // Without an elector's answer the last addresses stay, and the name service knows unready pods too.
     }
@@ -283,7 +287,9 @@ export function createImporter(options: {
   const askNode = async (signal: AbortSignal): Promise<void> => {
     const rpc = `http://${env.TOG_LOCAL_ADDRESS}:${ports.octezRpc}/chains/main/blocks/head`;
     try {
-      cycle = currentLevelSchema.parse(await getJson(`${rpc}/helpers/current_level`, { timeoutMs: t.requestTimeoutMs, signal })).cycle;
+      cycle = currentLevelSchema.parse(
+        await getJson(`${rpc}/helpers/current_level`, { timeoutMs: t.requestTimeoutMs, signal }),
+      ).cycle;
       keepCycles ??= constantsSchema.parse(
         await getJson(`${rpc}/context/constants`, { timeoutMs: t.requestTimeoutMs, signal }),
       ).consensus_rights_delay;
@@ -321,7 +327,10 @@ export function createImporter(options: {
       revealed: exposer?.revealed ?? 0,
       finalPushed: false,
       reconciled,
-      reason: [...problems.values(), ...peers.filter((peer) => !peer.connected).map((peer) => `${peer.pod}: ${peer.reason}`)].join("; "),
+      reason: [
+        ...problems.values(),
+        ...peers.filter((peer) => !peer.connected).map((peer) => `${peer.pod}: ${peer.reason}`),
+      ].join("; "),
       peers: peers.map((peer) => ({
         pod: peer.pod,
         connected: peer.connected,
@@ -335,7 +344,9 @@ export function createImporter(options: {
       await removeLeftovers(dirname(copyPath));
       await mkdir(env.TOG_CLIENT_DIR, { recursive: true });
       try {
-        const saved = z.object({ stateful: z.unknown(), legacy: z.unknown() }).parse(JSON.parse(await readFile(copyPath, "utf8")));
+        const saved = z
+          .object({ stateful: z.unknown(), legacy: z.unknown() })
+          .parse(JSON.parse(await readFile(copyPath, "utf8")));
         copy = { stateful: checkStateful(saved.stateful), legacy: checkLegacy(saved.legacy) };
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== "ENOENT")
@@ -345,7 +356,8 @@ export function createImporter(options: {
       let soon: NodeJS.Timeout | undefined;
       try {
         watch(env.TOG_CLIENT_DIR, { signal }, (_event, name) => {
-          if (name !== null && /_nonces$/i.test(name)) soon ??= setTimeout(() => ((soon = undefined), void look()), lookDelayMs);
+          if (name !== null && /_nonces$/i.test(name))
+            soon ??= setTimeout(() => ((soon = undefined), void look()), lookDelayMs);
         }).on("error", (error) => log.warn("nonce-watch", error.message));
       } catch (error) {
         // A node of Kubernetes can run out of watches; what is looked at regularly comes a little later.
@@ -394,7 +406,11 @@ export function createImporter(options: {
                   `${peer.pod}: ${code}${reason ? `: ${reason}` : ""}`,
                   { code },
                 );
-              Object.assign(peer, { connected, code, reason: connected && code === "connected" ? "" : `${code}: ${reason}` });
+              Object.assign(peer, {
+                connected,
+                code,
+                reason: connected && code === "connected" ? "" : `${code}: ${reason}`,
+              });
             },
           }),
         ),

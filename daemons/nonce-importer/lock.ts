@@ -35,7 +35,8 @@ export async function takeWalletLock(clientDir: string, waitMs: number, clock: C
     for (let attempt = 0; call(fd, F_TLOCK, 0) !== 0; attempt++) {
       const error = koffi.errno();
       const { EAGAIN, EACCES, EINTR } = koffi.os.errno;
-      if (error !== EAGAIN && error !== EACCES && error !== EINTR) throw new Error(`lockf of wallet_lock failed with errno ${error}`);
+      if (error !== EAGAIN && error !== EACCES && error !== EINTR)
+        throw new Error(`lockf of wallet_lock failed with errno ${error}`);
       if (clock.now() - since >= waitMs) {
         closeSync(fd);
         return undefined;

@@ -131,7 +131,8 @@ export function plan(job: Pick<MergeJob, "remote" | "currentCycle" | "keepCycles
   const missesLegacy = wantedLegacy.some((pair) => legacyBefore.get(pair.block) !== pair.nonce);
   const writes: Plan["writes"] = [];
   // Outdated entries alone are no reason to write.
-  if (added + advanced > 0 || broken.includes(base.stateful)) writes.push({ file: base.stateful, text: serialise(kept) });
+  if (added + advanced > 0 || broken.includes(base.stateful))
+    writes.push({ file: base.stateful, text: serialise(kept) });
   if (missesLegacy || broken.includes(base.legacy)) writes.push({ file: base.legacy, text: serialise(wantedLegacy) });
   return { added, advanced, broken, writes };
 }
@@ -142,7 +143,13 @@ async function prepare(job: MergeJob, made: Plan): Promise<PreparedFile[]> {
     for (const { file, text } of made.writes) {
       const path = join(job.clientDir, file.name);
       const old = file.bytes === undefined ? undefined : await lstat(path).catch(() => undefined);
-      prepared.push(await prepareDurably(path, text, old ? { mode: old.mode & 0o7777, uid: old.uid, gid: old.gid } : { mode: 0o600 }));
+      prepared.push(
+        await prepareDurably(
+          path,
+          text,
+          old ? { mode: old.mode & 0o7777, uid: old.uid, gid: old.gid } : { mode: 0o600 },
+        ),
+      );
     }
     return prepared;
   } catch (error) {
@@ -174,13 +181,22 @@ export async function mergeIntoFolder(
     onLock(true);
     return takeWalletLock(job.clientDir, job.lockWaitMs, clock);
   };
-  const result: MergeResult = { outcome: "busy", reason: "", added: 0, advanced: 0, quarantined: null, heldMs: 0, attempts: 0 };
+  const result: MergeResult = {
+    outcome: "busy",
+    reason: "",
+    added: 0,
+    advanced: 0,
+    quarantined: null,
+    heldMs: 0,
+    attempts: 0,
+  };
   let preparationMs = 0;
   while (result.attempts <= optimisticAttempts) {
     result.attempts++;
     // The baker writes faster than we prepare: the last attempt does all of it under the lock, if that fits.
     const underLock = result.attempts > optimisticAttempts;
-    if (underLock && preparationMs > job.lockHoldMs / 2) return { ...result, reason: "the files change faster than they can be merged" };
+    if (underLock && preparationMs > job.lockHoldMs / 2)
+      return { ...result, reason: "the files change faster than they can be merged" };
     let lock = underLock ? await take() : undefined;
     if (underLock && !lock) return { ...result, reason: `wallet_lock was held by another for ${job.lockWaitMs} ms` };
     let lockedAtMs = clock.now();

@@ -14,7 +14,8 @@ export function decide(state: { sinceStartMs: number; boundMs: number; peers: re
   reason: string;
 } {
   const open = state.peers.filter((peer) => !peer.imported || !peer.acknowledged);
-  if (open.length === 0) return { reconciled: true, reason: state.peers.length === 0 ? "no-other-member" : "exchanged" };
+  if (open.length === 0)
+    return { reconciled: true, reason: state.peers.length === 0 ? "no-other-member" : "exchanged" };
   const names = open
     .map((peer) => `${peer.pod}${peer.imported ? "" : " not imported"}${peer.acknowledged ? "" : " not acknowledged"}`)
     .join(", ");

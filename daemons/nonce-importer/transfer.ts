@@ -1,4 +1,4 @@
-/** The pod's side of scripts/nonces: nonces out of a client folder and into one, as JSON on stdout and stdin. */
+/** The pod's side of npm run nonces: nonces out of a client folder and into one, as JSON on stdout and stdin. */
 import { mkdir } from "node:fs/promises";
 import { checkBundle, type NonceBundle } from "../../tezos/nonces";
 import { sleep, systemClock } from "../runtime/clock";
@@ -19,7 +19,13 @@ export async function exportNonces(config: DaemonConfig = loadConfig("nonce-impo
   try {
     const { stateful, legacy, damaged } = await readNonces(config.env.TOG_CLIENT_DIR, config.file.network.chainId);
     if (damaged !== undefined) throw new Error(`${damaged}; move it away to export the others`);
-    const bundle: NonceBundle = { version: 1, chain: config.file.network.chainId, baker: config.file.baker, stateful, legacy };
+    const bundle: NonceBundle = {
+      version: 1,
+      chain: config.file.network.chainId,
+      baker: config.file.baker,
+      stateful,
+      legacy,
+    };
     await new Promise<void>((resolve) => process.stdout.write(JSON.stringify(bundle) + "\n", () => resolve()));
   } catch (error) {
     fail(error);
@@ -36,7 +42,10 @@ export async function importNonces(config: DaemonConfig = loadConfig("nonce-impo
       if (size > maxContentBytes) throw new Error(`an import has at most ${maxContentBytes} bytes`);
       chunks.push(chunk as Buffer);
     }
-    const bundle = checkBundle(Buffer.concat(chunks).toString("utf8"), { chain: config.file.network.chainId, baker: config.file.baker });
+    const bundle = checkBundle(Buffer.concat(chunks).toString("utf8"), {
+      chain: config.file.network.chainId,
+      baker: config.file.baker,
+    });
     await mkdir(config.env.TOG_CLIENT_DIR, { recursive: true });
     const since = systemClock.now();
     for (;;) {

@@ -47,7 +47,12 @@ export interface Writer {
  * @param killMs from asking for the lock to having given it back
  * @param idleMs without a job, after which the process ends
  */
-export function createWriter(killMs: number, start: () => ChildProcess = startWriter, readyMs = 10_000, idleMs = 30_000): Writer {
+export function createWriter(
+  killMs: number,
+  start: () => ChildProcess = startWriter,
+  readyMs = 10_000,
+  idleMs = 30_000,
+): Writer {
   interface Child {
     process: ChildProcess;
     ready: Promise<boolean>;
@@ -115,11 +120,14 @@ export function createWriter(killMs: number, start: () => ChildProcess = startWr
           resolve(outcome);
         };
         const sentAt = systemClock.now();
-        current.ended = (how) => finish({ outcome: "killed", reason: `${how} after ${Math.round(systemClock.now() - sentAt)} ms` });
+        current.ended = (how) =>
+          finish({ outcome: "killed", reason: `${how} after ${Math.round(systemClock.now() - sentAt)} ms` });
         current.answer = (message) => {
           if (!("lock" in message))
             return finish(
-              "result" in message ? message.result : { outcome: "failed", reason: "error" in message ? message.error : "no result" },
+              "result" in message
+                ? message.result
+                : { outcome: "failed", reason: "error" in message ? message.error : "no result" },
             );
           clearTimeout(atLock);
           if (message.lock) atLock = setTimeout(kill, killMs);

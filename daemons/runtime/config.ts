@@ -23,13 +23,15 @@ export function parseConfig(
 ): { config: DaemonConfig; errors: [] } | { config?: undefined; errors: string[] } {
   const errors: string[] = [];
   for (const name of Object.keys(variables))
-    if (name.startsWith("TOG_") && !(name in env)) errors.push(`${name}: unknown name; the names are ${Object.keys(env).join(", ")}`);
+    if (name.startsWith("TOG_") && !(name in env))
+      errors.push(`${name}: unknown name; the names are ${Object.keys(env).join(", ")}`);
   const values = {} as PodEnv;
   for (const [name, rule] of Object.entries(env) as [EnvName, (typeof env)[EnvName]][]) {
     const value = variables[name];
     if (value === undefined || (rule.required && value === ""))
       errors.push(`${name}: must be set (${rule.text}), got ${value === undefined ? "nothing" : '""'}`);
-    else if (rule.path && !isAbsolute(value)) errors.push(`${name}: must be an absolute path (${rule.text}), got "${value}"`);
+    else if (rule.path && !isAbsolute(value))
+      errors.push(`${name}: must be an absolute path (${rule.text}), got "${value}"`);
     else values[name] = value;
   }
   if (values.TOG_KUBE_URL !== undefined && !/^https?:\/\/[^/]+$/.test(values.TOG_KUBE_URL))
@@ -80,7 +82,9 @@ export function expandArgs(args: readonly string[], values: PodEnv): string[] {
     arg.replace(/\$\((\w+)\)/g, (whole, name: string) => {
       const value = (values as Record<string, string | undefined>)[name];
       if (value === undefined)
-        throw new Error(`a command line may use $(NAME) for ${Object.keys(values).join(", ")}; got ${whole} in "${arg}"`);
+        throw new Error(
+          `a command line may use $(NAME) for ${Object.keys(values).join(", ")}; got ${whole} in "${arg}"`,
+        );
       return value;
     }),
   );

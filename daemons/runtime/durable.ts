@@ -25,7 +25,11 @@ const sync = promisify(fsync);
  * The first half of writeDurably, for callers that rename under a lock. Only the fsync is left to the thread pool: what else there is to do
  * takes microseconds, less than the way there. @throws the error of the file system; no temporary file is left
  */
-export async function prepareDurably(path: string, content: string | Uint8Array, options: DurableOptions = {}): Promise<PreparedFile> {
+export async function prepareDurably(
+  path: string,
+  content: string | Uint8Array,
+  options: DurableOptions = {},
+): Promise<PreparedFile> {
   // Never a name that was used before: a restarted container has the same pid again, and another one has it at the same time.
   const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(8).toString("hex")}.tmp`);
   const discard = () => unlink(temporary).catch(() => undefined);
@@ -34,7 +38,8 @@ export async function prepareDurably(path: string, content: string | Uint8Array,
     try {
       writeFileSync(file, content);
       if (options.mode !== undefined) fchmodSync(file, options.mode);
-      if (options.uid !== undefined && options.gid !== undefined && process.getuid?.() === 0) fchownSync(file, options.uid, options.gid);
+      if (options.uid !== undefined && options.gid !== undefined && process.getuid?.() === 0)
+        fchownSync(file, options.uid, options.gid);
       await sync(file);
     } finally {
       closeSync(file);
@@ -66,7 +71,11 @@ export async function syncFolder(path: string): Promise<void> {
  * After a crash at any point the file is complete, old or new.
  * @throws the error of the file system; the old file is then untouched
  */
-export async function writeDurably(path: string, content: string | Uint8Array, options: DurableOptions = {}): Promise<void> {
+export async function writeDurably(
+  path: string,
+  content: string | Uint8Array,
+  options: DurableOptions = {},
+): Promise<void> {
   const prepared = await prepareDurably(path, content, options);
   try {
     prepared.rename();

@@ -44,7 +44,8 @@ export function followConfig({ path, file, log, registry, onChange }: FollowOpti
   };
   // A mounted ConfigMap changes by a renamed link in this folder; the rescan is for file systems that do not tell.
   let watcher: FSWatcher | undefined;
-  const unwatched = (error: unknown) => log.warn("configuration-watch", error instanceof Error ? error.message : String(error));
+  const unwatched = (error: unknown) =>
+    log.warn("configuration-watch", error instanceof Error ? error.message : String(error));
   try {
     watcher = watch(dirname(path), look).on("error", unwatched);
   } catch (error) {

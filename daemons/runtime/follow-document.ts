@@ -54,7 +54,12 @@ export async function followDocument(options: {
   };
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });
   const poll = async (): Promise<void> => {
-    const answer = await exchange(() => get({ host, port, path, agent }), { clock, timeoutMs, maxBytes, signals: [signal] });
+    const answer = await exchange(() => get({ host, port, path, agent }), {
+      clock,
+      timeoutMs,
+      maxBytes,
+      signals: [signal],
+    });
     if (signal.aborted) return;
     let document: unknown;
     try {

@@ -16,7 +16,13 @@ export type Exchange =
  */
 export function exchange(
   open: () => ClientRequest,
-  options: { clock: Clock; timeoutMs: number; maxBytes: number; body?: string | Buffer; signals?: readonly (AbortSignal | undefined)[] },
+  options: {
+    clock: Clock;
+    timeoutMs: number;
+    maxBytes: number;
+    body?: string | Buffer;
+    signals?: readonly (AbortSignal | undefined)[];
+  },
 ): Promise<Exchange> {
   const { clock, timeoutMs, maxBytes } = options;
   const signals = options.signals ?? [];
@@ -123,7 +129,13 @@ export type StreamEnd =
  */
 export function followObjects(
   open: () => ClientRequest,
-  options: { idleMs: number; headersMs: number; maxLength: number; signal: AbortSignal; onObject: (text: string) => string | undefined },
+  options: {
+    idleMs: number;
+    headersMs: number;
+    maxLength: number;
+    signal: AbortSignal;
+    onObject: (text: string) => string | undefined;
+  },
 ): Promise<StreamEnd> {
   const { idleMs, signal } = options;
   return new Promise((resolve) => {
@@ -156,7 +168,8 @@ export function followObjects(
     request.on("response", (response) => {
       arm(idleMs);
       const status = response.statusCode ?? 0;
-      if (status !== 200) return finish({ end: "refused", message: `HTTP ${status}`, status, headers: response.headers });
+      if (status !== 200)
+        return finish({ end: "refused", message: `HTTP ${status}`, status, headers: response.headers });
       const decoder = new StringDecoder("utf8");
       const splitter = objectSplitter(options.maxLength);
       response.on("data", (chunk: Buffer) => {
@@ -173,7 +186,9 @@ export function followObjects(
         }
       });
       response.on("error", (error) => finish({ end: "cut", message: error.message }));
-      response.on("end", () => finish({ end: response.complete && splitter.empty ? "clean" : "cut", message: "the stream ended" }));
+      response.on("end", () =>
+        finish({ end: response.complete && splitter.empty ? "clean" : "cut", message: "the stream ended" }),
+      );
       response.on("close", () => finish({ end: "cut", message: "the stream ended" }));
     });
     request.end();

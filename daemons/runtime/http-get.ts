@@ -10,9 +10,17 @@ const agent = new Agent({ keepAlive: true, maxFreeSockets: 1, timeout: 10_000 })
  * @param url http://HOST:PORT/PATH
  * @throws Error for anything but a 200 with JSON within `timeoutMs` and `limit` bytes (default 1 MiB)
  */
-export async function getJson(url: string, options: { timeoutMs: number; signal?: AbortSignal; limit?: number }): Promise<unknown> {
+export async function getJson(
+  url: string,
+  options: { timeoutMs: number; signal?: AbortSignal; limit?: number },
+): Promise<unknown> {
   const once = (timeoutMs: number) =>
-    exchange(() => get(url, { agent }), { clock, timeoutMs, maxBytes: options.limit ?? 1 << 20, signals: [options.signal] });
+    exchange(() => get(url, { agent }), {
+      clock,
+      timeoutMs,
+      maxBytes: options.limit ?? 1 << 20,
+      signals: [options.signal],
+    });
   let result = await once(options.timeoutMs);
   // The other side has restarted, or closed an idle connection.
   const left = options.timeoutMs - (clock.now() - result.sentAtMs);

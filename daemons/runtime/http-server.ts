@@ -29,10 +29,19 @@ const maxFollowers = 16;
 /** A reader that lets this much pile up is cut off: it comes back and gets the newest. */
 const maxBacklogBytes = 256 * 1024;
 
-export function sendJson(response: ServerResponse, status: number, body: unknown, headers: Record<string, string> = {}): void {
+export function sendJson(
+  response: ServerResponse,
+  status: number,
+  body: unknown,
+  headers: Record<string, string> = {},
+): void {
   if (response.headersSent || response.destroyed) return;
   const text = JSON.stringify(body);
-  response.writeHead(status, { "content-type": "application/json", "content-length": Buffer.byteLength(text), ...headers });
+  response.writeHead(status, {
+    "content-type": "application/json",
+    "content-length": Buffer.byteLength(text),
+    ...headers,
+  });
   response.end(text);
 }
 
@@ -85,7 +94,8 @@ export async function serveHttp(options: {
       if (Number.isNaN(everyMs)) return sendJson(response, 200, read());
       const mine = followers.get(path) ?? new Set();
       followers.set(path, mine);
-      if (mine.size >= maxFollowers) return sendJson(response, 503, { error: "too-many-streams" }, { "retry-after": "1" });
+      if (mine.size >= maxFollowers)
+        return sendJson(response, 503, { error: "too-many-streams" }, { "retry-after": "1" });
       response.writeHead(200, { "content-type": "application/x-ndjson", "cache-control": "no-store" });
       request.socket.setNoDelay(true);
       const periodMs = Math.min(60_000, Math.max(20, everyMs));

@@ -54,7 +54,8 @@ const kinds: Record<Resource, { kind: string; apiVersion: string; path: string }
 };
 
 type Json = Record<string, unknown>;
-const isRecord = (value: unknown): value is Json => typeof value === "object" && value !== null && !Array.isArray(value);
+const isRecord = (value: unknown): value is Json =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
 const parseJson = (text: string): unknown => {
   try {
     return JSON.parse(text) as unknown;
@@ -67,7 +68,12 @@ const textMap = (value: unknown): boolean =>
   value === undefined || (isRecord(value) && Object.values(value).every((entry) => typeof entry === "string"));
 
 /** Why `value` is no whole object of the resource, or undefined where it is one. */
-function objection(resource: Resource, value: unknown, namespace: string, name: string | undefined): string | undefined {
+function objection(
+  resource: Resource,
+  value: unknown,
+  namespace: string,
+  name: string | undefined,
+): string | undefined {
   if (!isRecord(value) || value.kind !== kinds[resource].kind || value.apiVersion !== kinds[resource].apiVersion)
     return `expected a ${kinds[resource].kind}`;
   const meta = value.metadata;
@@ -76,7 +82,8 @@ function objection(resource: Resource, value: unknown, namespace: string, name: 
   if (meta.namespace !== namespace) return `expected metadata.namespace ${namespace}`;
   for (const field of ["uid", "resourceVersion"] as const)
     if (typeof meta[field] !== "string" || meta[field] === "") return `expected a metadata.${field}`;
-  if (!textMap(meta.labels) || !textMap(meta.annotations)) return "expected texts in metadata.labels and metadata.annotations";
+  if (!textMap(meta.labels) || !textMap(meta.annotations))
+    return "expected texts in metadata.labels and metadata.annotations";
   switch (resource) {
     case "leases": {
       const spec = value.spec ?? {};
@@ -92,7 +99,8 @@ function objection(resource: Resource, value: unknown, namespace: string, name: 
     case "configmaps":
       return textMap(value.data) ? undefined : "expected texts in data";
     case "pods":
-      return (value.status === undefined || isRecord(value.status)) && (value.spec === undefined || isRecord(value.spec))
+      return (value.status === undefined || isRecord(value.status)) &&
+        (value.spec === undefined || isRecord(value.spec))
         ? undefined
         : "expected a Pod's spec and status";
   }
@@ -125,8 +133,10 @@ function failureOf(
   const kind = ((): FailureKind => {
     if (status === 401) return "unauthorized";
     if (status === 403) return "forbidden";
-    if (status === 404) return reason === "NotFound" && name !== undefined && details.name === name ? "not-found" : "malformed";
-    if (status === 409) return reason === "AlreadyExists" ? "already-exists" : reason === "Conflict" ? "conflict" : "malformed";
+    if (status === 404)
+      return reason === "NotFound" && name !== undefined && details.name === name ? "not-found" : "malformed";
+    if (status === 409)
+      return reason === "AlreadyExists" ? "already-exists" : reason === "Conflict" ? "conflict" : "malformed";
     if (status === 410) return "gone";
     if (status === 429) return "too-many-requests";
     if (status >= 500) return "server";
@@ -198,7 +208,10 @@ export function createKubeClient(options: KubeClientOptions): KubeClient {
       credentials = { token, ca, readAtMs: now };
     } catch (error) {
       if (!credentials) throw error;
-      log?.warn("kube-credentials", `using the last ones read: ${error instanceof Error ? error.message : String(error)}`);
+      log?.warn(
+        "kube-credentials",
+        `using the last ones read: ${error instanceof Error ? error.message : String(error)}`,
+      );
       credentials.readAtMs = now;
     }
     return credentials;
@@ -221,13 +234,20 @@ export function createKubeClient(options: KubeClientOptions): KubeClient {
         accept: "application/json",
         "user-agent": `tezos-on-gke/${component}`,
         authorization: `Bearer ${token}`,
-        ...(body === undefined ? {} : { "content-type": "application/json", "content-length": Buffer.byteLength(body) }),
+        ...(body === undefined
+          ? {}
+          : { "content-type": "application/json", "content-length": Buffer.byteLength(body) }),
       },
     };
     return secure ? https.request({ ...request, ca, minVersion: "TLSv1.2" as const }) : http.request(request);
   };
 
-  const once = async (method: string, path: string, body: string | undefined, wanted: RequestOptions): Promise<Exchange> => {
+  const once = async (
+    method: string,
+    path: string,
+    body: string | undefined,
+    wanted: RequestOptions,
+  ): Promise<Exchange> => {
     const result = await exchange(() => open(method, path, body, false), {
       clock,
       timeoutMs: wanted.timeoutMs,
@@ -240,7 +260,12 @@ export function createKubeClient(options: KubeClientOptions): KubeClient {
     if (result.answered ? result.status === 401 : result.kind === "network") rereadCredentials();
     return result;
   };
-  const ask = async (method: string, path: string, body: string | undefined, wanted: RequestOptions): Promise<Exchange> => {
+  const ask = async (
+    method: string,
+    path: string,
+    body: string | undefined,
+    wanted: RequestOptions,
+  ): Promise<Exchange> => {
     const first = await once(method, path, body, wanted);
     // An idle connection that the server had closed: a read may simply be asked again, inside the same deadline.
     if (method === "GET" && !first.answered && first.kind === "network" && first.reused) {
@@ -250,7 +275,8 @@ export function createKubeClient(options: KubeClientOptions): KubeClient {
     return first;
   };
 
-  const collection = (resource: Resource): string => `${kinds[resource].path}/namespaces/${encodeURIComponent(namespace)}/${resource}`;
+  const collection = (resource: Resource): string =>
+    `${kinds[resource].path}/namespaces/${encodeURIComponent(namespace)}/${resource}`;
   const record = (verb: string, resource: string, outcome: string, sentAtMs: number): void => {
     requests?.inc({ verb, resource, outcome });
     seconds?.observe({ verb }, Math.max(0, clock.now() - sentAtMs) / 1000);
@@ -271,17 +297,39 @@ export function createKubeClient(options: KubeClientOptions): KubeClient {
       const write = verb !== "get";
       const { sentAtMs } = result;
       if (!result.answered)
-        return { ok: false, kind: result.kind, unknown: write && result.sent, status: 0, message: result.message, sentAtMs };
+        return {
+          ok: false,
+          kind: result.kind,
+          unknown: write && result.sent,
+          status: 0,
+          message: result.message,
+          sentAtMs,
+        };
       const answer = parseJson(result.body);
       if (result.status === 200 || (write && result.status === 201)) {
         const parsed = asObject(resource, answer, namespace, name);
         if ("object" in parsed) {
           // A PUT that created: the object had been deleted. It is not the one the caller meant, whatever it holds now.
-          const other = verb === "update" && (result.status === 201 || parsed.object.metadata.uid !== body?.metadata.uid);
+          const other =
+            verb === "update" && (result.status === 201 || parsed.object.metadata.uid !== body?.metadata.uid);
           if (!other) return { ok: true, object: parsed.object, sentAtMs };
-          return { ok: false, kind: "conflict", unknown: true, status: result.status, message: "the PUT hit another object", sentAtMs };
+          return {
+            ok: false,
+            kind: "conflict",
+            unknown: true,
+            status: result.status,
+            message: "the PUT hit another object",
+            sentAtMs,
+          };
         }
-        return { ok: false, kind: "malformed", unknown: write, status: result.status, message: parsed.problem, sentAtMs };
+        return {
+          ok: false,
+          kind: "malformed",
+          unknown: write,
+          status: result.status,
+          message: parsed.problem,
+          sentAtMs,
+        };
       }
       const failure = failureOf(result.status, answer, name);
       const retryAfterMs = retryAfter(result.headers) ?? failure.retryAfterMs;
@@ -305,7 +353,8 @@ export function createKubeClient(options: KubeClientOptions): KubeClient {
     name: string,
     wanted: RequestOptions,
   ): Promise<
-    { ok: true; object: Kinds[R] | undefined; resourceVersion: string } | { ok: false; message: string; retryAfterMs?: number }
+    | { ok: true; object: Kinds[R] | undefined; resourceVersion: string }
+    | { ok: false; message: string; retryAfterMs?: number }
   > => {
     const selector = `fieldSelector=${encodeURIComponent(`metadata.name=${name}`)}`;
     const result = await ask("GET", `${collection(resource)}?${selector}`, undefined, wanted);
@@ -321,11 +370,18 @@ export function createKubeClient(options: KubeClientOptions): KubeClient {
     }
     const { kind, apiVersion } = kinds[resource];
     const version = isRecord(answer) && isRecord(answer.metadata) ? answer.metadata.resourceVersion : undefined;
-    if (!isRecord(answer) || answer.kind !== `${kind}List` || typeof version !== "string" || version === "" || !Array.isArray(answer.items))
+    if (
+      !isRecord(answer) ||
+      answer.kind !== `${kind}List` ||
+      typeof version !== "string" ||
+      version === "" ||
+      !Array.isArray(answer.items)
+    )
       return failed("malformed", `expected a ${kind}List`);
     const item: unknown = answer.items[0];
     if (answer.items.length > 1) return failed("malformed", "expected one item");
-    const parsed = item === undefined ? undefined : asObject(resource, { ...(item as Json), kind, apiVersion }, namespace, name);
+    const parsed =
+      item === undefined ? undefined : asObject(resource, { ...(item as Json), kind, apiVersion }, namespace, name);
     if (parsed && "problem" in parsed) return failed("malformed", parsed.problem);
     record("list", resource, "ok", result.sentAtMs);
     return { ok: true, object: parsed?.object, resourceVersion: version };
@@ -364,7 +420,8 @@ export function createKubeClient(options: KubeClientOptions): KubeClient {
       }
       const meta = object.metadata;
       if (type === "BOOKMARK") {
-        if (isRecord(meta) && typeof meta.resourceVersion === "string" && meta.resourceVersion !== "") version = meta.resourceVersion;
+        if (isRecord(meta) && typeof meta.resourceVersion === "string" && meta.resourceVersion !== "")
+          version = meta.resourceVersion;
         return undefined;
       }
       if (type !== "ADDED" && type !== "MODIFIED" && type !== "DELETED") return `unknown event ${String(type)}`;
@@ -466,9 +523,13 @@ export function createKubeClient(options: KubeClientOptions): KubeClient {
   const checked = <R extends Resource>(resource: R, object: Kinds[R], update: boolean): void => {
     const { metadata } = object;
     if (update && (metadata.uid ?? "") === "")
-      throw new Error(`a PUT of ${resource}/${metadata.name} needs metadata.uid: without it a deleted object would be created`);
+      throw new Error(
+        `a PUT of ${resource}/${metadata.name} needs metadata.uid: without it a deleted object would be created`,
+      );
     if (update && (metadata.resourceVersion ?? "") === "")
-      throw new Error(`a PUT of ${resource}/${metadata.name} needs metadata.resourceVersion: without it it would be unconditional`);
+      throw new Error(
+        `a PUT of ${resource}/${metadata.name} needs metadata.resourceVersion: without it it would be unconditional`,
+      );
     if (metadata.namespace !== undefined && metadata.namespace !== namespace)
       throw new Error(`objects of this client are in namespace ${namespace}; got ${metadata.namespace}`);
   };

@@ -19,7 +19,13 @@ export interface KubeObject {
 }
 /** Times are MicroTime texts with exactly six fractional digits (microTime()). */
 export interface Lease extends KubeObject {
-  spec: { holderIdentity?: string; leaseDurationSeconds?: number; acquireTime?: string; renewTime?: string; leaseTransitions?: number };
+  spec: {
+    holderIdentity?: string;
+    leaseDurationSeconds?: number;
+    acquireTime?: string;
+    renewTime?: string;
+    leaseTransitions?: number;
+  };
 }
 export interface ConfigMap extends KubeObject {
   data?: Record<string, string>;

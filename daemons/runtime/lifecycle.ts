@@ -5,7 +5,11 @@ import type { Log } from "./log";
  * Runs `body` until it returns or SIGTERM/SIGINT aborts its signal. A second signal, or `graceMs` after the first, ends the process with 1.
  * A body that throws ends the process with 1 and a log line. A clean end is 0.
  */
-export async function runDaemon(log: Log, body: (signal: AbortSignal) => Promise<void>, graceMs = 20_000): Promise<void> {
+export async function runDaemon(
+  log: Log,
+  body: (signal: AbortSignal) => Promise<void>,
+  graceMs = 20_000,
+): Promise<void> {
   const controller = new AbortController();
   const onSignal = (name: NodeJS.Signals) => {
     if (controller.signal.aborted) {

@@ -3,7 +3,8 @@ import type { LogEntry } from "../../contract/log";
 import { systemClock, type Clock } from "./clock";
 
 /** A block's level is `blockLevel`: the names of the entry itself are taken. */
-type Fields = Record<string, unknown> & Partial<Record<"atMs" | "level" | "pod" | "daemon" | "event" | "reason", never>>;
+type Fields = Record<string, unknown> &
+  Partial<Record<"atMs" | "level" | "pod" | "daemon" | "event" | "reason", never>>;
 export interface Log {
   debug(event: string, reason: string, fields?: Fields): void;
   info(event: string, reason: string, fields?: Fields): void;

@@ -24,7 +24,8 @@ export const maxContentBytes = 16 << 20;
 export function exchangeKey(secretsDir: string, baker: string): Buffer {
   const path = join(secretsDir, secretFiles.nonceSecret);
   const text = readFileSync(path, "utf8").trim();
-  if (!/^[0-9a-f]{64,}$/i.test(text)) throw new Error(`${path}: must hold at least 32 random bytes in hex, got ${text.length} characters`);
+  if (!/^[0-9a-f]{64,}$/i.test(text))
+    throw new Error(`${path}: must hold at least 32 random bytes in hex, got ${text.length} characters`);
   return Buffer.from(hkdfSync("sha256", Buffer.from(text, "hex"), "", `tezos-on-gke nonces ${baker}`, 32));
 }
 
@@ -56,7 +57,12 @@ export type ServerMessage = z.infer<typeof serverMessageSchema>;
 export const line = (message: ClientMessage | ServerMessage): string => JSON.stringify(message) + "\n";
 
 /** Calls `onLine` for each line; `onTooLong` once, after which nothing more is delivered. */
-export function readLines(stream: Readable, limit: number, onLine: (text: string) => void, onTooLong: () => void): void {
+export function readLines(
+  stream: Readable,
+  limit: number,
+  onLine: (text: string) => void,
+  onTooLong: () => void,
+): void {
   let parts: Buffer[] = [];
   let size = 0;
   let dead = false;

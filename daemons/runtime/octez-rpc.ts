@@ -23,7 +23,14 @@ const chainId = z.string().check(z.regex(/^Net[1-9A-HJ-NP-Za-km-z]{12}$/));
 
 const headSchema = z
   .pipe(
-    z.object({ hash: blockHash, level, predecessor: blockHash, timestamp, proto: z.int(), fitness: z.array(z.string()) }),
+    z.object({
+      hash: blockHash,
+      level,
+      predecessor: blockHash,
+      timestamp,
+      proto: z.int(),
+      fitness: z.array(z.string()),
+    }),
     z.transform(({ fitness, ...head }) => ({
       ...head,
       /** Milliseconds since 1970. */
@@ -118,7 +125,8 @@ function roundOf(fitness: readonly string[]): number | null {
 export type RpcFailure = "unreachable" | "timeout" | "status" | "malformed" | "aborted";
 /** `sentAtMs` is Clock.now() when the request was sent. */
 export type RpcOutcome<T> =
-  { ok: true; value: T; sentAtMs: number } | { ok: false; kind: RpcFailure; status: number; message: string; sentAtMs: number };
+  | { ok: true; value: T; sentAtMs: number }
+  | { ok: false; kind: RpcFailure; status: number; message: string; sentAtMs: number };
 export interface RpcOptions {
   timeoutMs: number;
   signal?: AbortSignal;
@@ -130,7 +138,9 @@ export interface OctezRpc {
   /** Number of connections, not of known peers. */
   connections(options: RpcOptions): Promise<RpcOutcome<number>>;
   chainId(options: RpcOptions): Promise<RpcOutcome<string>>;
-  bootstrapped(options: RpcOptions): Promise<RpcOutcome<{ bootstrapped: boolean; syncState: "synced" | "unsynced" | "stuck" }>>;
+  bootstrapped(
+    options: RpcOptions,
+  ): Promise<RpcOutcome<{ bootstrapped: boolean; syncState: "synced" | "unsynced" | "stuck" }>>;
   constants(options: RpcOptions): Promise<RpcOutcome<Constants>>;
   /** Of the block that comes `offset` after the head. */
   currentLevel(options: RpcOptions & { offset?: number }): Promise<RpcOutcome<CurrentLevel>>;
@@ -159,7 +169,15 @@ const problem = (error: z.core.$ZodError): string =>
     .join("; ");
 
 /** @param url http://ADDRESS:PORT of the node's RPC */
-export function createOctezRpc({ url, clock, maxBytes = 2 * 1024 * 1024 }: { url: string; clock: Clock; maxBytes?: number }): OctezRpc {
+export function createOctezRpc({
+  url,
+  clock,
+  maxBytes = 2 * 1024 * 1024,
+}: {
+  url: string;
+  clock: Clock;
+  maxBytes?: number;
+}): OctezRpc {
   const base = new URL(url);
   const agent = new Agent({ keepAlive: true, maxFreeSockets: 2, timeout: 30_000 });
   const closing = new AbortController();
@@ -174,10 +192,25 @@ export function createOctezRpc({ url, clock, maxBytes = 2 * 1024 * 1024 }: { url
 
   /** The last answer to each question: a header is the same for some seconds. */
   const understood = new Map<z.ZodMiniType, { text: string; value: unknown }>();
-  async function ask<T>(path: string, schema: z.ZodMiniType<T>, { timeoutMs, signal }: RpcOptions): Promise<RpcOutcome<T>> {
-    const result = await exchange(() => open(path, false), { clock, timeoutMs, maxBytes, signals: [signal, closing.signal] });
+  async function ask<T>(
+    path: string,
+    schema: z.ZodMiniType<T>,
+    { timeoutMs, signal }: RpcOptions,
+  ): Promise<RpcOutcome<T>> {
+    const result = await exchange(() => open(path, false), {
+      clock,
+      timeoutMs,
+      maxBytes,
+      signals: [signal, closing.signal],
+    });
     const { sentAtMs } = result;
-    const failed = (kind: RpcFailure, message: string, status = 0): RpcOutcome<T> => ({ ok: false, kind, status, message, sentAtMs });
+    const failed = (kind: RpcFailure, message: string, status = 0): RpcOutcome<T> => ({
+      ok: false,
+      kind,
+      status,
+      message,
+      sentAtMs,
+    });
     if (!result.answered) return failed(result.kind === "network" ? "unreachable" : result.kind, result.message);
     if (result.status !== 200) return failed("status", `HTTP ${result.status}`, result.status);
     const last = understood.get(schema);
@@ -196,12 +229,14 @@ export function createOctezRpc({ url, clock, maxBytes = 2 * 1024 * 1024 }: { url
 
   const head = "/chains/main/blocks/head";
   return {
-    header: ({ block = "head", ...options }) => ask(`/chains/main/blocks/${encodeURIComponent(block)}/header`, headerSchema, options),
+    header: ({ block = "head", ...options }) =>
+      ask(`/chains/main/blocks/${encodeURIComponent(block)}/header`, headerSchema, options),
     connections: (options) => ask("/network/connections", connectionsSchema, options),
     chainId: (options) => ask("/chains/main/chain_id", chainId, options),
     bootstrapped: (options) => ask("/chains/main/is_bootstrapped", bootstrappedSchema, options),
     constants: (options) => ask(`${head}/context/constants`, constantsSchema, options),
-    currentLevel: ({ offset = 0, ...options }) => ask(`${head}/helpers/current_level?offset=${offset}`, currentLevelSchema, options),
+    currentLevel: ({ offset = 0, ...options }) =>
+      ask(`${head}/helpers/current_level?offset=${offset}`, currentLevelSchema, options),
     bakingRights: ({ levels, delegates, maxRound, ...options }) => {
       const query = new URLSearchParams([
         ...levels.map((value): [string, string] => ["level", String(value)]),
@@ -211,7 +246,8 @@ export function createOctezRpc({ url, clock, maxBytes = 2 * 1024 * 1024 }: { url
       return ask(`${head}/helpers/baking_rights?${query.toString()}`, bakingRightsSchema, options);
     },
     nonce: ({ level: at, ...options }) => ask(`${head}/context/nonces/${at}`, nonceSchema, options),
-    participation: ({ delegate, ...options }) => ask(`${head}/context/delegates/${delegate}/participation`, participationSchema, options),
+    participation: ({ delegate, ...options }) =>
+      ask(`${head}/context/delegates/${delegate}/participation`, participationSchema, options),
     followHeads: async (onHead, { signal, idleMs, onEnd }) => {
       const stop = AbortSignal.any([signal, closing.signal]);
       let failures = 0;

@@ -23,6 +23,8 @@ export class Recent {
   list(): string[] {
     const now = this.clock.now();
     for (const [about, { atMs }] of this.entries) if (now - atMs > keepMs) this.entries.delete(about);
-    return [...this.entries.values()].slice(-most).map(({ text, at, times }) => `${at} ${text}${times > 1 ? ` (${times} times)` : ""}`);
+    return [...this.entries.values()]
+      .slice(-most)
+      .map(({ text, at, times }) => `${at} ${text}${times > 1 ? ` (${times} times)` : ""}`);
   }
 }

@@ -86,19 +86,26 @@ function ready(state: SidecarState, rules: SidecarRules, now: Now): Verdict {
   const silent = answers("header", state.header, rules.headerSilenceMs, now);
   if (silent) return silent;
   const chain = state.header.answer?.value.chainId;
-  if (chain !== rules.chainId) return no("wrong-chain", `the node follows ${chain ?? "no chain"}, this baker is for ${rules.chainId}`);
+  if (chain !== rules.chainId)
+    return no("wrong-chain", `the node follows ${chain ?? "no chain"}, this baker is for ${rules.chainId}`);
   if (!head) return no("no-head", "the node has shown no head yet");
   const age = headAgeMs(head, now);
-  if (age < -futureToleranceMs) return no("head-in-future", `the head's time is ${text(-age)} ahead of this machine's clock`);
+  if (age < -futureToleranceMs)
+    return no("head-in-future", `the head's time is ${text(-age)} ahead of this machine's clock`);
   if (age > rules.headMaxAgeMs)
-    return no("head-too-old", `the head (level ${head.level}) is ${text(age)} old, at most ${text(rules.headMaxAgeMs)} is ready`);
+    return no(
+      "head-too-old",
+      `the head (level ${head.level}) is ${text(age)} old, at most ${text(rules.headMaxAgeMs)} is ready`,
+    );
   return { ok: true, reason: "" };
 }
 
 function live(state: SidecarState, rules: SidecarRules, now: Now): Verdict {
   const silent = answers("connections", state.connections, rules.connectionsSilenceMs, now);
   if (silent) return silent;
-  return (state.connections.answer?.value ?? 0) > 0 ? { ok: true, reason: "" } : no("no-connections", "the node has no connection");
+  return (state.connections.answer?.value ?? 0) > 0
+    ? { ok: true, reason: "" }
+    : no("no-connections", "the node has no connection");
 }
 
 /** `reason` and `liveReason` are "" where all is well, else `code: explanation`. */

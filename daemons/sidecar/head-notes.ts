@@ -15,13 +15,19 @@ export class HeadNotes {
     if (!before || before.hash === head.hash) return undefined;
     if (head.level <= before.level) {
       const round = head.round === null ? "" : ` of round ${head.round}`;
-      return { about: "replaced", text: `the head at level ${before.level} was replaced by one at level ${head.level}${round}: a fork` };
+      return {
+        about: "replaced",
+        text: `the head at level ${before.level} was replaced by one at level ${head.level}${round}: a fork`,
+      };
     }
     const blockMs = head.timestampMs - before.timestampMs;
     if (head.level !== before.level + 1 || blockMs <= 0) return undefined;
     const isLate = head.ageThenMs > late.part * blockMs && head.ageThenMs < late.most * blockMs;
     this.lateInARow = isLate ? this.lateInARow + 1 : 0;
     if (this.lateInARow < late.inARow) return undefined;
-    return { about: "late", text: `blocks reach the node late: level ${head.level} after ${(head.ageThenMs / 1000).toFixed(1)} s` };
+    return {
+      about: "late",
+      text: `blocks reach the node late: level ${head.level} after ${(head.ageThenMs / 1000).toFixed(1)} s`,
+    };
   }
 }

@@ -18,6 +18,15 @@ export async function main(): Promise<void> {
   const log = createLog(env.TOG_POD_NAME, "sidecar");
   const rpc = createOctezRpc({ url: `http://${env.TOG_LOCAL_ADDRESS}:${ports.octezRpc}`, clock: systemClock });
   await runDaemon(log, (signal) =>
-    runSidecar({ file, pod: env.TOG_POD_NAME, host: env.TOG_POD_ADDRESS, port: ports.sidecar, rpc, log, clock: systemClock, signal }),
+    runSidecar({
+      file,
+      pod: env.TOG_POD_NAME,
+      host: env.TOG_POD_ADDRESS,
+      port: ports.sidecar,
+      rpc,
+      log,
+      clock: systemClock,
+      signal,
+    }),
   );
 }

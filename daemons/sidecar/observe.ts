@@ -45,7 +45,10 @@ export function createObserver(options: {
 
   async function poll(turn: number, signal: AbortSignal): Promise<void> {
     const wanted = { timeoutMs: 2 * pollMs, signal };
-    const rest = turn % 5 === 0 ? Promise.all([rpc.connections(wanted), rpc.bootstrapped(wanted)] as const) : Promise.resolve(undefined);
+    const rest =
+      turn % 5 === 0
+        ? Promise.all([rpc.connections(wanted), rpc.bootstrapped(wanted)] as const)
+        : Promise.resolve(undefined);
     const header = await rpc.header(wanted);
     if (!signal.aborted) {
       const seen = header.ok ? withHead(state, header.value, header.sentAtMs, now()) : state;

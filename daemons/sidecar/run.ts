@@ -39,7 +39,8 @@ export async function runSidecar(options: SidecarOptions): Promise<void> {
   const rules = rulesOf(file);
   const recent = new Recent(clock);
   const heads = new HeadNotes();
-  const status = (): SidecarStatus => assess(observer.state(), rules, { monotonicMs: clock.now(), wallMs: clock.wall() });
+  const status = (): SidecarStatus =>
+    assess(observer.state(), rules, { monotonicMs: clock.now(), wallMs: clock.wall() });
   const code = (reason: string): string => reason.split(":")[0] ?? "";
   const said = { live: "unknown", ready: "unknown" };
   /** Logs each change of code; the reasons themselves hold ages. */

@@ -37,7 +37,8 @@ export function watchSlots(options: {
     registers: [options.metrics],
   });
   // Series that begin at zero, so that the first miss is an increase.
-  for (const kind of ["attestation", "block"]) for (const cause of slotCauses) slots.inc({ delegate, kind, result: "missed", cause }, 0);
+  for (const kind of ["attestation", "block"])
+    for (const cause of slotCauses) slots.inc({ delegate, kind, result: "missed", cause }, 0);
 
   let account: Account | undefined;
   let epochBefore: number | undefined;

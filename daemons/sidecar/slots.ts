@@ -36,7 +36,10 @@ export function causeOf(view: PodView): SlotCause {
   const { leadership, gate } = view;
   if (
     leadership &&
-    (leadership.holder === "" || leadership.state === "handing-over" || leadership.state === "acquiring" || leadership.state === "lost")
+    (leadership.holder === "" ||
+      leadership.state === "handing-over" ||
+      leadership.state === "acquiring" ||
+      leadership.state === "lost")
   )
     return "handover";
   if (leadership && view.epochBefore !== undefined && leadership.epoch !== view.epochBefore) return "handover";

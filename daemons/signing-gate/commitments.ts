@@ -46,7 +46,8 @@ export class Commitments {
 
   /** Resolves when it is on the disk. @throws where the disk refuses; it is listed all the same */
   add(commitment: Commitment): Promise<void> {
-    const same = (other: Commitment) => other.seedNonceHash === commitment.seedNonceHash && other.address === commitment.address;
+    const same = (other: Commitment) =>
+      other.seedNonceHash === commitment.seedNonceHash && other.address === commitment.address;
     this.list = [...this.list.filter((other) => !same(other)), commitment].slice(-kept);
     const written = this.chain.then(() => this.file.write(JSON.stringify(this.list)));
     this.chain = written.catch(() => undefined);

@@ -9,7 +9,10 @@ import type { GateKey } from "./gate";
 /** A key is deterministic where every one of its signers is. */
 export function gateKeys({ keys, signers }: Pick<BakerFile, "keys" | "signers">): GateKey[] {
   const deterministic = new Map(signers.map((signer) => [signer.name, signer.deterministic]));
-  return keys.map((key) => ({ address: key.address, deterministic: key.signers.every((name) => deterministic.get(name) === true) }));
+  return keys.map((key) => ({
+    address: key.address,
+    deterministic: key.signers.every((name) => deterministic.get(name) === true),
+  }));
 }
 
 export function gateConfig({ env, file, identity }: DaemonConfig) {

@@ -3,7 +3,14 @@
  *
  * A level orders requests of one kind together with the round: (level, round), compared lexicographically.
  */
-import { markKinds, noMarks, watermarkSchema, type Mark, type MarkKind, type Watermark } from "../../contract/watermark";
+import {
+  markKinds,
+  noMarks,
+  watermarkSchema,
+  type Mark,
+  type MarkKind,
+  type Watermark,
+} from "../../contract/watermark";
 
 /** One mastership of this pod. */
 export interface Tenure {
@@ -15,7 +22,11 @@ export interface Tenure {
 /** What a watermark object says. */
 export type Observed =
   | { state: "missing" }
-  | { state: "refused"; reason: "watermark-unreadable" | "watermark-other-baker" | "watermark-other-chain"; detail: string }
+  | {
+      state: "refused";
+      reason: "watermark-unreadable" | "watermark-other-baker" | "watermark-other-chain";
+      detail: string;
+    }
   /** Created, never written. */
   | { state: "empty"; uid: string }
   | { state: "record"; uid: string; record: Watermark };
@@ -76,7 +87,8 @@ export function observe(
   const record = parsed.data;
   if (record.baker !== expected.baker)
     return { state: "refused", reason: "watermark-other-baker", detail: `it belongs to ${record.baker}` };
-  if (record.chain !== expected.chain) return { state: "refused", reason: "watermark-other-chain", detail: `it is for ${record.chain}` };
+  if (record.chain !== expected.chain)
+    return { state: "refused", reason: "watermark-other-chain", detail: `it is for ${record.chain}` };
   return { state: "record", uid, record };
 }
 
@@ -98,7 +110,8 @@ export function highest(marks: Watermark["marks"]): { level: number; round: numb
 
 /** Per kind the higher mark; where both name one (level, round), `first`. */
 export function higherMarks(first: Watermark["marks"], second: Watermark["marks"]): Watermark["marks"] {
-  const higher = (a: Mark | null, b: Mark | null): Mark | null => (a === null ? b : b === null || compareMarks(a, b) >= 0 ? a : b);
+  const higher = (a: Mark | null, b: Mark | null): Mark | null =>
+    a === null ? b : b === null || compareMarks(a, b) >= 0 ? a : b;
   return {
     block: higher(first.block, second.block),
     preattestation: higher(first.preattestation, second.preattestation),
@@ -129,7 +142,10 @@ export const covers = (record: Pick<Watermark, "marks">, { kind, mark }: { kind:
 export type LostReason = "memory-unreadable" | "first-installation" | "rewound" | "other-uid" | "unfenced";
 
 /** Why a watermark is lost (S5), or undefined. */
-export function lostReason(observed: Extract<Observed, { state: "empty" | "record" }>, memory: Memory): LostReason | undefined {
+export function lostReason(
+  observed: Extract<Observed, { state: "empty" | "record" }>,
+  memory: Memory,
+): LostReason | undefined {
   if (memory === "unreadable") return "memory-unreadable";
   if (memory && memory.uid !== observed.uid) return "other-uid";
   if (observed.state === "empty") return memory ? "rewound" : "first-installation";
@@ -139,7 +155,11 @@ export function lostReason(observed: Extract<Observed, { state: "empty" | "recor
 
 export type TenureLost = "higher-epoch" | "other-holder";
 const over = (at: { epoch: number; holder: string }, tenure: Tenure): TenureLost | undefined =>
-  at.epoch > tenure.epoch ? "higher-epoch" : at.epoch === tenure.epoch && at.holder !== tenure.holder ? "other-holder" : undefined;
+  at.epoch > tenure.epoch
+    ? "higher-epoch"
+    : at.epoch === tenure.epoch && at.holder !== tenure.holder
+      ? "other-holder"
+      : undefined;
 
 export type RaiseDecision =
   /** This tenure has raised here already: its floor stands. */
@@ -195,7 +215,12 @@ export function decideRaise(input: {
   const floor = Math.max(record.floor, remembered?.floor ?? -1, level + 1, input.syncedHead + headMargin);
   const ended = remembered && over(remembered, tenure);
   if (remembered && ended)
-    return { action: "restore", record: next(remembered.epoch, remembered.holder, floor, marks), reason: lost, lost: ended };
+    return {
+      action: "restore",
+      record: next(remembered.epoch, remembered.holder, floor, marks),
+      reason: lost,
+      lost: ended,
+    };
   return { action: "write", record: next(tenure.epoch, tenure.holder, floor, marks), reason: lost };
 }
 
@@ -230,7 +255,12 @@ export interface FloorPass {
 }
 function passesFloor(request: Request, record: Watermark, pass: FloorPass): boolean {
   // Only where the floor is the level of a recorded mark: then all that was signed there is in the record.
-  return pass.open && request.level === record.floor && request.round > pass.aboveRound && highest(record.marks).level === record.floor;
+  return (
+    pass.open &&
+    request.level === record.floor &&
+    request.round > pass.aboveRound &&
+    highest(record.marks).level === record.floor
+  );
 }
 
 export type SignDecision =
@@ -243,7 +273,13 @@ export type SignDecision =
   | { action: "over"; reason: TenureLost };
 
 /** S1-S3 for one request of an opened key, against an object that the API returned. */
-export function decideSign(input: { request: Request; observed: Observed; memory: Memory; tenure: Tenure; pass: FloorPass }): SignDecision {
+export function decideSign(input: {
+  request: Request;
+  observed: Observed;
+  memory: Memory;
+  tenure: Tenure;
+  pass: FloorPass;
+}): SignDecision {
   const { request, observed, tenure } = input;
   if (observed.state === "refused") return { action: "refuse", reason: observed.reason, detail: observed.detail };
   if (observed.state === "missing") return { action: "raise", reason: "watermark-missing" };
@@ -252,7 +288,8 @@ export function decideSign(input: { request: Request; observed: Observed; memory
     if (ended) return { action: "over", reason: ended };
   }
   const lost = lostReason(observed, input.memory);
-  if (lost !== undefined || observed.state === "empty") return { action: "raise", reason: lost ?? "first-installation" };
+  if (lost !== undefined || observed.state === "empty")
+    return { action: "raise", reason: lost ?? "first-installation" };
   const { record } = observed;
   if (record.epoch !== tenure.epoch) return { action: "raise", reason: "older-epoch" };
 
@@ -261,12 +298,22 @@ export function decideSign(input: { request: Request; observed: Observed; memory
   if (mark) {
     const order = compareMarks(request, mark);
     if (order === 0 && mark.digest === request.digest) return { action: "repeat", reason: "identical" };
-    if (order === 0) return { action: "refuse", reason: "conflict", detail: `another ${request.kind} is marked at ${at}` };
-    if (order < 0) return { action: "refuse", reason: "below-mark", detail: `${at} is below the marked (${mark.level}, ${mark.round})` };
+    if (order === 0)
+      return { action: "refuse", reason: "conflict", detail: `another ${request.kind} is marked at ${at}` };
+    if (order < 0)
+      return {
+        action: "refuse",
+        reason: "below-mark",
+        detail: `${at} is below the marked (${mark.level}, ${mark.round})`,
+      };
   }
   const passes = request.level <= record.floor && passesFloor(request, record, input.pass);
   if (request.level <= record.floor && !passes)
-    return { action: "refuse", reason: "at-or-below-floor", detail: `level ${request.level} is not above the floor ${record.floor}` };
+    return {
+      action: "refuse",
+      reason: "at-or-below-floor",
+      detail: `level ${request.level} is not above the floor ${record.floor}`,
+    };
   const { level, round, digest } = request;
   return {
     action: "mark",
@@ -290,5 +337,7 @@ export function decideRepeat(input: {
   if (input.kind !== "block") return { action: "forward", reason: "vote" };
   if (input.remembered) return { action: "answer", reason: "remembered" };
   if (input.neverForwarded) return { action: "forward", reason: "never-forwarded" };
-  return input.deterministic ? { action: "forward", reason: "deterministic" } : { action: "refuse", reason: "block-repeated" };
+  return input.deterministic
+    ? { action: "forward", reason: "deterministic" }
+    : { action: "refuse", reason: "block-repeated" };
 }

@@ -44,7 +44,8 @@ export interface SignAttempt {
   repeatable: boolean;
 }
 export type SignOutcome =
-  { ok: true; signature: string; signer: string } | { ok: false; reason: string; detail: string; mayHaveSigned: boolean };
+  | { ok: true; signature: string; signer: string }
+  | { ok: false; reason: string; detail: string; mayHaveSigned: boolean };
 
 /** The node's head as this pod last heard it. */
 export interface HeardHead extends HeadView {
@@ -72,7 +73,10 @@ export interface GateOptions {
   kube: Pick<KubeClient, "get" | "replace">;
   memory: MarksMemory;
   leadership: LeadershipView;
-  heads: { own(): HeardHead | undefined; /** Highest synced level of any member (isSynced), or null. */ synced(): Promise<number | null> };
+  heads: {
+    own(): HeardHead | undefined;
+    /** Highest synced level of any member (isSynced), or null. */ synced(): Promise<number | null>;
+  };
   signer: { sign(attempt: SignAttempt): Promise<SignOutcome> };
   log: Log;
   /** A block header with a seed nonce hash was signed; the answer waits for this. */
@@ -99,7 +103,8 @@ export interface GateOptions {
 }
 
 export type GateAnswer =
-  { status: 200; signature: string; reason: string } | { status: 400 | 404 | 409 | 503 | 504; reason: string; detail: string };
+  | { status: 200; signature: string; reason: string }
+  | { status: 400 | 404 | 409 | 503 | 504; reason: string; detail: string };
 
 type KeyState = GateStatus["keys"][number]["state"];
 interface Key extends GateKey {
@@ -123,7 +128,11 @@ const maxRemembered = 512;
 const pauseMs = { read: 50, wait: 500 };
 
 type Marked = { forward: true; repeated: boolean; reason: string } | { forward: false; answer: GateAnswer } | "again";
-const refuse = (status: 400 | 404 | 409 | 503 | 504, reason: string, detail: string): GateAnswer => ({ status, reason, detail });
+const refuse = (status: 400 | 404 | 409 | 503 | 504, reason: string, detail: string): GateAnswer => ({
+  status,
+  reason,
+  detail,
+});
 
 export class Gate {
   private readonly keys = new Map<string, Key>();
@@ -285,8 +294,20 @@ export class Gate {
     );
     if (!outcome.ok) return outcome;
     const { metadata, data } = outcome.object;
-    if (metadata.name !== key.name || metadata.uid !== base.metadata.uid || !metadata.resourceVersion || data?.[watermarkDataKey] !== text)
-      return { ok: false, kind: "malformed", unknown: true, status: 200, message: "not what was written", sentAtMs: outcome.sentAtMs };
+    if (
+      metadata.name !== key.name ||
+      metadata.uid !== base.metadata.uid ||
+      !metadata.resourceVersion ||
+      data?.[watermarkDataKey] !== text
+    )
+      return {
+        ok: false,
+        kind: "malformed",
+        unknown: true,
+        status: 200,
+        message: "not what was written",
+        sentAtMs: outcome.sentAtMs,
+      };
     key.object = outcome.object;
     key.suspect = false;
     return outcome;
@@ -301,14 +322,16 @@ export class Gate {
         key.raising = false;
         // A tenure that began while the last one's raise ended.
         const tenure = this.tenure();
-        if (tenure && key.opened?.epoch !== tenure.epoch && key.reason !== "internal") this.startRaise(key, "new-tenure");
+        if (tenure && key.opened?.epoch !== tenure.epoch && key.reason !== "internal")
+          this.startRaise(key, "new-tenure");
       });
   }
 
   /** Raises until the key is open, the tenure is over or no longer ours, or the gate ends. */
   private async raise(key: Key, cause: string): Promise<void> {
     key.opened = undefined;
-    if (cause === "new-tenure" || (key.state !== "lost" && key.state !== "refused")) this.setState(key, "raising", cause);
+    if (cause === "new-tenure" || (key.state !== "lost" && key.state !== "refused"))
+      this.setState(key, "raising", cause);
     for (let attempt = 0; ; attempt++) {
       const tenure = this.tenure();
       if (!tenure) return;
@@ -344,7 +367,11 @@ export class Gate {
         if (!this.holds(tenure)) return 0;
         const written = await this.write(key, decision.record, timings.requestTimeoutMs);
         if (!written.ok) {
-          this.options.log.warn("raise-failed", written.kind, { address: key.address, epoch: tenure.epoch, unknown: written.unknown });
+          this.options.log.warn("raise-failed", written.kind, {
+            address: key.address,
+            epoch: tenure.epoch,
+            unknown: written.unknown,
+          });
           return written.kind === "conflict" ? 0 : pauseMs.read;
         }
         break;
@@ -363,7 +390,12 @@ export class Gate {
       return "done";
     }
     key.opened = { epoch: tenure.epoch, aboveRound: highest(current.record.marks).round, sinceMs: clock.now() };
-    const reason = decision.action === "open" ? decision.reason : decision.reason === "raise" ? "raised" : `raised-${decision.reason}`;
+    const reason =
+      decision.action === "open"
+        ? decision.reason
+        : decision.reason === "raise"
+          ? "raised"
+          : `raised-${decision.reason}`;
     this.setState(key, "open", reason, `floor ${current.record.floor}`);
     return "done";
   }
@@ -396,10 +428,14 @@ export class Gate {
   sign(address: string, bytes: Uint8Array, query = ""): Promise<GateAnswer> {
     const startedMs = this.options.clock.now();
     const parsed = parseSigningRequest(bytes);
-    if (!parsed.ok) return Promise.resolve(this.decided(startedMs, address, undefined, refuse(400, parsed.reason, "not understood")));
+    if (!parsed.ok)
+      return Promise.resolve(this.decided(startedMs, address, undefined, refuse(400, parsed.reason, "not understood")));
     const { request } = parsed;
     const key = this.keys.get(address);
-    if (!key) return Promise.resolve(this.decided(startedMs, address, request, refuse(404, "unknown-key", "no key of this baker")));
+    if (!key)
+      return Promise.resolve(
+        this.decided(startedMs, address, request, refuse(404, "unknown-key", "no key of this baker")),
+      );
     if (request.chainId !== this.options.chainId)
       return Promise.resolve(
         this.decided(startedMs, address, request, refuse(400, "other-chain", `the request is for ${request.chainId}`)),
@@ -409,7 +445,12 @@ export class Gate {
     if (shared) return shared;
     if (this.running.size >= (this.options.maxConcurrent ?? 256))
       return Promise.resolve(
-        this.decided(startedMs, address, request, refuse(503, "overloaded", `${this.running.size} requests are under way`)),
+        this.decided(
+          startedMs,
+          address,
+          request,
+          refuse(503, "overloaded", `${this.running.size} requests are under way`),
+        ),
       );
     const answer = this.process(key, request, bytes, query, startedMs)
       .catch((error: unknown) => this.decided(startedMs, address, request, refuse(503, "internal", String(error))))
@@ -447,7 +488,13 @@ export class Gate {
     return answer;
   }
 
-  private async process(key: Key, request: SigningRequest, bytes: Uint8Array, query: string, startedMs: number): Promise<GateAnswer> {
+  private async process(
+    key: Key,
+    request: SigningRequest,
+    bytes: Uint8Array,
+    query: string,
+    startedMs: number,
+  ): Promise<GateAnswer> {
     const { clock, timings } = this.options;
     const deadlineMs = startedMs + timings.gateBudgetMs;
     const times = { markMs: 0, signMs: 0 };
@@ -475,16 +522,25 @@ export class Gate {
   }
 
   /** Waits inside the budget until this pod may sign with this key and the request is plausible; or the refusal. */
-  private async waitOpen(key: Key, request: SigningRequest, deadlineMs: number): Promise<{ tenure: Tenure } | GateAnswer> {
+  private async waitOpen(
+    key: Key,
+    request: SigningRequest,
+    deadlineMs: number,
+  ): Promise<{ tenure: Tenure } | GateAnswer> {
     const { clock, leadership, heads, timings } = this.options;
     for (;;) {
       const tenure = this.tenure();
       let refusal: GateAnswer;
       if (!tenure) {
         const held = leadership.tenure();
-        refusal = refuse(503, "not-master", held && this.tenureLost ? `tenure-over-${this.tenureLost.why}` : leadership.reason());
+        refusal = refuse(
+          503,
+          "not-master",
+          held && this.tenureLost ? `tenure-over-${this.tenureLost.why}` : leadership.reason(),
+        );
       } else if (key.opened?.epoch !== tenure.epoch) {
-        if (key.state === "lost" || key.state === "refused") return refuse(409, key.reason, "see the runbook watermark-lost");
+        if (key.state === "lost" || key.state === "refused")
+          return refuse(409, key.reason, "see the runbook watermark-lost");
         this.startRaise(key, "new-tenure");
         refusal = refuse(503, "raising", key.reason);
       } else {
@@ -511,7 +567,10 @@ export class Gate {
     if (!opened || observed.state !== "record" || !head) return { open: false, aboveRound: Infinity };
     const heard = head.heardAgoMs <= (timings.headFreshSeconds * 1000) / 6;
     if (head.highestLevel > observed.record.floor) opened.sinceMs = clock.now();
-    return { open: heard && clock.now() - opened.sinceMs >= timings.floorPassSeconds * 1000, aboveRound: opened.aboveRound };
+    return {
+      open: heard && clock.now() - opened.sinceMs >= timings.floorPassSeconds * 1000,
+      aboveRound: opened.aboveRound,
+    };
   }
 
   /** Under the key's lock. Forward only where the mark is acknowledged by the API and on this disk. */
@@ -613,7 +672,8 @@ export class Gate {
       });
       if (repeat.action === "answer" && typeof sent?.signature === "string")
         return { status: 200, signature: sent.signature, reason: repeat.reason };
-      if (repeat.action === "refuse") return refuse(409, repeat.reason, "an identical block was sent to a signer before");
+      if (repeat.action === "refuse")
+        return refuse(409, repeat.reason, "an identical block was sent to a signer before");
       reason = repeat.reason;
     }
     if (!this.holds(tenure)) return refuse(503, "not-master", "the tenure ended after the mark");
@@ -647,9 +707,15 @@ export class Gate {
         const { level, round } = request;
         const seedNonceHash = encodeBase58("nonceHash", request.seedNonceHash);
         const blockPayloadHash = encodeBase58("payloadHash", request.payloadHash);
-        await this.options.onCommitment({ address: key.address, level, round, seedNonceHash, blockPayloadHash }).catch((error: unknown) => {
-          this.options.log.error("commitment-not-recorded", String(error), { address: key.address, blockLevel: level, round });
-        });
+        await this.options
+          .onCommitment({ address: key.address, level, round, seedNonceHash, blockPayloadHash })
+          .catch((error: unknown) => {
+            this.options.log.error("commitment-not-recorded", String(error), {
+              address: key.address,
+              blockLevel: level,
+              round,
+            });
+          });
       }
     }
     return { status: 200, signature: outcome.signature, reason };

@@ -28,7 +28,9 @@ export function syncedLevel(
       ? [{ level: member.headLevel, ageSeconds: ageSeconds(member.headTimestamp, wallMs) }]
       : [],
   );
-  const levels = [...(own ? [own] : []), ...others].filter((head) => isSynced(head, freshSeconds)).map((head) => head.level);
+  const levels = [...(own ? [own] : []), ...others]
+    .filter((head) => isSynced(head, freshSeconds))
+    .map((head) => head.level);
   return levels.length === 0 ? null : Math.max(...levels);
 }
 

@@ -22,9 +22,15 @@ export interface ExchangeOptions {
 /** Never rejects. A connection whose exchange failed is destroyed. `sent` is false only where no connection was established. */
 export async function exchange(url: URL, options: ExchangeOptions): Promise<Exchange> {
   const { method, agent, body, timeoutMs, maxBytes = 16_384, signal } = options;
-  const json = body === undefined ? {} : { "content-type": "application/json", "content-length": Buffer.byteLength(body) };
+  const json =
+    body === undefined ? {} : { "content-type": "application/json", "content-length": Buffer.byteLength(body) };
   const result = await bounded(
-    () => (url.protocol === "https:" ? https : http).request(url, { method, agent, headers: { accept: "application/json", ...json } }),
+    () =>
+      (url.protocol === "https:" ? https : http).request(url, {
+        method,
+        agent,
+        headers: { accept: "application/json", ...json },
+      }),
     { clock: systemClock, timeoutMs: Math.max(0, timeoutMs), maxBytes, body, signals: [signal] },
   );
   return result.answered

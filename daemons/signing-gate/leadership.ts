@@ -20,7 +20,8 @@ export class LeadershipView {
   /** The tenure in which this pod may sign at this very moment. */
   tenure(): Tenure | undefined {
     const record = this.record;
-    if (!record || record.gate !== "open" || record.self !== this.identity || record.holderIdentity !== this.identity) return undefined;
+    if (!record || record.gate !== "open" || record.self !== this.identity || record.holderIdentity !== this.identity)
+      return undefined;
     return this.nowNs() < BigInt(record.validUntilNs) ? { epoch: record.epoch, holder: this.identity } : undefined;
   }
 

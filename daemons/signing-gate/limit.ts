@@ -8,7 +8,11 @@ import type { KubeClient, Outcome } from "../runtime/kube";
 /** The kept-alive connections of the client (runtime/kube-client.ts); time-outs count from when a request is sent. */
 const connections = 8;
 
-export function limited(kube: Pick<KubeClient, "get" | "replace">, waitMs: number, clock: Clock): Pick<KubeClient, "get" | "replace"> {
+export function limited(
+  kube: Pick<KubeClient, "get" | "replace">,
+  waitMs: number,
+  clock: Clock,
+): Pick<KubeClient, "get" | "replace"> {
   let free = connections;
   const waiting = new Set<() => void>();
   const turn = (): Promise<boolean> =>

@@ -63,14 +63,28 @@ async function run(config: GateConfig, log: Log, signal: AbortSignal): Promise<v
   await removeLeftovers(config.stateDir);
   const addresses = file.keys.map((key) => key.address);
   const boot = await readFile("/proc/sys/kernel/random/boot_id", "utf8").catch(() => null);
-  const { memory, problem } = await MarksMemory.load(slotFile(join(config.stateDir, "marks")), chainId, addresses, boot);
+  const { memory, problem } = await MarksMemory.load(
+    slotFile(join(config.stateDir, "marks")),
+    chainId,
+    addresses,
+    boot,
+  );
   if (problem !== undefined) log.error("memory-unreadable", problem, { file: "marks" });
-  const { commitments, problem: broken } = await Commitments.load(durableFile(join(config.stateDir, "commitments.json")));
+  const { commitments, problem: broken } = await Commitments.load(
+    durableFile(join(config.stateDir, "commitments.json")),
+  );
   if (broken !== undefined) log.warn("commitments-unreadable", broken);
 
   const registry = createRegistry(file.baker, config.pod);
   const metrics = gateMetrics(registry);
-  const kube = createKubeClient({ ...config.kube, clock, log, metrics: registry, component: "signing-gate", instance: config.pod });
+  const kube = createKubeClient({
+    ...config.kube,
+    clock,
+    log,
+    metrics: registry,
+    component: "signing-gate",
+    instance: config.pod,
+  });
   const leadership = new LeadershipView(identity, () => clock.nowNs());
   const heads = new Heads({
     rpc: config.rpc,
@@ -141,7 +155,9 @@ async function run(config: GateConfig, log: Log, signal: AbortSignal): Promise<v
     ...{ path: config.configFile, file, log, registry },
     onChange: (changed) => {
       if (changed.keys.length !== addresses.length || changed.keys.some((key) => !addresses.includes(key.address)))
-        return log.info("signers-kept", "other-keys", { detail: "this pod ends soon; until then its keys have the signers they had" });
+        return log.info("signers-kept", "other-keys", {
+          detail: "this pod ends soon; until then its keys have the signers they had",
+        });
       gate.configure(gateKeys(changed));
       upstream.configure(changed);
       log.info("signers", "taken-over", { signers: changed.signers.map((signer) => signer.name) });
@@ -154,7 +170,10 @@ async function run(config: GateConfig, log: Log, signal: AbortSignal): Promise<v
   const looking = (async () => {
     while (!signal.aborted) {
       for (const { address } of file.keys) {
-        const outcome = await kube.get("configmaps", watermarkName(address), { timeoutMs: timings.requestTimeoutMs, signal });
+        const outcome = await kube.get("configmaps", watermarkName(address), {
+          timeoutMs: timings.requestTimeoutMs,
+          signal,
+        });
         if (outcome.ok) gate.onSeen(address, outcome.object);
         else if (outcome.kind === "not-found") gate.onSeen(address, undefined);
         else break;

@@ -8,7 +8,15 @@
  * that nothing was forwarded for it, and forgets it; after another start of the machine the cell may have been lost, and the mark is remembered as unconfirmed.
  */
 import * as z from "zod/mini";
-import { markKinds, markSchema, noMarks, watermarkSchema, type Mark, type MarkKind, type Watermark } from "../../contract/watermark";
+import {
+  markKinds,
+  markSchema,
+  noMarks,
+  watermarkSchema,
+  type Mark,
+  type MarkKind,
+  type Watermark,
+} from "../../contract/watermark";
 import { below, covers, higherMarks, type Memory, type Remembered } from "./decide";
 
 const placeSchema = { kind: z.enum(markKinds), mark: markSchema };
@@ -20,7 +28,11 @@ const rememberedSchema = z.strictObject({
   marks: watermarkSchema.shape.marks,
   unconfirmed: z.nullable(z.strictObject(placeSchema)),
 });
-const announcedSchema = z.strictObject({ number: z.int().check(z.positive()), cell: z.int().check(z.nonnegative()), ...placeSchema });
+const announcedSchema = z.strictObject({
+  number: z.int().check(z.positive()),
+  cell: z.int().check(z.nonnegative()),
+  ...placeSchema,
+});
 const fileSchema = z.strictObject({
   version: z.literal(2),
   chain: z.string(),
@@ -102,7 +114,8 @@ export class MarksMemory {
       // Written again as what it is.
       this.dirty = true;
       const noted = cells[cell] ?? NaN;
-      if (noted >= number) this.keys.set(address, { ...entry, marks: higherMarks({ ...noMarks, [kind]: mark }, entry.marks) });
+      if (noted >= number)
+        this.keys.set(address, { ...entry, marks: higherMarks({ ...noMarks, [kind]: mark }, entry.marks) });
       else if (!cellsHold || Number.isNaN(noted)) this.keys.set(address, { ...entry, unconfirmed: { kind, mark } });
     }
   }
@@ -132,7 +145,8 @@ export class MarksMemory {
   /** Before the API is asked for a mark of a key that has been committed in this object; one at a time for each key. */
   announce(address: string, kind: MarkKind, mark: Mark): Announcement {
     const known = this.keys.get(address);
-    if (!known || known === "lost" || this.announced.has(address)) throw new Error(`no mark of ${address} can be announced now`);
+    if (!known || known === "lost" || this.announced.has(address))
+      throw new Error(`no mark of ${address} can be announced now`);
     const cell = this.cells.get(address) ?? this.cells.size;
     this.cells.set(address, cell);
     const entry = { number: ++this.announcements, cell, kind, mark };

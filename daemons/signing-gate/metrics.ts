@@ -19,7 +19,12 @@ export function gateMetrics(registry: Registry) {
     buckets,
     registers,
   });
-  const mark = new Histogram({ name: "tog_gate_mark_seconds", help: "Time to make a mark durable before forwarding", buckets, registers });
+  const mark = new Histogram({
+    name: "tog_gate_mark_seconds",
+    help: "Time to make a mark durable before forwarding",
+    buckets,
+    registers,
+  });
   const signer = new Histogram({
     name: "tog_gate_signer_seconds",
     help: "Time of one attempt at a signer",
@@ -54,7 +59,8 @@ export function gateMetrics(registry: Registry) {
     collect() {
       // A signer that was taken out must not stay as one that is down.
       this.reset();
-      for (const { name, zone, answers } of status?.().signers ?? []) this.set({ signer: name, zone: zone ?? "" }, answers ? 1 : 0);
+      for (const { name, zone, answers } of status?.().signers ?? [])
+        this.set({ signer: name, zone: zone ?? "" }, answers ? 1 : 0);
     },
   });
   return {
@@ -62,7 +68,14 @@ export function gateMetrics(registry: Registry) {
       status = source;
     },
     attempt: (name: string, result: string, ms: number) => signer.observe({ signer: name, result }, ms / 1000),
-    decision: (decision: { kind: string; result: string; reason: string; markMs: number; signMs: number; totalMs: number }) => {
+    decision: (decision: {
+      kind: string;
+      result: string;
+      reason: string;
+      markMs: number;
+      signMs: number;
+      totalMs: number;
+    }) => {
       requests.inc({ kind: decision.kind, result: decision.result, reason: decision.reason });
       total.observe({ result: decision.result }, decision.totalMs / 1000);
       if (decision.markMs > 0) mark.observe(decision.markMs / 1000);

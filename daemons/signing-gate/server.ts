@@ -47,7 +47,10 @@ export function gateRoutes(gate: Pick<Gate, "sign">, upstream: Upstream): Record
     if (answer.status >= 500) return sendRefusal(response, 504, "signer-error", `HTTP ${answer.status}`);
     if (response.destroyed) return;
     response
-      .writeHead(answer.status, { "content-type": "application/json", "content-length": Buffer.byteLength(answer.body) })
+      .writeHead(answer.status, {
+        "content-type": "application/json",
+        "content-length": Buffer.byteLength(answer.body),
+      })
       .end(answer.body);
   };
   return {
@@ -71,12 +74,14 @@ export function gateRoutes(gate: Pick<Gate, "sign">, upstream: Upstream): Record
       if (!upstream.serves(address)) return sendRefusal(response, 404, "unknown-key", "no key of this baker");
       if (request.method === "GET") {
         const publicKey = await upstream.publicKey(address);
-        if (publicKey === undefined) sendRefusal(response, 504, "signer-unavailable", "no signer answers with this key");
+        if (publicKey === undefined)
+          sendRefusal(response, 504, "signer-unavailable", "no signer answers with this key");
         else sendJson(response, 200, { public_key: publicKey });
         return;
       }
       if (!only("POST", request, response)) return;
-      if (url.search.length > maxQueryBytes) return sendRefusal(response, 400, "query-length", `at most ${maxQueryBytes} bytes of query`);
+      if (url.search.length > maxQueryBytes)
+        return sendRefusal(response, 400, "query-length", `at most ${maxQueryBytes} bytes of query`);
       let body: Buffer;
       try {
         body = await readBody(request, maxBodyBytes);

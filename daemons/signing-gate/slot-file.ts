@@ -25,7 +25,8 @@ const cellText = (number: number): string => String(number).padStart(cellBytes -
 /** Number and text of a slot, or undefined where it is not whole. */
 function readSlot(slot: Buffer): { number: number; text: string } | undefined {
   const end = slot.indexOf("\n");
-  const [, hash, rest = "", number, text = ""] = /^([0-9a-f]{64}) ((\d+) (.*))$/.exec(slot.toString("utf8", 0, Math.max(0, end))) ?? [];
+  const [, hash, rest = "", number, text = ""] =
+    /^([0-9a-f]{64}) ((\d+) (.*))$/.exec(slot.toString("utf8", 0, Math.max(0, end))) ?? [];
   return hash !== undefined && digest(rest) === hash ? { number: Number(number), text } : undefined;
 }
 
@@ -43,7 +44,9 @@ export function slotFile(path: string, slotBytes = 262_144): MemoryFile {
         throw error;
       }
       const half = Math.max(0, (content.length - cellCount * cellBytes) / 2);
-      const slots = [content.subarray(0, half), content.subarray(half, 2 * half)].flatMap((slot) => readSlot(slot) ?? []);
+      const slots = [content.subarray(0, half), content.subarray(half, 2 * half)].flatMap(
+        (slot) => readSlot(slot) ?? [],
+      );
       const [newest] = slots.sort((a, b) => b.number - a.number);
       if (!newest) throw new Error("none of its two slots is whole");
       const cells = content.toString("latin1", 2 * half).split("\n", cellCount);
@@ -63,7 +66,8 @@ export function slotFile(path: string, slotBytes = 262_144): MemoryFile {
           await writeDurably(path, fresh);
           fd = openSync(path, "r+");
         } else {
-          for (let done = 0; done < line.length;) done += writeSync(fd, line, done, line.length - done, position + done);
+          for (let done = 0; done < line.length;)
+            done += writeSync(fd, line, done, line.length - done, position + done);
           await sync(fd);
         }
         number++;

@@ -127,7 +127,8 @@ export class Upstream {
         ...mine.filter((endpoint) => endpoint.zone !== this.options.zone),
       ];
     });
-    const rank = ({ answers, unfit }: Endpoint) => (answers === false || (unfit.get(address) ?? "") !== "" ? 2 : answers === true ? 0 : 1);
+    const rank = ({ answers, unfit }: Endpoint) =>
+      answers === false || (unfit.get(address) ?? "") !== "" ? 2 : answers === true ? 0 : 1;
     return ordered.filter((endpoint) => endpoint.unfit.get(address) !== otherKey).sort((a, b) => rank(a) - rank(b));
   }
 
@@ -138,7 +139,12 @@ export class Upstream {
   async sign(attempt: SignAttempt): Promise<SignOutcome> {
     const { clock, timings, log } = this.options;
     const body = JSON.stringify(Buffer.from(attempt.bytes).toString("hex"));
-    let last: SignOutcome = { ok: false, reason: "no-signer", detail: "no signer is configured for this key", mayHaveSigned: false };
+    let last: SignOutcome = {
+      ok: false,
+      reason: "no-signer",
+      detail: "no signer is configured for this key",
+      mayHaveSigned: false,
+    };
     let mayHaveSigned = false;
     let refused = 0;
     // Two rounds: a tunnel that was being replaced answers at the second.
@@ -146,7 +152,8 @@ export class Upstream {
     for (const [i, endpoint] of [...candidates, ...candidates].entries()) {
       if (mayHaveSigned && !attempt.repeatable) break;
       if (refused === candidates.length) break;
-      if (i === candidates.length) await sleep(Math.min(100, Math.max(0, attempt.deadlineMs - clock.now())), this.stop.signal);
+      if (i === candidates.length)
+        await sleep(Math.min(100, Math.max(0, attempt.deadlineMs - clock.now())), this.stop.signal);
       const remaining = attempt.deadlineMs - clock.now();
       if (remaining <= 0) break;
       const startedMs = clock.now();
@@ -178,17 +185,28 @@ export class Upstream {
     attempt: SignAttempt,
     answer: Awaited<ReturnType<typeof exchange>>,
   ): { ok: true; signature: string } | { ok: false; reason: string; detail: string; mayHaveSigned: boolean } {
-    if (!answer.ok) return { ok: false, reason: `signer-${answer.reason}`, detail: answer.detail, mayHaveSigned: answer.sent };
+    if (!answer.ok)
+      return { ok: false, reason: `signer-${answer.reason}`, detail: answer.detail, mayHaveSigned: answer.sent };
     if (refusals.includes(answer.status))
       return { ok: false, reason: "signer-refused", detail: `HTTP ${answer.status}`, mayHaveSigned: false };
-    if (answer.status !== 200) return { ok: false, reason: "signer-error", detail: `HTTP ${answer.status}`, mayHaveSigned: true };
+    if (answer.status !== 200)
+      return { ok: false, reason: "signer-error", detail: `HTTP ${answer.status}`, mayHaveSigned: true };
     const signature = field(answer.body, "signature");
     const publicKey = this.publicKeys.get(attempt.address);
     const verifiable = publicKey !== undefined && !attempt.address.startsWith("tz4");
-    if (typeof signature === "string" && verifiable && verifySignature(publicKey, attempt.bytes, signature, attempt.digest))
+    if (
+      typeof signature === "string" &&
+      verifiable &&
+      verifySignature(publicKey, attempt.bytes, signature, attempt.digest)
+    )
       return { ok: true, signature };
     if (typeof signature !== "string" || !decodeSignature(attempt.address, signature))
-      return { ok: false, reason: "signer-garbage", detail: "the answer holds no signature of the key's curve", mayHaveSigned: true };
+      return {
+        ok: false,
+        reason: "signer-garbage",
+        detail: "the answer holds no signature of the key's curve",
+        mayHaveSigned: true,
+      };
     if (verifiable)
       return {
         ok: false,
@@ -230,7 +248,8 @@ export class Upstream {
         signal: this.stop.signal,
       });
     const answer = await get("/authorized_keys");
-    if (!answer.ok || answer.status !== 200) return this.mark(endpoint, false, answer.ok ? `HTTP ${answer.status}` : answer.detail);
+    if (!answer.ok || answer.status !== 200)
+      return this.mark(endpoint, false, answer.ok ? `HTTP ${answer.status}` : answer.detail);
     const listed = field(answer.body, "authorized_keys");
     const value = json(answer.body);
     if (typeof value !== "object" || value === null || (listed !== undefined && !isTexts(listed)))
@@ -240,7 +259,9 @@ export class Upstream {
     this.mark(endpoint, true, "");
     // A few keys a round that are not known to be served here, those first that were not asked for yet: a long list makes no burst.
     const mine = this.file.keys.filter((key) => key.signers.includes(endpoint.signer)).map((key) => key.address);
-    const asked = [...endpoint.unfit].flatMap(([address, why]) => (why !== "" && mine.includes(address) ? [address] : []));
+    const asked = [...endpoint.unfit].flatMap(([address, why]) =>
+      why !== "" && mine.includes(address) ? [address] : [],
+    );
     for (const address of [...mine.filter((entry) => !endpoint.unfit.has(entry)), ...asked].slice(0, 8)) {
       const key = await get(`/keys/${address}`);
       const publicKey = key.ok && key.status === 200 ? field(key.body, "public_key") : undefined;
@@ -305,7 +326,9 @@ export class Upstream {
     const answering = fresh();
     if (answering.length === 0) return undefined;
     const lists = answering.flatMap((endpoint) => endpoint.authorized ?? []);
-    return answering.every((endpoint) => endpoint.authorized === undefined) ? {} : { authorized_keys: [...new Set(lists)] };
+    return answering.every((endpoint) => endpoint.authorized === undefined)
+      ? {}
+      : { authorized_keys: [...new Set(lists)] };
   }
 
   /** Passes a GET to the first signer that answers 200; the last answer otherwise. `address`: only signers of this key. */
@@ -336,7 +359,8 @@ export class Upstream {
   }
   /** Signers with at least one endpoint that answers. */
   answering(): number {
-    return new Set(this.endpoints.filter((endpoint) => endpoint.answers === true).map((endpoint) => endpoint.signer)).size;
+    return new Set(this.endpoints.filter((endpoint) => endpoint.answers === true).map((endpoint) => endpoint.signer))
+      .size;
   }
 
   close(): void {

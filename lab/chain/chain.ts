@@ -6,8 +6,27 @@
  */
 import { createServer, type Server, type ServerResponse } from "node:http";
 import { EventEmitter } from "node:events";
-import { decodeHeader, decodeVote, encodeHeader, fitness, hash32, nonceHash, toBase58, type BlockHeader } from "./encode";
-import { attests, cycleOf, expectsCommitment, proposer, revealable, roundAt, roundMs, roundStartMs, type ChainParameters } from "./rights";
+import {
+  decodeHeader,
+  decodeVote,
+  encodeHeader,
+  fitness,
+  hash32,
+  nonceHash,
+  toBase58,
+  type BlockHeader,
+} from "./encode";
+import {
+  attests,
+  cycleOf,
+  expectsCommitment,
+  proposer,
+  revealable,
+  roundAt,
+  roundMs,
+  roundStartMs,
+  type ChainParameters,
+} from "./rights";
 
 /** A block as peers hand it on. `header` is the RPC's header without what a node knows itself. */
 export interface Block {
@@ -109,7 +128,11 @@ export class Chain extends EventEmitter<ChainEvents> {
     for (let i = 0; i < past; i++) {
       const level = startLevel - past + 1 + i;
       const name = proposer(this.options, level, 0);
-      this.append(this.makeBlock(level, 0, begin - (past - 1 - i) * blockMs, name === "ours" ? "baker-0" : name), null, false);
+      this.append(
+        this.makeBlock(level, 0, begin - (past - 1 - i) * blockMs, name === "ours" ? "baker-0" : name),
+        null,
+        false,
+      );
     }
     this.schedule();
   }
@@ -138,7 +161,9 @@ export class Chain extends EventEmitter<ChainEvents> {
 
   /** Levels after `level` that our delegate should have attested or baked and did not, in what is decided. */
   missedSince(level: number): number {
-    return this.levels.filter((record) => record.level > level && (record.attestationMissed === true || record.blockMissed)).length;
+    return this.levels.filter(
+      (record) => record.level > level && (record.attestationMissed === true || record.blockMissed),
+    ).length;
   }
 
   private after(ms: number, action: () => void): void {
@@ -152,7 +177,13 @@ export class Chain extends EventEmitter<ChainEvents> {
     this.timers.add(timer);
   }
 
-  private makeBlock(level: number, round: number, atMs: number, name: string, given?: { header: BlockHeader; bytes: Buffer }): Block {
+  private makeBlock(
+    level: number,
+    round: number,
+    atMs: number,
+    name: string,
+    given?: { header: BlockHeader; bytes: Buffer },
+  ): Block {
     const predecessor = this.blocks.findLast((block) => block.level === level - 1);
     const header: BlockHeader = given?.header ?? {
       level,
@@ -202,7 +233,10 @@ export class Chain extends EventEmitter<ChainEvents> {
     this.timers.clear();
     const { blockMs } = this.options;
     const head = this.head;
-    const round = Math.max(0, roundAt(blockMs, head, this.now()) + (roundStartMs(blockMs, head, 0) > this.now() ? 1 : 0));
+    const round = Math.max(
+      0,
+      roundAt(blockMs, head, this.now()) + (roundStartMs(blockMs, head, 0) > this.now() ? 1 : 0),
+    );
     const begin = roundStartMs(blockMs, head, round);
     this.after(begin - this.now(), () => this.beginRound(round));
     this.announceQuorum(head);
@@ -251,7 +285,15 @@ export class Chain extends EventEmitter<ChainEvents> {
     if (this.blocks.length > keep) this.blocks.shift();
     const blockRight = proposer(this.options, block.level, 0) === "ours";
     const record: LevelRecord = {
-      ...{ level: block.level, round: block.round, hash: block.hash, atMs: block.atMs, proposer: block.proposer, bakedBy, blockRight },
+      ...{
+        level: block.level,
+        round: block.round,
+        hash: block.hash,
+        atMs: block.atMs,
+        proposer: block.proposer,
+        bakedBy,
+        blockRight,
+      },
       blockMissed: announce && this.begun && blockRight && (block.round !== 0 || block.proposer !== "ours"),
       attestationRight: this.begun && attests(this.options, block.level),
       ...{ preattestedBy: null, attestedBy: null, attestedAfterMs: null, commitment: null },
@@ -260,7 +302,10 @@ export class Chain extends EventEmitter<ChainEvents> {
     this.levels.push(record);
     if (this.levels.length > 5000) this.levels.splice(0, 1000);
     for (const commitment of this.commitments.values())
-      if (commitment.revealedBy === null && cycleOf(this.options, block.level).cycle > cycleOf(this.options, commitment.level).cycle)
+      if (
+        commitment.revealedBy === null &&
+        cycleOf(this.options, block.level).cycle > cycleOf(this.options, commitment.level).cycle
+      )
         commitment.lost =
           cycleOf(this.options, block.level).cycle > cycleOf(this.options, commitment.level).cycle + 1 ||
           !revealable(this.options, commitment.level, block.level);
@@ -306,7 +351,8 @@ export class Chain extends EventEmitter<ChainEvents> {
     }
     const vote = decodeVote(bytes);
     const record = this.levels[this.levels.length - 1];
-    const fits = record?.level === vote.level && record.round === vote.round && this.head.payloadHash === vote.payloadHash;
+    const fits =
+      record?.level === vote.level && record.round === vote.round && this.head.payloadHash === vote.payloadHash;
     this.emit("vote", { pod, kind: vote.kind, level: vote.level, round: vote.round, late: !fits });
     if (!record || !fits) return { error: "operation.consensus_operation_for_another_block" };
     if (vote.kind === "preattestation") record.preattestedBy ??= pod;
@@ -328,7 +374,8 @@ export class Chain extends EventEmitter<ChainEvents> {
     if (proposer(this.options, header.level, header.round) !== "ours") return { error: "block.no_right" };
     if (this.now() < begin - 50) return { error: "block.too_early" };
     if (this.now() > begin + roundMs(blockMs, header.round)) return { error: "block.round_is_over" };
-    if (expectsCommitment(this.options, header.level) !== (header.seedNonceHash !== null)) return { error: "block.invalid_commitment" };
+    if (expectsCommitment(this.options, header.level) !== (header.seedNonceHash !== null))
+      return { error: "block.invalid_commitment" };
     const block = this.makeBlock(header.level, header.round, begin, "ours", { header, bytes });
     if (header.seedNonceHash !== null)
       this.commitments.set(header.level, {
@@ -368,7 +415,9 @@ export class Chain extends EventEmitter<ChainEvents> {
         let answer: unknown;
         try {
           answer =
-            url.pathname === "/inject" ? this.inject(JSON.parse(body) as Injection) : this.nonce(Number(url.searchParams.get("level")));
+            url.pathname === "/inject"
+              ? this.inject(JSON.parse(body) as Injection)
+              : this.nonce(Number(url.searchParams.get("level")));
         } catch (error) {
           answer = { error: `malformed: ${String(error)}` };
         }

@@ -16,8 +16,10 @@ const prefixes = {
 } as const;
 export type HashKind = keyof typeof prefixes;
 
-export const toBase58 = (kind: HashKind, bytes: Uint8Array): string => base58check.encode(Uint8Array.from([...prefixes[kind], ...bytes]));
-export const fromBase58 = (kind: HashKind, text: string): Buffer => Buffer.from(base58check.decode(text).slice(prefixes[kind].length));
+export const toBase58 = (kind: HashKind, bytes: Uint8Array): string =>
+  base58check.encode(Uint8Array.from([...prefixes[kind], ...bytes]));
+export const fromBase58 = (kind: HashKind, text: string): Buffer =>
+  Buffer.from(base58check.decode(text).slice(prefixes[kind].length));
 export const hash32 = (...parts: (string | Uint8Array)[]): Buffer =>
   Buffer.from(blake2b(Buffer.concat(parts.map((part) => Buffer.from(part as Uint8Array))), { dkLen: 32 }));
 
@@ -57,7 +59,9 @@ export interface BlockHeader {
 }
 
 /** The five items of a Tenderbake fitness. */
-export const fitness = (header: Pick<BlockHeader, "level" | "lockedRound" | "predecessorRound" | "round">): Buffer[] => [
+export const fitness = (
+  header: Pick<BlockHeader, "level" | "lockedRound" | "predecessorRound" | "round">,
+): Buffer[] => [
   u8(2),
   i32(header.level),
   header.lockedRound === null ? Buffer.alloc(0) : i32(header.lockedRound),
@@ -132,7 +136,12 @@ const tags = { preattestation: { slot: 20, bls: 40 }, attestation: { slot: 21, b
 
 /** Branch and contents of a consensus operation. */
 export function encodeVote(vote: Vote): Buffer {
-  const tag = vote.slot === null ? tags[vote.kind].bls : vote.kind === "attestation" && vote.dal !== null ? 23 : tags[vote.kind].slot;
+  const tag =
+    vote.slot === null
+      ? tags[vote.kind].bls
+      : vote.kind === "attestation" && vote.dal !== null
+        ? 23
+        : tags[vote.kind].slot;
   return Buffer.concat([
     fromBase58("block", vote.branch),
     u8(tag),
@@ -149,7 +158,8 @@ export const encodeVoteRequest = (chainId: string, vote: Vote): Buffer =>
 /** Inverse of encodeVote; trailing bytes are ignored. @throws Error for another kind of operation */
 export function decodeVote(bytes: Buffer): Vote {
   const tag = bytes.readUInt8(32);
-  const kind = tag === 20 || tag === 40 ? "preattestation" : tag === 21 || tag === 23 || tag === 41 ? "attestation" : undefined;
+  const kind =
+    tag === 20 || tag === 40 ? "preattestation" : tag === 21 || tag === 23 || tag === 41 ? "attestation" : undefined;
   if (!kind) throw new Error(`a vote has tag 20, 21, 23, 40 or 41; got ${tag}`);
   const at = tag >= 40 ? 33 : 35;
   return {

@@ -45,12 +45,17 @@ export function roundAt(blockMs: number, block: { atMs: number; round: number },
 }
 
 /** Cycles begin at multiples of blocksPerCycle, plus one as on Tezos. */
-export const cycleOf = (chain: Pick<ChainParameters, "blocksPerCycle">, level: number): { cycle: number; position: number } => ({
+export const cycleOf = (
+  chain: Pick<ChainParameters, "blocksPerCycle">,
+  level: number,
+): { cycle: number; position: number } => ({
   cycle: Math.floor((level - 1) / chain.blocksPerCycle),
   position: (level - 1) % chain.blocksPerCycle,
 });
-export const expectsCommitment = (chain: Pick<ChainParameters, "blocksPerCycle" | "blocksPerCommitment">, level: number): boolean =>
-  cycleOf(chain, level).position % chain.blocksPerCommitment === chain.blocksPerCommitment - 1;
+export const expectsCommitment = (
+  chain: Pick<ChainParameters, "blocksPerCycle" | "blocksPerCommitment">,
+  level: number,
+): boolean => cycleOf(chain, level).position % chain.blocksPerCommitment === chain.blocksPerCommitment - 1;
 /** Whether a commitment of `cycle` may be revealed in a block of `level`. */
 export function revealable(
   chain: Pick<ChainParameters, "blocksPerCycle" | "revelationBlocks">,

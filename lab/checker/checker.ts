@@ -59,7 +59,8 @@ export interface CheckOptions {
   floorPassAfter?: number;
 }
 
-const order = (a: { level: number; round: number }, b: { level: number; round: number }) => a.level - b.level || a.round - b.round;
+const order = (a: { level: number; round: number }, b: { level: number; round: number }) =>
+  a.level - b.level || a.round - b.round;
 const place = (mark: { level: number; round: number }) => `(${mark.level}, ${mark.round})`;
 const marksOf = (record: Watermark): [MarkKind, Mark][] =>
   markKinds.flatMap((kind) => {
@@ -69,7 +70,11 @@ const marksOf = (record: Watermark): [MarkKind, Mark][] =>
 const same = (a: Mark | null, b: Mark | null) => JSON.stringify(a) === JSON.stringify(b);
 
 /** Every violation in the logs, in their order. Both logs must be complete. */
-export function check(signed: readonly SignerEntry[], commits: readonly CommitEntry[], options: CheckOptions = {}): Violation[] {
+export function check(
+  signed: readonly SignerEntry[],
+  commits: readonly CommitEntry[],
+  options: CheckOptions = {},
+): Violation[] {
   const violations: Violation[] = [];
   const addresses = new Set([...signed.map((entry) => entry.address), ...commits.map((entry) => entry.address)]);
   for (const address of addresses)
@@ -84,7 +89,12 @@ export function check(signed: readonly SignerEntry[], commits: readonly CommitEn
   return violations.sort((a, b) => a.at - b.at);
 }
 
-function checkKey(address: string, signed: readonly SignerEntry[], commits: readonly CommitEntry[], options: CheckOptions): Violation[] {
+function checkKey(
+  address: string,
+  signed: readonly SignerEntry[],
+  commits: readonly CommitEntry[],
+  options: CheckOptions,
+): Violation[] {
   const violations: Violation[] = [];
   const report = (code: ViolationCode, at: number, text: string) => violations.push({ code, address, at, text });
   const events = [
@@ -121,21 +131,27 @@ function checkKey(address: string, signed: readonly SignerEntry[], commits: read
       const { kind, level, round, digest, chainId } = parsed.request;
       const slot = `${chainId} ${kind} ${place({ level, round })}`;
       const other = digests.get(slot);
-      if (other !== undefined && other !== digest) report("two-digests", at, `${slot}: ${other.slice(0, 8)} and ${digest.slice(0, 8)}`);
+      if (other !== undefined && other !== digest)
+        report("two-digests", at, `${slot}: ${other.slice(0, 8)} and ${digest.slice(0, 8)}`);
       digests.set(slot, other ?? digest);
-      if (!committed.has(`${kind} ${level} ${round} ${digest}`)) report("forward-before-commit", at, `${slot} was never committed`);
+      if (!committed.has(`${kind} ${level} ${round} ${digest}`))
+        report("forward-before-commit", at, `${slot} was never committed`);
       signedLevel = Math.max(signedLevel, level);
       if (kind === "block" && entry.signature !== null) {
         const first = blockSignatures.get(digest);
-        if (first !== undefined && first !== entry.signature) report("two-signatures-of-a-block", at, `${slot} has two signatures`);
+        if (first !== undefined && first !== entry.signature)
+          report("two-signatures-of-a-block", at, `${slot} has two signatures`);
         blockSignatures.set(digest, first ?? entry.signature);
       }
     }
     if (!commit) continue;
     const record = commit.record;
-    const restored = new Set(record ? marksOf(record).flatMap(([kind, mark]) => (everStored.has(nameOf(kind, mark)) ? [kind] : [])) : []);
+    const restored = new Set(
+      record ? marksOf(record).flatMap(([kind, mark]) => (everStored.has(nameOf(kind, mark)) ? [kind] : [])) : [],
+    );
     const restores =
-      record === null || marksOf(record).every(([kind, mark]) => same(mark, stored?.marks[kind] ?? null) || restored.has(kind));
+      record === null ||
+      marksOf(record).every(([kind, mark]) => same(mark, stored?.marks[kind] ?? null) || restored.has(kind));
     if (record) for (const [kind, mark] of marksOf(record)) everStored.add(nameOf(kind, mark));
     if (commit.by === "other" || record === null) {
       // Whatever an outsider did that takes something away: the next tenure must not open at a level that was signed.
@@ -159,7 +175,8 @@ function checkKey(address: string, signed: readonly SignerEntry[], commits: read
     if (known !== undefined && known !== record.holder)
       report("two-holders-of-an-epoch", at, `epoch ${record.epoch} is held by ${known} and ${record.holder}`);
     holders.set(record.epoch, known ?? record.holder);
-    if (stored !== null && record.epoch < stored.epoch) report("epoch-not-monotone", at, `epoch ${stored.epoch}, then ${record.epoch}`);
+    if (stored !== null && record.epoch < stored.epoch)
+      report("epoch-not-monotone", at, `epoch ${stored.epoch}, then ${record.epoch}`);
     if (record.epoch < bestEpoch) report("below-highest-epoch", at, `epoch ${record.epoch} after ${bestEpoch}`);
     if (record.floor < bestFloor) report("floor-not-monotone", at, `floor ${record.floor} after ${bestFloor}`);
 
@@ -169,8 +186,13 @@ function checkKey(address: string, signed: readonly SignerEntry[], commits: read
       if (!restores) report("tenure-without-raise", at, `epoch ${record.epoch} begins with a mark instead of a raise`);
       const recorded = Math.max(-1, ...marksOf(record).map(([, mark]) => mark.level));
       if (record.floor < recorded)
-        report("mark-at-or-below-floor", at, `the raise sets floor ${record.floor} below the recorded level ${recorded}`);
-      if (record.floor < signedLevel) report("opened-at-signed-level", at, `floor ${record.floor}, but level ${signedLevel} was signed`);
+        report(
+          "mark-at-or-below-floor",
+          at,
+          `the raise sets floor ${record.floor} below the recorded level ${recorded}`,
+        );
+      if (record.floor < signedLevel)
+        report("opened-at-signed-level", at, `floor ${record.floor}, but level ${signedLevel} was signed`);
       raise = { at, epoch: record.epoch, aboveRound: Math.max(-1, ...marksOf(record).map(([, mark]) => mark.round)) };
       lost = undefined;
     } else
@@ -190,7 +212,8 @@ function checkKey(address: string, signed: readonly SignerEntry[], commits: read
           report("mark-at-or-below-floor", at, `${kind} ${place(mark)} at or below the floor ${record.floor}`);
       }
     for (const kind of markKinds)
-      if (stored?.marks[kind] && !record.marks[kind]) report("mark-not-monotone", at, `the mark of ${kind} was removed`);
+      if (stored?.marks[kind] && !record.marks[kind])
+        report("mark-not-monotone", at, `the mark of ${kind} was removed`);
     for (const [kind, mark] of marksOf(record)) {
       committed.add(nameOf(kind, mark));
       const top = best[kind];

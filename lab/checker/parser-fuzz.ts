@@ -3,7 +3,12 @@
  * Each input is judged by a second reading that shares no code with the parser: plain offsets, as the signers' documents give them.
  */
 import { expectBase58 } from "../../tezos/base58";
-import { encodeBlockRequest, encodeVoteRequest, parseSigningRequest, refusalReasons } from "../../tezos/signing-request";
+import {
+  encodeBlockRequest,
+  encodeVoteRequest,
+  parseSigningRequest,
+  refusalReasons,
+} from "../../tezos/signing-request";
 import { randomOf } from "./schedules";
 
 export interface ParserFuzzResult {
@@ -19,8 +24,8 @@ export interface ParserFuzzResult {
 const chain = expectBase58("chainId", "NetXdQprcVkpaWU");
 /** Offsets at which something is decided, and their neighbours. */
 const landmarks = [
-  0, 1, 4, 5, 8, 9, 37, 38, 40, 41, 42, 44, 45, 46, 48, 49, 50, 79, 80, 81, 83, 86, 87, 90, 91, 92, 95, 96, 99, 100, 103, 104, 107, 108,
-  111, 112, 115, 116, 119, 120, 123, 151, 184, 188, 196, 200, 197, 201, 229, 233,
+  0, 1, 4, 5, 8, 9, 37, 38, 40, 41, 42, 44, 45, 46, 48, 49, 50, 79, 80, 81, 83, 86, 87, 90, 91, 92, 95, 96, 99, 100,
+  103, 104, 107, 108, 111, 112, 115, 116, 119, 120, 123, 151, 184, 188, 196, 200, 197, 201, 229, 233,
 ];
 const values = [0, 1, 2, 3, 4, 0x0f, 0x10, 20, 21, 22, 23, 33, 35, 37, 40, 41, 42, 0x7f, 0x80, 0x81, 0xfe, 0xff];
 
@@ -49,7 +54,11 @@ function secondReading(bytes: Buffer): { kind: string; level: number; round: num
 }
 
 /** Runs `inputs` inputs; calls `progress` now and then. Everything follows from the seed. */
-export async function fuzzParser(options: { seed: number; inputs: number; progress?: (done: number) => void }): Promise<ParserFuzzResult> {
+export async function fuzzParser(options: {
+  seed: number;
+  inputs: number;
+  progress?: (done: number) => void;
+}): Promise<ParserFuzzResult> {
   const random = randomOf(options.seed);
   const below = (n: number) => Math.floor(random() * n);
   const pick = (list: readonly number[]) => list[below(list.length)] ?? 0;

@@ -280,10 +280,17 @@ export async function runSchedule(options: ScheduleOptions): Promise<ScheduleRes
   const toObject = (name: string, stored: Stored): ConfigMap => ({
     apiVersion: "v1",
     kind: "ConfigMap",
-    metadata: { name, namespace: "bakers", uid: stored.uid, resourceVersion: String(stored.rv), labels: { [labels.baker]: baker } },
+    metadata: {
+      name,
+      namespace: "bakers",
+      uid: stored.uid,
+      resourceVersion: String(stored.rv),
+      labels: { [labels.baker]: baker },
+    },
     data: stored.text === "" ? {} : { [watermarkDataKey]: stored.text },
   });
-  const parseRecord = (text: string): Watermark | null => (text === "" ? null : watermarkSchema.parse(JSON.parse(text)));
+  const parseRecord = (text: string): Watermark | null =>
+    text === "" ? null : watermarkSchema.parse(JSON.parse(text));
   const announce = (name: string) => {
     for (const process of processes) {
       if (faults && f.lossyApi && world.chance(0.2) && !takesAway) continue;
@@ -322,7 +329,8 @@ export async function runSchedule(options: ScheduleOptions): Promise<ScheduleRes
     unfenced: drawn(0.1),
   };
   const initial = drawn(0.8) ? JSON.stringify(before) : "";
-  for (const key of keys) change(watermarkName(key.address), { uid: `uid-${++uids}`, rv: ++revision, text: initial }, "other");
+  for (const key of keys)
+    change(watermarkName(key.address), { uid: `uid-${++uids}`, rv: ++revision, text: initial }, "other");
 
   const deliver = (process: Process, run: () => void) => {
     if (!process.alive) return;
@@ -363,7 +371,10 @@ export async function runSchedule(options: ScheduleOptions): Promise<ScheduleRes
         if (!outcome.ok && outcome.kind === "conflict") counts.conflicts++;
         const lose = lossy && world.chance(0.08);
         if (lose && outcome.ok) counts.lostAnswers++;
-        if (lose) return world.chance(0.5) ? world.after(1, () => answer(fail(world.chance(0.5) ? "server" : "network", true))) : undefined;
+        if (lose)
+          return world.chance(0.5)
+            ? world.after(1, () => answer(fail(world.chance(0.5) ? "server" : "network", true)))
+            : undefined;
         const back = lossy && world.chance(0.05) ? world.between(300, 3000) : world.between(0.3, 5);
         world.after(back, () => answer(outcome));
         return undefined;
@@ -388,11 +399,13 @@ export async function runSchedule(options: ScheduleOptions): Promise<ScheduleRes
       const { name, uid, resourceVersion } = object.metadata;
       if (!uid || !resourceVersion) throw new Error("a PUT without uid or resourceVersion");
       const text = object.data?.[watermarkDataKey] ?? "";
-      if (sabotage === "phantom-writes" && world.chance(0.3)) return Promise.resolve({ ok: true, object, sentAtMs: world.now });
+      if (sabotage === "phantom-writes" && world.chance(0.3))
+        return Promise.resolve({ ok: true, object, sentAtMs: world.now });
       return call(process, timeoutMs, () => {
         const stored = store.get(name);
         if (!stored) return failure("not-found", 404);
-        if (sabotage !== "blind-writes" && (stored.uid !== uid || String(stored.rv) !== resourceVersion)) return failure("conflict", 409);
+        if (sabotage !== "blind-writes" && (stored.uid !== uid || String(stored.rv) !== resourceVersion))
+          return failure("conflict", 409);
         const next = {
           uid: stored.uid,
           rv: ++revision,
@@ -401,7 +414,10 @@ export async function runSchedule(options: ScheduleOptions): Promise<ScheduleRes
         change(name, next, "gate");
         return {
           ok: true,
-          object: sabotage === "no-floor" ? { ...toObject(name, next), data: { [watermarkDataKey]: text } } : toObject(name, next),
+          object:
+            sabotage === "no-floor"
+              ? { ...toObject(name, next), data: { [watermarkDataKey]: text } }
+              : toObject(name, next),
           sentAtMs: world.now,
         };
       });
@@ -440,13 +456,20 @@ export async function runSchedule(options: ScheduleOptions): Promise<ScheduleRes
             const stable = createHash("sha256").update(attempt.address).update(bytes).digest("hex");
             const random = sabotage === "random-signer" || !f.deterministic;
             const signature = random ? `${stable}-${++signatures}` : stable;
-            signedLog.push({ at: world.stamp(), signer, address: attempt.address, bytes: bytes.toString("hex"), signature });
+            signedLog.push({
+              at: world.stamp(),
+              signer,
+              address: attempt.address,
+              bytes: bytes.toString("hex"),
+              signature,
+            });
             if (fault < 0.15) return;
             world.after(world.between(1, 30), () => answer(fault < 0.18 ? "garbage" : signature));
           });
         });
         if (outcome !== "refused") mayHaveSigned = true;
-        if (outcome !== "refused" && outcome !== "hang" && outcome !== "garbage") return { ok: true, signature: outcome, signer };
+        if (outcome !== "refused" && outcome !== "hang" && outcome !== "garbage")
+          return { ok: true, signature: outcome, signer };
       }
       return { ok: false, reason: "signer", detail: "", mayHaveSigned };
     },
@@ -611,7 +634,12 @@ export async function runSchedule(options: ScheduleOptions): Promise<ScheduleRes
 
   // ------------------------------------------------------------------------------------------------------------------ clients
   const payload = (n: number) => new Uint8Array(32).fill(n);
-  const bytesOf = (kind: "block" | "preattestation" | "attestation", level: number, atRound: number, n: number): Uint8Array =>
+  const bytesOf = (
+    kind: "block" | "preattestation" | "attestation",
+    level: number,
+    atRound: number,
+    n: number,
+  ): Uint8Array =>
     kind === "block"
       ? encodeBlockRequest({
           chainId: chainBytes,
@@ -643,10 +671,22 @@ export async function runSchedule(options: ScheduleOptions): Promise<ScheduleRes
     const again = recent.length > 0 && world.chance(0.15) ? world.pick(recent) : undefined;
     if (again) ask(process, again.address, again.bytes);
     else if (f.hostileClient && world.chance(0.25)) {
-      const level = world.pick([honest - 3, honest - 1, honest, ...(takesAway ? [] : [honest + 2, honest + 4]), 2147483647]);
+      const level = world.pick([
+        honest - 3,
+        honest - 1,
+        honest,
+        ...(takesAway ? [] : [honest + 2, honest + 4]),
+        2147483647,
+      ]);
       for (let i = world.pick([1, 1, 3, 8]); i > 0; i--)
-        ask(process, address, bytesOf(world.pick(kinds), level, world.pick([0, round, round + 1, 3]), world.pick([1, 2, 3])));
-    } else for (const kind of kinds) if (world.chance(0.8)) ask(process, address, bytesOf(kind, honest, round, world.pick([1, 1, 1, 2])));
+        ask(
+          process,
+          address,
+          bytesOf(world.pick(kinds), level, world.pick([0, round, round + 1, 3]), world.pick([1, 2, 3])),
+        );
+    } else
+      for (const kind of kinds)
+        if (world.chance(0.8)) ask(process, address, bytesOf(kind, honest, round, world.pick([1, 1, 1, 2])));
     world.after(world.between(20, 2500), client);
   };
   world.after(200, client);
@@ -756,10 +796,13 @@ export async function runSchedule(options: ScheduleOptions): Promise<ScheduleRes
       await world.run(world.now + 3000);
     }
     for (const key of keys)
-      void last.gate?.sign(key.address, bytesOf("attestation", tip + 1, round, 7)).then((answer) => answers.push(answer));
+      void last.gate
+        ?.sign(key.address, bytesOf("attestation", tip + 1, round, 7))
+        .then((answer) => answers.push(answer));
     await world.run(world.now + 5000);
   }
-  const stuck = answers.length === keys.length && answers.every((answer) => answer.status === 200) ? "" : JSON.stringify(answers);
+  const stuck =
+    answers.length === keys.length && answers.every((answer) => answer.status === 200) ? "" : JSON.stringify(answers);
   const violations = check(signedLog, commitLog, { floorPassAfter: timings.floorPassSeconds * 1000 });
   return { seed: options.seed, violations, stuck, counts, reasons, signed: signedLog, commits: commitLog };
 }

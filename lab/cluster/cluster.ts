@@ -111,7 +111,10 @@ export class Cluster extends EventEmitter<ClusterEvents> {
   /** The newest member of a pod's name that the API knows. */
   member(pod: string): Member {
     const found = [...this.members].find((member) => member.pod.name === pod && !member.orphan);
-    if (!found) throw new Error(`a pod of this cluster: ${[...this.members].map((member) => member.pod.name).join(", ")}; got "${pod}"`);
+    if (!found)
+      throw new Error(
+        `a pod of this cluster: ${[...this.members].map((member) => member.pod.name).join(", ")}; got "${pod}"`,
+      );
     return found;
   }
   bakingMembers(): Member[] {
@@ -161,7 +164,10 @@ export class Cluster extends EventEmitter<ClusterEvents> {
     for (const workload of stack.workloads) {
       if (workload.template.labels[labels.component] === "signer-link") continue;
       for (let ordinal = 0; ordinal < workload.replicas; ordinal++)
-        this.wanted.set(workload.kind === "StatefulSet" ? `${workload.name}-${ordinal}` : `${workload.name}-pod`, { workload, ordinal });
+        this.wanted.set(workload.kind === "StatefulSet" ? `${workload.name}-${ordinal}` : `${workload.name}-pod`, {
+          workload,
+          ordinal,
+        });
     }
     for (const member of [...this.members]) if (!this.wanted.has(member.pod.name)) void member.pod.delete();
     await Promise.all([...this.wanted.keys()].map((name) => this.reconcile(name)));
@@ -170,10 +176,12 @@ export class Cluster extends EventEmitter<ClusterEvents> {
   /** Creates the pod if it should exist, does not, and its zone is there. */
   private async reconcile(name: string): Promise<void> {
     const entry = this.wanted.get(name);
-    if (this.stopped || !entry || [...this.members].some((member) => member.pod.name === name && !member.orphan)) return;
+    if (this.stopped || !entry || [...this.members].some((member) => member.pod.name === name && !member.orphan))
+      return;
     const { workload, ordinal } = entry;
     const zones = this.options.zones;
-    const claimZone = workload.kind === "StatefulSet" && workload.replicas > 1 ? zones[ordinal % zones.length] : undefined;
+    const claimZone =
+      workload.kind === "StatefulSet" && workload.replicas > 1 ? zones[ordinal % zones.length] : undefined;
     const zone = claimZone ?? [...zones].reverse().find((candidate) => !this.downZones.has(candidate));
     if (zone === undefined || this.downZones.has(zone) || this.downNodes.has(name))
       return this.say("warn", name, "unschedulable", "no machine for it");
@@ -184,7 +192,13 @@ export class Cluster extends EventEmitter<ClusterEvents> {
     this.emit("event", { level, pod, event, reason });
   }
 
-  private async createPod(name: string, workload: WorkloadSpec, ordinal: number, zone: string, claimsFrom?: string[]): Promise<Member> {
+  private async createPod(
+    name: string,
+    workload: WorkloadSpec,
+    ordinal: number,
+    zone: string,
+    claimsFrom?: string[],
+  ): Promise<Member> {
     const { options, api, namespace } = this;
     const folder = join(options.folder, "pods", `${name}-${randomBytes(3).toString("hex")}`);
     mkdirSync(folder, { recursive: true });
@@ -214,7 +228,17 @@ export class Cluster extends EventEmitter<ClusterEvents> {
       if (volume.projected) api.writeKubeDir(target, token, namespace);
     }
     const member: Member = {
-      ...{ workload, ordinal, zone, orphan: false, links: [], settings: { clockMs: 0 }, settingsFile, linkAddress, claimFolders },
+      ...{
+        workload,
+        ordinal,
+        zone,
+        orphan: false,
+        links: [],
+        settings: { clockMs: 0 },
+        settingsFile,
+        linkAddress,
+        claimFolders,
+      },
       pod: undefined as unknown as Pod,
     };
     const chain = await this.link(member, "chain", `${name} to chain`, "chain:1", "chain", () =>
@@ -312,12 +336,24 @@ export class Cluster extends EventEmitter<ClusterEvents> {
       ] as const) {
         const { address } = to.pod.options;
         for (const port of [ports.nonceExposer, ports.nonceImporter, ports.elector]) {
-          const link = await this.link(from, "peer", `${from.pod.name} to ${to.pod.name}`, `${address}:${port}`, to.pod.uid, () => ({
-            host: address,
-            port,
-          }));
+          const link = await this.link(
+            from,
+            "peer",
+            `${from.pod.name} to ${to.pod.name}`,
+            `${address}:${port}`,
+            to.pod.uid,
+            () => ({
+              host: address,
+              port,
+            }),
+          );
           // By the name that the headless service gives it, too.
-          from.links.push({ direction: "peer", link, key: `${to.pod.name}.${to.workload.name}:${port}`, to: to.pod.uid });
+          from.links.push({
+            direction: "peer",
+            link,
+            key: `${to.pod.name}.${to.workload.name}:${port}`,
+            to: to.pod.uid,
+          });
         }
       }
       this.writeSettings(other);
@@ -325,7 +361,9 @@ export class Cluster extends EventEmitter<ClusterEvents> {
   }
 
   private writeSettings(member: Member): void {
-    const routes = Object.fromEntries(member.links.map(({ key, link }) => [key, `${link.address.host}:${link.address.port}`]));
+    const routes = Object.fromEntries(
+      member.links.map(({ key, link }) => [key, `${link.address.host}:${link.address.port}`]),
+    );
     const temporary = `${member.settingsFile}.new`;
     writeFileSync(temporary, JSON.stringify({ routes, ...member.settings }));
     renameSync(temporary, member.settingsFile);
@@ -369,7 +407,8 @@ export class Cluster extends EventEmitter<ClusterEvents> {
     // A server on all addresses of a pod listens on the pod's own one here.
     const words = command.map((word) => (word === "0.0.0.0" ? address : word));
     const at = words.indexOf("/usr/local/bin/tog");
-    if (at === 0 || (at > 0 && words[0] === "/sbin/tini")) return [process.execPath, this.options.programs.tog, ...words.slice(at + 1)];
+    if (at === 0 || (at > 0 && words[0] === "/sbin/tini"))
+      return [process.execPath, this.options.programs.tog, ...words.slice(at + 1)];
     const known = join(this.bin, words[0] ?? "");
     return existsSync(known) ? [known, ...words.slice(1)] : words;
   }
@@ -377,7 +416,8 @@ export class Cluster extends EventEmitter<ClusterEvents> {
   /** Programs of the images that run here as doubles. */
   private writeShims(): void {
     mkdirSync(this.bin, { recursive: true });
-    const write = (name: string, text: string) => writeFileSync(join(this.bin, name), `#!/bin/sh\n${text}\n`, { mode: 0o755 });
+    const write = (name: string, text: string) =>
+      writeFileSync(join(this.bin, name), `#!/bin/sh\n${text}\n`, { mode: 0o755 });
     for (const name of ["octez-node", "octez-baker", "octez-dal-node", "octez-accuser", "octez-signer", "predecessor"])
       write(name, `exec "${process.execPath}" "${this.options.programs.doubles}" ${name} "$@"`);
     // The snapshot's publisher: the page with the hash, and the file.
@@ -399,11 +439,17 @@ export class Cluster extends EventEmitter<ClusterEvents> {
 
   private async makeTunnels(stack: StackObjects): Promise<void> {
     for (const workload of stack.workloads) {
-      if (workload.template.labels[labels.component] !== "signer-link" || this.tunnels.some((tunnel) => tunnel.service === workload.name))
+      if (
+        workload.template.labels[labels.component] !== "signer-link" ||
+        this.tunnels.some((tunnel) => tunnel.service === workload.name)
+      )
         continue;
       const signer = workload.template.labels["tezos-on-gke/signer"] ?? "";
       const zone = workload.template.labels["tezos-on-gke/zone"] ?? "";
-      const link = await new Link(`tunnel ${signer} ${zone}`, () => this.homeSigners.get(signer)).listen(this.options.addresses.own, 0);
+      const link = await new Link(`tunnel ${signer} ${zone}`, () => this.homeSigners.get(signer)).listen(
+        this.options.addresses.own,
+        0,
+      );
       this.tunnels.push({ service: workload.name, signer, zone, link });
     }
   }
@@ -428,11 +474,13 @@ export class Cluster extends EventEmitter<ClusterEvents> {
   /** `silent` and `refuse` are real: the bytes do not pass. */
   cut(pod: string, direction: Direction, mode: LinkMode): void {
     const members = [...this.members].filter((member) => member.pod.name === pod);
-    for (const member of members) for (const entry of member.links) if (entry.direction === direction) entry.link.mode = mode;
+    for (const member of members)
+      for (const entry of member.links) if (entry.direction === direction) entry.link.mode = mode;
     if (direction === "peer")
       for (const other of this.members)
         for (const entry of other.links)
-          if (entry.direction === "peer" && members.some((member) => member.pod.uid === entry.to)) entry.link.mode = mode;
+          if (entry.direction === "peer" && members.some((member) => member.pod.uid === entry.to))
+            entry.link.mode = mode;
   }
   slow(pod: string, direction: Direction, ms: number): void {
     for (const entry of this.member(pod).links) if (entry.direction === direction) entry.link.delayMs = ms;
@@ -494,8 +542,14 @@ export class Cluster extends EventEmitter<ClusterEvents> {
       const before = this.member(name).pod;
       await before.delete();
       while (!signal.aborted) {
-        const now = [...this.members].find((member) => member.pod.name === name && member.pod !== before && !member.orphan)?.pod;
-        if (now?.readyAtMs !== undefined && Date.now() - now.readyAtMs >= workload.minReadySeconds * 1000 * this.options.scale) break;
+        const now = [...this.members].find(
+          (member) => member.pod.name === name && member.pod !== before && !member.orphan,
+        )?.pod;
+        if (
+          now?.readyAtMs !== undefined &&
+          Date.now() - now.readyAtMs >= workload.minReadySeconds * 1000 * this.options.scale
+        )
+          break;
         await new Promise((resolve) => setTimeout(resolve, 50));
       }
     }

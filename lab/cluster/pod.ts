@@ -128,11 +128,16 @@ export class Pod extends EventEmitter<PodEvents> {
   /** Name of the init container whose turn it is; undefined before and after. */
   init: string | undefined;
 
-  private spawn(spec: ContainerSpec, onExit: (exit: { code: number | null; signal: NodeJS.Signals | null }) => void): ContainerProcess {
+  private spawn(
+    spec: ContainerSpec,
+    onExit: (exit: { code: number | null; signal: NodeJS.Signals | null }) => void,
+  ): ContainerProcess {
     const { options } = this;
     const env = this.environment(spec);
     const expand = (text: string) =>
-      text.replace(/\$\$|\$\(([A-Za-z_][A-Za-z0-9_]*)\)/g, (whole, name?: string) => (name === undefined ? "$" : (env[name] ?? whole)));
+      text.replace(/\$\$|\$\(([A-Za-z_][A-Za-z0-9_]*)\)/g, (whole, name?: string) =>
+        name === undefined ? "$" : (env[name] ?? whole),
+      );
     const command = [...spec.command, ...spec.args].map((word) => expand(this.mapPath(spec, word)));
     const log = join(options.folder, "logs", `${spec.name}.log`);
     return new ContainerProcess({
@@ -157,12 +162,21 @@ export class Pod extends EventEmitter<PodEvents> {
     if (line.startsWith("{"))
       try {
         const entry = JSON.parse(line) as LogEntry;
-        if (typeof entry.event === "string") return { ...entry, atMs: entry.atMs ?? Date.now(), pod: this.name, container };
+        if (typeof entry.event === "string")
+          return { ...entry, atMs: entry.atMs ?? Date.now(), pod: this.name, container };
       } catch {
         // Not JSON after all.
       }
     const level = stream === "stderr" ? "warn" : "info";
-    return { atMs: Date.now(), level, pod: this.name, daemon: container, container, event: "output", reason: line.slice(0, 500) };
+    return {
+      atMs: Date.now(),
+      level,
+      pod: this.name,
+      daemon: container,
+      container,
+      event: "output",
+      reason: line.slice(0, 500),
+    };
   }
 
   /** Mount path -> folder of this machine. */
@@ -197,7 +211,10 @@ export class Pod extends EventEmitter<PodEvents> {
       const mapped = this.mapPath(spec, text);
       // A path that this container does not mount is a path in its own empty root.
       const placed = text.startsWith("/") && mapped === text ? join(options.folder, "root", text) : mapped;
-      env[name] = placed.replace(/\$\(([A-Za-z_][A-Za-z0-9_]*)\)/g, (whole, variable: string) => env[variable] ?? whole);
+      env[name] = placed.replace(
+        /\$\(([A-Za-z_][A-Za-z0-9_]*)\)/g,
+        (whole, variable: string) => env[variable] ?? whole,
+      );
     }
     if (env.TOG_LOCAL_ADDRESS !== undefined) env.TOG_LOCAL_ADDRESS = options.local;
     return env;
@@ -209,7 +226,11 @@ export class Pod extends EventEmitter<PodEvents> {
     container.startedUp = container.spec.startup_probe === undefined;
     container.ready = container.spec.readiness_probe === undefined && container.startedUp;
     container.process = this.spawn(container.spec, (exit) => this.onExit(container, exit));
-    this.emit("container", { container: container.spec.name, event: "started", reason: `restart ${container.restarts}` });
+    this.emit("container", {
+      container: container.spec.name,
+      event: "started",
+      reason: `restart ${container.restarts}`,
+    });
     this.probe(container, container.spec.startup_probe, "startup");
     this.probe(container, container.spec.liveness_probe, "liveness");
     this.probe(container, container.spec.readiness_probe, "readiness");
@@ -226,7 +247,11 @@ export class Pod extends EventEmitter<PodEvents> {
     const finishedAt = secondsTime(Date.now());
     container.lastTerminated = { exitCode, reason: exitCode === 0 ? "Completed" : "Error", finishedAt };
     container.state = "terminated";
-    this.emit("container", { container: container.spec.name, event: "exited", reason: exit.signal ?? `exit ${exit.code}` });
+    this.emit("container", {
+      container: container.spec.name,
+      event: "exited",
+      reason: exit.signal ?? `exit ${exit.code}`,
+    });
     this.emit("change");
     if (this.stopping || this.ended) return void this.checkEnd();
     // The first restart is immediate; the delay doubles from 10 s to 5 min and is forgotten after 10 min of running.
@@ -260,7 +285,8 @@ export class Pod extends EventEmitter<PodEvents> {
     const run = async () => {
       if (container.process !== ofProcess || !ofProcess || ofProcess.exited || this.ended) return;
       // The kubelet asks for readiness as soon as the startup probe has succeeded.
-      if (kind !== "startup" && !container.startedUp) return next(kind === "readiness" ? Math.min(periodMs, 300) : periodMs);
+      if (kind !== "startup" && !container.startedUp)
+        return next(kind === "readiness" ? Math.min(periodMs, 300) : periodMs);
       const ok = this.paused || (await this.call(request, (spec.timeout_seconds ?? 1) * 1000));
       if (container.process !== ofProcess) return;
       failures = ok ? 0 : failures + 1;
@@ -296,11 +322,14 @@ export class Pod extends EventEmitter<PodEvents> {
 
   private call({ path, port }: HttpGet, timeoutMs: number): Promise<boolean> {
     return new Promise((resolve) => {
-      const request = get({ host: this.options.address, port: Number(port), path, agent: false, timeout: timeoutMs }, (response) => {
-        response.resume();
-        response.on("end", () => resolve((response.statusCode ?? 500) < 400));
-        response.on("error", () => resolve(false));
-      });
+      const request = get(
+        { host: this.options.address, port: Number(port), path, agent: false, timeout: timeoutMs },
+        (response) => {
+          response.resume();
+          response.on("end", () => resolve((response.statusCode ?? 500) < 400));
+          response.on("error", () => resolve(false));
+        },
+      );
       const timer = setTimeout(() => request.destroy(), timeoutMs).unref();
       request.on("close", () => clearTimeout(timer));
       request.on("error", () => resolve(false));
@@ -356,7 +385,9 @@ export class Pod extends EventEmitter<PodEvents> {
   exec(name: string, words: readonly string[]): ChildProcessWithoutNullStreams {
     const container = this.container(name);
     if (container?.state !== "running") throw new Error(`container ${name} of ${this.name} does not run`);
-    const [program = "", ...args] = this.options.resolveCommand(words.map((word) => this.mapPath(container.spec, word)));
+    const [program = "", ...args] = this.options.resolveCommand(
+      words.map((word) => this.mapPath(container.spec, word)),
+    );
     return spawn(program, args, { env: this.environment(container.spec), cwd: this.options.folder });
   }
 
@@ -367,6 +398,7 @@ export class Pod extends EventEmitter<PodEvents> {
   }
   pause(stop: boolean, name?: string): void {
     this.paused = stop;
-    for (const container of this.containers) if (name === undefined || container.spec.name === name) container.process?.pause(stop);
+    for (const container of this.containers)
+      if (name === undefined || container.spec.name === name) container.process?.pause(stop);
   }
 }

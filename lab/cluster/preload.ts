@@ -62,7 +62,8 @@ const offset = () => current().clockMs ?? 0;
 globalThis.Date = new Proxy(RealDate, {
   construct: (target, args: unknown[], newTarget) =>
     args.length === 0 ? new target(realNow() + offset()) : (Reflect.construct(target, args, newTarget) as Date),
-  get: (target, key, receiver) => (key === "now" ? () => realNow() + offset() : (Reflect.get(target, key, receiver) as unknown)),
+  get: (target, key, receiver) =>
+    key === "now" ? () => realNow() + offset() : (Reflect.get(target, key, receiver) as unknown),
 });
 
 // Disk
@@ -71,9 +72,14 @@ const touches = (file: unknown): Settings["disk"] => {
   return disk && typeof file === "string" && disk.folders.some((folder) => file.startsWith(folder)) ? disk : undefined;
 };
 const noSpace = (file: string) =>
-  Object.assign(new Error(`ENOSPC: no space left on device, write '${file}'`), { code: "ENOSPC", errno: -28, syscall: "write" });
+  Object.assign(new Error(`ENOSPC: no space left on device, write '${file}'`), {
+    code: "ENOSPC",
+    errno: -28,
+    syscall: "write",
+  });
 const block = (ms: number) => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
-const writes = (flags: unknown) => (typeof flags === "number" ? (flags & 3) !== 0 : typeof flags === "string" && /[wa+]/.test(flags));
+const writes = (flags: unknown) =>
+  typeof flags === "number" ? (flags & 3) !== 0 : typeof flags === "string" && /[wa+]/.test(flags);
 
 const { openSync, writeFileSync } = fs;
 const { open, writeFile, statfs } = fs.promises;

@@ -57,7 +57,10 @@ export interface StackObjects {
   configMaps: { name: string; labels: Record<string, string>; data: Record<string, string> }[];
   secrets: { name: string; data: Record<string, string> }[];
   services: { name: string; selector: Record<string, string>; ports: { port: number; target: number }[] }[];
-  roles: { name: string; rules: { apiGroups: string[]; resources: string[]; resourceNames?: string[]; verbs: string[] }[] }[];
+  roles: {
+    name: string;
+    rules: { apiGroups: string[]; resources: string[]; resourceNames?: string[]; verbs: string[] }[];
+  }[];
   bindings: { name: string; role: string; accounts: string[] }[];
 }
 
@@ -75,7 +78,9 @@ export function resolveTemplate(text: string, secrets: Json): string {
     if (whole === "$${") return "${";
     if (expression?.startsWith("sha256(")) return randomBytes(32).toString("hex");
     if (!expression?.startsWith("var.secrets")) return "";
-    const path = [...expression.slice("var.secrets".length).matchAll(/\.(\w+)|\["([^"]+)"\]/g)].map((match) => match[1] ?? match[2] ?? "");
+    const path = [...expression.slice("var.secrets".length).matchAll(/\.(\w+)|\["([^"]+)"\]/g)].map(
+      (match) => match[1] ?? match[2] ?? "",
+    );
     const value = path.reduce<unknown>((at, key) => (at as Json | undefined)?.[key], secrets);
     return typeof value === "string" ? value : "";
   });
@@ -85,7 +90,9 @@ function deepResolve<T>(value: T, secrets: Json): T {
   if (typeof value === "string") return resolveTemplate(value, secrets) as T;
   if (Array.isArray(value)) return value.map((entry: unknown) => deepResolve(entry, secrets)) as T;
   if (typeof value === "object" && value !== null)
-    return Object.fromEntries(Object.entries(value).map(([key, entry]) => [key, deepResolve(entry as unknown, secrets)])) as T;
+    return Object.fromEntries(
+      Object.entries(value).map(([key, entry]) => [key, deepResolve(entry as unknown, secrets)]),
+    ) as T;
   return value;
 }
 
@@ -96,7 +103,9 @@ const container = (raw: Json): ContainerSpec => ({
   env: list<Json>(raw.env).map((entry) => ({
     name: String(entry.name),
     value: entry.value === undefined ? undefined : String(entry.value),
-    value_from: entry.value_from ? { field_ref: one(one(entry.value_from).field_ref) as { field_path: string } } : undefined,
+    value_from: entry.value_from
+      ? { field_ref: one(one(entry.value_from).field_ref) as { field_path: string } }
+      : undefined,
   })),
   volume_mount: list(raw.volume_mount),
   port: list(raw.port),
@@ -109,7 +118,11 @@ const container = (raw: Json): ContainerSpec => ({
       }),
   ),
   lifecycle: raw.lifecycle
-    ? { pre_stop: list<Json>(one(raw.lifecycle).pre_stop).map((hook) => ({ http_get: one(hook.http_get) as unknown as HttpGet })) }
+    ? {
+        pre_stop: list<Json>(one(raw.lifecycle).pre_stop).map((hook) => ({
+          http_get: one(hook.http_get) as unknown as HttpGet,
+        })),
+      }
     : undefined,
 });
 
@@ -163,12 +176,19 @@ export function readStack(path: string, secrets: Json): StackObjects {
       .map((raw) => ({
         name: String(meta(raw).name),
         selector: texts(one(raw.spec).selector),
-        ports: list<Json>(one(raw.spec).port).map((port) => ({ port: Number(port.port), target: Number(port.target_port ?? port.port) })),
+        ports: list<Json>(one(raw.spec).port).map((port) => ({
+          port: Number(port.port),
+          target: Number(port.target_port ?? port.port),
+        })),
       })),
     roles: all("kubernetes_role_v1").map((raw) => ({
       name: String(meta(raw).name),
       rules: list<Json>(raw.rule).map((rule) => ({
-        ...{ apiGroups: list<string>(rule.api_groups), resources: list<string>(rule.resources), verbs: list<string>(rule.verbs) },
+        ...{
+          apiGroups: list<string>(rule.api_groups),
+          resources: list<string>(rule.resources),
+          verbs: list<string>(rule.verbs),
+        },
         ...(rule.resource_names === undefined ? {} : { resourceNames: list<string>(rule.resource_names) }),
       })),
     })),

@@ -28,7 +28,10 @@ export interface ArgumentSpec {
   aliases?: Record<string, string>;
 }
 /** @throws Error for an option that is not listed, or lacks its value */
-export function parseArguments(argv: readonly string[], spec: ArgumentSpec): { options: Map<string, string[]>; words: string[] } {
+export function parseArguments(
+  argv: readonly string[],
+  spec: ArgumentSpec,
+): { options: Map<string, string[]>; words: string[] } {
   const options = new Map<string, string[]>();
   const words: string[] = [];
   for (let i = 0; i < argv.length; i++) {
@@ -47,12 +50,16 @@ export function parseArguments(argv: readonly string[], spec: ArgumentSpec): { o
       if (next === undefined) throw new Error(`option '${given}' needs an argument.`);
       value = next;
     }
-    if (kind === "flag" && inline !== undefined) throw new Error(`option '${given}' is a flag, it can't take the argument '${inline}'.`);
+    if (kind === "flag" && inline !== undefined)
+      throw new Error(`option '${given}' is a flag, it can't take the argument '${inline}'.`);
     options.set(name, [...(options.get(name) ?? []), value]);
   }
   return { options, words };
 }
-const splitOnce = (word: string): [string, string] => [word.slice(0, word.indexOf("=")), word.slice(word.indexOf("=") + 1)];
+const splitOnce = (word: string): [string, string] => [
+  word.slice(0, word.indexOf("=")),
+  word.slice(word.indexOf("=") + 1),
+];
 
 /** SIGTERM or SIGINT: `close`, then exit code 127; a second one ends at once with 255, as Octez does. */
 export function octezSignals(close: () => Promise<void> | void): void {
@@ -75,7 +82,9 @@ export function openTrace(role: string): Trace {
   socket.on("error", () => undefined);
   socket.unref();
   const trace: Trace = (event, fields = {}) =>
-    void socket.write(JSON.stringify({ ...fields, event, role, pod: lab.pod, uid: lab.uid, pid: process.pid, atMs: Date.now() }) + "\n");
+    void socket.write(
+      JSON.stringify({ ...fields, event, role, pod: lab.pod, uid: lab.uid, pid: process.pid, atMs: Date.now() }) + "\n",
+    );
   trace("process");
   return trace;
 }
@@ -83,7 +92,11 @@ export function openTrace(role: string): Trace {
 export const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 const libc = koffi.load(null);
-const lockf = libc.func("int lockf(int fd, int cmd, long len)") as (fd: number, command: number, length: number) => number;
+const lockf = libc.func("int lockf(int fd, int cmd, long len)") as (
+  fd: number,
+  command: number,
+  length: number,
+) => number;
 const F_ULOCK = 0;
 const F_TLOCK = 2;
 /** Tries OCaml's `Unix.lockf fd F_TLOCK 0` on a file. The lock ends with the returned function, or the process. */
@@ -130,7 +143,12 @@ export function writeJson(path: string, value: unknown): void {
   renameSync(temporary, path);
 }
 
-export type Route = (request: IncomingMessage, response: ServerResponse, url: URL, body: string) => void | Promise<void>;
+export type Route = (
+  request: IncomingMessage,
+  response: ServerResponse,
+  url: URL,
+  body: string,
+) => void | Promise<void>;
 /** Serves on "HOST:PORT". The handler answers everything. */
 export async function serve(address: string, route: Route): Promise<() => void> {
   const { host, port } = splitAddress(address);
@@ -138,9 +156,12 @@ export async function serve(address: string, route: Route): Promise<() => void> 
     let body = "";
     request.on("data", (chunk: Buffer) => (body += chunk.toString()));
     request.on("end", () => {
-      void Promise.resolve(route(request, response, new URL(request.url ?? "/", "http://octez"), body)).catch((error: unknown) => {
-        if (!response.headersSent) response.writeHead(500).end(JSON.stringify([{ kind: "permanent", id: String(error) }]));
-      });
+      void Promise.resolve(route(request, response, new URL(request.url ?? "/", "http://octez"), body)).catch(
+        (error: unknown) => {
+          if (!response.headersSent)
+            response.writeHead(500).end(JSON.stringify([{ kind: "permanent", id: String(error) }]));
+        },
+      );
     });
   });
   server.keepAliveTimeout = 30_000;

@@ -8,7 +8,13 @@ export async function main(argv: readonly string[]): Promise<void> {
   let parsed;
   try {
     parsed = parseArguments(argv, {
-      options: { "--endpoint": "value", "--base-dir": "value", "--preserved-levels": "value", "--keep-alive": "flag", "--chain": "value" },
+      options: {
+        "--endpoint": "value",
+        "--base-dir": "value",
+        "--preserved-levels": "value",
+        "--keep-alive": "flag",
+        "--chain": "value",
+      },
       aliases: { "-E": "--endpoint", "-d": "--base-dir", "-K": "--keep-alive" },
     });
   } catch (error) {

@@ -9,7 +9,7 @@ import { randomBytes } from "node:crypto";
 import { ed25519 } from "@noble/curves/ed25519";
 import { sha256 } from "@noble/hashes/sha2";
 import { createBase58check } from "@scure/base";
-import { decodeAddress } from "../../contract/addresses";
+import { decodeAddress } from "../../tezos/addresses";
 import {
   encodeBlockRequest,
   encodeRevelation,
@@ -21,7 +21,19 @@ import {
   type Vote,
 } from "../chain/encode";
 import { roundMs, roundStartMs } from "../chain/rights";
-import { fail, lab, lines, octezSignals, openTrace, parseArguments, readJson, sleep, withLock, writeJson, type Trace } from "./common";
+import {
+  fail,
+  lab,
+  lines,
+  octezSignals,
+  openTrace,
+  parseArguments,
+  readJson,
+  sleep,
+  withLock,
+  writeJson,
+  type Trace,
+} from "./common";
 
 const program = "octez-baker";
 const base58check = createBase58check(sha256);
@@ -45,21 +57,58 @@ function parse(argv: readonly string[]): Options {
   try {
     const global = parseArguments(argv.slice(0, at), {
       options: {
-        ...{ "--base-dir": "value", "--endpoint": "value", "--remote-signer": "value", "--log-requests": "flag", "--chain": "value" },
-        ...{ "--wait": "value", "--password-filename": "value", "--protocol": "value", "--media-type": "value", "--better-errors": "flag" },
+        ...{
+          "--base-dir": "value",
+          "--endpoint": "value",
+          "--remote-signer": "value",
+          "--log-requests": "flag",
+          "--chain": "value",
+        },
+        ...{
+          "--wait": "value",
+          "--password-filename": "value",
+          "--protocol": "value",
+          "--media-type": "value",
+          "--better-errors": "flag",
+        },
       },
-      aliases: { "-d": "--base-dir", "-E": "--endpoint", "-R": "--remote-signer", "-l": "--log-requests", "-f": "--password-filename" },
+      aliases: {
+        "-d": "--base-dir",
+        "-E": "--endpoint",
+        "-R": "--remote-signer",
+        "-l": "--log-requests",
+        "-f": "--password-filename",
+      },
     });
     if (global.words.length > 0) return wrong(`unexpected '${global.words.join(" ")}'`);
     const command = parseArguments(argv.slice(at + (local ? 4 : 2)), {
       options: {
-        ...{ "--liquidity-baking-toggle-vote": "value", "--dal-node": "value", "--without-dal": "flag", "--keep-alive": "flag" },
+        ...{
+          "--liquidity-baking-toggle-vote": "value",
+          "--dal-node": "value",
+          "--without-dal": "flag",
+          "--keep-alive": "flag",
+        },
         ...{ "--remote-calls-timeout": "value", "--record-state": "flag", "--votefile": "value", "--pidfile": "value" },
-        ...{ "--minimal-fees": "value", "--state-recorder": "flag", "--pre-emptive-forge-time": "value", "--operations-pool": "value" },
+        ...{
+          "--minimal-fees": "value",
+          "--state-recorder": "flag",
+          "--pre-emptive-forge-time": "value",
+          "--operations-pool": "value",
+        },
         ...{ "--adaptive-issuance-vote": "value", "--dal-node-timeout-percentage": "value", "--force": "flag" },
-        ...{ "--minimal-nanotez-per-byte": "value", "--minimal-nanotez-per-gas-unit": "value", "--allow-signing-delay": "flag" },
+        ...{
+          "--minimal-nanotez-per-byte": "value",
+          "--minimal-nanotez-per-gas-unit": "value",
+          "--allow-signing-delay": "flag",
+        },
       },
-      aliases: { "--vote": "--liquidity-baking-toggle-vote", "-K": "--keep-alive", "-V": "--votefile", "-P": "--pidfile" },
+      aliases: {
+        "--vote": "--liquidity-baking-toggle-vote",
+        "-K": "--keep-alive",
+        "-V": "--votefile",
+        "-P": "--pidfile",
+      },
     });
     const vote = command.options.get("--liquidity-baking-toggle-vote")?.[0];
     if (vote === undefined && !command.options.has("--votefile")) return wrong("Missing liquidity baking toggle vote");
@@ -84,12 +133,16 @@ function parse(argv: readonly string[]): Options {
 const agent = new Agent({ keepAlive: true, maxSockets: 16 });
 function call(url: string, body?: string, timeoutMs = 0): Promise<{ status: number; text: string }> {
   return new Promise((resolve, reject) => {
-    const exchange = request(url, { agent, method: body === undefined ? "GET" : "POST", timeout: timeoutMs || undefined }, (response) => {
-      let text = "";
-      response.on("data", (chunk: Buffer) => (text += chunk.toString()));
-      response.on("end", () => resolve({ status: response.statusCode ?? 0, text }));
-      response.on("error", reject);
-    });
+    const exchange = request(
+      url,
+      { agent, method: body === undefined ? "GET" : "POST", timeout: timeoutMs || undefined },
+      (response) => {
+        let text = "";
+        response.on("data", (chunk: Buffer) => (text += chunk.toString()));
+        response.on("end", () => resolve({ status: response.statusCode ?? 0, text }));
+        response.on("error", reject);
+      },
+    );
     exchange.on("timeout", () => exchange.destroy(new Error(`timeout after ${timeoutMs} ms`)));
     exchange.on("error", reject);
     if (body !== undefined) exchange.setHeader("content-type", "application/json");
@@ -131,7 +184,10 @@ class Baker {
   private quorum = "";
   private timer: NodeJS.Timeout | undefined;
   private chainId = "";
-  private constants: { blocks_per_cycle: number; blocks_per_commitment: number } = { blocks_per_cycle: 1, blocks_per_commitment: 1 };
+  private constants: { blocks_per_cycle: number; blocks_per_commitment: number } = {
+    blocks_per_cycle: 1,
+    blocks_per_commitment: 1,
+  };
   private committed = new Set<string>();
 
   constructor(
@@ -202,7 +258,8 @@ class Baker {
   private onOperations(operations: { contents: Record<string, unknown>[] }[]): void {
     for (const { contents } of operations)
       for (const content of contents) {
-        const of = content.consensus_content as { level: number; round: number; block_payload_hash: string } | undefined;
+        const of = content.consensus_content as
+          { level: number; round: number; block_payload_hash: string } | undefined;
         if (!of) continue;
         void (async () => {
           const head = await this.rpc<Head>("/lab/head");
@@ -220,7 +277,8 @@ class Baker {
   }
 
   private attest(head: Head): void {
-    if (Date.now() < head.atMs + roundMs(head.blockMs, head.round)) for (const key of this.keys) void this.vote("attestation", key, head);
+    if (Date.now() < head.atMs + roundMs(head.blockMs, head.round))
+      for (const key of this.keys) void this.vote("attestation", key, head);
   }
 
   private async vote(kind: Vote["kind"], key: Key, head: Head): Promise<void> {
@@ -228,14 +286,22 @@ class Baker {
       const rights = await this.rpc<{ delegates: { consensus_key: string; delegate: string; first_slot: number }[] }[]>(
         `/chains/main/blocks/${head.hash}/helpers/attestation_rights?level=${head.level}`,
       );
-      const right = rights.flatMap((entry) => entry.delegates).find((entry) => [entry.consensus_key, entry.delegate].includes(key.address));
+      const right = rights
+        .flatMap((entry) => entry.delegates)
+        .find((entry) => [entry.consensus_key, entry.delegate].includes(key.address));
       if (!right) return;
       const vote: Vote = {
         ...{ kind, branch: String(this.header.predecessor), level: head.level, round: head.round },
         ...{ payloadHash: head.payloadHash, slot: right.first_slot, dal: null },
       };
       const bytes = encodeVoteRequest(this.chainId, vote);
-      const signature = await this.sign(key, kind === "preattestation" ? "preattestations" : "attestations", head.level, head.round, bytes);
+      const signature = await this.sign(
+        key,
+        kind === "preattestation" ? "preattestations" : "attestations",
+        head.level,
+        head.round,
+        bytes,
+      );
       if (signature === undefined) return;
       const operation = Buffer.concat([bytes.subarray(5), signature]);
       const { status, text } = await call(
@@ -243,7 +309,12 @@ class Baker {
         JSON.stringify(operation.toString("hex")),
         this.options.callTimeoutMs,
       );
-      this.trace(status === 200 ? "injected" : "not-injected", { kind, level: head.level, round: head.round, reason: text });
+      this.trace(status === 200 ? "injected" : "not-injected", {
+        kind,
+        level: head.level,
+        round: head.round,
+        reason: text,
+      });
     } catch (error) {
       this.trace("error", { kind, level: head.level, reason: String(error) });
     }
@@ -274,7 +345,13 @@ class Baker {
     return result;
   }
 
-  private async askSigner(key: Key, kind: Kind, level: number, round: number, bytes: Buffer): Promise<Buffer | undefined> {
+  private async askSigner(
+    key: Key,
+    kind: Kind,
+    level: number,
+    round: number,
+    bytes: Buffer,
+  ): Promise<Buffer | undefined> {
     const signer = this.options.signer ?? "";
     const { callTimeoutMs } = this.options;
     for (let attempt = 0; ; attempt++) {
@@ -285,7 +362,11 @@ class Baker {
         const authorized = await call(`${signer}/authorized_keys`, undefined, callTimeoutMs);
         const wanted = (JSON.parse(authorized.text) as { authorized_keys?: string[] }).authorized_keys;
         const query = wanted ? `?authentication=${this.authenticate(key.address, bytes, wanted)}` : "";
-        ({ status, text } = await call(`${signer}/keys/${key.address}${query}`, JSON.stringify(bytes.toString("hex")), callTimeoutMs));
+        ({ status, text } = await call(
+          `${signer}/keys/${key.address}${query}`,
+          JSON.stringify(bytes.toString("hex")),
+          callTimeoutMs,
+        ));
       } catch (error) {
         text = String(error);
       }
@@ -330,14 +411,21 @@ class Baker {
       this.timer = setTimeout(
         () =>
           void this.bake(key, head, next.round)
-            .catch((error: unknown) => this.trace("error", { kind: "blocks", level: head.level + 1, reason: String(error) }))
-            .finally(() => this.head?.hash === head.hash && this.planNext(head, next.at + roundMs(head.blockMs, next.round))),
+            .catch((error: unknown) =>
+              this.trace("error", { kind: "blocks", level: head.level + 1, reason: String(error) }),
+            )
+            .finally(
+              () => this.head?.hash === head.hash && this.planNext(head, next.at + roundMs(head.blockMs, next.round)),
+            ),
         Math.max(0, next.at - Date.now()),
       );
     })().catch((error: unknown) => this.trace("error", { reason: String(error) }));
   }
   private planNext(head: Head, atMs: number): void {
-    this.timer = setTimeout(() => this.head?.hash === head.hash && this.planBlock(head), Math.max(50, atMs - Date.now()));
+    this.timer = setTimeout(
+      () => this.head?.hash === head.hash && this.planBlock(head),
+      Math.max(50, atMs - Date.now()),
+    );
   }
 
   private async bake(key: Key, head: Head, round: number): Promise<void> {
@@ -367,7 +455,10 @@ class Baker {
     const signed = Buffer.concat([bytes.subarray(5), signature]);
     const block = toBase58("block", hash32(signed));
     if (nonce !== null) {
-      await this.editNonces((nonces) => [...nonces, { nonce, hash: nonceHash(nonce), block, cycle, level, round, state: "committed" }]);
+      await this.editNonces((nonces) => [
+        ...nonces,
+        { nonce, hash: nonceHash(nonce), block, cycle, level, round, state: "committed" },
+      ]);
       this.trace("committed", { level, hash: nonceHash(nonce) });
     }
     const { status, text } = await call(
@@ -404,12 +495,19 @@ class Baker {
     const path = this.file("stateful_nonces");
     if (!existsSync(path)) return;
     const nonces = await this.lock(() => readJson<StatefulNonce[]>(path, []));
-    const due = nonces.filter((entry) => entry.cycle === cycle - 1 && entry.state === "committed" && !this.committed.has(entry.hash));
+    const due = nonces.filter(
+      (entry) => entry.cycle === cycle - 1 && entry.state === "committed" && !this.committed.has(entry.hash),
+    );
     for (const entry of due) {
-      const on = await this.rpc<{ hash?: string; nonce?: string }>(`/chains/main/blocks/head/context/nonces/${entry.level}`);
+      const on = await this.rpc<{ hash?: string; nonce?: string }>(
+        `/chains/main/blocks/head/context/nonces/${entry.level}`,
+      );
       let done = on.nonce !== undefined;
       if (!done) {
-        const operation = Buffer.concat([encodeRevelation(head.hash, entry.level, entry.nonce), Buffer.alloc(64)]).toString("hex");
+        const operation = Buffer.concat([
+          encodeRevelation(head.hash, entry.level, entry.nonce),
+          Buffer.alloc(64),
+        ]).toString("hex");
         const { status, text } = await call(
           `${this.options.node}/injection/operation?chain=main`,
           JSON.stringify(operation),
@@ -422,7 +520,9 @@ class Baker {
       this.committed.add(entry.hash);
       await this.editNonces((all) =>
         all.map((other) =>
-          other.hash === entry.hash && other.state === "committed" ? { ...other, state: { injection_level: head.level } } : other,
+          other.hash === entry.hash && other.state === "committed"
+            ? { ...other, state: { injection_level: head.level } }
+            : other,
         ),
       );
     }
@@ -449,14 +549,20 @@ export async function main(argv: readonly string[]): Promise<void> {
   // The declared start time: a real baker loads its protocol plugins and the context.
   await sleep(lab.startMs);
   for (const key of keys) {
-    const { status, text } = await call(`${options.signer}/keys/${key.address}`, undefined, options.callTimeoutMs || 10_000).catch(
-      (error: unknown) => ({
-        status: 0,
-        text: String(error),
-      }),
-    );
+    const { status, text } = await call(
+      `${options.signer}/keys/${key.address}`,
+      undefined,
+      options.callTimeoutMs || 10_000,
+    ).catch((error: unknown) => ({
+      status: 0,
+      text: String(error),
+    }));
     if (status !== 200)
-      fail(program, 1, `Error: unable to get the public key of ${key.alias} (${key.address}) from ${options.signer}: ${status} ${text}`);
+      fail(
+        program,
+        1,
+        `Error: unable to get the public key of ${key.alias} (${key.address}) from ${options.signer}: ${status} ${text}`,
+      );
   }
   const baker = new Baker(options, keys, trace);
   for (;;) {

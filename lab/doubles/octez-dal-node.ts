@@ -10,7 +10,13 @@ export async function main(argv: readonly string[]): Promise<void> {
   try {
     parsed = parseArguments(argv, {
       options: {
-        ...{ "--data-dir": "value", "--endpoint": "value", "--attester-profiles": "value", "--rpc-addr": "value", "--net-addr": "value" },
+        ...{
+          "--data-dir": "value",
+          "--endpoint": "value",
+          "--attester-profiles": "value",
+          "--rpc-addr": "value",
+          "--net-addr": "value",
+        },
         ...{
           "--metrics-addr": "value",
           "--public-addr": "value",
@@ -18,7 +24,12 @@ export async function main(argv: readonly string[]): Promise<void> {
           "--peers": "value",
           "--observer-profiles": "value",
         },
-        ...{ "--operator-profiles": "value", "--history-mode": "value", "--bootstrap-profile": "flag", "--verbose": "flag" },
+        ...{
+          "--operator-profiles": "value",
+          "--history-mode": "value",
+          "--bootstrap-profile": "flag",
+          "--verbose": "flag",
+        },
       },
       aliases: { "-d": "--data-dir", "-E": "--endpoint" },
     });
@@ -45,7 +56,10 @@ export async function main(argv: readonly string[]): Promise<void> {
       answer(response, url.pathname === "/health" ? health : [], url.pathname === "/health" ? 200 : 404),
     ),
     ...(options.get("--metrics-addr") ?? []).map((address) =>
-      serve(address, (_request, response) => void response.writeHead(200, { "content-type": "text/plain" }).end("dal_node_up 1\n")),
+      serve(
+        address,
+        (_request, response) => void response.writeHead(200, { "content-type": "text/plain" }).end("dal_node_up 1\n"),
+      ),
     ),
   ]);
   octezSignals(() => closers.forEach((close) => close()));

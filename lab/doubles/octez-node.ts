@@ -5,7 +5,19 @@ import { join } from "node:path";
 import type { ServerResponse } from "node:http";
 import type { Block, ChainOptions } from "../chain/chain";
 import { attests, cycleOf, expectsCommitment, ourSlot, proposer, roundStartMs } from "../chain/rights";
-import { answer, fail, lab, lines, octezSignals, openTrace, parseArguments, serve, sleep, splitAddress, tryLock } from "./common";
+import {
+  answer,
+  fail,
+  lab,
+  lines,
+  octezSignals,
+  openTrace,
+  parseArguments,
+  serve,
+  sleep,
+  splitAddress,
+  tryLock,
+} from "./common";
 
 const program = "octez-node";
 /** cmdliner's exit code for a command line that it does not understand. */
@@ -45,16 +57,19 @@ function parse(argv: readonly string[], options: Record<string, "flag" | "value"
     return fail(program, usageError, (error as Error).message);
   }
 }
-const one = (options: Map<string, string[]>, name: string): string => options.get(name)?.at(-1) ?? fail(program, 1, `${name} is required`);
+const one = (options: Map<string, string[]>, name: string): string =>
+  options.get(name)?.at(-1) ?? fail(program, 1, `${name} is required`);
 
 function configInit(argv: readonly string[]): void {
   const { options, words } = parse(argv, networkOptions);
-  if (words.length > 0) fail(program, usageError, `too many arguments, don't know what to do with '${words.join("', '")}'`);
+  if (words.length > 0)
+    fail(program, usageError, `too many arguments, don't know what to do with '${words.join("', '")}'`);
   const folder = one(options, "--data-dir");
   const file = join(folder, "config.json");
   if (existsSync(file)) fail(program, 1, `Pre-existing configuration file at ${file}, use \`reset\`.`);
   const network = one(options, "--network");
-  if (!["mainnet", "shadownet", "ghostnet", "sandbox"].includes(network)) fail(program, usageError, `unknown network '${network}'`);
+  if (!["mainnet", "shadownet", "ghostnet", "sandbox"].includes(network))
+    fail(program, usageError, `unknown network '${network}'`);
   const config: NodeConfig = {
     "data-dir": folder,
     network,
@@ -72,14 +87,20 @@ function configInit(argv: readonly string[]): void {
 }
 
 function snapshotImport(argv: readonly string[]): void {
-  const { options, words } = parse(argv, { ...common, "--block": "value", "--no-check": "flag", "--reconstruct": "flag" });
+  const { options, words } = parse(argv, {
+    ...common,
+    "--block": "value",
+    "--no-check": "flag",
+    "--reconstruct": "flag",
+  });
   const [file] = words;
   if (file === undefined || words.length > 1) fail(program, usageError, "snapshot import needs one file");
   const folder = one(options, "--data-dir");
   if (existsSync(join(folder, "store"))) fail(program, 1, `${folder} is not empty`);
   const snapshot = JSON.parse(readFileSync(file, "utf8")) as { block: string };
   const wanted = options.get("--block")?.[0];
-  if (wanted !== undefined && wanted !== snapshot.block) fail(program, 1, `the snapshot's block is ${snapshot.block}, not ${wanted}`);
+  if (wanted !== undefined && wanted !== snapshot.block)
+    fail(program, 1, `the snapshot's block is ${snapshot.block}, not ${wanted}`);
   mkdirSync(join(folder, "store"), { recursive: true });
   mkdirSync(join(folder, "context"), { recursive: true });
 }
@@ -152,18 +173,23 @@ class Node {
     if (!this.head) return undefined;
     const back = /^head(?:[~-](\d+))?$/.exec(id);
     if (back) return this.blocks.get(this.head.level - Number(back[1] ?? 0));
-    return /^\d+$/.test(id) ? this.blocks.get(Number(id)) : [...this.blocks.values()].find((block) => block.hash === id);
+    return /^\d+$/.test(id)
+      ? this.blocks.get(Number(id))
+      : [...this.blocks.values()].find((block) => block.hash === id);
   }
 
   inject(body: Record<string, unknown>): Promise<{ hash?: string; error?: string }> {
     const { host, port } = splitAddress(lab.chain);
     return new Promise((resolve, reject) => {
-      const call = request({ host, port, path: "/inject", method: "POST", agent: this.agent, timeout: 5000 }, (response) => {
-        let text = "";
-        response.on("data", (chunk: Buffer) => (text += chunk.toString()));
-        response.on("end", () => resolve(JSON.parse(text) as { hash?: string; error?: string }));
-        response.on("error", reject);
-      });
+      const call = request(
+        { host, port, path: "/inject", method: "POST", agent: this.agent, timeout: 5000 },
+        (response) => {
+          let text = "";
+          response.on("data", (chunk: Buffer) => (text += chunk.toString()));
+          response.on("end", () => resolve(JSON.parse(text) as { hash?: string; error?: string }));
+          response.on("error", reject);
+        },
+      );
       call.on("timeout", () => call.destroy(new Error("timeout")));
       call.on("error", reject);
       call.end(JSON.stringify({ ...body, pod: lab.pod }));
@@ -192,7 +218,9 @@ class Node {
     const numbers = (name: string) => url.searchParams.getAll(name).map(Number);
     const estimate = (level: number, round: number) =>
       new Date(
-        roundStartMs(parameters.blockMs, block, 0) + (level - block.level - 1) * parameters.blockMs + round * parameters.blockMs * 1.5,
+        roundStartMs(parameters.blockMs, block, 0) +
+          (level - block.level - 1) * parameters.blockMs +
+          round * parameters.blockMs * 1.5,
       )
         .toISOString()
         .replace(/\.\d+Z$/, "Z");
@@ -209,7 +237,11 @@ class Node {
       });
     }
     const levels =
-      numbers("level").length > 0 ? numbers("level") : numbers("cycle").length > 0 ? this.cycleLevels(numbers("cycle")) : [block.level + 1];
+      numbers("level").length > 0
+        ? numbers("level")
+        : numbers("cycle").length > 0
+          ? this.cycleLevels(numbers("cycle"))
+          : [block.level + 1];
     const delegates = url.searchParams.getAll("delegate");
     const wanted = (delegate: string) => delegates.length === 0 || delegates.includes(delegate);
     if (path === "helpers/baking_rights") {
@@ -218,8 +250,16 @@ class Node {
       const rights = levels.flatMap((level) => {
         const seen = new Set<string>();
         return Array.from({ length: rounds }, (_, round) => ({
-          ...{ level, delegate: owner(proposer(parameters, level, round)), round, estimated_time: estimate(level, round) },
-          consensus_key: proposer(parameters, level, round) === "ours" ? parameters.consensusKey : proposer(parameters, level, round),
+          ...{
+            level,
+            delegate: owner(proposer(parameters, level, round)),
+            round,
+            estimated_time: estimate(level, round),
+          },
+          consensus_key:
+            proposer(parameters, level, round) === "ours"
+              ? parameters.consensusKey
+              : proposer(parameters, level, round),
         })).filter((right) => wanted(right.delegate) && (all || !seen.has(right.delegate)) && seen.add(right.delegate));
       });
       return answer(response, rights);
@@ -282,8 +322,16 @@ class Node {
       return answer(
         response,
         Array.from({ length: this.peers }, (_, i) => ({
-          ...{ incoming: false, peer_id: `id${i}`, id_point: { addr: `::ffff:10.0.0.${i + 1}`, port: 9732 }, private: false },
-          ...{ remote_socket_port: 9732, announced_version: { chain_name: "TEZOS_SHADOWNET", distributed_db_version: 2, p2p_version: 1 } },
+          ...{
+            incoming: false,
+            peer_id: `id${i}`,
+            id_point: { addr: `::ffff:10.0.0.${i + 1}`, port: 9732 },
+            private: false,
+          },
+          ...{
+            remote_socket_port: 9732,
+            announced_version: { chain_name: "TEZOS_SHADOWNET", distributed_db_version: 2, p2p_version: 1 },
+          },
         })),
       );
     if (path === "/health/ready") return answer(response, true);
@@ -303,14 +351,19 @@ class Node {
       response.end(JSON.stringify({ block: head.hash, timestamp: head.header.timestamp }) + "\n");
       return;
     }
-    if (path === "/chains/main/mempool/monitor_operations") return this.stream(response, this.operations, [this.consensus]);
+    if (path === "/chains/main/mempool/monitor_operations")
+      return this.stream(response, this.operations, [this.consensus]);
     if (method === "POST" && path === "/injection/block") {
       const result = await this.inject({ kind: "block", data: (JSON.parse(body) as { data: string }).data });
-      return result.error === undefined ? answer(response, result.hash) : answer(response, [{ kind: "permanent", id: result.error }], 500);
+      return result.error === undefined
+        ? answer(response, result.hash)
+        : answer(response, [{ kind: "permanent", id: result.error }], 500);
     }
     if (method === "POST" && path === "/injection/operation") {
       const result = await this.inject({ kind: "operation", data: JSON.parse(body) as string });
-      return result.error === undefined ? answer(response, result.hash) : answer(response, [{ kind: "temporary", id: result.error }], 500);
+      return result.error === undefined
+        ? answer(response, result.hash)
+        : answer(response, [{ kind: "temporary", id: result.error }], 500);
     }
     const block = /^\/chains\/main\/blocks\/([^/]+)\/(.+)$/.exec(path);
     if (block) return this.blockRpc(response, block[1] ?? "", block[2] ?? "", url);
@@ -320,12 +373,14 @@ class Node {
 
 async function run(argv: readonly string[]): Promise<void> {
   const { options, words } = parse(argv, networkOptions);
-  if (words.length > 0) fail(program, usageError, `too many arguments, don't know what to do with '${words.join("', '")}'`);
+  if (words.length > 0)
+    fail(program, usageError, `too many arguments, don't know what to do with '${words.join("', '")}'`);
   const folder = one(options, "--data-dir");
   const file = join(folder, "config.json");
   if (!existsSync(file)) fail(program, 1, `no configuration in ${folder}`);
   const config = JSON.parse(readFileSync(file, "utf8")) as NodeConfig;
-  if (!tryLock(join(folder, "lock"))) fail(program, 1, `Failed to lock the data directory '${folder}': another node is running there`);
+  if (!tryLock(join(folder, "lock")))
+    fail(program, 1, `Failed to lock the data directory '${folder}': another node is running there`);
   openTrace(program);
   await sleep(lab.startMs);
   if (!existsSync(join(folder, "identity.json")))

@@ -156,7 +156,8 @@ export class OctezSigner {
         const key = this.key(url.pathname.slice(`${prefix}/keys/`.length));
         if (this.faults.hang === "all") return never();
         if (!key) return sendJson(response, 404, errors("signer.not_found", "no such key"));
-        if (request.method === "GET") return sendJson(response, 200, { public_key: (this.faults.otherKey ?? key).publicKey });
+        if (request.method === "GET")
+          return sendJson(response, 200, { public_key: (this.faults.otherKey ?? key).publicKey });
         let hex: unknown;
         try {
           hex = JSON.parse((await readBody(request, 65_536)).toString("utf8"));
@@ -166,11 +167,16 @@ export class OctezSigner {
         if (typeof hex !== "string" || hex.length % 2 !== 0 || !/^[0-9a-f]*$/i.test(hex))
           return sendJson(response, 400, errors("rpc.bad_body", "no hex"));
         this.queries.push(url.search);
-        await this.sign(key, Uint8Array.from(Buffer.from(hex, "hex")), url.searchParams.get("authentication"), (status, body) => {
-          if (status === 0) response.socket?.destroy();
-          else if (typeof body === "string") response.writeHead(status, { "content-type": "text/plain" }).end(body);
-          else sendJson(response, status, body);
-        });
+        await this.sign(
+          key,
+          Uint8Array.from(Buffer.from(hex, "hex")),
+          url.searchParams.get("authentication"),
+          (status, body) => {
+            if (status === 0) response.socket?.destroy();
+            else if (typeof body === "string") response.writeHead(status, { "content-type": "text/plain" }).end(body);
+            else sendJson(response, status, body);
+          },
+        );
       },
     };
     this.server = await serveHttp({ host, port, routes });
@@ -242,7 +248,8 @@ export class OctezSigner {
     if (faults.garbage === "text") return answer(200, "<html>proxy</html>");
     if (faults.garbage === "json") return answer(200, { error: "?" });
     // The last character is part of the checksum.
-    if (faults.garbage === "signature") return answer(200, { signature: signature.slice(0, -1) + (signature.endsWith("1") ? "2" : "1") });
+    if (faults.garbage === "signature")
+      return answer(200, { signature: signature.slice(0, -1) + (signature.endsWith("1") ? "2" : "1") });
     answer(200, { signature });
   }
 }
@@ -272,7 +279,11 @@ function keysOf(dir: string): SigningKey[] {
     if (!secret.startsWith(scheme)) throw new Error("only unencrypted: secret keys are known here.");
     const key = keyOf(secret.slice(scheme.length));
     const locator = typeof shown === "string" ? shown : shown.locator;
-    if (locator !== scheme + key.publicKey || (typeof shown !== "string" && shown.key !== key.publicKey) || hash !== key.address)
+    if (
+      locator !== scheme + key.publicKey ||
+      (typeof shown !== "string" && shown.key !== key.publicKey) ||
+      hash !== key.address
+    )
       throw new Error(`the files do not agree about ${name}`);
     return [key];
   });
@@ -350,10 +361,13 @@ export async function main(argv: readonly string[]): Promise<void> {
     put("authorized_keys", { name: last("--name") ?? hash, value }, options.has("--force"));
     return;
   }
-  if (command !== "launch http signer" || words.length !== 3) return fail(program, 1, `Error: unrecognized command.\n${usage}`);
+  if (command !== "launch http signer" || words.length !== 3)
+    return fail(program, 1, `Error: unrecognized command.\n${usage}`);
   const magicBytes = last("--magic-bytes")
     ?.split(",")
-    .map((text) => (/^0x[0-9a-f]{1,2}$/i.test(text) ? Number(text) : fail(program, 1, `Error: a magic byte is 0x.., got ${text}`)));
+    .map((text) =>
+      /^0x[0-9a-f]{1,2}$/i.test(text) ? Number(text) : fail(program, 1, `Error: a magic byte is 0x.., got ${text}`),
+    );
   const portText = last("--port") ?? "6732";
   if (!/^\d{1,5}$/.test(portText)) return fail(program, 1, `Error: a port is a number, got ${portText}`);
   let keys: SigningKey[];

@@ -35,13 +35,20 @@ function fetchText(url: string, timeoutMs: number): Promise<string | undefined> 
 async function elector(file: BakerFile): Promise<void> {
   const me = variable("TOG_POD_NAME");
   const kube = createKubeClient({
-    ...{ url: variable("TOG_KUBE_URL"), kubeDir: variable("TOG_KUBE_DIR"), namespace: variable("TOG_NAMESPACE"), clock: systemClock },
+    ...{
+      url: variable("TOG_KUBE_URL"),
+      kubeDir: variable("TOG_KUBE_DIR"),
+      namespace: variable("TOG_NAMESPACE"),
+      clock: systemClock,
+    },
   });
   const name = leaderLeaseName(file.baker);
   let observed = { text: "", atMs: performance.now() };
   let holder = "";
   let renewedAt = -Infinity;
-  await serve(`${variable("TOG_POD_ADDRESS")}:${ports.elector}`, (_request, response) => answer(response, { name: holder }));
+  await serve(`${variable("TOG_POD_ADDRESS")}:${ports.elector}`, (_request, response) =>
+    answer(response, { name: holder }),
+  );
   const signal = new AbortController().signal;
   const options = { timeoutMs: seconds(5), signal };
   for (;;) {
@@ -134,13 +141,19 @@ async function importer(file: BakerFile): Promise<void> {
   for (;;) {
     await sleep(seconds(120));
     for (const peer of memberPods(file).filter((pod) => pod !== me)) {
-      const text = await fetchText(`http://${peer}.${me.replace(/-\d+$/, "")}:${ports.nonceExposer}/nonces`, seconds(10));
+      const text = await fetchText(
+        `http://${peer}.${me.replace(/-\d+$/, "")}:${ports.nonceExposer}/nonces`,
+        seconds(10),
+      );
       const path = nonceFile();
       try {
         const theirs = JSON.parse(text ?? "[]") as { hash: string; cycle: number }[];
-        const mine = path === undefined ? [] : (JSON.parse(readFileSync(path, "utf8")) as { hash: string; cycle: number }[]);
+        const mine =
+          path === undefined ? [] : (JSON.parse(readFileSync(path, "utf8")) as { hash: string; cycle: number }[]);
         const cycle = Math.max(0, ...theirs.map((entry) => entry.cycle));
-        const fresh = theirs.filter((entry) => entry.cycle === cycle && !mine.some((other) => other.hash === entry.hash));
+        const fresh = theirs.filter(
+          (entry) => entry.cycle === cycle && !mine.some((other) => other.hash === entry.hash),
+        );
         const target = path ?? join(variable("TOG_CLIENT_DIR"), `${file.network.chainId.slice(0, 13)}_stateful_nonces`);
         if (fresh.length > 0) writeFileSync(target, JSON.stringify([...mine, ...fresh]));
       } catch {

@@ -29,7 +29,10 @@ export interface Fault {
   /** What the arguments mean; also the form on the page. */
   arguments: (keyof FaultArguments)[];
   /** Ends a fault that lasts. */
-  run(lab: Lab, args: FaultArguments): Promise<void | (() => void | Promise<void>)> | void | (() => void | Promise<void>);
+  run(
+    lab: Lab,
+    args: FaultArguments,
+  ): Promise<void | (() => void | Promise<void>)> | void | (() => void | Promise<void>);
 }
 
 /** `active`, `standby` or a name. @throws Error where nobody bakes */
@@ -39,7 +42,8 @@ export function podOf(lab: Lab, target = "active"): string {
   if (!active) throw new Error("no pod is the master now");
   return target === "active" ? active : lab.otherPod(active);
 }
-const zoneOf = (lab: Lab, target = "active-zone"): string => (target === "active-zone" ? lab.cluster.member(podOf(lab)).zone : target);
+const zoneOf = (lab: Lab, target = "active-zone"): string =>
+  target === "active-zone" ? lab.cluster.member(podOf(lab)).zone : target;
 const clientFolder = (lab: Lab, pod: string) => join(lab.cluster.member(pod).claimFolders[0] ?? "", "client");
 const watermark = (lab: Lab) => watermarkName(lab.synthesis.bakers[0]?.delegate ?? "");
 const directionsOf = (text = "all"): readonly Direction[] =>
@@ -70,7 +74,8 @@ export const faults: Record<string, Fault> = {
     arguments: ["pod"],
     run: (lab, { pod }) => {
       const name = podOf(lab, pod);
-      for (const { pid } of lab.trace.running("octez-baker").filter((interval) => interval.pod === name)) process.kill(pid, "SIGKILL");
+      for (const { pid } of lab.trace.running("octez-baker").filter((interval) => interval.pod === name))
+        process.kill(pid, "SIGKILL");
     },
   },
   "kill-pod": { title: "Kill a pod", arguments: ["pod"], run: (lab, { pod }) => lab.cluster.killPod(podOf(lab, pod)) },
@@ -185,7 +190,8 @@ export const faults: Record<string, Fault> = {
     arguments: ["zone", "signer", "mode"],
     run: (lab, { zone, signer, mode = "silent" }) => {
       const cut = lab.cluster.tunnels.filter(
-        (tunnel) => (zone === "all" || tunnel.zone === zoneOf(lab, zone)) && (signer === undefined || tunnel.signer === signer),
+        (tunnel) =>
+          (zone === "all" || tunnel.zone === zoneOf(lab, zone)) && (signer === undefined || tunnel.signer === signer),
       );
       for (const tunnel of cut) tunnel.link.mode = mode === "refuse" ? "refuse" : "silent";
       return () => cut.forEach((tunnel) => (tunnel.link.mode = "open"));
@@ -281,7 +287,11 @@ export const faults: Record<string, Fault> = {
       // Terraform's next apply makes it again, empty.
       return async () =>
         void (await api.apply("configmaps", namespace, {
-          ...{ apiVersion: "v1", kind: "ConfigMap", metadata: { name, namespace, labels: before?.metadata.labels ?? {} } },
+          ...{
+            apiVersion: "v1",
+            kind: "ConfigMap",
+            metadata: { name, namespace, labels: before?.metadata.labels ?? {} },
+          },
         }));
     },
   },
@@ -302,7 +312,11 @@ export const faults: Record<string, Fault> = {
       for (const mark of Object.values(record.marks)) if (mark) mark.level -= 3;
       record.floor -= 3;
       await api.apply("configmaps", namespace, {
-        ...{ apiVersion: "v1", kind: "ConfigMap", metadata: { name: watermark(lab), namespace, labels: object.metadata.labels ?? {} } },
+        ...{
+          apiVersion: "v1",
+          kind: "ConfigMap",
+          metadata: { name: watermark(lab), namespace, labels: object.metadata.labels ?? {} },
+        },
         data: { [watermarkDataKey]: JSON.stringify(record) },
       });
     },
@@ -321,7 +335,11 @@ export const faults: Record<string, Fault> = {
 export type FaultName = keyof typeof faults;
 
 /** Does it and says so. @returns what ends it, if it lasts */
-export async function inject(lab: Lab, name: string, args: FaultArguments = {}): Promise<(() => Promise<void>) | undefined> {
+export async function inject(
+  lab: Lab,
+  name: string,
+  args: FaultArguments = {},
+): Promise<(() => Promise<void>) | undefined> {
   const fault = faults[name];
   if (!fault) throw new Error(`a fault is one of ${Object.keys(faults).join(", ")}; got "${name}"`);
   const shown = Object.entries(args)

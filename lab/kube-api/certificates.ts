@@ -1,5 +1,13 @@
 /** A certificate authority for laboratories and tests: ECDSA P-256, made with Node's own crypto (no openssl program). */
-import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, randomBytes, sign, type KeyObject } from "node:crypto";
+import {
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  randomBytes,
+  sign,
+  type KeyObject,
+} from "node:crypto";
 import { isIPv4 } from "node:net";
 
 export interface KeyAndCertificate {
@@ -24,9 +32,16 @@ const extension = (hex: string, critical: boolean, value: Uint8Array): Buffer =>
 const name = (common: string): Buffer => sequence(der(0x31, sequence(oid("550403"), text(0x0c, common))));
 const time = (at: Date): Buffer => text(0x18, at.toISOString().replace(/[-:T]|\.\d+/g, ""));
 const ecdsaWithSha256 = sequence(oid("2a8648ce3d040302"));
-const keyUsage = (bits: number, unused: number): Buffer => extension("551d0f", true, der(0x03, Buffer.from([unused, bits])));
+const keyUsage = (bits: number, unused: number): Buffer =>
+  extension("551d0f", true, der(0x03, Buffer.from([unused, bits])));
 
-function certify(subject: string, publicKey: KeyObject, issuer: string, issuerKey: KeyObject, extensions: Buffer[]): string {
+function certify(
+  subject: string,
+  publicKey: KeyObject,
+  issuer: string,
+  issuerKey: KeyObject,
+  extensions: Buffer[],
+): string {
   const serial = randomBytes(15);
   const body = sequence(
     der(0xa0, der(0x02, Buffer.from([2]))),
@@ -67,7 +82,9 @@ export function createAuthority(): KeyAndCertificate {
 export function createServerCertificate(authority: KeyAndCertificate, hosts: readonly string[]): KeyAndCertificate {
   const authorityKey = createPrivateKey(authority.key);
   const { privateKey, publicKey } = newKey();
-  const names = hosts.map((host) => (isIPv4(host) ? der(0x87, Buffer.from(host.split(".").map(Number))) : text(0x82, host)));
+  const names = hosts.map((host) =>
+    isIPv4(host) ? der(0x87, Buffer.from(host.split(".").map(Number))) : text(0x82, host),
+  );
   const certificate = certify("kube-apiserver", publicKey, authorityName, authorityKey, [
     extension("551d13", true, sequence()),
     keyUsage(0x80, 7),

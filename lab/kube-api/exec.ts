@@ -15,7 +15,13 @@ const channel = { stdin: 0, stdout: 1, stderr: 2, status: 3, close: 255 };
 const execPath = /^\/api\/v1\/namespaces\/[^/]+\/pods\/([^/]+)\/exec$/;
 
 /** Answers an upgrade request; what is no exec of somebody who may gets 403 or 404. */
-export function serveExec(request: IncomingMessage, socket: Duplex, head: Buffer, execute: Execute | undefined, allowed: boolean): void {
+export function serveExec(
+  request: IncomingMessage,
+  socket: Duplex,
+  head: Buffer,
+  execute: Execute | undefined,
+  allowed: boolean,
+): void {
   const url = new URL(request.url ?? "/", "http://api");
   const pod = execPath.exec(url.pathname)?.[1];
   const refuse = (status: string) => void socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\n\r\n`);
@@ -27,7 +33,10 @@ export function serveExec(request: IncomingMessage, socket: Duplex, head: Buffer
   } catch {
     return refuse("404 Not Found");
   }
-  const server = new WebSocketServer({ noServer: true, handleProtocols: (offered) => (offered.has(protocol) ? protocol : false) });
+  const server = new WebSocketServer({
+    noServer: true,
+    handleProtocols: (offered) => (offered.has(protocol) ? protocol : false),
+  });
   server.handleUpgrade(request, socket, head, (peer) => {
     const send = (number: number, data: Buffer) => peer.send(Buffer.concat([Buffer.from([number]), data]));
     child.stdout.on("data", (data: Buffer) => send(channel.stdout, data));
@@ -48,7 +57,10 @@ export function serveExec(request: IncomingMessage, socket: Duplex, head: Buffer
         message: `command terminated with exit code ${code ?? 137}`,
         details: { causes },
       };
-      send(channel.status, Buffer.from(JSON.stringify({ metadata: {}, ...(code === 0 ? { status: "Success" } : failure) })));
+      send(
+        channel.status,
+        Buffer.from(JSON.stringify({ metadata: {}, ...(code === 0 ? { status: "Success" } : failure) })),
+      );
       peer.close(1000);
     });
   });

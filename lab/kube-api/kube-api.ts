@@ -13,7 +13,17 @@ import { readBody } from "../../daemons/runtime/http-server";
 import { createAuthority, createServerCertificate, type KeyAndCertificate } from "./certificates";
 import { serveExec, type Execute } from "./exec";
 import { ActiveFault, type Fault, type FaultHandle, type RequestInfo, type Verb } from "./faults";
-import { copy, decode, isJson, jsonPatch, mergePatch, resourceTypes, type Json, type ResourceType, type StoredObject } from "./objects";
+import {
+  copy,
+  decode,
+  isJson,
+  jsonPatch,
+  mergePatch,
+  resourceTypes,
+  type Json,
+  type ResourceType,
+  type StoredObject,
+} from "./objects";
 import { anonymous, Rbac, type Role, type RoleBinding, serviceAccountUser, type User } from "./rbac";
 import { ApiError } from "./status";
 import * as failure from "./status";
@@ -92,7 +102,11 @@ export interface Watcher {
 
 const maxBodyBytes = 3 * 1024 * 1024;
 const maxBacklogBytes = 8 * 1024 * 1024;
-const patchTypes = ["application/merge-patch+json", "application/strategic-merge-patch+json", "application/json-patch+json"];
+const patchTypes = [
+  "application/merge-patch+json",
+  "application/strategic-merge-patch+json",
+  "application/json-patch+json",
+];
 
 /** A TLS socket of Node 20 cannot be reset, only closed. */
 export function reset(socket: Socket | null): void {
@@ -128,7 +142,11 @@ function selectorOf(type: ResourceType, query: URLSearchParams): Selector {
     return typeof value === "string" ? value : "";
   });
   const labels = selector(query.get("labelSelector"), (object, label) => object.metadata.labels?.[label]);
-  fields({ kind: "", apiVersion: "", metadata: { name: "", namespace: "", uid: "", resourceVersion: "", creationTimestamp: "" } });
+  fields({
+    kind: "",
+    apiVersion: "",
+    metadata: { name: "", namespace: "", uid: "", resourceVersion: "", creationTimestamp: "" },
+  });
   return (object) => fields(object) && labels(object);
 }
 const selectedName = (query: URLSearchParams): string =>
@@ -138,7 +156,10 @@ const selectedName = (query: URLSearchParams): string =>
 function durationMs(text: string): number {
   const match = /^(\d+(?:\.\d+)?)(ns|us|ms|s|m)?$/.exec(text);
   if (!match) throw failure.badRequest(`invalid timeout specified in the request URL: ${text}`);
-  return Number(match[1]) * { ns: 1e-6, us: 1e-3, ms: 1, s: 1000, m: 60_000 }[(match[2] ?? "s") as "ns" | "us" | "ms" | "s" | "m"];
+  return (
+    Number(match[1]) *
+    { ns: 1e-6, us: 1e-3, ms: 1, s: 1000, m: 60_000 }[(match[2] ?? "s") as "ns" | "us" | "ms" | "s" | "m"]
+  );
 }
 
 export class KubeApi {
@@ -175,12 +196,15 @@ export class KubeApi {
    * Listens. Also again after stop(): with the same objects, and without the past (watches from old versions are answered 410).
    * @param options `tls` true; `host` 127.0.0.1; `port` 0 = any; `names` = further names of the certificate
    */
-  async start(options: { host?: string; port?: number; tls?: boolean; names?: readonly string[] } = {}): Promise<Listening> {
+  async start(
+    options: { host?: string; port?: number; tls?: boolean; names?: readonly string[] } = {},
+  ): Promise<Listening> {
     if (this.server) throw new Error("the API has been started already");
     const host = options.host ?? "127.0.0.1";
     this.secure = options.tls ?? true;
     this.store.compact();
-    const handler = (request: http.IncomingMessage, response: http.ServerResponse) => void this.handle(request, response);
+    const handler = (request: http.IncomingMessage, response: http.ServerResponse) =>
+      void this.handle(request, response);
     const limits = { requestTimeout: 0, keepAliveTimeout: 90_000 };
     const server = this.secure
       ? https.createServer({ ...limits, ...this.serverCertificate(host, options.names ?? []) }, handler)
@@ -348,11 +372,14 @@ export class KubeApi {
       };
       this.options.onRequest?.(info);
       const faults = this.faults.filter((fault) => fault.matches(info) && fault.take());
-      const isAfter = (fault: ActiveFault): boolean => "after" in fault.fault.effect && fault.fault.effect.after === true;
-      for (const fault of faults.filter((entry) => !isAfter(entry))) if (await this.suffer(fault, request, response)) return;
+      const isAfter = (fault: ActiveFault): boolean =>
+        "after" in fault.fault.effect && fault.fault.effect.after === true;
+      for (const fault of faults.filter((entry) => !isAfter(entry)))
+        if (await this.suffer(fault, request, response)) return;
       let result: Result | undefined;
       try {
-        if (!this.allows(user, info)) throw failure.forbidden(target.type, info.name, user.name, verb, target.namespace);
+        if (!this.allows(user, info))
+          throw failure.forbidden(target.type, info.name, user.name, verb, target.namespace);
         const timeout = url.searchParams.get("timeout");
         if (verb !== "watch" && timeout !== null && durationMs(timeout) < 1) {
           // Cut off before the answer was encoded: without kind and apiVersion.
@@ -365,7 +392,16 @@ export class KubeApi {
           const contentType = request.headers["content-type"] ?? "";
           const given = new AbortController();
           response.once("close", () => given.abort());
-          result = await this.perform({ verb, target, info, user, query: url.searchParams, contentType, body, signal: given.signal });
+          result = await this.perform({
+            verb,
+            target,
+            info,
+            user,
+            query: url.searchParams,
+            contentType,
+            body,
+            signal: given.signal,
+          });
         }
       } catch (error) {
         if (error instanceof ConnectionLost) return reset(request.socket);
@@ -400,11 +436,19 @@ export class KubeApi {
       return this.failed(new ApiError(500, "InternalError", `Internal error occurred: ${message}`));
     }
     const seconds = error.details?.retryAfterSeconds;
-    return { status: error.code, body: error.status(), ...(seconds === undefined ? {} : { retryAfterSeconds: seconds }) };
+    return {
+      status: error.code,
+      body: error.status(),
+      ...(seconds === undefined ? {} : { retryAfterSeconds: seconds }),
+    };
   }
 
   /** True where the request has been answered, or never will be. */
-  private async suffer(active: ActiveFault, request: http.IncomingMessage, response: http.ServerResponse): Promise<boolean> {
+  private async suffer(
+    active: ActiveFault,
+    request: http.IncomingMessage,
+    response: http.ServerResponse,
+  ): Promise<boolean> {
     const { effect } = active.fault;
     switch (effect.kind) {
       case "latency": {
@@ -430,7 +474,9 @@ export class KubeApi {
         const [reason, message] = texts[effect.code];
         this.respond(
           response,
-          this.failed(new ApiError(effect.code, reason, message, seconds === undefined ? {} : { retryAfterSeconds: seconds })),
+          this.failed(
+            new ApiError(effect.code, reason, message, seconds === undefined ? {} : { retryAfterSeconds: seconds }),
+          ),
         );
         return true;
       }
@@ -443,7 +489,9 @@ export class KubeApi {
         reset(request.socket);
         return true;
       case "html":
-        response.writeHead(effect.code, { "content-type": "text/html" }).end("<html><body><h1>Bad Gateway</h1></body></html>");
+        response
+          .writeHead(effect.code, { "content-type": "text/html" })
+          .end("<html><body><h1>Bad Gateway</h1></body></html>");
         return true;
     }
   }
@@ -476,8 +524,10 @@ export class KubeApi {
 
   private other(path: string, user: User, method: string): Result {
     if (["/livez", "/readyz", "/healthz"].includes(path)) return { status: 200, body: "ok", contentType: "text/plain" };
-    if (path === "/version") return { status: 200, body: { major: "1", minor: "36", gitVersion: "v1.36.0-laboratory" } };
-    if (!user.groups.includes("system:masters")) return this.failed(failure.forbiddenPath(path, user.name, method.toLowerCase()));
+    if (path === "/version")
+      return { status: 200, body: { major: "1", minor: "36", gitVersion: "v1.36.0-laboratory" } };
+    if (!user.groups.includes("system:masters"))
+      return this.failed(failure.forbiddenPath(path, user.name, method.toLowerCase()));
     return this.failed(failure.noSuchPath());
   }
 
@@ -491,7 +541,13 @@ export class KubeApi {
       PATCH: named ? "patch" : undefined,
       DELETE: named ? "delete" : undefined,
     }[method] as Verb | undefined;
-    if (!verb) throw new ApiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {});
+    if (!verb)
+      throw new ApiError(
+        405,
+        "MethodNotAllowed",
+        "the server does not allow this method on the requested resource",
+        {},
+      );
     return verb;
   }
 
@@ -514,7 +570,8 @@ export class KubeApi {
     };
     const strict = query.get("fieldValidation") === "Strict";
     if (isWrite(verb) && query.has("dryRun")) {
-      if (query.get("dryRun") !== "All") throw failure.badRequest(`Invalid value: "${query.get("dryRun")}": the one dryRun is All`);
+      if (query.get("dryRun") !== "All")
+        throw failure.badRequest(`Invalid value: "${query.get("dryRun")}": the one dryRun is All`);
       const real = new URLSearchParams(query);
       real.delete("dryRun");
       return this.store.dryRun(() => this.execute(verb, { type, namespace, name }, real, contentType, body, mayCreate));
@@ -539,19 +596,23 @@ export class KubeApi {
         return { status: done.created ? 201 : 200, body: done.object, warnings };
       }
       case "patch": {
-        if (!patchTypes.includes(mediaType) || (mediaType === patchTypes[1] && type.resource === "pods")) throw unsupported();
+        if (!patchTypes.includes(mediaType) || (mediaType === patchTypes[1] && type.resource === "pods"))
+          throw unsupported();
         const patch = parse();
         const existing = this.store.get(type, namespace, name);
         if (!existing) throw failure.notFound(type, name);
         let patched: Json | undefined;
         if (mediaType === "application/json-patch+json") {
           patched = jsonPatch(existing, patch);
-          if (!patched) throw new ApiError(422, "Invalid", "the server rejected our request due to an error in our request", {});
+          if (!patched)
+            throw new ApiError(422, "Invalid", "the server rejected our request due to an error in our request", {});
         } else if (isJson(patch)) patched = mergePatch(existing, patch) as Json;
         else throw failure.badRequest("a merge patch is an object");
         const { object, warnings } = decode(type, patched, strict);
         if (object.metadata.name !== name)
-          throw failure.badRequest(`the name of the object (${String(object.metadata.name)}) does not match the name on the URL (${name})`);
+          throw failure.badRequest(
+            `the name of the object (${String(object.metadata.name)}) does not match the name on the URL (${name})`,
+          );
         return { status: 200, body: this.store.update(type, existing, object, false), warnings };
       }
       case "delete": {
@@ -581,7 +642,8 @@ export class KubeApi {
   private version(query: URLSearchParams): number | undefined {
     const text = query.get("resourceVersion") ?? "";
     if (text === "" || text === "0") return undefined;
-    if (!/^\d+$/.test(text)) throw failure.badRequest(`Invalid value: "${text}": strconv.ParseUint: parsing "${text}": invalid syntax`);
+    if (!/^\d+$/.test(text))
+      throw failure.badRequest(`Invalid value: "${text}": strconv.ParseUint: parsing "${text}": invalid syntax`);
     return Number(text);
   }
 
@@ -589,7 +651,9 @@ export class KubeApi {
     const wanted = this.version(query);
     const current = this.store.currentVersion;
     if (wanted !== undefined && wanted > current)
-      throw new ApiError(504, "Timeout", `Timeout: Too large resource version: ${wanted}, current: ${current}`, { retryAfterSeconds: 1 });
+      throw new ApiError(504, "Timeout", `Timeout: Too large resource version: ${wanted}, current: ${current}`, {
+        retryAfterSeconds: 1,
+      });
     const exact = query.get("resourceVersionMatch") === "Exact" ? wanted : undefined;
     const objects = exact === undefined ? this.store.list(type, namespace) : this.store.listAt(type, namespace, exact);
     return {
@@ -600,7 +664,13 @@ export class KubeApi {
     };
   }
 
-  protected watch(target: Target, info: RequestInfo, query: URLSearchParams, response: http.ServerResponse, _user: User): void {
+  protected watch(
+    target: Target,
+    info: RequestInfo,
+    query: URLSearchParams,
+    response: http.ServerResponse,
+    _user: User,
+  ): void {
     const { type, namespace } = target;
     const selects = selectorOf(type, query);
     const wanted = this.version(query);
@@ -640,7 +710,8 @@ export class KubeApi {
     });
     if (wanted === undefined || initial) {
       watcher.after = this.store.currentVersion;
-      for (const object of this.store.list(type, namespace).filter(selects)) this.send(watcher, JSON.stringify({ type: "ADDED", object }));
+      for (const object of this.store.list(type, namespace).filter(selects))
+        this.send(watcher, JSON.stringify({ type: "ADDED", object }));
       if (initial) this.bookmark(watcher, { "k8s.io/initial-events-end": "true" });
     } else for (const commit of this.store.since(wanted)) this.offer(watcher, commit);
     this.watchers.add(watcher);
@@ -663,7 +734,8 @@ export class KubeApi {
   }
   private flush(watcher: Watcher): void {
     if (!watcher.backlog) return;
-    if (this.faults.some((fault) => fault.total && fault.fault.effect.kind === "hang" && fault.matches(watcher.info))) return;
+    if (this.faults.some((fault) => fault.total && fault.fault.effect.kind === "hang" && fault.matches(watcher.info)))
+      return;
     const lines = watcher.backlog.join("");
     watcher.backlog = undefined;
     if (lines !== "") watcher.response.write(lines);
@@ -677,11 +749,15 @@ export class KubeApi {
     const { kind, apiVersion } = watcher.type;
     this.send(
       watcher,
-      JSON.stringify({ type: "BOOKMARK", object: { kind, apiVersion, metadata, ...(kind === "Lease" ? { spec: {} } : {}) } }),
+      JSON.stringify({
+        type: "BOOKMARK",
+        object: { kind, apiVersion, metadata, ...(kind === "Lease" ? { spec: {} } : {}) },
+      }),
     );
   }
   protected sendBookmarks(): void {
-    for (const watcher of this.watchers) if (watcher.bookmarks && watcher.after <= this.store.currentVersion) this.bookmark(watcher);
+    for (const watcher of this.watchers)
+      if (watcher.bookmarks && watcher.after <= this.store.currentVersion) this.bookmark(watcher);
   }
 
   private committed(commit: Commit): void {
@@ -714,7 +790,9 @@ export class KubeApi {
     return authority;
   }
   private serverCertificate(host: string, names: readonly string[]): { key: string; cert: string } {
-    const hosts = [...new Set([host, "localhost", "kubernetes.default.svc", ...names])].filter((entry) => isIP(entry) !== 6);
+    const hosts = [...new Set([host, "localhost", "kubernetes.default.svc", ...names])].filter(
+      (entry) => isIP(entry) !== 6,
+    );
     const { key, certificate } = createServerCertificate(this.authority, hosts);
     return { key, cert: certificate };
   }

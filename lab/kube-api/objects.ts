@@ -44,7 +44,15 @@ export const resourceTypes: readonly ResourceType[] = [
     createOnUpdate: true,
     unconditionalUpdate: false,
     fields: {
-      spec: ["holderIdentity", "leaseDurationSeconds", "acquireTime", "renewTime", "leaseTransitions", "strategy", "preferredHolder"],
+      spec: [
+        "holderIdentity",
+        "leaseDurationSeconds",
+        "acquireTime",
+        "renewTime",
+        "leaseTransitions",
+        "strategy",
+        "preferredHolder",
+      ],
     },
     dropped: ["strategy", "preferredHolder"],
     selectable: [],
@@ -79,7 +87,8 @@ export const resourceTypes: readonly ResourceType[] = [
   },
 ];
 
-export const isJson = (value: unknown): value is Json => typeof value === "object" && value !== null && !Array.isArray(value);
+export const isJson = (value: unknown): value is Json =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
 /** Of what came as JSON; a fifth of the time of structuredClone. */
 export const copy = <T>(value: T): T => JSON.parse(JSON.stringify(value)) as T;
 
@@ -103,7 +112,8 @@ const metaFields = [
 
 /** Go's time.Parse with the MicroTime layout: exactly six fractional digits. Returns the normalized text. @throws ApiError 400 */
 function microTime(type: ResourceType, value: unknown): string {
-  const fail = (message: string) => badRequest(`${type.kind} in version "v1" cannot be handled as a ${type.kind}: ${message}`);
+  const fail = (message: string) =>
+    badRequest(`${type.kind} in version "v1" cannot be handled as a ${type.kind}: ${message}`);
   if (typeof value !== "string") throw fail("json: cannot unmarshal into Go struct field of type v1.MicroTime");
   const failAt = (rest: string, layout: string) =>
     fail(`parsing time "${value}" as "2006-01-02T15:04:05.000000Z07:00": cannot parse "${rest}" as "${layout}"`);
@@ -128,7 +138,11 @@ const wrongType = (type: ResourceType, field: string, got: unknown, wanted: stri
  * @param strict 400 instead of a warning for unknown fields
  * @throws ApiError 400
  */
-export function decode(type: ResourceType, body: unknown, strict: boolean): { object: Json & { metadata: Json }; warnings: string[] } {
+export function decode(
+  type: ResourceType,
+  body: unknown,
+  strict: boolean,
+): { object: Json & { metadata: Json }; warnings: string[] } {
   if (!isJson(body)) throw badRequest(`the object provided is unrecognized (must be of type ${type.kind})`);
   if ((body.kind ?? type.kind) !== type.kind || (body.apiVersion ?? type.apiVersion) !== type.apiVersion)
     throw badRequest(
@@ -159,7 +173,9 @@ export function decode(type: ResourceType, body: unknown, strict: boolean): { ob
     if (Object.keys(map).length === 0) delete meta[field];
   }
   const object: Json & { metadata: Json } = { kind: type.kind, apiVersion: type.apiVersion, metadata: meta };
-  const rest = Object.fromEntries(Object.entries(body).filter(([field]) => !["kind", "apiVersion", "metadata"].includes(field)));
+  const rest = Object.fromEntries(
+    Object.entries(body).filter(([field]) => !["kind", "apiVersion", "metadata"].includes(field)),
+  );
   if (!type.fields) Object.assign(object, copy(rest));
   else {
     for (const [field, value] of Object.entries(only(rest, Object.keys(type.fields), ""))) {
@@ -183,7 +199,8 @@ export function decode(type: ResourceType, body: unknown, strict: boolean): { ob
     );
   if (type.resource === "leases") {
     const spec = (object.spec ??= {}) as Json;
-    for (const field of ["acquireTime", "renewTime"]) if (spec[field] !== undefined) spec[field] = microTime(type, spec[field]);
+    for (const field of ["acquireTime", "renewTime"])
+      if (spec[field] !== undefined) spec[field] = microTime(type, spec[field]);
     for (const field of ["leaseDurationSeconds", "leaseTransitions"])
       if (spec[field] !== undefined && !Number.isInteger(spec[field]))
         throw wrongType(type, `LeaseSpec.spec.${field}`, spec[field], "int32");
@@ -208,13 +225,29 @@ export function validate(type: ResourceType, object: Json & { metadata: Json }):
   const annotations = Object.entries((object.metadata.annotations ?? {}) as Record<string, string>);
   const size = annotations.reduce((sum, [key, value]) => sum + Buffer.byteLength(key) + Buffer.byteLength(value), 0);
   if (size > 256 * 1024)
-    throw invalid(type, name, "metadata.annotations", `Too long: may not be more than ${256 * 1024} bytes`, "FieldValueTooLong");
+    throw invalid(
+      type,
+      name,
+      "metadata.annotations",
+      `Too long: may not be more than ${256 * 1024} bytes`,
+      "FieldValueTooLong",
+    );
   if (type.resource === "leases") {
     const spec = object.spec as Json;
     if (typeof spec.leaseDurationSeconds === "number" && spec.leaseDurationSeconds <= 0)
-      throw invalid(type, name, "spec.leaseDurationSeconds", `Invalid value: ${spec.leaseDurationSeconds}: must be greater than 0`);
+      throw invalid(
+        type,
+        name,
+        "spec.leaseDurationSeconds",
+        `Invalid value: ${spec.leaseDurationSeconds}: must be greater than 0`,
+      );
     if (typeof spec.leaseTransitions === "number" && spec.leaseTransitions < 0)
-      throw invalid(type, name, "spec.leaseTransitions", `Invalid value: ${spec.leaseTransitions}: must be greater than or equal to 0`);
+      throw invalid(
+        type,
+        name,
+        "spec.leaseTransitions",
+        `Invalid value: ${spec.leaseTransitions}: must be greater than or equal to 0`,
+      );
   }
   if (type.resource === "configmaps") {
     const entries = Object.entries((object.data ?? {}) as Record<string, string>);
@@ -227,7 +260,8 @@ export function validate(type: ResourceType, object: Json & { metadata: Json }):
           `Invalid value: "${key}": a valid config key must consist of alphanumeric characters, '-', '_' or '.'`,
         );
     const total = entries.reduce((sum, [key, value]) => sum + Buffer.byteLength(key) + Buffer.byteLength(value), 0);
-    if (total > 1024 * 1024) throw invalid(type, name, "", `Too long: may not be more than ${1024 * 1024} bytes`, "FieldValueTooLong");
+    if (total > 1024 * 1024)
+      throw invalid(type, name, "", `Too long: may not be more than ${1024 * 1024} bytes`, "FieldValueTooLong");
   }
   if (type.resource === "events") {
     const involved = isJson(object.involvedObject) ? object.involvedObject : {};

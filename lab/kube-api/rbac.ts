@@ -34,7 +34,8 @@ export const serviceAccountUser = (namespace: string, name: string): User => ({
   groups: ["system:serviceaccounts", `system:serviceaccounts:${namespace}`, "system:authenticated"],
 });
 
-const has = (list: readonly string[] | undefined, value: string): boolean => (list ?? []).some((entry) => entry === "*" || entry === value);
+const has = (list: readonly string[] | undefined, value: string): boolean =>
+  (list ?? []).some((entry) => entry === "*" || entry === value);
 
 export const ruleAllows = (rule: PolicyRule, wanted: Attributes): boolean =>
   has(rule.verbs, wanted.verb) &&
@@ -51,7 +52,10 @@ export class Rbac {
     this.roles.set(`${role.metadata.namespace ?? "default"}/${role.metadata.name}`, role);
   }
   addRoleBinding(binding: RoleBinding): void {
-    this.bindings.set(`${binding.metadata.namespace ?? "default"}/${binding.metadata.name ?? binding.roleRef.name}`, binding);
+    this.bindings.set(
+      `${binding.metadata.namespace ?? "default"}/${binding.metadata.name ?? binding.roleRef.name}`,
+      binding,
+    );
   }
   allows(user: User, wanted: Attributes): boolean {
     if (user.groups.includes("system:masters")) return true;
@@ -65,7 +69,10 @@ export class Rbac {
             ? user.groups.includes(subject.name)
             : user.name === subject.name,
       );
-      if (bound && (this.roles.get(`${namespace}/${binding.roleRef.name}`)?.rules ?? []).some((rule) => ruleAllows(rule, wanted)))
+      if (
+        bound &&
+        (this.roles.get(`${namespace}/${binding.roleRef.name}`)?.rules ?? []).some((rule) => ruleAllows(rule, wanted))
+      )
         return true;
     }
     return false;

@@ -16,7 +16,14 @@ export interface Status {
   status: "Success" | "Failure";
   message?: string;
   reason?: string;
-  details?: { name?: string; group?: string; kind?: string; uid?: string; causes?: Cause[]; retryAfterSeconds?: number };
+  details?: {
+    name?: string;
+    group?: string;
+    kind?: string;
+    uid?: string;
+    causes?: Cause[];
+    retryAfterSeconds?: number;
+  };
   code?: number;
 }
 
@@ -48,10 +55,21 @@ const qualified = (plural: string, group: string): string => (group === "" ? plu
 const details = (name: string, group: string, kind: string) => ({ name, ...(group === "" ? {} : { group }), kind });
 
 export const notFound = (r: ResourceInfo, name: string): ApiError =>
-  new ApiError(404, "NotFound", `${qualified(r.resource, r.group)} "${name}" not found`, details(name, r.group, r.resource));
-export const noSuchPath = (): ApiError => new ApiError(404, "NotFound", "the server could not find the requested resource", {});
+  new ApiError(
+    404,
+    "NotFound",
+    `${qualified(r.resource, r.group)} "${name}" not found`,
+    details(name, r.group, r.resource),
+  );
+export const noSuchPath = (): ApiError =>
+  new ApiError(404, "NotFound", "the server could not find the requested resource", {});
 export const alreadyExists = (r: ResourceInfo, name: string): ApiError =>
-  new ApiError(409, "AlreadyExists", `${qualified(r.resource, r.group)} "${name}" already exists`, details(name, r.group, r.resource));
+  new ApiError(
+    409,
+    "AlreadyExists",
+    `${qualified(r.resource, r.group)} "${name}" already exists`,
+    details(name, r.group, r.resource),
+  );
 export const conflict = (r: ResourceInfo, name: string, why: string): ApiError =>
   new ApiError(
     409,
@@ -68,7 +86,13 @@ export const wrongUid = (r: ResourceInfo, namespace: string, name: string, wante
     `StorageError: invalid object, Code: 4, Key: /registry/${r.resource}/${namespace}/${name}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: ${wanted}, UID in object meta: ${got}`,
   );
 /** Validation of the object: named by its kind. */
-export const invalid = (r: ResourceInfo, name: string, field: string, message: string, reason = "FieldValueInvalid"): ApiError =>
+export const invalid = (
+  r: ResourceInfo,
+  name: string,
+  field: string,
+  message: string,
+  reason = "FieldValueInvalid",
+): ApiError =>
   new ApiError(422, "Invalid", `${qualified(r.kind, r.group)} "${name}" is invalid: ${field}: ${message}`, {
     ...details(name, r.group, r.kind),
     causes: [{ reason, message, field }],
@@ -99,5 +123,7 @@ export const forbiddenPath = (path: string, user: string, verb: string): ApiErro
   new ApiError(403, "Forbidden", `forbidden: User "${user}" cannot ${verb} path "${path}"`, {});
 export const tooOld = (wanted: number, current: number): ApiError =>
   new ApiError(410, "Expired", `too old resource version: ${wanted} (${current})`);
-export const listTooOld = (): ApiError => new ApiError(410, "Expired", "The resourceVersion for the provided list is too old.");
-export const timedOut = (): ApiError => new ApiError(504, "Timeout", "Timeout: request did not complete within the allotted timeout", {});
+export const listTooOld = (): ApiError =>
+  new ApiError(410, "Expired", "The resourceVersion for the provided list is too old.");
+export const timedOut = (): ApiError =>
+  new ApiError(504, "Timeout", "Timeout: request did not complete within the allotted timeout", {});

@@ -2,10 +2,28 @@
  * The objects, as etcd and the API server's watch cache hold them: one counter for all versions, one ordered history, everything synchronous.
  * With a folder each commit is in its journal before it is answered, so that a new instance begins where the old one was killed.
  */
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import { copy, newUid, resourceTypes, validate, type Json, type Meta, type ResourceType, type StoredObject } from "./objects";
+import {
+  copy,
+  newUid,
+  resourceTypes,
+  validate,
+  type Json,
+  type Meta,
+  type ResourceType,
+  type StoredObject,
+} from "./objects";
 import * as failure from "./status";
 
 export interface Commit {
@@ -133,18 +151,34 @@ export class Store {
   }
 
   /** The changed object of a PUT or a patch; uid and resourceVersion in it are conditions. */
-  update(type: ResourceType, existing: StoredObject, incoming: Json & { metadata: Json }, needsVersion: boolean): StoredObject {
+  update(
+    type: ResourceType,
+    existing: StoredObject,
+    incoming: Json & { metadata: Json },
+    needsVersion: boolean,
+  ): StoredObject {
     const { namespace, name, uid } = existing.metadata;
     const meta = incoming.metadata;
     if ((meta.namespace ?? namespace) !== namespace)
       throw failure.badRequest(`the namespace of the provided object does not match the namespace sent on the request`);
-    if (typeof meta.uid === "string" && meta.uid !== "" && meta.uid !== uid) throw failure.wrongUid(type, namespace, name, meta.uid, uid);
+    if (typeof meta.uid === "string" && meta.uid !== "" && meta.uid !== uid)
+      throw failure.wrongUid(type, namespace, name, meta.uid, uid);
     const version = typeof meta.resourceVersion === "string" ? meta.resourceVersion : "";
     if (version === "" || version === "0") {
       if (needsVersion)
-        throw failure.invalidUpdate(type, name, "metadata.resourceVersion", "Invalid value: 0: must be specified for an update");
+        throw failure.invalidUpdate(
+          type,
+          name,
+          "metadata.resourceVersion",
+          "Invalid value: 0: must be specified for an update",
+        );
     } else if (!/^\d+$/.test(version))
-      throw failure.invalidUpdate(type, name, "metadata.resourceVersion", `Invalid value: "${version}": strconv.ParseUint: invalid syntax`);
+      throw failure.invalidUpdate(
+        type,
+        name,
+        "metadata.resourceVersion",
+        `Invalid value: "${version}": strconv.ParseUint: invalid syntax`,
+      );
     else if (version !== existing.metadata.resourceVersion) throw failure.modified(type, name);
     const object = copy(incoming) as Json & { metadata: Meta };
     object.metadata = {
@@ -155,7 +189,8 @@ export class Store {
       resourceVersion: existing.metadata.resourceVersion,
       creationTimestamp: existing.metadata.creationTimestamp,
     };
-    if (existing.metadata.deletionTimestamp !== undefined) object.metadata.deletionTimestamp = existing.metadata.deletionTimestamp;
+    if (existing.metadata.deletionTimestamp !== undefined)
+      object.metadata.deletionTimestamp = existing.metadata.deletionTimestamp;
     validate(type, object);
     // What changes nothing writes nothing: the version stays.
     if (isDeepStrictEqual(object, existing)) return existing;
@@ -197,14 +232,27 @@ export class Store {
   }
   private dry = false;
 
-  private commit(type: Commit["type"], resource: ResourceType, object: StoredObject, previous: StoredObject | undefined): StoredObject {
+  private commit(
+    type: Commit["type"],
+    resource: ResourceType,
+    object: StoredObject,
+    previous: StoredObject | undefined,
+  ): StoredObject {
     if (this.dry) return object;
     object.metadata.resourceVersion = String(++this.version);
     const { namespace, name } = object.metadata;
     const key = keyOf(resource.resource, namespace, name);
     if (type === "DELETED") this.objects.delete(key);
     else this.objects.set(key, object);
-    const commit: Commit = { type, resource: resource.resource, namespace, name, version: this.version, object, previous };
+    const commit: Commit = {
+      type,
+      resource: resource.resource,
+      namespace,
+      name,
+      version: this.version,
+      object,
+      previous,
+    };
     this.history.push(commit);
     if (this.history.length > historyLimit + 500) {
       const dropped = this.history.splice(0, 500);
@@ -217,11 +265,16 @@ export class Store {
 
   private write(type: Commit["type"], key: string, object: StoredObject): void {
     if (this.journal === undefined || this.folder === undefined) return;
-    writeSync(this.journal, JSON.stringify({ version: this.version, key, object: type === "DELETED" ? null : object }) + "\n");
+    writeSync(
+      this.journal,
+      JSON.stringify({ version: this.version, key, object: type === "DELETED" ? null : object }) + "\n",
+    );
     if (++this.journalLines > journalLimit) this.rewrite(this.folder);
   }
   private rewrite(folder: string): void {
-    const lines = [...this.objects].map(([key, object]) => JSON.stringify({ version: this.version, key, object }) + "\n");
+    const lines = [...this.objects].map(
+      ([key, object]) => JSON.stringify({ version: this.version, key, object }) + "\n",
+    );
     const temporary = join(folder, "journal.jsonl.tmp");
     writeFileSync(temporary, lines.join("") + JSON.stringify({ version: this.version }) + "\n");
     renameSync(temporary, join(folder, "journal.jsonl"));
@@ -250,6 +303,7 @@ export class Store {
 /** @throws Error for a resource that is not served */
 export function resourceType(resource: string): ResourceType {
   const type = resourceTypes.find((entry) => entry.resource === resource);
-  if (!type) throw new Error(`the API serves ${resourceTypes.map((entry) => entry.resource).join(", ")}; got ${resource}`);
+  if (!type)
+    throw new Error(`the API serves ${resourceTypes.map((entry) => entry.resource).join(", ")}; got ${resource}`);
   return type;
 }

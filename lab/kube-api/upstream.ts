@@ -76,7 +76,14 @@ class Client {
   constructor(readonly upstream: Upstream) {
     this.agent = new https.Agent({ keepAlive: true, ca: upstream.ca, maxSockets: 200 });
   }
-  open(method: string, path: string, token: string, headers: http.OutgoingHttpHeaders, body: Buffer | string, signal?: AbortSignal) {
+  open(
+    method: string,
+    path: string,
+    token: string,
+    headers: http.OutgoingHttpHeaders,
+    body: Buffer | string,
+    signal?: AbortSignal,
+  ) {
     return new Promise<http.IncomingMessage>((resolve, reject) => {
       const length = Buffer.byteLength(body);
       const request = https.request(
@@ -85,7 +92,11 @@ class Client {
           method,
           agent: this.agent,
           signal,
-          headers: { ...headers, authorization: `Bearer ${token}`, ...(length > 0 ? { "content-length": length } : {}) },
+          headers: {
+            ...headers,
+            authorization: `Bearer ${token}`,
+            ...(length > 0 ? { "content-length": length } : {}),
+          },
         },
         resolve,
       );
@@ -140,20 +151,24 @@ class Front extends KubeApi {
     // The real API sends its own.
   }
   private token(user: User): string {
-    return user.groups.includes("system:masters") ? this.client.upstream.adminToken : (this.realTokens.get(user.name) ?? "");
+    return user.groups.includes("system:masters")
+      ? this.client.upstream.adminToken
+      : (this.realTokens.get(user.name) ?? "");
   }
 
   protected override async perform(asked: Asked): Promise<Result> {
     if (!isWrite(asked.verb)) return this.forward(asked);
     const { type, namespace } = asked.target;
     const name =
-      asked.target.name || String((JSON.parse(asked.body.toString() || "{}") as { metadata?: { name?: string } }).metadata?.name);
+      asked.target.name ||
+      String((JSON.parse(asked.body.toString() || "{}") as { metadata?: { name?: string } }).metadata?.name);
     return this.alone(`${type.resource}/${namespace}/${name}`, async () => {
       try {
         const result = await this.forward(asked);
         if (result.status < 300 && asked.verb !== "delete")
           this.tell(type.resource, namespace, result.body as StoredObject, asked.info.client);
-        if (result.status < 300 && asked.verb === "delete") await this.lookUp(type.resource, namespace, name, asked.info.client);
+        if (result.status < 300 && asked.verb === "delete")
+          await this.lookUp(type.resource, namespace, name, asked.info.client);
         return result;
       } catch (error) {
         await this.lookUp(type.resource, namespace, name, asked.info.client);
@@ -191,12 +206,18 @@ class Front extends KubeApi {
     for (let attempt = 0; attempt < 600; attempt++) {
       const signal = AbortSignal.timeout(2000);
       const path = pathOf(resource, namespace, name);
-      const reply = await this.client.ask("GET", path, this.client.upstream.adminToken, {}, "", signal).catch(() => undefined);
+      const reply = await this.client
+        .ask("GET", path, this.client.upstream.adminToken, {}, "", signal)
+        .catch(() => undefined);
       if (reply?.status === 200) return this.tell(resource, namespace, JSON.parse(reply.text) as StoredObject, client);
       const key = `${resource}/${namespace}/${name}`;
       if (reply?.status === 404) {
         if (!this.versions.delete(key)) return;
-        const object = { kind: "", apiVersion: "", metadata: { name, namespace, uid: "", resourceVersion: "0", creationTimestamp: "" } };
+        const object = {
+          kind: "",
+          apiVersion: "",
+          metadata: { name, namespace, uid: "", resourceVersion: "0", creationTimestamp: "" },
+        };
         const fields = { type: "DELETED" as const, resource, namespace, name, object, previous: undefined, version: 0 };
         this.options.onCommit?.({ ...fields, atMs: Date.now(), client });
         return;
@@ -206,11 +227,21 @@ class Front extends KubeApi {
   }
 
   private async forward({ info, user, contentType, body, signal }: Asked): Promise<Result> {
-    const method = { get: "GET", list: "GET", create: "POST", update: "PUT", patch: "PATCH", delete: "DELETE", watch: "GET" }[info.verb];
+    const method = {
+      get: "GET",
+      list: "GET",
+      create: "POST",
+      update: "PUT",
+      patch: "PATCH",
+      delete: "DELETE",
+      watch: "GET",
+    }[info.verb];
     const headers = contentType === "" ? {} : { "content-type": contentType };
-    const reply = await this.client.ask(method, info.path, this.token(user), headers, body, signal).catch((error: unknown) => {
-      throw new ConnectionLost(String(error));
-    });
+    const reply = await this.client
+      .ask(method, info.path, this.token(user), headers, body, signal)
+      .catch((error: unknown) => {
+        throw new ConnectionLost(String(error));
+      });
     const retry = Number(reply.headers["retry-after"]);
     const type = reply.headers["content-type"] ?? "application/json";
     return {
@@ -221,10 +252,25 @@ class Front extends KubeApi {
     };
   }
 
-  protected override watch(target: Target, info: RequestInfo, _query: URLSearchParams, response: http.ServerResponse, user: User): void {
+  protected override watch(
+    target: Target,
+    info: RequestInfo,
+    _query: URLSearchParams,
+    response: http.ServerResponse,
+    user: User,
+  ): void {
     const given = new AbortController();
     const watcher: Watcher = {
-      ...{ info, type: target.type, namespace: target.namespace, selects: () => true, after: 0, bookmarks: false, bookmarked: 0, response },
+      ...{
+        info,
+        type: target.type,
+        namespace: target.namespace,
+        selects: () => true,
+        after: 0,
+        bookmarks: false,
+        bookmarked: 0,
+        response,
+      },
       backlog: undefined,
       stop: () => {
         given.abort();
@@ -239,7 +285,9 @@ class Front extends KubeApi {
     this.watchers.add(watcher);
     const serve = async (): Promise<void> => {
       const answer = await this.client.open("GET", info.path, this.token(user), {}, "", given.signal);
-      response.writeHead(answer.statusCode ?? 500, { "content-type": answer.headers["content-type"] ?? "application/json" });
+      response.writeHead(answer.statusCode ?? 500, {
+        "content-type": answer.headers["content-type"] ?? "application/json",
+      });
       response.flushHeaders();
       let rest = "";
       answer.setEncoding("utf8");
@@ -301,7 +349,12 @@ export class UpstreamKubeApi implements LabApi {
   async addRole({ metadata, rules }: Role): Promise<void> {
     const namespace = metadata.namespace ?? "default";
     await this.prepare(namespace);
-    await this.put("roles", namespace, { apiVersion: "rbac.authorization.k8s.io/v1", kind: "Role", metadata, rules } as never);
+    await this.put("roles", namespace, {
+      apiVersion: "rbac.authorization.k8s.io/v1",
+      kind: "Role",
+      metadata,
+      rules,
+    } as never);
   }
   async addRoleBinding({ metadata, roleRef, subjects }: RoleBinding): Promise<void> {
     const namespace = metadata.namespace ?? "default";
@@ -345,7 +398,9 @@ export class UpstreamKubeApi implements LabApi {
   async apply(resource: string, namespace: string, object: Json): Promise<StoredObject> {
     // Queued at once: what is removed right after must not be made again.
     if (resource === "pods")
-      return this.front.alone(`pods/${namespace}/${(object.metadata as { name: string }).name}`, () => this.applyPod(namespace, object));
+      return this.front.alone(`pods/${namespace}/${(object.metadata as { name: string }).name}`, () =>
+        this.applyPod(namespace, object),
+      );
     const { name, ...metadata } = object.metadata as { name: string; resourceVersion?: string; uid?: string };
     delete metadata.resourceVersion;
     delete metadata.uid;
@@ -354,7 +409,10 @@ export class UpstreamKubeApi implements LabApi {
       for (;;) {
         const existing = await this.read(resource, namespace, name);
         const resourceVersion = existing?.metadata.resourceVersion;
-        const body = { ...object, metadata: { ...metadata, name, namespace, ...(existing ? { resourceVersion } : {}) } };
+        const body = {
+          ...object,
+          metadata: { ...metadata, name, namespace, ...(existing ? { resourceVersion } : {}) },
+        };
         const written = existing
           ? await this.client.admin("PUT", pathOf(resource, namespace, name), body, [200, 409])
           : await this.client.admin("POST", pathOf(resource, namespace), body, [201, 409]);
@@ -384,7 +442,8 @@ export class UpstreamKubeApi implements LabApi {
     };
     const path = pathOf("pods", namespace, name);
     await this.client.admin("POST", pathOf("pods", namespace), pod, [201, 409]);
-    if (deletionTimestamp !== undefined) await this.client.admin("DELETE", `${path}?gracePeriodSeconds=300`, undefined, [200, 202, 404]);
+    if (deletionTimestamp !== undefined)
+      await this.client.admin("DELETE", `${path}?gracePeriodSeconds=300`, undefined, [200, 202, 404]);
     for (;;) {
       const existing = await this.read("pods", namespace, name);
       if (!existing) return object as StoredObject;

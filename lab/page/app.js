@@ -6,10 +6,16 @@ const seconds = (ms, digits = 1) => (ms === null || ms === undefined ? "–" : `
 const ordinal = (pod) => Number(/-(\d+)$/.exec(pod ?? "")?.[1] ?? 0);
 const podClass = (pod) => `p${ordinal(pod) % 3}`;
 const time = (atMs) =>
-  new Date(atMs).toLocaleTimeString(undefined, { hour12: false }) + "." + String(Math.floor(atMs % 1000)).padStart(3, "0");
+  new Date(atMs).toLocaleTimeString(undefined, { hour12: false }) +
+  "." +
+  String(Math.floor(atMs % 1000)).padStart(3, "0");
 
 async function post(path, body) {
-  const response = await fetch(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
+  const response = await fetch(path, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(body),
+  });
   const answer = await response.json();
   if (!response.ok) throw new Error(answer.error ?? response.statusText);
   return answer;
@@ -57,7 +63,11 @@ function Now({ state, connected }) {
       <div class="who">
         ${
           active
-            ? html`<span class="dot ${podClass(active.pod)}" style="display:inline-block;margin-right:10px" aria-hidden="true"></span
+            ? html`<span
+                  class="dot ${podClass(active.pod)}"
+                  style="display:inline-block;margin-right:10px"
+                  aria-hidden="true"
+                ></span
                 >${active.pod} ${active.daemon === "running" ? "signs" : "is starting"}`
             : html`<span class="bad">Nobody signs</span>`
         }
@@ -79,7 +89,9 @@ function Now({ state, connected }) {
         </div>
         <div>
           <dt>Lease</dt>
-          <dd>${holder ? `${holder.pod}, ${seconds(holder.leaseLeftMs)} left` : state.flag ? "free" : "none (solo)"}</dd>
+          <dd>
+            ${holder ? `${holder.pod}, ${seconds(holder.leaseLeftMs)} left` : state.flag ? "free" : "none (solo)"}
+          </dd>
         </div>
         <div>
           <dt>Nonces</dt>
@@ -104,7 +116,11 @@ function Now({ state, connected }) {
 }
 
 const levelText = (level) => {
-  const block = level.bakedBy ? `block by ${level.bakedBy}` : level.blockMissed ? "our block was missed" : `block by ${level.proposer}`;
+  const block = level.bakedBy
+    ? `block by ${level.bakedBy}`
+    : level.blockMissed
+      ? "our block was missed"
+      : `block by ${level.proposer}`;
   const vote = level.attestedBy
     ? `attested by ${level.attestedBy} after ${seconds(level.afterMs, 2)}`
     : level.missed
@@ -123,7 +139,10 @@ function ChainStrip({ state }) {
         level
           ? html`<li key=${level.level} title=${levelText(level)}>
               <span class="visually-hidden">${levelText(level)}</span>
-              <div aria-hidden="true" class="cell ${level.bakedBy ? podClass(level.bakedBy) : level.blockMissed ? "miss" : ""}">
+              <div
+                aria-hidden="true"
+                class="cell ${level.bakedBy ? podClass(level.bakedBy) : level.blockMissed ? "miss" : ""}"
+              >
                 ${level.bakedBy ? ordinal(level.bakedBy) : level.blockMissed ? "×" : ""}${level.commitment ? "•" : ""}
               </div>
               <div
@@ -161,7 +180,9 @@ function DelayChart({ state }) {
   const data = useMemo(
     () => [
       state.levels.map((level) => level.level),
-      ...pods.map((pod) => state.levels.map((level) => (level.attestedBy === pod && level.afterMs !== null ? level.afterMs / 1000 : null))),
+      ...pods.map((pod) =>
+        state.levels.map((level) => (level.attestedBy === pod && level.afterMs !== null ? level.afterMs / 1000 : null)),
+      ),
       state.levels.map((level) => (level.missed ? 0 : null)),
     ],
     [state.levels, pods],
@@ -174,7 +195,11 @@ function DelayChart({ state }) {
     return () => media.removeEventListener("change", change);
   }, []);
   useEffect(() => {
-    const axis = { stroke: cssColor("--soft"), grid: { stroke: cssColor("--line") }, ticks: { stroke: cssColor("--line") } };
+    const axis = {
+      stroke: cssColor("--soft"),
+      grid: { stroke: cssColor("--line") },
+      ticks: { stroke: cssColor("--line") },
+    };
     const series = (label, color, size, fill) => ({
       label,
       stroke: cssColor(color),
@@ -185,7 +210,10 @@ function DelayChart({ state }) {
       {
         width: host.current.clientWidth,
         height: 190,
-        scales: { x: { time: false }, y: { range: (_u, _min, max) => [0, Math.max(max ?? 0, state.blockMs / 2000) * 1.15] } },
+        scales: {
+          x: { time: false },
+          y: { range: (_u, _min, max) => [0, Math.max(max ?? 0, state.blockMs / 2000) * 1.15] },
+        },
         axes: [
           { ...axis, values: (_u, values) => values.map((value) => (Number.isInteger(value) ? String(value) : "")) },
           { ...axis, label: "seconds", labelSize: 18, size: 52 },
@@ -241,7 +269,9 @@ function MemberCard({ member, state }) {
       </div>
       <div>
         <dt>Head</dt>
-        <dd class=${member.behind > 1 ? "bad" : ""}>${member.head ?? "–"}${member.behind ? ` (${member.behind} behind)` : ""}</dd>
+        <dd class=${member.behind > 1 ? "bad" : ""}>
+          ${member.head ?? "–"}${member.behind ? ` (${member.behind} behind)` : ""}
+        </dd>
       </div>
       <div>
         <dt>Daemon</dt>
@@ -275,14 +305,18 @@ function MemberCard({ member, state }) {
       member.leaseLeftMs !== null &&
       html`<p style="margin:10px 0 0">
         <label
-          >Lease valid for ${seconds(member.leaseLeftMs)} <progress max=${member.leaseMs} value=${member.leaseLeftMs}></progress
+          >Lease valid for ${seconds(member.leaseLeftMs)}
+          <progress max=${member.leaseMs} value=${member.leaseLeftMs}></progress
         ></label>
       </p>`
     }
     <ul class="containers" aria-label="Containers">
       ${member.containers.map(
         (container) =>
-          html`<li key=${container.name} class=${container.state === "running" ? (container.restarts ? "warn" : "soft") : "bad"}>
+          html`<li
+            key=${container.name}
+            class=${container.state === "running" ? (container.restarts ? "warn" : "soft") : "bad"}
+          >
             ${container.name}${container.state === "running" ? "" : ` ${container.state}`}${container.restarts ? ` ↻${container.restarts}` : ""}
           </li>`,
       )}
@@ -507,7 +541,12 @@ function Log({ log }) {
     <h2 id="log-title">Event log, newest first</h2>
     <p style="margin:0 0 8px">
       <label
-        ><input type="checkbox" style="min-height:0" checked=${errorsOnly} onChange=${(event) => setErrorsOnly(event.target.checked)} />
+        ><input
+          type="checkbox"
+          style="min-height:0"
+          checked=${errorsOnly}
+          onChange=${(event) => setErrorsOnly(event.target.checked)}
+        />
         warnings and errors only</label
       >
     </p>
@@ -545,12 +584,17 @@ function App() {
   return html`<a class="skip" href="#main">To the content</a>
     <header class="top">
       <h1>Laboratory of baker ${state.baker}</h1>
-      <p>${state.flag ? "active-standby" : "solo"}, a block every ${seconds(state.blockMs)}, simulated chain, real daemons</p>
+      <p>
+        ${state.flag ? "active-standby" : "solo"}, a block every ${seconds(state.blockMs)}, simulated chain, real
+        daemons
+      </p>
     </header>
     <main id="main">
       <${Now} state=${state} connected=${connected} />
       <${ChainStrip} state=${state} />
-      <div class="columns">${state.members.map((member) => html`<${MemberCard} key=${member.uid} member=${member} state=${state} />`)}</div>
+      <div class="columns">
+        ${state.members.map((member) => html`<${MemberCard} key=${member.uid} member=${member} state=${state} />`)}
+      </div>
       <${Faults} state=${state} faults=${faults} />
       <${Receipt} state=${state} />
       <${DelayChart} state=${state} />

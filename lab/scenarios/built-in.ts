@@ -17,7 +17,8 @@ const list: z.input<typeof scenarioSchema>[] = [
     name: "drain",
     title: "The master's pod is deleted",
     row: "planned switchover, drain, upgrade",
-    explain: "The preStop calls hand over first; the containers end afterwards. The same happens in a node drain and a GKE upgrade.",
+    explain:
+      "The preStop calls hand over first; the containers end afterwards. The same happens in a node drain and a GKE upgrade.",
     steps: [{ at: 0, fault: "delete-pod" }],
     goalMissedLevels: 1,
     expect: { failover: "yes" },
@@ -26,7 +27,8 @@ const list: z.input<typeof scenarioSchema>[] = [
     name: "rolling-update",
     title: "Both pods are replaced, one after the other",
     row: "planned switchover, drain, upgrade",
-    explain: "The StatefulSet replaces the highest ordinal first and waits until it is ready. Each replaced master hands over.",
+    explain:
+      "The StatefulSet replaces the highest ordinal first and waits until it is ready. Each replaced master hands over.",
     steps: [{ at: 0, fault: "rolling-update" }],
     goalMissedLevels: 2,
     settle: 30,
@@ -52,7 +54,8 @@ const list: z.input<typeof scenarioSchema>[] = [
     name: "node-crash",
     title: "octez-node dies on the master",
     row: "node crash or stuck head",
-    explain: "The node restarts and catches up, or the master hands over because it is not eligible: whichever is sooner.",
+    explain:
+      "The node restarts and catches up, or the master hands over because it is not eligible: whichever is sooner.",
     steps: [{ at: 0, fault: "kill-container", args: { container: "octez-node" } }],
     goalMissedLevels: 3,
   },
@@ -94,7 +97,8 @@ const list: z.input<typeof scenarioSchema>[] = [
     name: "zone-loss",
     title: "The master's zone is lost",
     row: "pod, node or zone loss",
-    explain: "The pod, its machine and the signer's tunnel of that zone are gone. The other member signs through its own zone's tunnel.",
+    explain:
+      "The pod, its machine and the signer's tunnel of that zone are gone. The other member signs through its own zone's tunnel.",
     signers: "tunnels",
     steps: [{ at: 0, fault: "lose-zone", for: 60 }],
     goalMissedLevels: 2,
@@ -191,7 +195,8 @@ const list: z.input<typeof scenarioSchema>[] = [
     name: "twin-pod",
     title: "A force-deleted pod runs on beside its successor of the same name",
     row: "split brain, paused VM, twin pods, restored backups",
-    explain: "Same name, other uid: another holder. The old one keeps the mastership as long as it renews; the new one only watches.",
+    explain:
+      "Same name, other uid: another holder. The old one keeps the mastership as long as it renews; the new one only watches.",
     steps: [{ at: 0, fault: "twin" }],
     settle: 40,
   },
@@ -199,7 +204,8 @@ const list: z.input<typeof scenarioSchema>[] = [
     name: "watermark-lost",
     title: "The watermark is deleted, and made anew two levels later",
     row: "split brain, paused VM, twin pods, restored backups",
-    explain: "Missing: no signature. Created again, empty: the gate starts above everything it remembers and five levels above the head.",
+    explain:
+      "Missing: no signature. Created again, empty: the gate starts above everything it remembers and five levels above the head.",
     steps: [{ at: 0, fault: "delete-watermark", for: 12 }],
     settle: 60,
   },
@@ -301,7 +307,8 @@ const list: z.input<typeof scenarioSchema>[] = [
     name: "clock-step",
     title: "The master's wall clock jumps by an hour",
     row: "clocks",
-    explain: "Ages are monotonic: the lease is kept. The double's own clock is wrong, so its proposals are not; votes go on.",
+    explain:
+      "Ages are monotonic: the lease is kept. The double's own clock is wrong, so its proposals are not; votes go on.",
     steps: [{ at: 0, fault: "clock-step", args: { pod: "standby", ms: 3_600_000 }, for: 30 }],
     expect: { failover: "no" },
     goalMissedLevels: 0,
@@ -336,4 +343,6 @@ const list: z.input<typeof scenarioSchema>[] = [
   },
 ];
 
-export const scenarios: Record<string, Scenario> = Object.fromEntries(list.map((entry) => [entry.name, scenarioSchema.parse(entry)]));
+export const scenarios: Record<string, Scenario> = Object.fromEntries(
+  list.map((entry) => [entry.name, scenarioSchema.parse(entry)]),
+);

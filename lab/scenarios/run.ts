@@ -45,7 +45,10 @@ export interface ScenarioReceipt {
 }
 
 /** Gap around each change of process, or the longest silence. */
-export function failoverGap(signatures: readonly Signature[], fromMs: number): { seconds: number; from?: Signature; to?: Signature } {
+export function failoverGap(
+  signatures: readonly Signature[],
+  fromMs: number,
+): { seconds: number; from?: Signature; to?: Signature } {
   let longest: { seconds: number; from?: Signature; to?: Signature } = { seconds: 0 };
   let change: typeof longest | undefined;
   for (const [i, to] of signatures.entries()) {
@@ -83,7 +86,10 @@ const interesting = new Set([
 export function timelineOf(lab: Lab, fromMs: number, limit = 200): TimelineEntry[] {
   const entries = lab.events
     .filter(
-      (event) => event.atMs >= fromMs - 5 && (event.source === "fault" || interesting.has(event.event)) && event.source !== "octez-signer",
+      (event) =>
+        event.atMs >= fromMs - 5 &&
+        (event.source === "fault" || interesting.has(event.event)) &&
+        event.source !== "octez-signer",
     )
     .map((event) => ({
       atMs: Math.round(event.atMs - fromMs),
@@ -96,7 +102,12 @@ export function timelineOf(lab: Lab, fromMs: number, limit = 200): TimelineEntry
   for (const signature of lab.signatures) {
     if (signature.atMs >= fromMs && last && signature.pid !== last.pid)
       firsts.push(
-        { atMs: Math.round(last.atMs - fromMs), pod: last.pod, event: "last signature", reason: `${last.kind} of level ${last.level}` },
+        {
+          atMs: Math.round(last.atMs - fromMs),
+          pod: last.pod,
+          event: "last signature",
+          reason: `${last.kind} of level ${last.level}`,
+        },
         {
           atMs: Math.round(signature.atMs - fromMs),
           pod: signature.pod,
@@ -114,7 +125,10 @@ async function recovered(lab: Lab, count: number, timeoutMs: number): Promise<bo
   const level = lab.chain.head.level;
   const good = () => {
     const decided = lab.chain.levels.filter((record) => record.level > level && record.attestationMissed !== null);
-    return decided.length >= count && decided.slice(-count).every((record) => !record.attestationMissed && !record.blockMissed);
+    return (
+      decided.length >= count &&
+      decided.slice(-count).every((record) => !record.attestationMissed && !record.blockMissed)
+    );
   };
   try {
     await lab.until("signing goes on", good, timeoutMs);
@@ -157,7 +171,9 @@ export async function runSteps(
   // A moment of a level that differs from run to run.
   const phase = options.phase ?? Math.random();
   const into = () => (Date.now() - lab.chain.head.atMs) / blockMs;
-  await lab.until("the moment", () => Math.abs(into() - phase) < 0.04 || blockMs < 300, blockMs * 3).catch(() => undefined);
+  await lab
+    .until("the moment", () => Math.abs(into() - phase) < 0.04 || blockMs < 300, blockMs * 3)
+    .catch(() => undefined);
   const t0 = Date.now();
   const level = lab.chain.head.level;
   const headAttested = lab.chain.levels.at(-1)?.attestedBy !== null;
@@ -199,7 +215,8 @@ export async function runSteps(
   const overlapMs = Math.round(lab.trace.overlapMs("octez-baker", t0 - 60_000));
   const violations = lab.verdict().map((violation) => `${violation.code}: ${violation.text}`);
   const changed = before.pod !== after.pod || (gap.from !== undefined && gap.from.uid !== gap.to?.uid);
-  if (scenario.expect.failover === "yes" && !changed) problems.push(`${before.pod} still signs: another pod was to take over`);
+  if (scenario.expect.failover === "yes" && !changed)
+    problems.push(`${before.pod} still signs: another pod was to take over`);
   if (scenario.expect.failover === "no" && (changed || (flagged && before.epoch !== after.epoch)))
     problems.push(`${after.pod} signs in epoch ${after.epoch}: ${before.pod} was to go on in epoch ${before.epoch}`);
   if (scenario.expect.overlapMs !== null && overlapMs > scenario.expect.overlapMs)
@@ -210,18 +227,23 @@ export async function runSteps(
     revealed: commitments.filter((entry) => entry.revealedBy !== null).length,
     lost: commitments.filter((entry) => entry.lost).length,
   };
-  if (scenario.expect.nonces && nonces.lost > 0) problems.push(`${nonces.lost} of ${nonces.committed} commitments were not revealed`);
+  if (scenario.expect.nonces && nonces.lost > 0)
+    problems.push(`${nonces.lost} of ${nonces.committed} commitments were not revealed`);
   if (scenario.expect.nonces && nonces.revealed === 0) problems.push("nothing was revealed: the run shows nothing");
   const during = lab.signatures.filter(({ atMs }) => atMs > t0 + lab.scaled(500) && atMs < (endedMs ?? t0)).length;
   if (scenario.expect.silent && during > 0) problems.push(`${during} signatures while nothing was to be signed`);
-  const since = (fromMs: number, atMs: number | null | undefined) => (atMs ? Number(((atMs - fromMs) / 1000).toFixed(3)) : null);
+  const since = (fromMs: number, atMs: number | null | undefined) =>
+    atMs ? Number(((atMs - fromMs) / 1000).toFixed(3)) : null;
   const young = lab.trace.intervals.find(
     (interval) => interval.role === "octez-baker" && interval.startMs > t0 && interval.readyMs !== null,
   );
   const takeoverSeconds = since(t0, young?.readyMs);
-  const held = lab.events.find((event) => event.source === "lease" && event.event === "held" && event.atMs >= (endedMs ?? Infinity));
+  const held = lab.events.find(
+    (event) => event.source === "lease" && event.event === "held" && event.atMs >= (endedMs ?? Infinity),
+  );
   const tenureSeconds = since(endedMs ?? 0, held?.atMs);
-  const promised = (seconds: number | undefined) => (seconds === undefined ? null : Number((seconds * lab.scale).toFixed(3)));
+  const promised = (seconds: number | undefined) =>
+    seconds === undefined ? null : Number((seconds * lab.scale).toFixed(3));
   const goal = {
     missedLevels: scenario.goalMissedLevels ?? null,
     takeoverSeconds: promised(scenario.goalTakeoverSeconds),
@@ -229,7 +251,9 @@ export async function runSteps(
   };
   const within = (got: number | null, most: number | null) => most === null || (got !== null && got <= most);
   const met =
-    within(missedLevels, goal.missedLevels) && within(takeoverSeconds, goal.takeoverSeconds) && within(tenureSeconds, goal.tenureSeconds);
+    within(missedLevels, goal.missedLevels) &&
+    within(takeoverSeconds, goal.takeoverSeconds) &&
+    within(tenureSeconds, goal.tenureSeconds);
   return {
     scenario: scenario.name,
     ok: problems.length === 0 && violations.length === 0,
@@ -256,7 +280,9 @@ export async function runSteps(
 
 /** What the new master said it acquired for. */
 function causeOf(lab: Lab, fromMs: number): string {
-  const acquired = lab.events.findLast((event) => event.atMs >= fromMs && event.source === "elector" && event.event === "acquired");
+  const acquired = lab.events.findLast(
+    (event) => event.atMs >= fromMs && event.source === "elector" && event.event === "acquired",
+  );
   return acquired?.reason ?? "";
 }
 

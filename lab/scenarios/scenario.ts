@@ -25,7 +25,11 @@ export const scenarioSchema = z.strictObject({
   flag: z.boolean().default(true),
   signers: z.enum(["hot", "tunnels"]).default("hot"),
   chain: z
-    .strictObject({ blockShare: z.number().optional(), blocksPerCycle: z.number().optional(), blocksPerCommitment: z.number().optional() })
+    .strictObject({
+      blockShare: z.number().optional(),
+      blocksPerCycle: z.number().optional(),
+      blocksPerCommitment: z.number().optional(),
+    })
     .default({}),
   steps: z.array(stepSchema),
   /** Levels that may be missed; absent: no promise. */

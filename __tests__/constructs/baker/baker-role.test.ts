@@ -8,7 +8,11 @@ const leases = { api_groups: ["coordination.k8s.io"], resources: ["leases"] };
 
 test("active-standby: its leases and watermarks by name, events, and the pod of the other topology", () => {
   expect(resource(baker(true), RoleV1, "alice-as").rule).toEqual([
-    { ...leases, resource_names: ["alice.leader", "alice.member-0", "alice.member-1"], verbs: ["get", "update", "watch", "list"] },
+    {
+      ...leases,
+      resource_names: ["alice.leader", "alice.member-0", "alice.member-1"],
+      verbs: ["get", "update", "watch", "list"],
+    },
     { ...leases, verbs: ["create"] },
     { api_groups: [""], resources: ["configmaps"], resource_names: [watermark], verbs: ["get", "update"] },
     { api_groups: ["", "events.k8s.io"], resources: ["events"], verbs: ["create"] },
@@ -19,11 +23,20 @@ test("solo: reads the lease, marks the watermarks, and asks for every pod that t
   expect(resource(baker(false), RoleV1, "alice-solo").rule).toEqual([
     { ...leases, resource_names: ["alice.leader"], verbs: ["get"] },
     { api_groups: [""], resources: ["configmaps"], resource_names: [watermark], verbs: ["get", "update"] },
-    { api_groups: [""], resources: ["pods"], resource_names: ["alice-as-0", "alice-as-1", "alice-as-2"], verbs: ["get"] },
+    {
+      api_groups: [""],
+      resources: ["pods"],
+      resource_names: ["alice-as-0", "alice-as-1", "alice-as-2"],
+      verbs: ["get"],
+    },
   ]);
 });
 test("three zones: three member leases", () => {
-  const rules = resource(baker(true, { zones: ["us-central1-a", "us-central1-b", "us-central1-f"] }), RoleV1, "alice-as").rule;
+  const rules = resource(
+    baker(true, { zones: ["us-central1-a", "us-central1-b", "us-central1-f"] }),
+    RoleV1,
+    "alice-as",
+  ).rule;
   expect(rules?.[0]?.resource_names).toEqual(["alice.leader", "alice.member-0", "alice.member-1", "alice.member-2"]);
 });
 test("the Role is bound to the pods' own account only, and nothing is granted cluster-wide", () => {

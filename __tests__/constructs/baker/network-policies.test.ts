@@ -9,17 +9,30 @@ interface Rule {
 }
 interface Policy {
   metadata: { annotations: Record<string, string> };
-  spec: { pod_selector: { match_labels?: Record<string, string> }; policy_types: string[]; ingress?: Rule[]; egress?: Rule[] };
+  spec: {
+    pod_selector: { match_labels?: Record<string, string> };
+    policy_types: string[];
+    ingress?: Rule[];
+    egress?: Rule[];
+  };
 }
 const policy = (stack: Synthesized, id: string) => resource(stack, NetworkPolicyV1, id) as unknown as Policy;
 const portsOf = (rules: Rule[] | undefined) =>
-  (rules ?? []).flatMap(({ ports }) => (ports ?? []).map(({ port, end_port }) => (end_port ? `${port}-${end_port}` : port)));
+  (rules ?? []).flatMap(({ ports }) =>
+    (ports ?? []).map(({ port, end_port }) => (end_port ? `${port}-${end_port}` : port)),
+  );
 /** Policy -> direction and ports. */
 const flows = (stack: Synthesized): Record<string, string> =>
   Object.fromEntries(
     ids(stack, NetworkPolicyV1).map((id) => {
       const { spec } = policy(stack, id);
-      return [id, [...portsOf(spec.ingress).map((port) => `in ${port}`), ...portsOf(spec.egress).map((port) => `out ${port}`)].join(", ")];
+      return [
+        id,
+        [
+          ...portsOf(spec.ingress).map((port) => `in ${port}`),
+          ...portsOf(spec.egress).map((port) => `out ${port}`),
+        ].join(", "),
+      ];
     }),
   );
 const common = {
@@ -50,7 +63,10 @@ test("flag on: exactly these flows", () => {
   });
 });
 test("sentries: octez-node reaches their ports only", () => {
-  const stack = baker(true, bakerWith({ private_peers: ["a.example.org:9732", "[2001:db8::1]:19732"], dal: { enabled: false } }));
+  const stack = baker(
+    true,
+    bakerWith({ private_peers: ["a.example.org:9732", "[2001:db8::1]:19732"], dal: { enabled: false } }),
+  );
   expect(flows(stack)["alice-p2p-out"]).toBe("out 9732, out 19732");
   expect(flows(stack)).not.toHaveProperty("alice-dal-in");
 });
@@ -58,7 +74,8 @@ test("nothing but DNS and the keys of a cloud reaches link-local addresses, wher
   for (const id of ids(baker(true), NetworkPolicyV1))
     for (const rule of policy(baker(true), id).spec.egress ?? [])
       for (const { ip_block: block } of rule.to ?? [])
-        if (block?.cidr === "0.0.0.0/0") expect([id, block.except]).toEqual([id, expect.arrayContaining(["169.254.0.0/16"])]);
+        if (block?.cidr === "0.0.0.0/0")
+          expect([id, block.except]).toEqual([id, expect.arrayContaining(["169.254.0.0/16"])]);
 });
 test("what goes to the internet reaches no private address: not the nodes, not the other pods, not the API", () => {
   const rfc1918 = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"];
@@ -86,11 +103,12 @@ test("a hot signer answers its own baker and reaches nothing", () => {
   expect(flows(stack)).not.toHaveProperty("alice-signer-link-in");
 });
 test("a cluster that is not ours may have its API at a public address", () => {
-  const block = (stack: Synthesized) => policy(stack, "alice-api").spec.egress?.[0]?.to?.map(({ ip_block }) => ip_block?.cidr);
+  const block = (stack: Synthesized) =>
+    policy(stack, "alice-api").spec.egress?.[0]?.to?.map(({ ip_block }) => ip_block?.cidr);
   expect(block(baker(true))).not.toContain("0.0.0.0/0");
-  expect(block(baker(true, { cluster: { existing: { context: "kind" } }, project: undefined, zones: ["z1", "z2"] }))).toContain(
-    "0.0.0.0/0",
-  );
+  expect(
+    block(baker(true, { cluster: { existing: { context: "kind" } }, project: undefined, zones: ["z1", "z2"] })),
+  ).toContain("0.0.0.0/0");
 });
 test("each policy says in one line what it is for", () => {
   for (const id of ids(baker(true), NetworkPolicyV1))

@@ -1,9 +1,26 @@
 /** The shell scripts of the pods, run by a real shell with doubles of the programs that they call. */
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { accuser, configureNode, dalNode, importKeys, importSnapshot, octezNode, podScripts } from "../../../constructs/containers/octez";
+import {
+  accuser,
+  configureNode,
+  dalNode,
+  importKeys,
+  importSnapshot,
+  octezNode,
+  podScripts,
+} from "../../../constructs/containers/octez";
 import type { PodContainer } from "../../../constructs/containers/container";
 
 const folder = mkdtempSync(join(tmpdir(), "scripts-"));
@@ -49,7 +66,11 @@ function machine(): Machine {
       const words = [...command, ...args].map((word) =>
         word.replace(/\$\((\w+)\)/g, (whole, name: string) => (env as Record<string, string>)[name] ?? whole),
       );
-      const { status, stdout, stderr } = spawnSync(words[0] ?? "", words.slice(1), { env, encoding: "utf8", timeout: 10_000 });
+      const { status, stdout, stderr } = spawnSync(words[0] ?? "", words.slice(1), {
+        env,
+        encoding: "utf8",
+        timeout: 10_000,
+      });
       return { status, output: stdout + stderr };
     },
   };
@@ -82,7 +103,9 @@ describe("configure-node", () => {
   test("with sentries the node talks to these only", () => {
     const pod = machine();
     pod.run(configureNode({ image, network: "mainnet", historyMode: "full:5", privatePeers: ["a:9732", "b:9733"] }));
-    expect(pod.calls()[0]).toMatch(/--history-mode full:5 .* --private-mode --no-bootstrap-peers --peer a:9732 --peer b:9733$/);
+    expect(pod.calls()[0]).toMatch(
+      /--history-mode full:5 .* --private-mode --no-bootstrap-peers --peer a:9732 --peer b:9733$/,
+    );
   });
 });
 
@@ -108,7 +131,10 @@ describe("import-snapshot", () => {
   test("without any hash nothing is imported, and the log says what to write", () => {
     const pod = machine();
     pod.program("wget", wget("none"));
-    expect(pod.run(snapshot())).toMatchObject({ status: 1, output: expect.stringContaining("set the block hash of the snapshot") });
+    expect(pod.run(snapshot())).toMatchObject({
+      status: 1,
+      output: expect.stringContaining("set the block hash of the snapshot"),
+    });
     expect(pod.calls().join()).not.toContain("octez-node");
   });
   test("does nothing where the node has data", () => {
@@ -119,12 +145,18 @@ describe("import-snapshot", () => {
   });
   test("an archive node gets none and synchronizes from the first block", () => {
     const pod = machine();
-    expect(pod.run(snapshot({ historyMode: "archive" }))).toMatchObject({ status: 0, output: expect.stringContaining("first block") });
+    expect(pod.run(snapshot({ historyMode: "archive" }))).toMatchObject({
+      status: 0,
+      output: expect.stringContaining("first block"),
+    });
     expect(pod.calls()).toEqual([]);
   });
   test("a download that breaks is resumed, also after the container was killed", () => {
     const pod = machine();
-    pod.program("wget", wget(hash, `[ -e "$file" ] || { printf wh >"$file"; kill -9 $PPID; exit 0; }; printf ole >>"$file"`));
+    pod.program(
+      "wget",
+      wget(hash, `[ -e "$file" ] || { printf wh >"$file"; kill -9 $PPID; exit 0; }; printf ole >>"$file"`),
+    );
     expect(pod.run(snapshot()).status).not.toBe(0);
     expect(readFileSync(join(pod.root, `state/snapshot/${hash}.part`), "utf8")).toBe("wh");
     pod.program("octez-node", '[ "$(cat "$3")" = whole ]');
@@ -173,7 +205,8 @@ describe("import-keys", () => {
     { alias: "consensus", address: "tz4A" },
     { alias: "companion", address: "tz4B" },
   ];
-  const read = (pod: Machine, name: string): unknown => JSON.parse(readFileSync(join(pod.root, "client", name), "utf8"));
+  const read = (pod: Machine, name: string): unknown =>
+    JSON.parse(readFileSync(join(pod.root, "client", name), "utf8"));
   const remote = [
     { name: "consensus", value: "remote:tz4A" },
     { name: "companion", value: "remote:tz4B" },
@@ -202,7 +235,12 @@ describe("import-keys", () => {
     pod.run(importKeys({ image, keys }));
     pod.run(importKeys({ image, keys: keys.slice(0, 1) }));
     expect(read(pod, "secret_keys")).toEqual(remote.slice(0, 1));
-    expect(readdirSync(join(pod.root, "client")).sort()).toEqual(["public_key_hashs", "public_keys", "secret_keys", "x_stateful_nonces"]);
+    expect(readdirSync(join(pod.root, "client")).sort()).toEqual([
+      "public_key_hashs",
+      "public_keys",
+      "secret_keys",
+      "x_stateful_nonces",
+    ]);
   });
 });
 
@@ -220,14 +258,18 @@ describe("octez-dal-node", () => {
     expect(run({ "alice-as-0": "203.0.113.1:11732", "alice-as-1": "[2001:db8::1]:11732" })).toBe(
       `${command} --public-addr [2001:db8::1]:11732`,
     ));
-  test("a load balancer without an address yet is no address", () => expect(run({ "alice-as-1": ":11732" })).toBe(command));
+  test("a load balancer without an address yet is no address", () =>
+    expect(run({ "alice-as-1": ":11732" })).toBe(command));
 });
 
 test("node and accuser are Octez' own programs", () => {
   const pod = machine();
   pod.run(octezNode({ image, waitForHandover: true }));
   pod.run(accuser({ image }));
-  expect(pod.calls()).toEqual([`octez-node run --data-dir ${pod.root}/node`, "octez-accuser -E http://127.0.0.9:8732 run"]);
+  expect(pod.calls()).toEqual([
+    `octez-node run --data-dir ${pod.root}/node`,
+    "octez-accuser -E http://127.0.0.9:8732 run",
+  ]);
 });
 
 test("the scripts are clean, where shellcheck is there to say so, and hold nothing that Terraform takes for a template", () => {

@@ -15,7 +15,9 @@ interface Rule {
   labels: { severity: string };
   annotations: { summary: string; description: string; runbook_url: string };
 }
-const rules = (parse(readFileSync(rulesFile, "utf8")) as { groups: { rules: Rule[] }[] }).groups.flatMap((group) => group.rules);
+const rules = (parse(readFileSync(rulesFile, "utf8")) as { groups: { rules: Rule[] }[] }).groups.flatMap(
+  (group) => group.rules,
+);
 const dashboard = readFileSync(join(chart, "files/dashboard.json"), "utf8");
 
 /** Anchors of a page's headings, as GitHub makes them. */
@@ -33,7 +35,8 @@ function exported(folder = join(root, "daemons")): Set<string> {
   for (const entry of readdirSync(folder, { withFileTypes: true })) {
     const path = join(folder, entry.name);
     if (entry.isDirectory()) exported(path).forEach((name) => names.add(name));
-    else if (path.endsWith(".ts")) for (const match of readFileSync(path, "utf8").matchAll(/"(tog_[a-z_]+)"/g)) names.add(match[1] ?? "");
+    else if (path.endsWith(".ts"))
+      for (const match of readFileSync(path, "utf8").matchAll(/"(tog_[a-z_]+)"/g)) names.add(match[1] ?? "");
   }
   return names;
 }
@@ -48,7 +51,10 @@ test("there are at least twelve alerts, each with severity, words and a runbook 
   for (const rule of rules) {
     expect(["warning", "critical"]).toContain(rule.labels.severity);
     expect(rule.annotations.summary).toContain("{{ $labels.");
-    expect({ alert: rule.alert, words: rule.annotations.description.length > 20 }).toEqual({ alert: rule.alert, words: true });
+    expect({ alert: rule.alert, words: rule.annotations.description.length > 20 }).toEqual({
+      alert: rule.alert,
+      words: true,
+    });
     const [page = "", anchor] = rule.annotations.runbook_url.split("#");
     expect(page).toMatch(/^docs\/runbooks\/[a-z-]+\.md$/);
     const anchors = existsSync(join(root, page)) ? anchorsOf(readFileSync(join(root, page), "utf8")) : [];
@@ -77,7 +83,9 @@ const pods = ["alice-as-0", "alice-as-1"] as const;
 const state = (active: number[]) =>
   pods.map((pod, i) => s("tog_elector_state", { pod, state: "active" }, `${active.includes(i) ? 1 : 0}x40`));
 const slots = (kind: string, values: string) =>
-  pods.map((pod) => s("tog_sidecar_slots_total", { pod, delegate: "tz1", kind, result: "missed", cause: "handover" }, values));
+  pods.map((pod) =>
+    s("tog_sidecar_slots_total", { pod, delegate: "tz1", kind, result: "missed", cause: "handover" }, values),
+  );
 type Series = { series: string; values: string };
 const cases: Record<string, { fires: Series[]; quiet: Series[] }> = {
   TezosBakerNoMaster: { fires: state([]), quiet: state([0]) },
@@ -112,10 +120,16 @@ const cases: Record<string, { fires: Series[]; quiet: Series[] }> = {
     quiet: [s("tog_config_rejected", { pod: "a" }, "0x20 1 0x19")],
   },
   TezosBakerWatermarkRefusal: {
-    fires: [s("tog_gate_requests_total", { pod: "a", kind: "attestation", result: "refused", reason: "conflict" }, "0+1x40")],
+    fires: [
+      s("tog_gate_requests_total", { pod: "a", kind: "attestation", result: "refused", reason: "conflict" }, "0+1x40"),
+    ],
     quiet: [
       s("tog_gate_requests_total", { pod: "a", kind: "attestation", result: "signed", reason: "above" }, "0+10x40"),
-      s("tog_gate_requests_total", { pod: "a", kind: "attestation", result: "refused", reason: "conflict" }, "0x20 2x20"),
+      s(
+        "tog_gate_requests_total",
+        { pod: "a", kind: "attestation", result: "refused", reason: "conflict" },
+        "0x20 2x20",
+      ),
     ],
   },
   TezosBakerWatermarkLost: {
@@ -128,7 +142,10 @@ const cases: Record<string, { fires: Series[]; quiet: Series[] }> = {
   },
   TezosBakerNonceFileBroken: {
     fires: [s("tog_nonce_exposer_file_broken", { pod: "a" }, "0x38 1x2")],
-    quiet: [s("tog_nonce_exposer_file_broken", { pod: "a" }, "0x40"), s("tog_nonce_importer_quarantined_total", { pod: "a" }, "3x40")],
+    quiet: [
+      s("tog_nonce_exposer_file_broken", { pod: "a" }, "0x40"),
+      s("tog_nonce_importer_quarantined_total", { pod: "a" }, "3x40"),
+    ],
   },
   TezosBakerFlapping: {
     fires: [s("tog_elector_acquisitions_total", { pod: "a", cause: "expired" }, "0+1x40")],

@@ -7,7 +7,7 @@ import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { parseAllDocuments } from "yaml";
-import { missingForControlPlane, startControlPlane, type ControlPlane } from "../../../scripts/test-assets/control-plane";
+import { missingForControlPlane, startControlPlane, type ControlPlane } from "../../../tools/test-assets/control-plane";
 
 const folder = process.env.MONITORING_CRDS;
 const missing =
@@ -23,7 +23,8 @@ interface KubeObject {
   spec: Record<string, unknown> & { names: { kind: string; plural: string } };
 }
 const chart = resolve(__dirname, "../../../constructs/monitoring/chart");
-const documents = (text: string): KubeObject[] => parseAllDocuments(text).flatMap((document) => (document.toJSON() as KubeObject) ?? []);
+const documents = (text: string): KubeObject[] =>
+  parseAllDocuments(text).flatMap((document) => (document.toJSON() as KubeObject) ?? []);
 
 (missing === undefined ? describe : describe.skip)("the chart's objects and the definitions of their kinds", () => {
   let plane: ControlPlane;
@@ -32,7 +33,11 @@ const documents = (text: string): KubeObject[] => parseAllDocuments(text).flatMa
     plane = await startControlPlane();
     for (const file of readdirSync(folder ?? "").filter((name) => name.endsWith(".yaml")))
       for (const definition of documents(readFileSync(join(folder ?? "", file), "utf8"))) {
-        const { status, body } = await plane.call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition);
+        const { status, body } = await plane.call(
+          "POST",
+          "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+          definition,
+        );
         expect({ file, status, body: status === 201 ? "" : body }).toEqual({ file, status: 201, body: "" });
         plurals.set(definition.spec.names.kind, definition.spec.names.plural);
       }
@@ -63,14 +68,20 @@ const documents = (text: string): KubeObject[] => parseAllDocuments(text).flatMa
       const { stdout } = spawnSync("helm", ["template", "x", chart, ...set], { encoding: "utf8", maxBuffer: 1e8 });
       const objects = documents(stdout);
       expect(objects.map(({ kind }) => kind).sort()).toEqual(
-        collector === "google" ? ["ConfigMap", "PodMonitoring", "Rules"] : ["ConfigMap", "PodMonitor", "PrometheusRule"],
+        collector === "google"
+          ? ["ConfigMap", "PodMonitoring", "Rules"]
+          : ["ConfigMap", "PodMonitor", "PrometheusRule"],
       );
       for (const object of objects) {
         // The second "already there" is as good as the first answer.
         const metadata = { name: object.metadata.namespace };
         await plane.call("POST", "/api/v1/namespaces", { apiVersion: "v1", kind: "Namespace", metadata });
         const { status, body } = await createServed(object);
-        expect({ kind: object.kind, status, message: status === 201 ? "" : body }).toEqual({ kind: object.kind, status: 201, message: "" });
+        expect({ kind: object.kind, status, message: status === 201 ? "" : body }).toEqual({
+          kind: object.kind,
+          status: 201,
+          message: "",
+        });
         if (object.kind === "ConfigMap") continue;
         const wrong = await create({ ...object, spec: { ...object.spec, endpointz: [] } });
         expect(wrong).toMatchObject({ status: 400 });

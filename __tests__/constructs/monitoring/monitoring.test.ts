@@ -55,7 +55,9 @@ test("monitoring can be off", () => {
 test("what Alertmanager is given is whole: every route has its receiver, and nobody is told where nothing is configured", () => {
   const { kube_prometheus_stack } = releases({ monitoring: { kube_prometheus_stack: true } });
   const { alertmanager } = values(kube_prometheus_stack) as {
-    alertmanager: { config: { route: { receiver: string; routes: { receiver: string }[] }; receivers: { name: string }[] } };
+    alertmanager: {
+      config: { route: { receiver: string; routes: { receiver: string }[] }; receivers: { name: string }[] };
+    };
   };
   const { route, receivers } = alertmanager.config;
   // The stack's own defaults route to a receiver that our list replaces: its routes must be replaced, too.
@@ -66,17 +68,23 @@ test("what Alertmanager is given is whole: every route has its receiver, and nob
 });
 
 const amtool = spawnSync("amtool", ["--version"]).status === 0;
-if (!amtool) console.warn("skipped: Alertmanager's own check: amtool is not installed (apt-get install prometheus-alertmanager)");
+if (!amtool)
+  console.warn("skipped: Alertmanager's own check: amtool is not installed (apt-get install prometheus-alertmanager)");
 (amtool ? test : test.skip).each([
   ["nobody", {}],
   ["Slack", { slack_channel: "#bakery" }],
-  ["e-mail", { emails: ["a@example.org"], email_from: "b@example.org", smtp_host: "smtp.example.org:587", smtp_user: "b" }],
+  [
+    "e-mail",
+    { emails: ["a@example.org"], email_from: "b@example.org", smtp_host: "smtp.example.org:587", smtp_user: "b" },
+  ],
 ])("Alertmanager takes the configuration for %s", (_name, monitoring) => {
   const { kube_prometheus_stack } = releases({ monitoring: { kube_prometheus_stack: true, ...monitoring } });
   const { alertmanager } = values(kube_prometheus_stack) as { alertmanager: { config: object } };
   const folder = mkdtempSync(join(tmpdir(), "tog-am-"));
   writeFileSync(join(folder, "alertmanager.yaml"), JSON.stringify(alertmanager.config));
-  const { status, stdout, stderr } = spawnSync("amtool", ["check-config", join(folder, "alertmanager.yaml")], { encoding: "utf8" });
+  const { status, stdout, stderr } = spawnSync("amtool", ["check-config", join(folder, "alertmanager.yaml")], {
+    encoding: "utf8",
+  });
   rmSync(folder, { recursive: true });
   expect({ status, text: status === 0 ? "" : stdout + stderr }).toEqual({ status: 0, text: "" });
 });
@@ -85,7 +93,9 @@ test("what is scraped are ports of a baking pod, by name", () => {
   const template = readFileSync(join(__dirname, "../../../constructs/monitoring/chart/templates/collect.yaml"), "utf8");
   const scraped = /\$ports := list ([^}]*)}}/.exec(template)?.[1]?.match(/[a-z-]+/g) ?? [];
   expect(scraped.length).toBeGreaterThan(5);
-  const named = new Set(JSON.stringify(baker(true, {}).document).match(/(?<="container_port":\d+,"name":")[a-z0-9-]+(?=")/g));
+  const named = new Set(
+    JSON.stringify(baker(true, {}).document).match(/(?<="container_port":\d+,"name":")[a-z0-9-]+(?=")/g),
+  );
   for (const port of scraped) expect(named).toContain(port);
 });
 
@@ -94,22 +104,25 @@ if (!helm) console.warn("skipped: the chart's templates: helm is not installed")
 (helm ? test : test.skip).each([
   ["google", "PodMonitoring", "Rules", "monitoring.googleapis.com/v1"],
   ["operator", "PodMonitor", "PrometheusRule", "monitoring.coreos.com/v1"],
-])("helm renders the chart for %s: the collector, the rules with links, the dashboard", (collector, monitor, rules, apiVersion) => {
-  const chart = join(__dirname, "../../../constructs/monitoring/chart");
-  const set = ["--set", `collector=${collector},runbooksUrl=https://example.org/runbooks`];
-  expect(spawnSync("helm", ["lint", "--strict", chart, ...set]).status).toBe(0);
-  const { stdout } = spawnSync("helm", ["template", "x", chart, ...set], { encoding: "utf8", maxBuffer: 1e8 });
-  const objects = parseAllDocuments(stdout).map(
-    (document) => document.toJSON() as { kind: string; apiVersion: string; spec: never; data: never },
-  );
-  expect(objects.map(({ kind }) => kind).sort()).toEqual(["ConfigMap", monitor, rules].sort());
-  const rule = objects.find(({ kind }) => kind === rules) as unknown as {
-    apiVersion: string;
-    spec: { groups: { rules: { annotations: { runbook_url: string } }[] }[] };
-  };
-  expect(rule.apiVersion).toBe(apiVersion);
-  for (const { annotations } of rule.spec.groups.flatMap((group) => group.rules))
-    expect(annotations.runbook_url).toMatch(/^https:\/\/example\.org\/runbooks\/[a-z-]+\.md/);
-  const map = objects.find(({ kind }) => kind === "ConfigMap") as unknown as { data: Record<string, string> };
-  expect((JSON.parse(map.data["tezos-bakers.json"] ?? "{}") as { title: string }).title).toBe("Tezos bakers");
-});
+])(
+  "helm renders the chart for %s: the collector, the rules with links, the dashboard",
+  (collector, monitor, rules, apiVersion) => {
+    const chart = join(__dirname, "../../../constructs/monitoring/chart");
+    const set = ["--set", `collector=${collector},runbooksUrl=https://example.org/runbooks`];
+    expect(spawnSync("helm", ["lint", "--strict", chart, ...set]).status).toBe(0);
+    const { stdout } = spawnSync("helm", ["template", "x", chart, ...set], { encoding: "utf8", maxBuffer: 1e8 });
+    const objects = parseAllDocuments(stdout).map(
+      (document) => document.toJSON() as { kind: string; apiVersion: string; spec: never; data: never },
+    );
+    expect(objects.map(({ kind }) => kind).sort()).toEqual(["ConfigMap", monitor, rules].sort());
+    const rule = objects.find(({ kind }) => kind === rules) as unknown as {
+      apiVersion: string;
+      spec: { groups: { rules: { annotations: { runbook_url: string } }[] }[] };
+    };
+    expect(rule.apiVersion).toBe(apiVersion);
+    for (const { annotations } of rule.spec.groups.flatMap((group) => group.rules))
+      expect(annotations.runbook_url).toMatch(/^https:\/\/example\.org\/runbooks\/[a-z-]+\.md/);
+    const map = objects.find(({ kind }) => kind === "ConfigMap") as unknown as { data: Record<string, string> };
+    expect((JSON.parse(map.data["tezos-bakers.json"] ?? "{}") as { title: string }).title).toBe("Tezos bakers");
+  },
+);

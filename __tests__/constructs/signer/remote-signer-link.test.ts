@@ -17,7 +17,9 @@ import {
   type Synthesized,
 } from "../../helpers/synthesized";
 
-const two = bakerWith({ signers: { home1: { ssh_public_key: sshKey, port: 8443 }, home2: { ssh_public_key: sshKey, port: 8500 } } });
+const two = bakerWith({
+  signers: { home1: { ssh_public_key: sshKey, port: 8443 }, home2: { ssh_public_key: sshKey, port: 8500 } },
+});
 const tunnels = [
   ["alice_signer_home1_us-central1-b", "ssh-8443", "us-central1-b"],
   ["alice_signer_home1_us-central1-c", "ssh-8444", "us-central1-c"],
@@ -28,7 +30,8 @@ const deployment = (id: string, changes = two) => pod(baker(true, changes), id, 
 
 test("one tunnel pod per signer and zone, in that zone", () => {
   expect(ids(baker(true, two), DeploymentV1)).toEqual(tunnels.map(([id]) => id));
-  for (const [id, , zone] of tunnels) expect(deployment(id)).toHaveProperty("node_selector", { "topology.kubernetes.io/zone": zone });
+  for (const [id, , zone] of tunnels)
+    expect(deployment(id)).toHaveProperty("node_selector", { "topology.kubernetes.io/zone": zone });
 });
 test("one address with a port per tunnel: each port has a name that one pod only knows", () => {
   expectResource(baker(true, two), ServiceV1, "signer_link").toHave({
@@ -36,7 +39,12 @@ test("one address with a port per tunnel: each port has a name that one pod only
       type: "LoadBalancer",
       load_balancer_ip: "${data.google_compute_address.signer_link.address}",
       publish_not_ready_addresses: true,
-      port: [8443, 8444, 8500, 8501].map((port) => ({ name: `ssh-${port}`, port, target_port: `ssh-${port}`, protocol: "TCP" })),
+      port: [8443, 8444, 8500, 8501].map((port) => ({
+        name: `ssh-${port}`,
+        port,
+        target_port: `ssh-${port}`,
+        protocol: "TCP",
+      })),
     },
   });
   for (const [id, name] of tunnels)
@@ -59,20 +67,32 @@ test("a tunnel is ready only when the signer answers through it, and alive while
 test("inside there is a service per zone, and one for whichever tunnel answers", () => {
   expectResource(baker(true, two), ServiceV1, "alice_signer_home1_us-central1-b").toHave({
     metadata: { name: "alice-signer-home1-us-central1-b" },
-    spec: { selector: { "tezos-on-gke/signer": "home1", "tezos-on-gke/zone": "us-central1-b" } as never, port: [{ port: 6732 }] },
+    spec: {
+      selector: { "tezos-on-gke/signer": "home1", "tezos-on-gke/zone": "us-central1-b" } as never,
+      port: [{ port: 6732 }],
+    },
   });
   const any = resource(baker(true, two), ServiceV1, "alice_signer_home1") as {
     spec: { selector: object; publish_not_ready_addresses?: boolean };
   };
-  expect(any.spec.selector).toEqual({ baker: "alice", "app.kubernetes.io/component": "signer-link", "tezos-on-gke/signer": "home1" });
+  expect(any.spec.selector).toEqual({
+    baker: "alice",
+    "app.kubernetes.io/component": "signer-link",
+    "tezos-on-gke/signer": "home1",
+  });
   expect(any.spec.publish_not_ready_addresses).toBeUndefined();
 });
 test("a drain takes one tunnel of a signer at a time", () => {
-  expectResource(baker(true, two), PodDisruptionBudgetV1, "alice_signer_home1").toHave({ spec: { max_unavailable: "1" } });
+  expectResource(baker(true, two), PodDisruptionBudgetV1, "alice_signer_home1").toHave({
+    spec: { max_unavailable: "1" },
+  });
 });
 test("the gate is told every tunnel of every signer, in order of preference", () => {
   const file = resource(baker(true, two), ConfigMapV1, "alice-as") as { data: Record<string, string> };
-  const { signers, keys } = JSON.parse(file.data["baker.json"] ?? "") as { signers: unknown; keys: { signers: string[] }[] };
+  const { signers, keys } = JSON.parse(file.data["baker.json"] ?? "") as {
+    signers: unknown;
+    keys: { signers: string[] }[];
+  };
   const endpoint = (signer: string, zone: string) => ({ zone, url: `http://alice-signer-${signer}-${zone}:6732` });
   expect(signers).toEqual(
     ["home1", "home2"].map((name) => ({
@@ -131,7 +151,9 @@ test("a signer of another baker touches nothing of this one", () => {
 });
 test("a rotated key of a signer changes its own file and restarts its own tunnels only", () => {
   const other = sshKey.replace("II", "JJ");
-  const rotated = bakerWith({ signers: { home1: { ssh_public_key: other, port: 8443 }, home2: { ssh_public_key: sshKey, port: 8500 } } });
+  const rotated = bakerWith({
+    signers: { home1: { ssh_public_key: other, port: 8443 }, home2: { ssh_public_key: sshKey, port: 8500 } },
+  });
   expect(changed(baker(true, two), baker(true, rotated))).toEqual([
     "kubernetes_config_map_v1.alice_signer_home1",
     "kubernetes_deployment_v1.alice_signer_home1_us-central1-b",
@@ -191,7 +213,9 @@ test("a name that makes no service name is refused at synth", () => {
     baker(true, {
       region: "northamerica-northeast1",
       zones,
-      bakers: { [long]: { delegate: delegates[0], signers: { ["s".repeat(20)]: { ssh_public_key: sshKey, port: 8443 } } } },
+      bakers: {
+        [long]: { delegate: delegates[0], signers: { ["s".repeat(20)]: { ssh_public_key: sshKey, port: 8443 } } },
+      },
     }),
   ).toThrow(/must have at most 63 characters, got \d+: shorten/);
 });

@@ -1,6 +1,12 @@
 import type { Leadership } from "../../../contract/leadership";
 import { defaultTimings as t } from "../../../contract/timings";
-import { afterCrash, decide, isCrashLooping, mayEnd, type SupervisorState } from "../../../daemons/baker-supervisor/decide";
+import {
+  afterCrash,
+  decide,
+  isCrashLooping,
+  mayEnd,
+  type SupervisorState,
+} from "../../../daemons/baker-supervisor/decide";
 
 const now = 50_000;
 const self = "alice-as-0_a";
@@ -32,20 +38,50 @@ const state = (fields: Partial<SupervisorState> = {}): SupervisorState => ({
 test.each<[string, SupervisorState, string, string]>([
   ["runs while leadership is valid", state(), "run", "active"],
   ["nothing runs without a record", state({ record: null }), "stop-now", "no-leadership"],
-  ["nothing runs at the deadline", state({ record: record({ validUntilNs: ns(now) }) }), "stop-now", "validity-expired"],
+  [
+    "nothing runs at the deadline",
+    state({ record: record({ validUntilNs: ns(now) }) }),
+    "stop-now",
+    "validity-expired",
+  ],
   [
     "a deadline that no renewal can give is none",
     state({ record: record({ validUntilNs: ns(now + 6000) }) }),
     "stop-now",
     "implausible-deadline",
   ],
-  ["the elector of a twin is not obeyed", state({ record: record({ self: "alice-as-0_twin" }) }), "stop-now", "not-our-elector"],
-  ["another holder", state({ record: record({ holderIdentity: "alice-as-1_b", state: "standby" }) }), "stop-now", "standby"],
-  ["a twin that holds is another holder", state({ record: record({ holderIdentity: "alice-as-0_twin" }) }), "stop-now", "active"],
-  ["lost stops at once", state({ record: record({ state: "lost", daemons: "stop", validUntilNs: "0" }) }), "stop-now", "lost"],
+  [
+    "the elector of a twin is not obeyed",
+    state({ record: record({ self: "alice-as-0_twin" }) }),
+    "stop-now",
+    "not-our-elector",
+  ],
+  [
+    "another holder",
+    state({ record: record({ holderIdentity: "alice-as-1_b", state: "standby" }) }),
+    "stop-now",
+    "standby",
+  ],
+  [
+    "a twin that holds is another holder",
+    state({ record: record({ holderIdentity: "alice-as-0_twin" }) }),
+    "stop-now",
+    "active",
+  ],
+  [
+    "lost stops at once",
+    state({ record: record({ state: "lost", daemons: "stop", validUntilNs: "0" }) }),
+    "stop-now",
+    "lost",
+  ],
   ["lost stops at once whatever else it says", state({ record: record({ state: "lost" }) }), "stop-now", "lost"],
   ["a handover runs on while it waits", state({ record: record({ state: "handing-over" }) }), "run", "handing-over"],
-  ["a handover stops by the grace", state({ record: record({ state: "handing-over", daemons: "stop" }) }), "stop-planned", "handing-over"],
+  [
+    "a handover stops by the grace",
+    state({ record: record({ state: "handing-over", daemons: "stop" }) }),
+    "stop-planned",
+    "handing-over",
+  ],
   [
     "a handover that outlives its lease stops at once",
     state({ record: record({ state: "handing-over", daemons: "stop", validUntilNs: ns(now) }) }),
@@ -62,7 +98,12 @@ test.each<[string, SupervisorState, string, string]>([
   ],
   ["solo waits for its conditions", state({ topology: "solo", record: null }), "stop-planned", "solo-start-conditions"],
   ["solo runs without leadership", state({ topology: "solo", record: null, soloReady: true }), "run", "solo"],
-  ["solo stops on SIGTERM", state({ topology: "solo", record: null, soloReady: true, terminatingSinceMs: now }), "stop-planned", "sigterm"],
+  [
+    "solo stops on SIGTERM",
+    state({ topology: "solo", record: null, soloReady: true, terminatingSinceMs: now }),
+    "stop-planned",
+    "sigterm",
+  ],
 ])("%s", (_title, given, command, reason) => {
   expect(decide(given, now, t)).toMatchObject({ command, reason });
 });

@@ -61,7 +61,10 @@ class Word {
 }
 
 /** A pod whose supervisor listens to a Word. */
-async function withPod(body: (context: { cluster: Cluster; pod: Pod; word: Word }) => Promise<void>, prepare?: (cluster: Cluster) => void) {
+async function withPod(
+  body: (context: { cluster: Cluster; pod: Pod; word: Word }) => Promise<void>,
+  prepare?: (cluster: Cluster) => void,
+) {
   const cluster = new Cluster(subject, k);
   let word: Word | undefined;
   try {
@@ -80,7 +83,8 @@ async function withPod(body: (context: { cluster: Cluster; pod: Pod; word: Word 
   }
 }
 const statusOf = (pod: Pod) => pod.get(ports.supervisor, "/status") as Promise<SupervisorStatus | null>;
-const beating = (cluster: Cluster) => cluster.until("a baker beats", () => cluster.nowMs() - (cluster.beats().at(-1)?.atMs ?? 0) < 40);
+const beating = (cluster: Cluster) =>
+  cluster.until("a baker beats", () => cluster.nowMs() - (cluster.beats().at(-1)?.atMs ?? 0) < 40);
 const quietSince = (cluster: Cluster) => cluster.nowMs() - (cluster.beats().at(-1)?.atMs ?? -Infinity);
 const event = (cluster: Cluster, name: string) => cluster.log.find((e) => e.event === name);
 
@@ -109,7 +113,10 @@ test("the baker runs while leadership is valid, survives a dropped stream, is ki
       const status = await statusOf(pod);
       return status && !status.running && status.obeys === "stop";
     });
-    expect(cluster.log.filter((e) => e.event === "daemon-stopped").at(-1)).toMatchObject({ reason: "planned", exit: "127" });
+    expect(cluster.log.filter((e) => e.event === "daemon-stopped").at(-1)).toMatchObject({
+      reason: "planned",
+      exit: "127",
+    });
   }));
 
 test("a baker that ignores SIGTERM is killed after the grace, and its whole group with it", () =>
@@ -124,7 +131,8 @@ test("a baker that ignores SIGTERM is killed after the grace, and its whole grou
       word.say({ forMs: 1900, state: "handing-over", daemons: "stop" });
       await cluster.until("nothing runs", async () => (await statusOf(pod))?.running === false);
       await sleep(30);
-      for (const pid of pids) expect(existsSync(`/proc/${pid}/cmdline`) && readFileSync(`/proc/${pid}/cmdline`, "utf8")).toBeFalsy();
+      for (const pid of pids)
+        expect(existsSync(`/proc/${pid}/cmdline`) && readFileSync(`/proc/${pid}/cmdline`, "utf8")).toBeFalsy();
       expect(cluster.log.some((e) => e.event === "daemon-stopping" && e.reason === "grace-over")).toBe(true);
     },
     (cluster) => {
@@ -229,12 +237,16 @@ test("solo starts only above the recorded marks, and says in the watermark that 
     };
     await cluster.setWatermark(record);
     const pod = await cluster.add(0, ["baker-supervisor"]);
-    await cluster.until("it waits", () => cluster.log.some((e) => e.event === "solo-start" && e.reason === "head-not-above-marks"));
+    await cluster.until("it waits", () =>
+      cluster.log.some((e) => e.event === "solo-start" && e.reason === "head-not-above-marks"),
+    );
     expect(cluster.beats()).toEqual([]);
     await beating(cluster);
     expect(cluster.headLevel()).toBeGreaterThan(mark.level);
     const watermark = cluster.file().keys[0]?.watermark ?? "";
-    const { data } = (await subject.admin("GET", `${cluster.watermarkPath}/${watermark}`)) as { data: { watermark: string } };
+    const { data } = (await subject.admin("GET", `${cluster.watermarkPath}/${watermark}`)) as {
+      data: { watermark: string };
+    };
     expect(JSON.parse(data.watermark)).toEqual({ ...record, unfenced: true });
     pod.supervisor?.kill("SIGTERM");
     await pod.exited();

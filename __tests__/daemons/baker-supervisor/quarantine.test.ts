@@ -17,7 +17,11 @@ test("files that Octez could not read are moved aside with their content, all ot
     };
     for (const [name, content] of Object.entries(files)) writeFileSync(join(folder, name), content);
     const moved = await quarantineBroken(folder, 1234);
-    expect(moved.sort()).toEqual(["NetXdQprcVkpa_highwatermarks", "NetXdQprcVkpa_orphaned_nonces", "NetXdQprcVkpa_stateful_nonces"]);
+    expect(moved.sort()).toEqual([
+      "NetXdQprcVkpa_highwatermarks",
+      "NetXdQprcVkpa_orphaned_nonces",
+      "NetXdQprcVkpa_stateful_nonces",
+    ]);
     expect(readdirSync(folder).sort()).toEqual([
       "NetXdQprcVkpa_nonces",
       "NetXsqzbfFen_highwatermarks",
@@ -25,7 +29,9 @@ test("files that Octez could not read are moved aside with their content, all ot
       "secret_keys",
       "wallet_lock",
     ]);
-    expect(readFileSync(join(folder, "quarantine", "NetXdQprcVkpa_highwatermarks.1234"), "utf8")).toBe(files.NetXdQprcVkpa_highwatermarks);
+    expect(readFileSync(join(folder, "quarantine", "NetXdQprcVkpa_highwatermarks.1234"), "utf8")).toBe(
+      files.NetXdQprcVkpa_highwatermarks,
+    );
     expect(await quarantineBroken(folder, 1235)).toEqual([]);
   } finally {
     rmSync(folder, { recursive: true });

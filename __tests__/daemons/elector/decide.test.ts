@@ -60,7 +60,12 @@ const state = (fields: Partial<ElectorState> = {}): ElectorState => ({
   ...fields,
 });
 const active = (fields: Partial<ElectorState> = {}): ElectorState =>
-  state({ phase: "active", lease: lease({ holder: self }), tenure: { leaseUid: "lease-1", epoch: 7, renewedAtMs: now - 900 }, ...fields });
+  state({
+    phase: "active",
+    lease: lease({ holder: self }),
+    tenure: { leaseUid: "lease-1", epoch: 7, renewedAtMs: now - 900 },
+    ...fields,
+  });
 const handover = (fields: Partial<Handover> = {}): Handover => ({
   cause: "planned-operator",
   step: "waiting",
@@ -73,7 +78,12 @@ const handover = (fields: Partial<Handover> = {}): Handover => ({
   ...fields,
 });
 const handing = (step: Partial<Handover>, fields: Partial<ElectorState> = {}): ElectorState =>
-  active({ phase: "handing-over", lease: lease({ holder: self, preferredHolder: "alice-as-1" }), handover: handover(step), ...fields });
+  active({
+    phase: "handing-over",
+    lease: lease({ holder: self, preferredHolder: "alice-as-1" }),
+    handover: handover(step),
+    ...fields,
+  });
 
 type Kind = Action["kind"];
 const released = { holder: "", changedAtMs: now - 200 };
@@ -85,7 +95,12 @@ const rows: [string, ElectorState, Kind, string][] = [
   ["creates a lease that is missing", state({ lease: null, leaseMissing: true }), "create-lease", "lease-missing"],
   ["creates no lease on its way out", state({ lease: null, leaseMissing: true, yielding: true }), "none", "yielding"],
   ["leaves a held lease alone", state(), "none", "held"],
-  ["counts an unseen uid as held", state({ lease: lease({ ...released, uidSeenAtMs: now - 5999 }) }), "none", "unseen-lease"],
+  [
+    "counts an unseen uid as held",
+    state({ lease: lease({ ...released, uidSeenAtMs: now - 5999 }) }),
+    "none",
+    "unseen-lease",
+  ],
   [
     "counts an unseen uid as held even where it is the named successor",
     state({ lease: lease({ ...released, successor: self, uidSeenAtMs: now - 5999 }) }),
@@ -98,7 +113,12 @@ const rows: [string, ElectorState, Kind, string][] = [
     "acquire",
     "named-successor",
   ],
-  ["leaves one retry to the named successor", state({ lease: lease({ ...released, successor: other }) }), "none", "one-retry-later"],
+  [
+    "leaves one retry to the named successor",
+    state({ lease: lease({ ...released, successor: other }) }),
+    "none",
+    "one-retry-later",
+  ],
   [
     "takes a released lease one retry later where the successor did not come",
     state({ lease: lease({ ...released, successor: other, changedAtMs: now - 1000 }) }),
@@ -112,7 +132,12 @@ const rows: [string, ElectorState, Kind, string][] = [
     "released",
   ],
   ["waits one retry after the expiry", state({ lease: lease({ changedAtMs: now - 6999 }) }), "none", "one-retry-later"],
-  ["takes an expired lease one retry after the expiry", state({ lease: lease({ changedAtMs: now - 7000 }) }), "acquire", "expired"],
+  [
+    "takes an expired lease one retry after the expiry",
+    state({ lease: lease({ changedAtMs: now - 7000 }) }),
+    "acquire",
+    "expired",
+  ],
   [
     "waits for the recorded duration where it is longer than its own",
     state({ lease: lease({ durationMs: 15_000, changedAtMs: now - 15_999 }) }),
@@ -137,8 +162,18 @@ const rows: [string, ElectorState, Kind, string][] = [
     "none",
     "not-eligible",
   ],
-  ["takes nothing while it yields", state({ yielding: true, lease: lease({ holder: "", changedAtMs: 0 }) }), "none", "yielding"],
-  ["a twin of the same name is another holder", state({ lease: lease({ holder: "alice-as-0_uid-of-the-twin" }) }), "none", "held"],
+  [
+    "takes nothing while it yields",
+    state({ yielding: true, lease: lease({ holder: "", changedAtMs: 0 }) }),
+    "none",
+    "yielding",
+  ],
+  [
+    "a twin of the same name is another holder",
+    state({ lease: lease({ holder: "alice-as-0_uid-of-the-twin" }) }),
+    "none",
+    "held",
+  ],
   [
     "begins a new tenure at once on its own lease after a restart",
     state({ lease: lease({ holder: self, uidSeenAtMs: now }) }),
@@ -165,7 +200,12 @@ const rows: [string, ElectorState, Kind, string][] = [
   ],
   [
     "nobody eligible: waits 60 s",
-    state({ eligible: false, members: [], nobodyEligibleSinceMs: now - 59_999, lease: lease({ holder: "", changedAtMs: 0 }) }),
+    state({
+      eligible: false,
+      members: [],
+      nobodyEligibleSinceMs: now - 59_999,
+      lease: lease({ holder: "", changedAtMs: 0 }),
+    }),
     "none",
     "nobody-eligible-for-now",
   ],
@@ -214,8 +254,18 @@ const rows: [string, ElectorState, Kind, string][] = [
     "acquire",
     "last-resort",
   ],
-  ["the last resort does not touch a held lease", state({ eligible: false, members: [], nobodyEligibleSinceMs: 0 }), "none", "held"],
-  ["acquiring waits for its answer", state({ phase: "acquiring", lease: lease({ ...released, successor: self }) }), "none", "acquiring"],
+  [
+    "the last resort does not touch a held lease",
+    state({ eligible: false, members: [], nobodyEligibleSinceMs: 0 }),
+    "none",
+    "held",
+  ],
+  [
+    "acquiring waits for its answer",
+    state({ phase: "acquiring", lease: lease({ ...released, successor: self }) }),
+    "none",
+    "acquiring",
+  ],
   ["acquiring gives up where somebody else holds now", state({ phase: "acquiring" }), "stand-by", "held"],
   [
     "acquiring gives up where it yields",
@@ -231,16 +281,46 @@ const rows: [string, ElectorState, Kind, string][] = [
     "lose",
     "renew-deadline",
   ],
-  ["holds until the deadline", active({ tenure: { leaseUid: "lease-1", epoch: 7, renewedAtMs: now - 4999 } }), "none", "holding"],
+  [
+    "holds until the deadline",
+    active({ tenure: { leaseUid: "lease-1", epoch: 7, renewedAtMs: now - 4999 } }),
+    "none",
+    "holding",
+  ],
   ["is lost when the lease is deleted", active({ leaseMissing: true }), "lose", "lease-deleted"],
-  ["is lost when the lease has another uid", active({ lease: lease({ uid: "lease-2", holder: self }) }), "lose", "lease-recreated"],
+  [
+    "is lost when the lease has another uid",
+    active({ lease: lease({ uid: "lease-2", holder: self }) }),
+    "lose",
+    "lease-recreated",
+  ],
   ["is lost when another one holds", active({ lease: lease({ holder: other }) }), "lose", "lease-taken"],
-  ["is lost when its twin holds", active({ lease: lease({ holder: "alice-as-0_uid-of-the-twin" }) }), "lose", "lease-taken"],
-  ["is lost when the epoch is not its own", active({ lease: lease({ holder: self, epoch: 8 }) }), "lose", "epoch-changed"],
+  [
+    "is lost when its twin holds",
+    active({ lease: lease({ holder: "alice-as-0_uid-of-the-twin" }) }),
+    "lose",
+    "lease-taken",
+  ],
+  [
+    "is lost when the epoch is not its own",
+    active({ lease: lease({ holder: self, epoch: 8 }) }),
+    "lose",
+    "epoch-changed",
+  ],
   ["is lost when a watermark has another holder", active({ tenureLost: "other-holder" }), "lose", "other-holder"],
-  ["releases and acquires anew above a higher epoch", active({ tenureLost: "higher-epoch" }), "hand-over", "higher-epoch"],
+  [
+    "releases and acquires anew above a higher epoch",
+    active({ tenureLost: "higher-epoch" }),
+    "hand-over",
+    "higher-epoch",
+  ],
   ["hands over on SIGTERM", active({ yielding: true }), "hand-over", "sigterm"],
-  ["releases on SIGTERM where nobody is eligible", active({ yielding: true, members: [] }), "hand-over", "sigterm-nobody-eligible"],
+  [
+    "releases on SIGTERM where nobody is eligible",
+    active({ yielding: true, members: [] }),
+    "hand-over",
+    "sigterm-nobody-eligible",
+  ],
   [
     "hands over to the preferred holder, whatever the voluntary pause",
     active({
@@ -259,14 +339,37 @@ const rows: [string, ElectorState, Kind, string][] = [
   ],
   [
     "keeps holding while the preferred holder is silent",
-    active({ lease: lease({ holder: self, preferredHolder: "alice-as-1" }), members: [member({ changedAtMs: now - 6000 })] }),
+    active({
+      lease: lease({ holder: self, preferredHolder: "alice-as-1" }),
+      members: [member({ changedAtMs: now - 6000 })],
+    }),
     "none",
     "holding",
   ],
-  ["ignores a wish for itself", active({ lease: lease({ holder: self, preferredHolder: "alice-as-0" }) }), "none", "holding"],
-  ["ignores a wish for nobody it knows", active({ lease: lease({ holder: self, preferredHolder: "bob-as-1" }) }), "none", "holding"],
-  ["is patient with a short weakness", active({ eligible: false, ineligibleSinceMs: now - 5999 }), "none", "ineligible-for-now"],
-  ["hands over after 6 s without eligibility", active({ eligible: false, ineligibleSinceMs: now - 6000 }), "hand-over", "ineligible"],
+  [
+    "ignores a wish for itself",
+    active({ lease: lease({ holder: self, preferredHolder: "alice-as-0" }) }),
+    "none",
+    "holding",
+  ],
+  [
+    "ignores a wish for nobody it knows",
+    active({ lease: lease({ holder: self, preferredHolder: "bob-as-1" }) }),
+    "none",
+    "holding",
+  ],
+  [
+    "is patient with a short weakness",
+    active({ eligible: false, ineligibleSinceMs: now - 5999 }),
+    "none",
+    "ineligible-for-now",
+  ],
+  [
+    "hands over after 6 s without eligibility",
+    active({ eligible: false, ineligibleSinceMs: now - 6000 }),
+    "hand-over",
+    "ineligible",
+  ],
   [
     "stays where nobody else is eligible either",
     active({ eligible: false, ineligibleSinceMs: now - 60_000, members: [member({ eligible: false })] }),
@@ -275,13 +378,23 @@ const rows: [string, ElectorState, Kind, string][] = [
   ],
   [
     "pauses between voluntary handovers",
-    active({ eligible: false, ineligibleSinceMs: now - 6000, lastVoluntaryAtMs: now - 59_999, voluntaryPauseMs: 60_000 }),
+    active({
+      eligible: false,
+      ineligibleSinceMs: now - 6000,
+      lastVoluntaryAtMs: now - 59_999,
+      voluntaryPauseMs: 60_000,
+    }),
     "none",
     "voluntary-pause",
   ],
   [
     "hands over again after the pause",
-    active({ eligible: false, ineligibleSinceMs: now - 6000, lastVoluntaryAtMs: now - 60_000, voluntaryPauseMs: 60_000 }),
+    active({
+      eligible: false,
+      ineligibleSinceMs: now - 6000,
+      lastVoluntaryAtMs: now - 60_000,
+      voluntaryPauseMs: 60_000,
+    }),
     "hand-over",
     "ineligible",
   ],
@@ -305,7 +418,12 @@ const rows: [string, ElectorState, Kind, string][] = [
     "cancel-handover",
     "successor-not-eligible",
   ],
-  ["gives up where it is eligible again", handing({ cause: "planned-ineligible" }), "cancel-handover", "eligible-again"],
+  [
+    "gives up where it is eligible again",
+    handing({ cause: "planned-ineligible" }),
+    "cancel-handover",
+    "eligible-again",
+  ],
   [
     "gives up where nobody else is eligible any more",
     handing({ cause: "planned-ineligible" }, { eligible: false, members: [] }),
@@ -313,7 +431,12 @@ const rows: [string, ElectorState, Kind, string][] = [
     "successor-not-eligible",
   ],
   ["gives up where it has caught up", handing({ cause: "planned-behind" }), "cancel-handover", "no-longer-behind"],
-  ["gives up where a preStop call turned out to be no end", handing({ cause: "planned-sigterm" }), "cancel-handover", "no-longer-yielding"],
+  [
+    "gives up where a preStop call turned out to be no end",
+    handing({ cause: "planned-sigterm" }),
+    "cancel-handover",
+    "no-longer-yielding",
+  ],
   [
     "does not give up under SIGTERM",
     handing({ cause: "planned-sigterm" }, { yielding: true, members: [] }),
@@ -322,15 +445,40 @@ const rows: [string, ElectorState, Kind, string][] = [
   ],
   ["waits for the gate", handing({ step: "draining" }), "none", "waiting-for-gate"],
   ["stops the daemons once the gate is drained", handing({ step: "draining", drained: true }), "step", "gate-drained"],
-  ["stops the daemons after 2 s of draining", handing({ step: "draining", sinceMs: now - 2000 }), "step", "gate-drain-timeout"],
+  [
+    "stops the daemons after 2 s of draining",
+    handing({ step: "draining", sinceMs: now - 2000 }),
+    "step",
+    "gate-drain-timeout",
+  ],
   ["waits for the daemons", handing({ step: "stopping" }), "none", "waiting-for-daemons"],
-  ["pushes the nonces once the daemons have stopped", handing({ step: "stopping", stopped: true }), "step", "daemons-stopped"],
-  ["never releases over daemons that may run", handing({ step: "stopping", sinceMs: now - 3600 }), "lose", "daemons-not-confirmed-stopped"],
+  [
+    "pushes the nonces once the daemons have stopped",
+    handing({ step: "stopping", stopped: true }),
+    "step",
+    "daemons-stopped",
+  ],
+  [
+    "never releases over daemons that may run",
+    handing({ step: "stopping", sinceMs: now - 3600 }),
+    "lose",
+    "daemons-not-confirmed-stopped",
+  ],
   ["waits for the nonces", handing({ step: "pushing" }), "none", "waiting-for-nonces"],
   ["releases once the nonces are acknowledged", handing({ step: "pushing", pushed: true }), "step", "nonces-pushed"],
-  ["releases without the nonces after 2 s", handing({ step: "pushing", sinceMs: now - 2000 }), "step", "nonce-push-timeout"],
+  [
+    "releases without the nonces after 2 s",
+    handing({ step: "pushing", sinceMs: now - 2000 }),
+    "step",
+    "nonce-push-timeout",
+  ],
   ["releases", handing({ step: "releasing" }), "none", "releasing"],
-  ["a release whose answer was lost is a release", handing({ step: "releasing" }, { lease: lease({ holder: "" }) }), "none", "releasing"],
+  [
+    "a release whose answer was lost is a release",
+    handing({ step: "releasing" }, { lease: lease({ holder: "" }) }),
+    "none",
+    "releasing",
+  ],
   [
     "a lease without holder is a loss before the release",
     handing({ step: "pushing" }, { lease: lease({ holder: "" }) }),
@@ -345,8 +493,18 @@ const rows: [string, ElectorState, Kind, string][] = [
   ],
   // lost
   ["stays lost until the daemons are dead", state({ phase: "lost", lostAtMs: now - 799 }), "none", "lost"],
-  ["settles when the supervisor says so", state({ phase: "lost", lostAtMs: now, daemonsStopped: true }), "settle", "daemons-stopped"],
-  ["settles after the time that killing takes", state({ phase: "lost", lostAtMs: now - 800 }), "settle", "kill-time-over"],
+  [
+    "settles when the supervisor says so",
+    state({ phase: "lost", lostAtMs: now, daemonsStopped: true }),
+    "settle",
+    "daemons-stopped",
+  ],
+  [
+    "settles after the time that killing takes",
+    state({ phase: "lost", lostAtMs: now - 800 }),
+    "settle",
+    "kill-time-over",
+  ],
 ];
 
 test.each(rows)("%s", (_title, given, kind, reason) => {

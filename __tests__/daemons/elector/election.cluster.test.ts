@@ -2,7 +2,7 @@
  * The election suite, unchanged, against a real API server, with the service account and the Role that the stack declares. Then what only a real
  * control plane can do: its API server killed and started again, its etcd paused, the Role missing a verb.
  */
-import { missingForControlPlane, startControlPlane, type ControlPlane } from "../../../scripts/test-assets/control-plane";
+import { missingForControlPlane, startControlPlane, type ControlPlane } from "../../../tools/test-assets/control-plane";
 import { sleep } from "../../../daemons/runtime/clock";
 import { Cluster, electionKey } from "../../helpers/election";
 import { until } from "../../helpers/played-cluster";
@@ -21,7 +21,10 @@ const k = Number(process.env.TOG_ELECTION_SPEED ?? "2");
   });
   afterAll(() => plane?.stop());
 
-  electionSuite(`elections, real API server, ${k} times as fast`, () => Promise.resolve(stackSubject(plane)), { k, cases: "all" });
+  electionSuite(`elections, real API server, ${k} times as fast`, () => Promise.resolve(stackSubject(plane)), {
+    k,
+    cases: "all",
+  });
 
   /** One baker of two pods, whose bakers never overlap and leave nothing behind. */
   const withCluster = async (pods: number, body: (cluster: Cluster) => Promise<void>): Promise<void> => {
@@ -104,8 +107,14 @@ const k = Number(process.env.TOG_ELECTION_SPEED ?? "2");
       await sleep(500);
       await withCluster(1, async (cluster) => {
         const account = `system:serviceaccount:${stackNamespace}:${stackBaker}-as`;
-        const clear = new RegExp(`forbidden: User \\\\?"${account}\\\\?" cannot ${verb} resource \\\\?"${resource}\\\\?"`);
-        await until("the elector says so", () => Promise.resolve(cluster.log.some((entry) => clear.test(JSON.stringify(entry)))), 60_000);
+        const clear = new RegExp(
+          `forbidden: User \\\\?"${account}\\\\?" cannot ${verb} resource \\\\?"${resource}\\\\?"`,
+        );
+        await until(
+          "the elector says so",
+          () => Promise.resolve(cluster.log.some((entry) => clear.test(JSON.stringify(entry)))),
+          60_000,
+        );
         await sleep(8 * second);
         expect(await cluster.master()).toBeUndefined();
         expect(cluster.beats()).toEqual([]);

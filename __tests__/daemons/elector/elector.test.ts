@@ -67,7 +67,8 @@ class Sim {
       await jest.advanceTimersByTimeAsync(10);
       for (const pod of this.pods) pod.tick();
       const running = this.pods.filter((pod) => pod.runs);
-      if (running.length > 1) throw new Error(`two run at ${this.now}: ${running.map((pod) => pod.identity).join(", ")}\n${this.story()}`);
+      if (running.length > 1)
+        throw new Error(`two run at ${this.now}: ${running.map((pod) => pod.identity).join(", ")}\n${this.story()}`);
       look();
     }
   }
@@ -129,7 +130,13 @@ class SimPod {
       keys: [{ watermark: "wm-aa" }],
       timings: defaultTimings,
     } as BakerFile;
-    const env = { TOG_POD_NAME: this.name, TOG_POD_UID: this.uid, TOG_NAMESPACE: "n", TOG_POD_ADDRESS: "a", TOG_ZONE: "" } as PodEnv;
+    const env = {
+      TOG_POD_NAME: this.name,
+      TOG_POD_UID: this.uid,
+      TOG_NAMESPACE: "n",
+      TOG_POD_ADDRESS: "a",
+      TOG_ZONE: "",
+    } as PodEnv;
     this.elector = new Elector({
       env,
       file,
@@ -152,7 +159,9 @@ class SimPod {
   private obey(): void {
     const { record } = this;
     const valid =
-      record !== null && Number(BigInt(record.validUntilNs) / 1_000_000n) > this.sim.now && record.holderIdentity === this.identity;
+      record !== null &&
+      Number(BigInt(record.validUntilNs) / 1_000_000n) > this.sim.now &&
+      record.holderIdentity === this.identity;
     if (valid && record.daemons === "run") {
       this.runs = true;
       this.stoppingUntil = 0;
@@ -358,7 +367,10 @@ test.each(Array.from({ length: schedules }, (_, i) => first + i))(
         else if (roll < 0.6) sim.api.remove(leader);
         else if (roll < 0.7 && sim.lease() !== undefined) {
           const lease = sim.lease();
-          lease.metadata.annotations = { ...lease.metadata.annotations, [annotations.preferredHolder]: pick(sim.pods).name };
+          lease.metadata.annotations = {
+            ...lease.metadata.annotations,
+            [annotations.preferredHolder]: pick(sim.pods).name,
+          };
           sim.api.put(leader, lease);
         } else if (roll < 0.8) void pod.elector.handOver(15_000);
         else if (roll < 0.9) {

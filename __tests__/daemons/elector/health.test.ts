@@ -23,9 +23,24 @@ test.each<[string, Partial<QuietFacts>, boolean, string]>([
     false,
     "signed-block-unseen",
   ],
-  ["an attestation that may still come", { keys: [{ highestLevel: 99, lastAttestation: { level: 99 } }] }, false, "attestation-not-out"],
-  ["no attestation half a block later", { keys: [], head: { level: 100, ageSeconds: 3 } }, true, "no-attestation-at-this-level"],
-  ["a right that a master which is behind or has no signer cannot use", { canBake: false, rights: [101] }, true, "cannot-bake"],
+  [
+    "an attestation that may still come",
+    { keys: [{ highestLevel: 99, lastAttestation: { level: 99 } }] },
+    false,
+    "attestation-not-out",
+  ],
+  [
+    "no attestation half a block later",
+    { keys: [], head: { level: 100, ageSeconds: 3 } },
+    true,
+    "no-attestation-at-this-level",
+  ],
+  [
+    "a right that a master which is behind or has no signer cannot use",
+    { canBake: false, rights: [101] },
+    true,
+    "cannot-bake",
+  ],
   ["missing nonces of a master that cannot bake", { canBake: false, noncesMissing: 1 }, false, "nonces-missing"],
   ["missing nonces", { noncesMissing: 1 }, false, "nonces-missing"],
 ])("%s", (_title, facts, ok, reason) => {
@@ -72,7 +87,10 @@ test("troubles are what each container complains of, and nothing where all is we
         keys: [{ address: "tz1a", state: "lost", reason: "watermark-missing" }],
         signers: [{ name: "home1", zone: "b", answers: false, reason: "timeout" }],
       } as GateStatus,
-      exposer: { peers: [{ pod: "alice-as-1", connected: false }], reason: "the content is on no other member" } as NonceStatus,
+      exposer: {
+        peers: [{ pod: "alice-as-1", connected: false }],
+        reason: "the content is on no other member",
+      } as NonceStatus,
       importer: null,
     }),
   ).toEqual([

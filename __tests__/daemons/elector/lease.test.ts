@@ -24,7 +24,9 @@ const receipt = (epoch: number): Receipt => ({
 
 test("a renewal is a change, an operator's annotation is not", () => {
   const first = seen(lease(theirs), 100);
-  expect(viewLease(lease(theirs, { [annotations.preferredHolder]: "alice-as-0" }, "u1", "2"), 200, self, first, false)).toMatchObject({
+  expect(
+    viewLease(lease(theirs, { [annotations.preferredHolder]: "alice-as-0" }, "u1", "2"), 200, self, first, false),
+  ).toMatchObject({
     changedAtMs: 100,
     preferredHolder: "alice-as-0",
   });
@@ -43,9 +45,10 @@ test("a lease that became this pod's without its writing is surprising until it 
   expect(restored.surprising).toBe(true);
   expect(viewLease(mine, 300, self, { object: mine, view: restored }, false).surprising).toBe(true);
   expect(viewLease(mine, 300, self, { object: mine, view: restored }, true).surprising).toBe(false);
-  expect(viewLease(lease({ ...theirs, holderIdentity: self, leaseTransitions: 3 }), 200, self, seen(mine, 100), false).surprising).toBe(
-    true,
-  );
+  expect(
+    viewLease(lease({ ...theirs, holderIdentity: self, leaseTransitions: 3 }), 200, self, seen(mine, 100), false)
+      .surprising,
+  ).toBe(true);
 });
 
 test("50 receipts are kept, newest first, one per epoch, and broken ones are dropped", () => {
@@ -57,5 +60,7 @@ test("50 receipts are kept, newest first, one per epoch, and broken ones are dro
   expect(readLastTransition(lease(theirs, note))).toMatchObject({ epoch: 60, missedLevels: 1 });
   expect(note.keep).toBe("me");
   expect(readReceipts(lease(theirs, { [annotations.receipts]: "[1," }))).toEqual([]);
-  expect(readReceipts(lease(theirs, { [annotations.receipts]: `[{"epoch":"x"},${JSON.stringify(receipt(3))}]` }))).toHaveLength(1);
+  expect(
+    readReceipts(lease(theirs, { [annotations.receipts]: `[{"epoch":"x"},${JSON.stringify(receipt(3))}]` })),
+  ).toHaveLength(1);
 });

@@ -9,7 +9,15 @@ import { createAuthority } from "../../../lab/kube-api/certificates";
 const folder = mkdtempSync(join(tmpdir(), "tog-metrics-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const receipt = (epoch: number, missedLevels: number | null): Receipt => ({
-  ...{ epoch, from: "alice-as-0", to: "alice-as-1", cause: "expired", at: "2026-11-25T00:00:00Z", timeline: [], missedLevels },
+  ...{
+    epoch,
+    from: "alice-as-0",
+    to: "alice-as-1",
+    cause: "expired",
+    at: "2026-11-25T00:00:00Z",
+    timeline: [],
+    missedLevels,
+  },
 });
 
 test("each kept receipt is a series, and one that is no longer kept is gone", async () => {
@@ -18,12 +26,18 @@ test("each kept receipt is a series, and one that is no longer kept is gone", as
   const registry = createRegistry("alice", "alice-as-1");
   let receipts = [receipt(2, null), receipt(1, 1)];
   exportTransitions(registry, { receipts: () => receipts, caFile });
-  const series = async (name: string) => (await registry.metrics()).split("\n").filter((line) => line.startsWith(`${name}{`));
-  const labels = (epoch: number) => `epoch="${epoch}",from="alice-as-0",to="alice-as-1",cause="expired",baker="alice",pod="alice-as-1"`;
-  expect(await series("tog_elector_transition_missed_levels")).toEqual([`tog_elector_transition_missed_levels{${labels(1)}} 1`]);
+  const series = async (name: string) =>
+    (await registry.metrics()).split("\n").filter((line) => line.startsWith(`${name}{`));
+  const labels = (epoch: number) =>
+    `epoch="${epoch}",from="alice-as-0",to="alice-as-1",cause="expired",baker="alice",pod="alice-as-1"`;
+  expect(await series("tog_elector_transition_missed_levels")).toEqual([
+    `tog_elector_transition_missed_levels{${labels(1)}} 1`,
+  ]);
   expect(await series("tog_elector_transition_timestamp_seconds")).toHaveLength(2);
   receipts = [receipt(2, 0)];
-  expect(await series("tog_elector_transition_missed_levels")).toEqual([`tog_elector_transition_missed_levels{${labels(2)}} 0`]);
+  expect(await series("tog_elector_transition_missed_levels")).toEqual([
+    `tog_elector_transition_missed_levels{${labels(2)}} 0`,
+  ]);
   const [end] = await series("tog_elector_ca_end_timestamp_seconds");
   expect(Number(end?.split(" ")[1])).toBeGreaterThan(Date.now() / 1000);
   writeFileSync(caFile, "");

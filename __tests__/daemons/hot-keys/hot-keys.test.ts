@@ -1,6 +1,16 @@
 /** From a mounted secret to a signer that signs: the bundled program, the files, and the double that reads them as Octez does. */
 import { spawn, spawnSync } from "node:child_process";
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { clientFiles } from "../../../daemons/hot-keys/client-files";
@@ -29,7 +39,9 @@ function mounted(files: Record<string, string>): { from: string; to: string } {
   return { from, to };
 }
 const run = async (from: string, to: string) => {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [await bundlePath(), "hot-keys", from, to], { encoding: "utf8" });
+  const { status, stdout, stderr } = spawnSync(process.execPath, [await bundlePath(), "hot-keys", from, to], {
+    encoding: "utf8",
+  });
   return { status, output: stdout + stderr };
 };
 const secrets = Object.fromEntries(keys.map(({ address, secret }) => [address, `unencrypted:${secret}\n`]));
@@ -68,7 +80,10 @@ test("a second run writes the files anew, also over files that others could read
   expect((await run(from, to)).status).toBe(0);
   expect(statSync(join(to, "secret_keys")).mode & 0o777).toBe(0o600);
   expect(JSON.parse(readFileSync(join(to, "public_keys"), "utf8"))).toEqual(
-    keys.map(({ address, publicKey }) => ({ name: address, value: { locator: `unencrypted:${publicKey}`, key: publicKey } })),
+    keys.map(({ address, publicKey }) => ({
+      name: address,
+      value: { locator: `unencrypted:${publicKey}`, key: publicKey },
+    })),
   );
 });
 

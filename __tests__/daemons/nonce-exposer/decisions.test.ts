@@ -49,16 +49,23 @@ describe("accounting", () => {
   test("what the gate remembers from long ago is missing only where the chain waits for it", () => {
     const restarted = decide([], facts({ headLevel: 200 }));
     expect(restarted.counts).toMatchObject({ committed: 1, missing: 0 });
-    expect(decide(restarted.tracked, facts({ headLevel: 200, chain: new Map([[100, { kind: "none" }]]) })).counts.missing).toBe(0);
     expect(
-      decide(restarted.tracked, facts({ headLevel: 200, chain: new Map([[100, { kind: "committed", hash: "nce1" }]]) })).counts.missing,
+      decide(restarted.tracked, facts({ headLevel: 200, chain: new Map([[100, { kind: "none" }]]) })).counts.missing,
+    ).toBe(0);
+    expect(
+      decide(restarted.tracked, facts({ headLevel: 200, chain: new Map([[100, { kind: "committed", hash: "nce1" }]]) }))
+        .counts.missing,
     ).toBe(1);
   });
   test("what a chain reorganisation brought back is missing again", () => {
-    const gone = decide(decide([], facts()).tracked, facts({ chain: new Map([[100, { kind: "none" }]]), headLevel: 105 }));
+    const gone = decide(
+      decide([], facts()).tracked,
+      facts({ chain: new Map([[100, { kind: "none" }]]), headLevel: 105 }),
+    );
     expect(gone.counts.missing).toBe(0);
     expect(
-      decide(gone.tracked, facts({ chain: new Map([[100, { kind: "committed", hash: "nce1" }]]), headLevel: 106 })).counts.missing,
+      decide(gone.tracked, facts({ chain: new Map([[100, { kind: "committed", hash: "nce1" }]]), headLevel: 106 }))
+        .counts.missing,
     ).toBe(1);
   });
 });
@@ -106,11 +113,16 @@ describe("the final push", () => {
 
 test("reconciled needs both directions with every member, or the bound", () => {
   const peers = [{ pod: "p1", imported: true, acknowledged: false }];
-  expect(reconcile({ sinceStartMs: 10, boundMs: 100, peers })).toEqual({ reconciled: false, reason: "p1 not acknowledged" });
+  expect(reconcile({ sinceStartMs: 10, boundMs: 100, peers })).toEqual({
+    reconciled: false,
+    reason: "p1 not acknowledged",
+  });
   expect(reconcile({ sinceStartMs: 100, boundMs: 100, peers })).toEqual({
     reconciled: true,
     reason: "gave up waiting: p1 not acknowledged",
   });
-  expect(reconcile({ sinceStartMs: 0, boundMs: 100, peers: [{ pod: "p1", imported: true, acknowledged: true }] }).reason).toBe("exchanged");
+  expect(
+    reconcile({ sinceStartMs: 0, boundMs: 100, peers: [{ pod: "p1", imported: true, acknowledged: true }] }).reason,
+  ).toBe("exchanged");
   expect(reconcile({ sinceStartMs: 0, boundMs: 100, peers: [] }).reconciled).toBe(true);
 });

@@ -7,7 +7,15 @@ import { ports } from "../../../contract/ports";
 import { follow, type PeerContent } from "../../../daemons/nonce-importer/follow";
 import { systemClock } from "../../../daemons/runtime/clock";
 import { exchangeKey, pskOptions } from "../../../daemons/runtime/nonce-wire";
-import { chainId, createNoncePods, makeNonce, statefulFile, until, writeStateful, type NoncePods } from "../../helpers/nonce-pods";
+import {
+  chainId,
+  createNoncePods,
+  makeNonce,
+  statefulFile,
+  until,
+  writeStateful,
+  type NoncePods,
+} from "../../helpers/nonce-pods";
 
 jest.setTimeout(90_000);
 let world: NoncePods | undefined;
@@ -140,7 +148,8 @@ test("the files stay as they are, and the reason is logged and counted", async (
   }
   expect(readFileSync(join(pod.clientDir, statefulFile), "utf8")).toBe(before);
   const metrics = await pod.metrics("importer");
-  for (const code of wanted) expect(metrics).toMatch(new RegExp(`tog_nonce_importer_refused_total\\{[^}]*reason="${code}"[^}]*\\} [1-9]`));
+  for (const code of wanted)
+    expect(metrics).toMatch(new RegExp(`tog_nonce_importer_refused_total\\{[^}]*reason="${code}"[^}]*\\} [1-9]`));
   expect(JSON.stringify(pod.logs)).not.toContain(good.nonce);
 });
 
@@ -154,7 +163,8 @@ test("strangers get no nonce from the exposer, and probes get their answer", asy
   expect(status.peers).toEqual([{ pod: "alice-as-1", connected: false, acknowledged: false, reason: "not connected" }]);
   const url = `http://${pod.address}:${ports.nonceExposer}`;
   for (const path of ["/live", "/ready"]) expect((await fetch(url + path)).status).toBe(200);
-  for (const path of ["/status", "/metrics", "/nonces", "/"]) expect(await (await fetch(url + path)).text()).not.toContain(good.nonce);
+  for (const path of ["/status", "/metrics", "/nonces", "/"])
+    expect(await (await fetch(url + path)).text()).not.toContain(good.nonce);
 
   const key = exchangeKey(pod.environment.TOG_SECRETS_DIR ?? "", "alice");
   /** What the exposer says to a client, until it says nothing for a while or ends the connection. */
@@ -177,7 +187,8 @@ test("strangers get no nonce from the exposer, and probes get their answer", asy
       closing.push(() => socket.destroy());
       socket.on("close", () => resolve(heard));
     });
-  const hello = (chain = chainId): string => JSON.stringify({ type: "hello", pod: "alice-as-1", identity: "alice-as-1_x", chain }) + "\n";
+  const hello = (chain = chainId): string =>
+    JSON.stringify({ type: "hello", pod: "alice-as-1", identity: "alice-as-1_x", chain }) + "\n";
   expect(await talk(Buffer.alloc(32, 1), "alice-as-1", hello())).toBe("");
   expect(await talk(exchangeKey(pod.environment.TOG_SECRETS_DIR ?? "", "bob"), "alice-as-1", hello())).toBe("");
   expect(await talk(key, "mallory", hello())).toBe("");
@@ -186,7 +197,9 @@ test("strangers get no nonce from the exposer, and probes get their answer", asy
   expect(await talk(key, "alice-as-1", hello())).toContain(good.nonce);
   // Bytes that are neither, and a connection that says nothing.
   await new Promise<void>((resolve) => {
-    const socket = connectTcp(ports.nonceExposer, pod.address, () => socket.write("\x16\x03\x01garbage that is no handshake"));
+    const socket = connectTcp(ports.nonceExposer, pod.address, () =>
+      socket.write("\x16\x03\x01garbage that is no handshake"),
+    );
     closing.push(() => socket.destroy());
     socket.on("error", () => undefined);
     socket.resume();

@@ -2,7 +2,15 @@
 import { chmodSync, existsSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseLegacy } from "../../../tezos/nonces";
-import { createNoncePods, makeNonce, readStateful, statefulFile, until, writeStateful, type NoncePods } from "../../helpers/nonce-pods";
+import {
+  createNoncePods,
+  makeNonce,
+  readStateful,
+  statefulFile,
+  until,
+  writeStateful,
+  type NoncePods,
+} from "../../helpers/nonce-pods";
 
 jest.setTimeout(90_000);
 let world: NoncePods;
@@ -48,7 +56,13 @@ test("what one pod commits appears in the other's files, is acknowledged, counte
   await until("replication", () => readStateful(b.clientDir).some((entry) => entry.hash === fresh.hash));
   const alert = await until("alert", () => a.logs.find((entry) => entry.event === "nonce-unreplicated"));
   expect(alert).toMatchObject({ hash: lost.hash, blockLevel: lost.level, reason: "not in this pod's nonce file" });
-  expect(await a.status("exposer")).toMatchObject({ committed: 2, local: 1, replicated: 1, missing: 1, finalPushed: false });
+  expect(await a.status("exposer")).toMatchObject({
+    committed: 2,
+    local: 1,
+    replicated: 1,
+    missing: 1,
+    finalPushed: false,
+  });
   expect(await a.metrics("exposer")).toMatch(/tog_nonce_exposer_missing\{[^}]*\} 1/);
   await until("the importer tells it too", async () => (await a.status("importer"))?.missing === 1);
   // Its block did not make it: there is nothing to reveal.

@@ -29,47 +29,57 @@ withPython("writers on both sides lose no update, and the importer holds the loc
   expect(result.medianHoldMs).toBeLessThan(20);
 });
 
-withPython("flock, as a naive importer would take it, does not wait for the baker's lock and loses the update", async () => {
-  const entries = [1, 2, 3].map((index) => makeNonce({ seed: index, cycle: 0 }));
-  const [first, naive, ours] = entries;
-  if (!first || !naive || !ours) throw new Error("three");
-  const baker = await pythonWriter(folder, [first, makeNonce({ seed: 9 })], "lockf", 300);
-  const careless = await pythonWriter(folder, [naive], "flock");
-  const busy = baker.go(1);
-  await new Promise((resolve) => setTimeout(resolve, 100));
-  const { longest_wait_ms } = await careless.go(1);
-  expect(longest_wait_ms).toBeLessThan(100);
-  await busy;
-  expect(readStateful(folder).map(({ hash }) => hash)).toEqual([first.hash]);
+withPython(
+  "flock, as a naive importer would take it, does not wait for the baker's lock and loses the update",
+  async () => {
+    const entries = [1, 2, 3].map((index) => makeNonce({ seed: index, cycle: 0 }));
+    const [first, naive, ours] = entries;
+    if (!first || !naive || !ours) throw new Error("three");
+    const baker = await pythonWriter(folder, [first, makeNonce({ seed: 9 })], "lockf", 300);
+    const careless = await pythonWriter(folder, [naive], "flock");
+    const busy = baker.go(1);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    const { longest_wait_ms } = await careless.go(1);
+    expect(longest_wait_ms).toBeLessThan(100);
+    await busy;
+    expect(readStateful(folder).map(({ hash }) => hash)).toEqual([first.hash]);
 
-  const busyAgain = baker.go(1);
-  await new Promise((resolve) => setTimeout(resolve, 100));
-  const result = await mergeIntoFolder(job(folder, [ours]), systemClock);
-  expect(result.outcome).toBe("written");
-  await busyAgain;
-  expect(readStateful(folder).map(({ hash }) => hash)).toEqual(expect.arrayContaining([first.hash, ours.hash]));
-  expect(readStateful(folder)).toHaveLength(3);
-  await baker.end();
-  await careless.end();
-});
+    const busyAgain = baker.go(1);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    const result = await mergeIntoFolder(job(folder, [ours]), systemClock);
+    expect(result.outcome).toBe("written");
+    await busyAgain;
+    expect(readStateful(folder).map(({ hash }) => hash)).toEqual(expect.arrayContaining([first.hash, ours.hash]));
+    expect(readStateful(folder)).toHaveLength(3);
+    await baker.end();
+    await careless.end();
+  },
+);
 
-withPython("a lock that the baker does not give back costs nothing but time, and a hung writer is replaced", async () => {
-  writeStateful(folder, [makeNonce({ seed: 1 })]);
-  const baker = await pythonWriter(folder, [makeNonce({ seed: 2 })], "lockf", 900);
-  const { writer, current } = await realWriter(300);
-  await writer.run(job(folder, []));
-  const held = baker.go(1);
-  await new Promise((resolve) => setTimeout(resolve, 50));
-  expect(await writer.run(job(folder, [makeNonce({ seed: 3 })], { lockWaitMs: 100 }))).toMatchObject({ outcome: "busy" });
-  const victim = current()?.pid;
-  expect(await writer.run(job(folder, [makeNonce({ seed: 3 })], { lockWaitMs: 10_000 }))).toMatchObject({ outcome: "killed" });
-  await held;
-  expect(await writer.run(job(folder, [makeNonce({ seed: 3 })]))).toMatchObject({ outcome: "written" });
-  expect(current()?.pid).not.toBe(victim);
-  expect(readStateful(folder)).toHaveLength(3);
-  await baker.end();
-  await writer.close();
-});
+withPython(
+  "a lock that the baker does not give back costs nothing but time, and a hung writer is replaced",
+  async () => {
+    writeStateful(folder, [makeNonce({ seed: 1 })]);
+    const baker = await pythonWriter(folder, [makeNonce({ seed: 2 })], "lockf", 900);
+    const { writer, current } = await realWriter(300);
+    await writer.run(job(folder, []));
+    const held = baker.go(1);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(await writer.run(job(folder, [makeNonce({ seed: 3 })], { lockWaitMs: 100 }))).toMatchObject({
+      outcome: "busy",
+    });
+    const victim = current()?.pid;
+    expect(await writer.run(job(folder, [makeNonce({ seed: 3 })], { lockWaitMs: 10_000 }))).toMatchObject({
+      outcome: "killed",
+    });
+    await held;
+    expect(await writer.run(job(folder, [makeNonce({ seed: 3 })]))).toMatchObject({ outcome: "written" });
+    expect(current()?.pid).not.toBe(victim);
+    expect(readStateful(folder)).toHaveLength(3);
+    await baker.end();
+    await writer.close();
+  },
+);
 
 test(`kill -9 of the writer at random moments leaves the file complete, old or new (SEED=${seed})`, async () => {
   const result = await killWriter(folder, 15, random);
@@ -95,7 +105,9 @@ test("a second merge of the same content writes nothing", async () => {
   expect(await mergeIntoFolder(job(folder, entries), systemClock)).toMatchObject({ outcome: "written", added: 1 });
   expect(await mergeIntoFolder(job(folder, entries), systemClock)).toMatchObject({ outcome: "unchanged", heldMs: 0 });
   const outdated = makeNonce({ seed: 2, cycle: 1100 });
-  expect(await mergeIntoFolder(job(folder, [outdated], { currentCycle: 1200 }), systemClock)).toMatchObject({ outcome: "unchanged" });
+  expect(await mergeIntoFolder(job(folder, [outdated], { currentCycle: 1200 }), systemClock)).toMatchObject({
+    outcome: "unchanged",
+  });
 });
 
 test.each([

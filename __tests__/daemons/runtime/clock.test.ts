@@ -14,7 +14,10 @@ test("containers of one pod meet at the same beat, whenever they ask, and the ne
 });
 
 test("every second beat of a period is one of the double period; pods have beats of their own", () => {
-  expect((5000 + untilBeat(at(5000), 2000, "10.0.0.1")) % 1000).toBeCloseTo((5000 + untilBeat(at(5000), 1000, "10.0.0.1")) % 1000, 6);
+  expect((5000 + untilBeat(at(5000), 2000, "10.0.0.1")) % 1000).toBeCloseTo(
+    (5000 + untilBeat(at(5000), 1000, "10.0.0.1")) % 1000,
+    6,
+  );
   const next = (period: number, pod: string) => (5000 + untilBeat(at(5000), period, pod)) % 1000;
   expect(new Set(["10.0.0.1", "10.0.0.2", "10.0.0.3"].map((pod) => next(1000, pod).toFixed(3))).size).toBe(3);
 });

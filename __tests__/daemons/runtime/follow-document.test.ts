@@ -21,7 +21,17 @@ interface Told {
 function follow(port: number, streamMs: number, pollMs: () => number | undefined = () => undefined, wake = new Wake()) {
   const told: Told[] = [];
   const following = followDocument({
-    ...{ clock, host: "127.0.0.1", port, path: "/status", timeoutMs: 1000, streamMs, pollMs, wake, signal: stop.signal },
+    ...{
+      clock,
+      host: "127.0.0.1",
+      port,
+      path: "/status",
+      timeoutMs: 1000,
+      streamMs,
+      pollMs,
+      wake,
+      signal: stop.signal,
+    },
     onDocument: (document, atMs) => told.push({ document, atMs }),
   });
   ends.push(() => following);

@@ -39,7 +39,12 @@ describe("when something goes wrong", () => {
   });
   afterAll(() => kube.stop());
   beforeEach(async () => {
-    client = createKubeClient({ url: kube.url, kubeDir: kube.kubeDir("pod-0"), namespace: kube.namespace, clock: systemClock });
+    client = createKubeClient({
+      url: kube.url,
+      kubeDir: kube.kubeDir("pod-0"),
+      namespace: kube.namespace,
+      clock: systemClock,
+    });
     lease = must(await client.create("leases", newLease("alice.leader"), { timeoutMs: 2000 }));
     requests = [];
   });
@@ -61,7 +66,9 @@ describe("when something goes wrong", () => {
     return { events, transitions: () => events.map((event) => event.object.spec.leaseTransitions) };
   };
   const change = (transitions: number) =>
-    kube.api.apply("leases", testNamespace, { ...newLease("alice.leader", { leaseTransitions: transitions }) } as never);
+    kube.api.apply("leases", testNamespace, {
+      ...newLease("alice.leader", { leaseTransitions: transitions }),
+    } as never);
 
   test("silence ends at the deadline, and the next request goes over a new connection", async () => {
     await client.get("leases", "alice.leader", { timeoutMs });
@@ -96,12 +103,15 @@ describe("when something goes wrong", () => {
     ["after", "hang", "timeout", 2],
     ["before", "cut", "network", undefined],
     ["after", "cut", "network", 2],
-  ] as const)("a write whose answer is lost %s it took effect (%s) is unknown, and sent once", async (when, kind, failure, result) => {
-    kube.api.addFault({ match: { verbs: ["update"] }, effect: { kind, after: when === "after" } });
-    expect(await renew()).toMatchObject({ ok: false, kind: failure, unknown: true });
-    expect(stored()).toBe(result ?? 1);
-    expect(requests.filter((request) => request.verb === "update")).toHaveLength(1);
-  });
+  ] as const)(
+    "a write whose answer is lost %s it took effect (%s) is unknown, and sent once",
+    async (when, kind, failure, result) => {
+      kube.api.addFault({ match: { verbs: ["update"] }, effect: { kind, after: when === "after" } });
+      expect(await renew()).toMatchObject({ ok: false, kind: failure, unknown: true });
+      expect(stored()).toBe(result ?? 1);
+      expect(requests.filter((request) => request.verb === "update")).toHaveLength(1);
+    },
+  );
 
   test.each([
     [429, "too-many-requests", false],
@@ -124,7 +134,11 @@ describe("when something goes wrong", () => {
     [502, "server"],
   ] as const)("a proxy's page with status %i is %s, never a missing object or a conflict", async (code, kind) => {
     kube.api.addFault({ effect: { kind: "html", code } });
-    expect(await client.get("leases", "alice.leader", { timeoutMs })).toMatchObject({ ok: false, kind, unknown: false });
+    expect(await client.get("leases", "alice.leader", { timeoutMs })).toMatchObject({
+      ok: false,
+      kind,
+      unknown: false,
+    });
     expect(await renew()).toMatchObject({ ok: false, kind, unknown: true });
   });
 
@@ -135,7 +149,11 @@ describe("when something goes wrong", () => {
       namespace: kube.namespace,
       clock: systemClock,
     });
-    expect(await nobody.replace("leases", lease, { timeoutMs })).toMatchObject({ ok: false, kind: "network", unknown: false });
+    expect(await nobody.replace("leases", lease, { timeoutMs })).toMatchObject({
+      ok: false,
+      kind: "network",
+      unknown: false,
+    });
     nobody.close();
   });
 
@@ -154,7 +172,12 @@ describe("when something goes wrong", () => {
   test("an answer that is processed after the deadline, as after a pause of the process, is a timeout", async () => {
     let jumpMs = 0;
     const clock = { ...systemClock, now: () => systemClock.now() + jumpMs };
-    const paused = createKubeClient({ url: kube.url, kubeDir: kube.kubeDir("pod-0"), namespace: kube.namespace, clock });
+    const paused = createKubeClient({
+      url: kube.url,
+      kubeDir: kube.kubeDir("pod-0"),
+      namespace: kube.namespace,
+      clock,
+    });
     kube.api.addFault({ effect: { kind: "latency", ms: 50 } });
     const pending = paused.get("leases", "alice.leader", { timeoutMs: 2000 });
     jumpMs = 30_000;
@@ -170,8 +193,17 @@ describe("when something goes wrong", () => {
   });
 
   test("an unreadable folder is a failure of the request, not of the process", async () => {
-    const blind = createKubeClient({ url: kube.url, kubeDir: "/nonexistent", namespace: kube.namespace, clock: systemClock });
-    expect(await blind.get("leases", "alice.leader", { timeoutMs })).toMatchObject({ ok: false, kind: "network", unknown: false });
+    const blind = createKubeClient({
+      url: kube.url,
+      kubeDir: "/nonexistent",
+      namespace: kube.namespace,
+      clock: systemClock,
+    });
+    expect(await blind.get("leases", "alice.leader", { timeoutMs })).toMatchObject({
+      ok: false,
+      kind: "network",
+      unknown: false,
+    });
     blind.close();
   });
 
@@ -230,11 +262,19 @@ describe("when something goes wrong", () => {
 
     test("that falls silent begins anew after its idle time", async () => {
       const quiet = await startKube({ api: { bookmarkMs: 1_000_000, onRequest: (request) => requests.push(request) } });
-      const other = createKubeClient({ url: quiet.url, kubeDir: quiet.kubeDir("pod-0"), namespace: quiet.namespace, clock: systemClock });
+      const other = createKubeClient({
+        url: quiet.url,
+        kubeDir: quiet.kubeDir("pod-0"),
+        namespace: quiet.namespace,
+        clock: systemClock,
+      });
       quiet.api.apply("leases", testNamespace, newLease("alice.leader") as never);
       const events: WatchEvent<Lease>[] = [];
       const stop = new AbortController();
-      const done = other.watch("leases", "alice.leader", (event) => events.push(event), { signal: stop.signal, idleMs: 200 });
+      const done = other.watch("leases", "alice.leader", (event) => events.push(event), {
+        signal: stop.signal,
+        idleMs: 200,
+      });
       await eventually("the first state", () => events.length === 1 && quiet.api.watches === 1);
       quiet.api.addFault({ match: { verbs: ["watch"] }, effect: { kind: "hang" } });
       quiet.api.apply("leases", testNamespace, newLease("alice.leader", { leaseTransitions: 2 }) as never);
@@ -260,11 +300,18 @@ describe("when something goes wrong", () => {
 
     test("survives a restart of the API", async () => {
       const api = await startKube();
-      const other = createKubeClient({ url: api.url, kubeDir: api.kubeDir("pod-0"), namespace: api.namespace, clock: systemClock });
+      const other = createKubeClient({
+        url: api.url,
+        kubeDir: api.kubeDir("pod-0"),
+        namespace: api.namespace,
+        clock: systemClock,
+      });
       api.api.apply("leases", testNamespace, newLease("alice.leader") as never);
       const seen: (number | undefined)[] = [];
       const stop = new AbortController();
-      const done = other.watch("leases", "alice.leader", (event) => seen.push(event.object.spec.leaseTransitions), { signal: stop.signal });
+      const done = other.watch("leases", "alice.leader", (event) => seen.push(event.object.spec.leaseTransitions), {
+        signal: stop.signal,
+      });
       await eventually("the first state", () => seen.length === 1 && api.api.watches === 1);
       const port = Number(new URL(api.url).port);
       await api.api.stop();
@@ -355,8 +402,14 @@ describe("with a server that is no API", () => {
 
   test("a PUT that created another object is not taken for a renewal", async () => {
     answer = (response) =>
-      response.writeHead(201).end(JSON.stringify({ ...lease, metadata: { ...lease.metadata, uid: "v", resourceVersion: "9" } }));
-    expect(await client.replace("leases", lease, { timeoutMs: 1000 })).toMatchObject({ ok: false, kind: "conflict", unknown: true });
+      response
+        .writeHead(201)
+        .end(JSON.stringify({ ...lease, metadata: { ...lease.metadata, uid: "v", resourceVersion: "9" } }));
+    expect(await client.replace("leases", lease, { timeoutMs: 1000 })).toMatchObject({
+      ok: false,
+      kind: "conflict",
+      unknown: true,
+    });
   });
 
   test("an idle connection that the server closes: a read is asked again at once, a write is not", async () => {
@@ -368,7 +421,10 @@ describe("with a server that is no API", () => {
     must(await client.get("leases", "a", { timeoutMs: 1000 }));
     expect(served).toEqual(["GET", "GET", "GET"]);
     expect(connections).toBe(2);
-    expect(await client.replace("leases", lease, { timeoutMs: 1000 })).toMatchObject({ kind: "network", unknown: true });
+    expect(await client.replace("leases", lease, { timeoutMs: 1000 })).toMatchObject({
+      kind: "network",
+      unknown: true,
+    });
     expect(served).toEqual(["GET", "GET", "GET", "PUT"]);
   });
 
@@ -394,7 +450,12 @@ describe("with TLS", () => {
     const requests: unknown[] = [];
     const right = await startKube({ tls: true });
     const wrong = await startKube({ tls: true, api: { onRequest: (request) => requests.push(request) } });
-    const client = createKubeClient({ url: wrong.url, kubeDir: right.kubeDir("pod-0"), namespace: "ns", clock: systemClock });
+    const client = createKubeClient({
+      url: wrong.url,
+      kubeDir: right.kubeDir("pod-0"),
+      namespace: "ns",
+      clock: systemClock,
+    });
     const outcome = await client.replace(
       "leases",
       { ...newLease("a"), metadata: { name: "a", uid: "u", resourceVersion: "1" } },

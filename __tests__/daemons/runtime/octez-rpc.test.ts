@@ -21,7 +21,14 @@ test("a header is read with its round and its time", async () => {
   node.head = headJson(1234, at, 5);
   expect(await rpc.header({ timeoutMs })).toMatchObject({
     ok: true,
-    value: { level: 1234, round: 5, hash: blockHash(1234), predecessor: blockHash(1233), timestampMs: at, chainId: testChainId },
+    value: {
+      level: 1234,
+      round: 5,
+      hash: blockHash(1234),
+      predecessor: blockHash(1233),
+      timestampMs: at,
+      chainId: testChainId,
+    },
   });
 });
 
@@ -29,7 +36,10 @@ test("connections are counted, constants are numbers, rights name their keys", a
   node.connections = 12;
   expect(await rpc.connections({ timeoutMs })).toMatchObject({ ok: true, value: 12 });
   expect(await rpc.chainId({ timeoutMs })).toMatchObject({ ok: true, value: testChainId });
-  expect(await rpc.bootstrapped({ timeoutMs })).toMatchObject({ ok: true, value: { bootstrapped: true, syncState: "synced" } });
+  expect(await rpc.bootstrapped({ timeoutMs })).toMatchObject({
+    ok: true,
+    value: { bootstrapped: true, syncState: "synced" },
+  });
   expect(await rpc.constants({ timeoutMs })).toMatchObject({
     value: {
       blocksPerCycle: 14400,
@@ -62,7 +72,11 @@ test.each([
   ["another JSON", { text: "[]" }, "malformed"],
   ["an empty body", { text: "" }, "malformed"],
   ["a level that is a text", { text: JSON.stringify({ ...headJson(1, 0), level: "1", chain_id: "x" }) }, "malformed"],
-  ["a level beyond 31 bits", { text: JSON.stringify({ ...headJson(1, 0), level: 2 ** 31, chain_id: "x" }) }, "malformed"],
+  [
+    "a level beyond 31 bits",
+    { text: JSON.stringify({ ...headJson(1, 0), level: 2 ** 31, chain_id: "x" }) },
+    "malformed",
+  ],
   [
     "a time with fractions",
     { text: JSON.stringify({ ...headJson(1, 0), timestamp: "2026-07-01T00:00:00.000Z", chain_id: "x" }) },
@@ -95,7 +109,11 @@ describe("the head stream", () => {
     const heads: Head[] = [];
     const ends: string[] = [];
     const stop = new AbortController();
-    const done = rpc.followHeads((head) => heads.push(head), { signal: stop.signal, idleMs, onEnd: (reason) => ends.push(reason) });
+    const done = rpc.followHeads((head) => heads.push(head), {
+      signal: stop.signal,
+      idleMs,
+      onEnd: (reason) => ends.push(reason),
+    });
     return { heads, ends, levels: () => heads.map((head) => head.level), end: () => (stop.abort(), done) };
   };
 

@@ -13,7 +13,10 @@ test("what happened is told with its time, the newest of a kind with its number,
   recent.note("api", "no answer");
   time.ms = 120_500;
   recent.note("crash", "baker ended (SIGKILL)");
-  expect(recent.list()).toEqual(["2026-11-25T12:01:00Z no answer", "2026-11-25T12:02:00Z baker ended (SIGKILL) (2 times)"]);
+  expect(recent.list()).toEqual([
+    "2026-11-25T12:01:00Z no answer",
+    "2026-11-25T12:02:00Z baker ended (SIGKILL) (2 times)",
+  ]);
 });
 
 test("it is told for ten minutes, counts anew after that, and is bounded", () => {

@@ -1,5 +1,12 @@
 import fc from "fast-check";
-import { assess, emptyState, futureToleranceMs, headAgeMs, withHead, type SidecarState } from "../../../daemons/sidecar/assess";
+import {
+  assess,
+  emptyState,
+  futureToleranceMs,
+  headAgeMs,
+  withHead,
+  type SidecarState,
+} from "../../../daemons/sidecar/assess";
 import { blockHash } from "../../helpers/octez-node";
 
 const chainId = "NetXsqzbfFenSTS";
@@ -33,7 +40,13 @@ const answering = (state: SidecarState, at: number): SidecarState => ({
 });
 
 test("a node with connections and a young head is live and ready", () => {
-  expect(assess(healthy(), rules, now(0))).toMatchObject({ live: true, liveReason: "", ready: true, reason: "", connections: 10 });
+  expect(assess(healthy(), rules, now(0))).toMatchObject({
+    live: true,
+    liveReason: "",
+    ready: true,
+    reason: "",
+    connections: 10,
+  });
 });
 
 test("a node that was never asked is neither", () => {
@@ -64,8 +77,14 @@ test("a node without connections is not live, whatever its head", () => {
 });
 
 test("another chain is not ready, however young", () => {
-  const state = { ...healthy(), header: { answer: { value: { chainId: "NetXdQprcVkpaWU" }, sentAtMs: 0 }, problem: undefined } };
-  expect(assess(state, rules, now(0))).toMatchObject({ ready: false, reason: expect.stringMatching(/^wrong-chain: .*NetXdQprcVkpaWU/) });
+  const state = {
+    ...healthy(),
+    header: { answer: { value: { chainId: "NetXdQprcVkpaWU" }, sentAtMs: 0 }, problem: undefined },
+  };
+  expect(assess(state, rules, now(0))).toMatchObject({
+    ready: false,
+    reason: expect.stringMatching(/^wrong-chain: .*NetXdQprcVkpaWU/),
+  });
 });
 
 test("a head from the future is not ready beyond the tolerance", () => {
@@ -93,15 +112,24 @@ test("a node that refuses the connection, or answers nonsense, is not ready at o
 
 test("one late answer is forgiven, silence is not", () => {
   const state = healthy();
-  const late = { ...state, header: { ...state.header, problem: { code: "no-answer" as const, message: "late", atMs: 2000 } } };
+  const late = {
+    ...state,
+    header: { ...state.header, problem: { code: "no-answer" as const, message: "late", atMs: 2000 } },
+  };
   expect(assess(late, rules, now(3000)).ready).toBe(true);
   expect(assess(late, rules, now(3001))).toMatchObject({ ready: false, reason: "no-answer: header: silent for 3.0 s" });
-  expect(assess(state, rules, now(15_001))).toMatchObject({ live: false, liveReason: "no-answer: connections: silent for 15.0 s" });
+  expect(assess(state, rules, now(15_001))).toMatchObject({
+    live: false,
+    liveReason: "no-answer: connections: silent for 15.0 s",
+  });
 });
 
 test("a wall clock that steps back cannot make an old head young", () => {
   const state = answering(healthy(230_000), 20_000);
-  expect(assess(state, rules, now(20_000, -3_600_000))).toMatchObject({ ready: false, reason: expect.stringMatching(/^head-too-old/) });
+  expect(assess(state, rules, now(20_000, -3_600_000))).toMatchObject({
+    ready: false,
+    reason: expect.stringMatching(/^head-too-old/),
+  });
 });
 
 test("a wall clock that steps forward ages the head, and the next head mends it", () => {

@@ -15,7 +15,8 @@ import { bundlePath } from "../../helpers/bundle";
 import { headJson, startTestNode, testChainId, type Lie, type TestNode } from "../../helpers/octez-node";
 import { eventually } from "../../suites/kube-suite";
 
-const file = (ineligibleSeconds: number, headMaxAgeSeconds = 240) => solidBakerFile({ headMaxAgeSeconds, timings: { ineligibleSeconds } });
+const file = (ineligibleSeconds: number, headMaxAgeSeconds = 240) =>
+  solidBakerFile({ headMaxAgeSeconds, timings: { ineligibleSeconds } });
 
 const fetchText = (url: string): Promise<{ status: number; text: string }> =>
   new Promise((resolve, reject) => {
@@ -37,12 +38,24 @@ interface Running {
 async function startSidecar(url: string, headMaxAgeSeconds = 240): Promise<Running> {
   const stop = new AbortController();
   const lines: Record<string, unknown>[] = [];
-  const log = createLog("alice-solo-0", "sidecar", (line) => void lines.push(JSON.parse(line) as Record<string, unknown>));
+  const log = createLog(
+    "alice-solo-0",
+    "sidecar",
+    (line) => void lines.push(JSON.parse(line) as Record<string, unknown>),
+  );
   const rpc = createOctezRpc({ url, clock: systemClock });
   let done: Promise<void> = Promise.resolve();
   const port = await new Promise<number>((resolve) => {
     done = runSidecar({
-      ...{ file: file(0.6, headMaxAgeSeconds), pod: "alice-solo-0", host: "127.0.0.1", port: 0, rpc, log, clock: systemClock },
+      ...{
+        file: file(0.6, headMaxAgeSeconds),
+        pod: "alice-solo-0",
+        host: "127.0.0.1",
+        port: 0,
+        rpc,
+        log,
+        clock: systemClock,
+      },
       signal: stop.signal,
       onListening: resolve,
     });
@@ -126,21 +139,35 @@ test("a head that stands still becomes too old, and the next one mends it", asyn
   await until(sidecar, "/ready", 200);
   expect(await until(sidecar, "/ready", 503)).toMatch(/^head-too-old: the head \(level 1000\) is 3\.\d s old/);
   await until(sidecar, "/live", 200);
-  await eventually("it is in the log", () => sidecar.lines.some((line) => String(line.reason).startsWith("head-too-old")));
+  await eventually("it is in the log", () =>
+    sidecar.lines.some((line) => String(line.reason).startsWith("head-too-old")),
+  );
   node.show(1001, systemClock.wall());
   await until(sidecar, "/ready", 200);
 });
 
 test.each<[string, (node: TestNode) => void, RegExp]>([
-  ["answers HTML", (n) => n.lies.set("*", { text: "<html>gateway</html>" }), /^not-understood: header: no JSON: "<html>/],
+  [
+    "answers HTML",
+    (n) => n.lies.set("*", { text: "<html>gateway</html>" }),
+    /^not-understood: header: no JSON: "<html>/,
+  ],
   ["answers another JSON", (n) => n.lies.set("*", { text: '{"level":"high"}' }), /^not-understood: header: /],
   ["answers 500", (n) => n.lies.set("*", { status: 500, text: "" }), /^not-understood: header: HTTP 500/],
   ["hangs", (n) => n.lies.set("*", "hang"), /^no-answer: header: /],
   ["drips", (n) => n.lies.set("*", "drip"), /^no-answer: header: /],
-  ["sends without end", (n) => n.lies.set("*", "huge"), /^(not-understood: header: an answer of more than|no-answer: header)/],
+  [
+    "sends without end",
+    (n) => n.lies.set("*", "huge"),
+    /^(not-understood: header: an answer of more than|no-answer: header)/,
+  ],
   ["resets", (n) => n.lies.set("*", "cut"), /^unreachable: header: /],
   ["is of another chain", (n) => void (n.chainId = "NetXdQprcVkpaWU"), /^wrong-chain: /],
-  ["is in the future", (n) => n.show(1001, systemClock.wall() + 60_000), /^head-in-future: the head's time is \d+\.\d s ahead/],
+  [
+    "is in the future",
+    (n) => n.show(1001, systemClock.wall() + 60_000),
+    /^head-in-future: the head's time is \d+\.\d s ahead/,
+  ],
   ["is long ago", (n) => n.show(1001, systemClock.wall() - 300_000), /^head-too-old: /],
   [
     "has no time",
@@ -196,14 +223,30 @@ describe("as a process", () => {
 
   test("it serves at its contract's port, ends on SIGTERM with 0, and refuses a wrong environment with 1", async () => {
     writeFileSync(join(folder, "baker.json"), JSON.stringify(file(6)));
-    const paths = { TOG_KUBE_DIR: folder, TOG_NODE_DIR: folder, TOG_CLIENT_DIR: folder, TOG_STATE_DIR: folder, TOG_SECRETS_DIR: folder };
+    const paths = {
+      TOG_KUBE_DIR: folder,
+      TOG_NODE_DIR: folder,
+      TOG_CLIENT_DIR: folder,
+      TOG_STATE_DIR: folder,
+      TOG_SECRETS_DIR: folder,
+    };
     const env = {
-      ...{ ...paths, TOG_POD_NAME: "alice-solo-0", TOG_POD_UID: "u", TOG_POD_ADDRESS: host, TOG_LOCAL_ADDRESS: host, TOG_NAMESPACE: "b" },
+      ...{
+        ...paths,
+        TOG_POD_NAME: "alice-solo-0",
+        TOG_POD_UID: "u",
+        TOG_POD_ADDRESS: host,
+        TOG_LOCAL_ADDRESS: host,
+        TOG_NAMESPACE: "b",
+      },
       ...{ TOG_ZONE: "", TOG_KUBE_URL: "https://127.0.0.1:1", TOG_CONFIG_FILE: join(folder, "baker.json") },
     };
     const bundle = await bundlePath();
     const run = (variables: NodeJS.ProcessEnv) => {
-      const child = spawn(process.execPath, [bundle, "sidecar"], { env: variables, stdio: ["ignore", "pipe", "inherit"] });
+      const child = spawn(process.execPath, [bundle, "sidecar"], {
+        env: variables,
+        stdio: ["ignore", "pipe", "inherit"],
+      });
       let output = "";
       child.stdout.on("data", (data: Buffer) => (output += data.toString()));
       const exit = new Promise<number | null>((resolve) => child.once("exit", (code) => resolve(code)));

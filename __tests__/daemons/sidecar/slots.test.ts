@@ -56,6 +56,14 @@ test.each<[string, Partial<PodView>, string]>([
   ["no signer answers", { gate: gate(0) }, "signer"],
   ["the watermark refused", { refusedSince: 1 }, "refused"],
   ["all is well here", {}, "unknown"],
-  ["another member is master", { leadership: leadership({ holderIdentity: "alice-as-1_u" }), nodeReady: false }, "unknown"],
-  ["solo, node not ready", { leadership: undefined, gate: undefined, epochBefore: undefined, nodeReady: false }, "node"],
+  [
+    "another member is master",
+    { leadership: leadership({ holderIdentity: "alice-as-1_u" }), nodeReady: false },
+    "unknown",
+  ],
+  [
+    "solo, node not ready",
+    { leadership: undefined, gate: undefined, epochBefore: undefined, nodeReady: false },
+    "node",
+  ],
 ])("names the cause where %s", (_name, changes, cause) => expect(causeOf(view(changes))).toBe(cause));

@@ -43,7 +43,10 @@ const remembered = (fields: Partial<Remembered> = {}): Remembered => ({
 const tenure = { epoch: 5, holder: "a" };
 
 describe("the first act of a tenure", () => {
-  const raise = (observed: Observed, options: { memory?: Memory; syncedHead?: number | null; epoch?: number; holder?: string } = {}) =>
+  const raise = (
+    observed: Observed,
+    options: { memory?: Memory; syncedHead?: number | null; epoch?: number; holder?: string } = {},
+  ) =>
     decideRaise({
       observed,
       memory: options.memory,
@@ -54,7 +57,10 @@ describe("the first act of a tenure", () => {
     });
 
   test("an unconfirmed mark: a watermark below it is lost and opens above it without it; one that has it is as good as any", () => {
-    const memory = remembered({ marks: { ...none, block: mark(100) }, unconfirmed: { kind: "attestation", mark: mark(1004) } });
+    const memory = remembered({
+      marks: { ...none, block: mark(100) },
+      unconfirmed: { kind: "attestation", mark: mark(1004) },
+    });
     const without = stored({ marks: { ...none, block: mark(100) } });
     expect(raise(without, { memory })).toMatchObject({ action: "wait", reason: "no-synced-head", lost: "rewound" });
     expect(raise(without, { memory, syncedHead: 900 })).toMatchObject({
@@ -65,7 +71,9 @@ describe("the first act of a tenure", () => {
     const other = stored({ marks: { ...none, attestation: mark(1004, 0, 2) } });
     expect(raise(other, { memory, syncedHead: 900 })).toMatchObject({ reason: "rewound", record: { floor: 1005 } });
     for (const attestation of [mark(1004), mark(1004, 1, 2), mark(1005)])
-      expect(raise(stored({ marks: { ...none, block: mark(100), attestation } }), { memory })).toMatchObject({ reason: "raise" });
+      expect(raise(stored({ marks: { ...none, block: mark(100), attestation } }), { memory })).toMatchObject({
+        reason: "raise",
+      });
   });
 
   test("raises epoch, holder and floor to the highest level of any kind, and keeps the marks", () => {
@@ -77,7 +85,10 @@ describe("the first act of a tenure", () => {
     });
   });
   test("never lowers a floor that is above all marks", () => {
-    expect(raise(stored({ floor: 200, marks: { ...none, block: mark(100) } }))).toMatchObject({ action: "write", record: { floor: 200 } });
+    expect(raise(stored({ floor: 200, marks: { ...none, block: mark(100) } }))).toMatchObject({
+      action: "write",
+      record: { floor: 200 },
+    });
   });
   test("opens without a write where this tenure has raised already", () => {
     expect(raise(stored({ epoch: 6, holder: "b" }))).toEqual({ action: "open", reason: "raised-already" });
@@ -88,7 +99,10 @@ describe("the first act of a tenure", () => {
     expect(raise(stored({ epoch: 6, holder: "b_uid2" }), { holder: "b_uid1" })).toMatchObject({ action: "over" });
   });
   test("waits while the watermark is missing, even with a synced head", () => {
-    expect(raise({ state: "missing" }, { syncedHead: 100 })).toMatchObject({ action: "wait", reason: "watermark-missing" });
+    expect(raise({ state: "missing" }, { syncedHead: 100 })).toMatchObject({
+      action: "wait",
+      reason: "watermark-missing",
+    });
   });
   test("refuses what belongs to another or cannot be read", () => {
     expect(raise({ state: "refused", reason: "watermark-other-baker", detail: "bob" })).toMatchObject({
@@ -124,39 +138,51 @@ describe("the first act of a tenure", () => {
     ["an unreadable memory", stored(), "unreadable", "memory-unreadable"],
     ["a solo pod that signed without the gate", stored({ unfenced: true }), remembered(), "unfenced"],
   ];
-  test.each(lost)("%s is lost: no synced head, no signature; with one it starts 5 above", (_text, observed, memory, reason) => {
-    expect(raise(observed, { memory })).toEqual({ action: "wait", reason: "no-synced-head", lost: reason });
-    expect(raise(observed, { memory, syncedHead: 1000 })).toMatchObject({
-      action: "write",
-      reason,
-      record: { epoch: 6, holder: "b", floor: 1005, unfenced: false },
-    });
-  });
+  test.each(lost)(
+    "%s is lost: no synced head, no signature; with one it starts 5 above",
+    (_text, observed, memory, reason) => {
+      expect(raise(observed, { memory })).toEqual({ action: "wait", reason: "no-synced-head", lost: reason });
+      expect(raise(observed, { memory, syncedHead: 1000 })).toMatchObject({
+        action: "write",
+        reason,
+        record: { epoch: 6, holder: "b", floor: 1005, unfenced: false },
+      });
+    },
+  );
   test("a lost watermark starts above everything remembered and gets the remembered marks back", () => {
     const marks = { block: mark(2000, 1), preattestation: null, attestation: mark(1999) };
-    expect(raise(stored({ marks: { ...none, attestation: mark(90) } }), { memory: remembered({ marks }), syncedHead: 1000 })).toMatchObject(
-      {
-        action: "write",
-        reason: "rewound",
-        record: { floor: 2001, marks },
-      },
-    );
-    expect(raise(stored(), { memory: remembered({ floor: 3000 }), syncedHead: 1000 })).toMatchObject({ record: { floor: 3000 } });
+    expect(
+      raise(stored({ marks: { ...none, attestation: mark(90) } }), { memory: remembered({ marks }), syncedHead: 1000 }),
+    ).toMatchObject({
+      action: "write",
+      reason: "rewound",
+      record: { floor: 2001, marks },
+    });
+    expect(raise(stored(), { memory: remembered({ floor: 3000 }), syncedHead: 1000 })).toMatchObject({
+      record: { floor: 3000 },
+    });
   });
   test("a tenure that was seen to be superseded restores the higher epoch and is over", () => {
-    expect(raise(stored({ epoch: 3 }), { memory: remembered({ epoch: 8, holder: "c" }), syncedHead: 1000 })).toMatchObject({
+    expect(
+      raise(stored({ epoch: 3 }), { memory: remembered({ epoch: 8, holder: "c" }), syncedHead: 1000 }),
+    ).toMatchObject({
       action: "restore",
       lost: "higher-epoch",
       record: { epoch: 8, holder: "c", floor: 1005 },
     });
-    expect(raise({ state: "empty", uid: "u2" }, { memory: remembered({ epoch: 6, holder: "c" }), syncedHead: 1000 })).toMatchObject({
+    expect(
+      raise({ state: "empty", uid: "u2" }, { memory: remembered({ epoch: 6, holder: "c" }), syncedHead: 1000 }),
+    ).toMatchObject({
       action: "restore",
       lost: "other-holder",
     });
   });
   test("a rewound watermark of the same tenure is raised again under its own epoch", () => {
     expect(
-      raise(stored({ epoch: 6, holder: "b", floor: 50 }), { memory: remembered({ epoch: 6, holder: "b", floor: 99 }), syncedHead: 1000 }),
+      raise(stored({ epoch: 6, holder: "b", floor: 50 }), {
+        memory: remembered({ epoch: 6, holder: "b", floor: 99 }),
+        syncedHead: 1000,
+      }),
     ).toMatchObject({
       action: "write",
       reason: "rewound",
@@ -166,11 +192,27 @@ describe("the first act of a tenure", () => {
 });
 
 describe("one request", () => {
-  const request = (fields: Partial<Request> = {}): Request => ({ kind: "attestation", level: 105, round: 0, digest: digest(9), ...fields });
+  const request = (fields: Partial<Request> = {}): Request => ({
+    kind: "attestation",
+    level: 105,
+    round: 0,
+    digest: digest(9),
+    ...fields,
+  });
   const shut: FloorPass = { open: false, aboveRound: -1 };
   const marks = { block: mark(104, 1), preattestation: mark(105, 0), attestation: mark(104, 2) };
-  const decide = (asked: Request, observed: Observed = stored({ marks }), options: { memory?: Memory; pass?: FloorPass } = {}) =>
-    decideSign({ request: asked, observed, memory: options.memory ?? remembered(), tenure, pass: options.pass ?? shut });
+  const decide = (
+    asked: Request,
+    observed: Observed = stored({ marks }),
+    options: { memory?: Memory; pass?: FloorPass } = {},
+  ) =>
+    decideSign({
+      request: asked,
+      observed,
+      memory: options.memory ?? remembered(),
+      tenure,
+      pass: options.pass ?? shut,
+    });
 
   test.each<[string, Request, string, string]>([
     ["a higher level", request(), "mark", "above"],
@@ -190,8 +232,12 @@ describe("one request", () => {
   test("nothing at or below the floor, except the marked bytes", () => {
     const observed = stored({ floor: 106, marks: { ...none, attestation: mark(104, 2) } });
     expect(decide(request({ level: 106 }), observed)).toMatchObject({ action: "refuse", reason: "at-or-below-floor" });
-    expect(decide(request({ kind: "block", level: 106, round: 5 }), observed)).toMatchObject({ reason: "at-or-below-floor" });
-    expect(decide(request({ level: 104, round: 2, digest: digest(1) }), observed, { memory: remembered() })).toMatchObject({
+    expect(decide(request({ kind: "block", level: 106, round: 5 }), observed)).toMatchObject({
+      reason: "at-or-below-floor",
+    });
+    expect(
+      decide(request({ level: 104, round: 2, digest: digest(1) }), observed, { memory: remembered() }),
+    ).toMatchObject({
       action: "repeat",
     });
     expect(decide(request({ level: 107 }), observed)).toMatchObject({ action: "mark" });
@@ -212,21 +258,39 @@ describe("one request", () => {
   });
 
   describe("the halted chain", () => {
-    const halted = stored({ floor: 105, marks: { block: mark(105, 2), preattestation: mark(105, 3), attestation: mark(104, 7) } });
+    const halted = stored({
+      floor: 105,
+      marks: { block: mark(105, 2), preattestation: mark(105, 3), attestation: mark(104, 7) },
+    });
     const pass: FloorPass = { open: true, aboveRound: 7 };
     test("opens rounds above every recorded one at the floor level, after its time", () => {
-      expect(decide(request({ level: 105, round: 8 }), halted, { pass })).toMatchObject({ action: "mark", reason: "floor-pass" });
+      expect(decide(request({ level: 105, round: 8 }), halted, { pass })).toMatchObject({
+        action: "mark",
+        reason: "floor-pass",
+      });
       expect(decide(request({ level: 105, round: 8 }), halted)).toMatchObject({ reason: "at-or-below-floor" });
-      expect(decide(request({ level: 105, round: 7 }), halted, { pass })).toMatchObject({ reason: "at-or-below-floor" });
-      expect(decide(request({ level: 104, round: 8 }), halted, { pass })).toMatchObject({ reason: "at-or-below-floor" });
+      expect(decide(request({ level: 105, round: 7 }), halted, { pass })).toMatchObject({
+        reason: "at-or-below-floor",
+      });
+      expect(decide(request({ level: 104, round: 8 }), halted, { pass })).toMatchObject({
+        reason: "at-or-below-floor",
+      });
     });
     test("lets all kinds of one round through: the round recorded when the key was opened counts", () => {
-      const after = stored({ floor: 105, marks: { block: mark(105, 8), preattestation: mark(105, 8), attestation: mark(104, 7) } });
-      expect(decide(request({ level: 105, round: 8 }), after, { pass })).toMatchObject({ action: "mark", reason: "floor-pass" });
+      const after = stored({
+        floor: 105,
+        marks: { block: mark(105, 8), preattestation: mark(105, 8), attestation: mark(104, 7) },
+      });
+      expect(decide(request({ level: 105, round: 8 }), after, { pass })).toMatchObject({
+        action: "mark",
+        reason: "floor-pass",
+      });
     });
     test("opens nothing where the floor comes from a lost watermark: what was signed there is unknown", () => {
       const unknown = stored({ floor: 106, marks: { ...none, block: mark(105, 2) } });
-      expect(decide(request({ level: 106, round: 50 }), unknown, { pass })).toMatchObject({ reason: "at-or-below-floor" });
+      expect(decide(request({ level: 106, round: 50 }), unknown, { pass })).toMatchObject({
+        reason: "at-or-below-floor",
+      });
     });
   });
 });
@@ -234,7 +298,10 @@ describe("one request", () => {
 test("a block is signed once; a vote again; a deterministic signer's block again", () => {
   const base = { kind: "block" as const, deterministic: false, remembered: false, neverForwarded: false };
   expect(decideRepeat(base)).toEqual({ action: "refuse", reason: "block-repeated" });
-  expect(decideRepeat({ ...base, remembered: true, deterministic: true })).toEqual({ action: "answer", reason: "remembered" });
+  expect(decideRepeat({ ...base, remembered: true, deterministic: true })).toEqual({
+    action: "answer",
+    reason: "remembered",
+  });
   expect(decideRepeat({ ...base, neverForwarded: true })).toEqual({ action: "forward", reason: "never-forwarded" });
   expect(decideRepeat({ ...base, deterministic: true })).toEqual({ action: "forward", reason: "deterministic" });
   expect(decideRepeat({ ...base, kind: "attestation" })).toEqual({ action: "forward", reason: "vote" });
@@ -266,15 +333,26 @@ test("what an object says: whose it is, for which chain, and whether it can be r
   expect(observe(object(""), expected)).toEqual({ state: "empty", uid: "u1" });
   expect(observe(object("", "bob"), expected)).toMatchObject({ state: "refused", reason: "watermark-other-baker" });
   expect(observe(object(JSON.stringify(record()), "alice"), expected)).toEqual(stored());
-  expect(observe(object(JSON.stringify(record({ baker: "bob" }))), expected)).toMatchObject({ reason: "watermark-other-baker" });
-  expect(observe(object(JSON.stringify(record({ chain: "Other" }))), expected)).toMatchObject({ reason: "watermark-other-chain" });
+  expect(observe(object(JSON.stringify(record({ baker: "bob" }))), expected)).toMatchObject({
+    reason: "watermark-other-baker",
+  });
+  expect(observe(object(JSON.stringify(record({ chain: "Other" }))), expected)).toMatchObject({
+    reason: "watermark-other-chain",
+  });
   expect(observe(object("{"), expected)).toMatchObject({ reason: "watermark-unreadable" });
-  expect(observe(object(JSON.stringify({ ...record(), extra: 1 })), expected)).toMatchObject({ reason: "watermark-unreadable" });
-  expect(observe(object(JSON.stringify({ ...record(), version: 2 })), expected)).toMatchObject({ reason: "watermark-unreadable" });
+  expect(observe(object(JSON.stringify({ ...record(), extra: 1 })), expected)).toMatchObject({
+    reason: "watermark-unreadable",
+  });
+  expect(observe(object(JSON.stringify({ ...record(), version: 2 })), expected)).toMatchObject({
+    reason: "watermark-unreadable",
+  });
 });
 
 test("highest and below look at every kind", () => {
-  expect(highest({ block: mark(5, 1), preattestation: mark(7, 0), attestation: mark(6, 4) })).toEqual({ level: 7, round: 4 });
+  expect(highest({ block: mark(5, 1), preattestation: mark(7, 0), attestation: mark(6, 4) })).toEqual({
+    level: 7,
+    round: 4,
+  });
   expect(highest(none)).toEqual({ level: -1, round: -1 });
   expect(below(record(), remembered())).toBe(false);
   expect(below(record({ marks: none }), remembered({ marks: { ...none, preattestation: mark(1) } }))).toBe(true);

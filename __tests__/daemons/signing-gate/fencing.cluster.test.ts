@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { UpstreamKubeApi } from "../../../lab/kube-api/upstream";
 import { testKey } from "../../../lab/doubles/octez-signer";
-import { missingForControlPlane, startControlPlane, type ControlPlane } from "../../../scripts/test-assets/control-plane";
+import { missingForControlPlane, startControlPlane, type ControlPlane } from "../../../tools/test-assets/control-plane";
 import { namespace, useOtherApi } from "../../helpers/gates";
 import { applyStack, stackBaker } from "../../helpers/stack-subject";
 

@@ -18,9 +18,12 @@ async function begin(
   options: { key?: SigningKey; signers?: number; deterministic?: boolean; timings?: Timings } = {},
 ): Promise<{ world: GateWorld; a: GatePod; b: GatePod; key: string }> {
   const key = options.key ?? ed;
-  const made = await new GateWorld([key], options.timings).start(Array.from({ length: options.signers ?? 2 }, () => ({})));
+  const made = await new GateWorld([key], options.timings).start(
+    Array.from({ length: options.signers ?? 2 }, () => ({})),
+  );
   world = made;
-  const pod = (ordinal: number) => made.pod(`alice-as-${ordinal}`, "u1", { deterministic: options.deterministic ?? true });
+  const pod = (ordinal: number) =>
+    made.pod(`alice-as-${ordinal}`, "u1", { deterministic: options.deterministic ?? true });
   return { world: made, a: await pod(0), b: await pod(1), key: key.address };
 }
 afterEach(async () => {
@@ -40,7 +43,12 @@ test("the master's requests are signed, by one signer each, and the signature ve
     expect(verifySignature(ed.publicKey, request(kind, 1001), answer.signature ?? "")).toBe(true);
   }
   expect(count(world.signed)).toBe(3);
-  expect(world.read(key)).toMatchObject({ epoch: 1, holder: "alice-as-0_u1", floor: 999, marks: { block: { level: 1001, round: 0 } } });
+  expect(world.read(key)).toMatchObject({
+    epoch: 1,
+    holder: "alice-as-0_u1",
+    floor: 999,
+    marks: { block: { level: 1001, round: 0 } },
+  });
 });
 
 test("both believe to be master: the later epoch wins, the other one learns that its tenure is over", async () => {
@@ -113,7 +121,10 @@ test("a raise that was applied, its answer lost and the gate restarted: the tenu
   fault.remove();
   const again = await world.pod("alice-as-0", "u1");
   again.lead(2);
-  expect(await again.sign(key, request("attestation", 1001, 1, 2))).toMatchObject({ status: 409, reason: "at-or-below-floor" });
+  expect(await again.sign(key, request("attestation", 1001, 1, 2))).toMatchObject({
+    status: 409,
+    reason: "at-or-below-floor",
+  });
   expect((await again.sign(key, request("attestation", 1002))).status).toBe(200);
   expect(again.gate.status().keys[0]).toMatchObject({ state: "open", reason: "raised-already", floor: 1001 });
 });
@@ -144,7 +155,8 @@ test.each([
     expect(again.gate.status().keys[0]).toMatchObject({ state: "open", reason });
     // Not put back, so that the same bytes are refused as well.
     expect(world.read(key).marks.attestation).toMatchObject(boot === "boot 1" ? { level: 1002 } : { level: 1001 });
-    if (boot === "boot 2") expect(await again.sign(key, request("attestation", 1002, 0, 1))).toMatchObject({ status: 409 });
+    if (boot === "boot 2")
+      expect(await again.sign(key, request("attestation", 1002, 0, 1))).toMatchObject({ status: 409 });
   },
 );
 
@@ -169,7 +181,8 @@ test("a deleted watermark: refused until it exists again, and then until a synce
   world.synced = false;
   await world.put(key, undefined);
   const until = async (reason: string) => {
-    for (let i = 0; i < 200 && a.gate.status().keys[0]?.reason !== reason; i++) await new Promise((resolve) => setTimeout(resolve, 10));
+    for (let i = 0; i < 200 && a.gate.status().keys[0]?.reason !== reason; i++)
+      await new Promise((resolve) => setTimeout(resolve, 10));
     expect(a.gate.status().keys[0]?.reason).toBe(reason);
   };
   await until("no-synced-head");
@@ -200,12 +213,16 @@ test.each(["rewound", "replaced"] as const)(
       [b, 2],
     ] as const) {
       pod.lead(epoch);
-      expect(await pod.sign(key, request("attestation", 1003))).toMatchObject({ status: 409, reason: "no-synced-head" });
+      expect(await pod.sign(key, request("attestation", 1003))).toMatchObject({
+        status: 409,
+        reason: "no-synced-head",
+      });
       pod.lead(epoch, { gate: "shut" });
     }
     world.head = { level: 1002, ageSeconds: 0 };
     b.lead(3);
-    for (let i = 0; i < 200 && b.gate.status().keys[0]?.state !== "open"; i++) await new Promise((resolve) => setTimeout(resolve, 10));
+    for (let i = 0; i < 200 && b.gate.status().keys[0]?.state !== "open"; i++)
+      await new Promise((resolve) => setTimeout(resolve, 10));
     expect(await b.sign(key, request("attestation", 1002, 0, 2))).toMatchObject({ status: 409, reason: "conflict" });
     expect(world.read(key)).toMatchObject({ floor: 1007, marks: { attestation: { level: 1002 } } });
   },
@@ -285,7 +302,10 @@ test("one request with level 2147483647 is refused, with a fresh head and with a
   a.lead(1);
   for (const ageSeconds of [0, 3600]) {
     world.head = { level: 1000, ageSeconds };
-    expect(await a.sign(key, request("attestation", 2147483647))).toMatchObject({ status: 409, reason: "level-implausible" });
+    expect(await a.sign(key, request("attestation", 2147483647))).toMatchObject({
+      status: 409,
+      reason: "level-implausible",
+    });
   }
   expect((await a.sign(key, request("attestation", 1001))).status).toBe(200);
 });
@@ -299,7 +319,9 @@ test.each(["block", "preattestation", "attestation"] as const)(
     });
     a.lead(1);
     b.lead(2);
-    const answers = await Promise.all(Array.from({ length: 100 }, (_, i) => (i % 2 === 0 ? b : a).sign(key, request(kind, 1001, 0, i))));
+    const answers = await Promise.all(
+      Array.from({ length: 100 }, (_, i) => (i % 2 === 0 ? b : a).sign(key, request(kind, 1001, 0, i))),
+    );
     expect(answers.filter((answer) => answer.status === 200).length).toBe(1);
     // Which of the two depends on who marked first: where it was the older tenure, all its other requests may meet their own mark.
     for (const { status, reason } of answers) if (status !== 200) expect(["conflict", "not-master"]).toContain(reason);
@@ -312,7 +334,10 @@ test("identical requests, at once and later, get one signature", async () => {
   for (const signer of world.signers) signer.faults = { randomEcdsa: true, delayMs: 30 };
   a.lead(1);
   const block = request("block", 1001);
-  const answers = [...(await Promise.all(Array.from({ length: 20 }, () => a.sign(key, block)))), await a.sign(key, block)];
+  const answers = [
+    ...(await Promise.all(Array.from({ length: 20 }, () => a.sign(key, block)))),
+    await a.sign(key, block),
+  ];
   expect(new Set(answers.map((answer) => answer.signature)).size).toBe(1);
   expect(count(world.signed)).toBe(1);
 });
@@ -325,19 +350,22 @@ test.each([
   ["signs with another key", { otherKey: testKey("tz1", "other") }],
   ["fails", { refuse: 500 }],
   ["loses its answer", { loseAnswers: 99 }],
-])("a signer that %s: the other one is asked with the same bytes; without it the answer is 504, never 502", async (_text, faults) => {
-  const { world, a, key } = await begin();
-  a.lead(1);
-  await a.sign(key, request("attestation", 1001));
-  Object.assign(world.signers[0]?.faults ?? {}, faults);
-  const answer = await a.sign(key, request("attestation", 1002));
-  expect(answer.status).toBe(200);
-  expect(verifySignature(ed.publicKey, request("attestation", 1002), answer.signature ?? "")).toBe(true);
-  Object.assign(world.signers[1]?.faults ?? {}, faults);
-  const failed = await a.sign(key, request("attestation", 1003));
-  expect(failed.status).toBe(504);
-  expect(failed.ms).toBeLessThan(quick.gateBudgetMs + 1500);
-});
+])(
+  "a signer that %s: the other one is asked with the same bytes; without it the answer is 504, never 502",
+  async (_text, faults) => {
+    const { world, a, key } = await begin();
+    a.lead(1);
+    await a.sign(key, request("attestation", 1001));
+    Object.assign(world.signers[0]?.faults ?? {}, faults);
+    const answer = await a.sign(key, request("attestation", 1002));
+    expect(answer.status).toBe(200);
+    expect(verifySignature(ed.publicKey, request("attestation", 1002), answer.signature ?? "")).toBe(true);
+    Object.assign(world.signers[1]?.faults ?? {}, faults);
+    const failed = await a.sign(key, request("attestation", 1003));
+    expect(failed.status).toBe(504);
+    expect(failed.ms).toBeLessThan(quick.gateBudgetMs + 1500);
+  },
+);
 
 test("a restarted gate refuses a block that it may have sent, and repeats it for a deterministic signer", async () => {
   const { world, a, b, key } = await begin({ key: secp, deterministic: false });
@@ -365,6 +393,7 @@ test("a memory that cannot be written means no signature; one that is broken mea
   await writeFile(`${world.folder}/alice-as-0/gate/marks`, "{");
   const again = await world.pod("alice-as-0", "u1");
   again.lead(1);
-  for (let i = 0; i < 200 && again.gate.status().keys[0]?.state !== "open"; i++) await new Promise((resolve) => setTimeout(resolve, 10));
+  for (let i = 0; i < 200 && again.gate.status().keys[0]?.state !== "open"; i++)
+    await new Promise((resolve) => setTimeout(resolve, 10));
   expect(again.gate.status().keys[0]).toMatchObject({ reason: "raised-memory-unreadable", floor: 1005 });
 });

@@ -9,7 +9,9 @@ function slowApi(waitMs: number) {
   const get = (_resource: string, name: string): Promise<Outcome<ConfigMap>> =>
     new Promise((resolve) => {
       asked.push(name);
-      answers.push(() => resolve({ ok: false, kind: "not-found", unknown: false, status: 404, message: "", sentAtMs: 0 }));
+      answers.push(() =>
+        resolve({ ok: false, kind: "not-found", unknown: false, status: 404, message: "", sentAtMs: 0 }),
+      );
     });
   const kube = { get, replace: get } as unknown as Pick<KubeClient, "get" | "replace">;
   return { asked, answers, kube: limited(kube, waitMs, systemClock) };
@@ -32,7 +34,9 @@ test("eight requests at once, the others in the order in which they came", async
 test("behind an API that hangs waiting ends with the budget of a signature, and nothing was sent", async () => {
   const { asked, answers, kube } = slowApi(20);
   for (let i = 0; i < 8; i++) void kube.get("configmaps", "hangs", { timeoutMs: 60_000 });
-  const late = await Promise.all(Array.from({ length: 3 }, () => kube.get("configmaps", "late", { timeoutMs: 60_000 })));
+  const late = await Promise.all(
+    Array.from({ length: 3 }, () => kube.get("configmaps", "late", { timeoutMs: 60_000 })),
+  );
   for (const outcome of late) expect(outcome).toMatchObject({ ok: false, kind: "timeout", unknown: false });
   expect(asked).not.toContain("late");
   // Who gave up takes no turn away.

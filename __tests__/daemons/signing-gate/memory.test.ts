@@ -135,9 +135,18 @@ test.each([
   expect([again.get("k"), again.get("l")]).toEqual([expect.objectContaining({ uid: "u1" }), "unreadable"]);
 });
 
-const silent: MemoryFile = { read: () => Promise.resolve(undefined), write: () => Promise.resolve(), note: () => undefined };
+const silent: MemoryFile = {
+  read: () => Promise.resolve(undefined),
+  write: () => Promise.resolve(),
+  note: () => undefined,
+};
 test("a file that cannot be read at all makes every key lost; none is nothing", async () => {
-  const broken = await MarksMemory.load({ ...silent, read: () => Promise.reject(new Error("EIO")) }, "Net", ["k"], "boot 1");
+  const broken = await MarksMemory.load(
+    { ...silent, read: () => Promise.reject(new Error("EIO")) },
+    "Net",
+    ["k"],
+    "boot 1",
+  );
   expect(broken.memory.get("k")).toBe("unreadable");
   const fresh = await MarksMemory.load(silent, "Net", ["k"], "boot 1");
   expect([fresh.memory.get("k"), fresh.problem]).toEqual([undefined, undefined]);

@@ -80,7 +80,14 @@ class Pod {
               headMaxAgeSeconds: 240,
               daemons: [{ name: "baker", command: ["true"] }],
               delegate: key.address,
-              keys: [{ address: key.address, alias: "k", watermark: watermarkName(key.address), signers: content.map(({ name }) => name) }],
+              keys: [
+                {
+                  address: key.address,
+                  alias: "k",
+                  watermark: watermarkName(key.address),
+                  signers: content.map(({ name }) => name),
+                },
+              ],
               signers: content,
               timings: {},
             }),
@@ -119,7 +126,9 @@ class Pod {
         port: ports.octezRpc,
         routes: {
           "/chains/main/blocks/head/header": (_asked, response) =>
-            void response.writeHead(200).end(JSON.stringify({ chain_id: chainName, level: 1000, timestamp: new Date().toISOString() })),
+            void response
+              .writeHead(200)
+              .end(JSON.stringify({ chain_id: chainName, level: 1000, timestamp: new Date().toISOString() })),
         },
       }),
     ];
@@ -178,7 +187,8 @@ class Pod {
   async ended(): Promise<number | string | null> {
     const { child } = this;
     if (!child) return null;
-    if (child.exitCode === null && child.signalCode === null) await new Promise((resolve) => child.once("exit", resolve));
+    if (child.exitCode === null && child.signalCode === null)
+      await new Promise((resolve) => child.once("exit", resolve));
     return child.exitCode ?? child.signalCode;
   }
   async close(): Promise<void> {
@@ -206,38 +216,46 @@ afterEach(async () => {
 test.each([
   ["its leadership has run out meanwhile: it refuses", 1500, false],
   ["it still believes to be master: its late forward conflicts with nothing", 60_000, true],
-])("a gate that is stopped between write and forward, and goes on after another took over; %s", async (_text, validMs, forwards) => {
-  const [a, b] = pods as [Pod, Pod];
-  a.lead(1, 60_000);
-  await a.until(async () => (await a.status()).open);
-  expect((await a.sign(request("attestation", 1001, 0, 1))).status).toBe(200);
+])(
+  "a gate that is stopped between write and forward, and goes on after another took over; %s",
+  async (_text, validMs, forwards) => {
+    const [a, b] = pods as [Pod, Pod];
+    a.lead(1, 60_000);
+    await a.until(async () => (await a.status()).open);
+    expect((await a.sign(request("attestation", 1001, 0, 1))).status).toBe(200);
 
-  // The write is committed and its answer under way when the process stops.
-  world.front.addFault({ match: { client: a.identity, verbs: ["update"] }, times: 1, effect: { kind: "latency", ms: 150, after: true } });
-  const stopped = new Promise<void>((resolve) => {
-    world.onCommit = (commit) => {
-      if (commit.record?.marks.attestation?.level !== 1002) return;
-      world.onCommit = () => undefined;
-      a.signal("SIGSTOP");
-      resolve();
-    };
-  });
-  a.lead(1, validMs);
-  const pending = a.sign(request("attestation", 1002, 0, 1));
-  await stopped;
-  b.lead(2, 60_000);
-  await b.until(async () => (await b.status()).open);
-  expect(await b.sign(request("attestation", 1002, 0, 2))).toMatchObject({ status: 409, reason: "conflict" });
-  expect((await b.sign(request("attestation", 1003, 0, 2))).status).toBe(200);
-  await new Promise((resolve) => setTimeout(resolve, forwards ? 200 : 1600));
-  a.signal("SIGCONT");
-  const answer = await pending;
-  expect(answer.status).toBe(forwards ? 200 : 503);
-  expect(world.signed.filter((entry) => entry.bytes === Buffer.from(request("attestation", 1002, 0, 1)).toString("hex")).length).toBe(
-    forwards ? 1 : 0,
-  );
-  expect((await a.sign(request("attestation", 1003, 0, 1))).status).toBe(503);
-});
+    // The write is committed and its answer under way when the process stops.
+    world.front.addFault({
+      match: { client: a.identity, verbs: ["update"] },
+      times: 1,
+      effect: { kind: "latency", ms: 150, after: true },
+    });
+    const stopped = new Promise<void>((resolve) => {
+      world.onCommit = (commit) => {
+        if (commit.record?.marks.attestation?.level !== 1002) return;
+        world.onCommit = () => undefined;
+        a.signal("SIGSTOP");
+        resolve();
+      };
+    });
+    a.lead(1, validMs);
+    const pending = a.sign(request("attestation", 1002, 0, 1));
+    await stopped;
+    b.lead(2, 60_000);
+    await b.until(async () => (await b.status()).open);
+    expect(await b.sign(request("attestation", 1002, 0, 2))).toMatchObject({ status: 409, reason: "conflict" });
+    expect((await b.sign(request("attestation", 1003, 0, 2))).status).toBe(200);
+    await new Promise((resolve) => setTimeout(resolve, forwards ? 200 : 1600));
+    a.signal("SIGCONT");
+    const answer = await pending;
+    expect(answer.status).toBe(forwards ? 200 : 503);
+    expect(
+      world.signed.filter((entry) => entry.bytes === Buffer.from(request("attestation", 1002, 0, 1)).toString("hex"))
+        .length,
+    ).toBe(forwards ? 1 : 0);
+    expect((await a.sign(request("attestation", 1003, 0, 1))).status).toBe(503);
+  },
+);
 
 test("a changed list of signers is taken over without a restart and without a failed request; a broken one changes nothing and shows", async () => {
   const [a] = pods as [Pod];
@@ -299,7 +317,9 @@ test("killed and started again it goes on in its tenure; SIGTERM ends it cleanly
   expect((await a.status()).keys[0]).toMatchObject({ state: "open", reason: "raised-already" });
   // The signer is declared deterministic: the same block again gives the same signature.
   expect((await a.sign(request("block", 1001, 0, 1, { seedNonceHash }))).signature).toBe(block.signature);
-  expect(await (await fetch(`${a.health}/commitments`)).json()).toMatchObject([{ level: 1001, round: 0, address: key.address }]);
+  expect(await (await fetch(`${a.health}/commitments`)).json()).toMatchObject([
+    { level: 1001, round: 0, address: key.address },
+  ]);
   const metrics = await (await fetch(`${a.health}/metrics`)).text();
   expect(metrics).toMatch(
     /tog_gate_requests_total\{kind="block",result="signed",reason="deterministic",baker="alice",pod="alice-as-0"\} 1/,

@@ -87,7 +87,8 @@ test("no signer: 504 for what needs one, never 502", async () => {
   for (const signer of made.signers) await signer.close();
   await pod.upstream.check();
   pod.lead(1);
-  for (const path of ["/authorized_keys", "/known_keys", `/bls_prove_possession/${bls.address}`]) expect((await get(path))[0]).toBe(504);
+  for (const path of ["/authorized_keys", "/known_keys", `/bls_prove_possession/${bls.address}`])
+    expect((await get(path))[0]).toBe(504);
   expect(await pod.sign(ed.address, request("block", 1001))).toMatchObject({ status: 504, reason: "signer-network" });
   expect(pod.upstream.answering()).toBe(0);
   // The public key was checked before.
@@ -189,12 +190,21 @@ test("keys are raised and opened one by one: one that is refused does not stop t
   await made.put(bls.address, made.record({ baker: "bob" }));
   pod.lead(1);
   expect((await pod.sign(ed.address, request("attestation", 1001))).status).toBe(200);
-  expect(await pod.sign(bls.address, request("attestation", 1001))).toMatchObject({ status: 409, reason: "watermark-other-baker" });
+  expect(await pod.sign(bls.address, request("attestation", 1001))).toMatchObject({
+    status: 409,
+    reason: "watermark-other-baker",
+  });
   expect(pod.gate.status()).toMatchObject({
     open: true,
     epoch: 1,
     keys: [
-      { address: ed.address, state: "open", floor: 999, highestLevel: 1001, lastAttestation: { level: 1001, round: 0 } },
+      {
+        address: ed.address,
+        state: "open",
+        floor: 999,
+        highestLevel: 1001,
+        lastAttestation: { level: 1001, round: 0 },
+      },
       { address: bls.address, state: "refused", reason: "watermark-other-baker" },
     ],
   });
@@ -249,7 +259,8 @@ test("a list of keys that a signer does not serve yet does not keep the others f
   pod = await made.pod("alice-as-0", "u1");
   for (let i = 0; i < 2; i++) await pod.upstream.check();
   await made.signers[0]?.close();
-  for (const { address, publicKey } of keys.slice(10)) expect(await get(`/keys/${address}`)).toEqual([200, { public_key: publicKey }]);
+  for (const { address, publicKey } of keys.slice(10))
+    expect(await get(`/keys/${address}`)).toEqual([200, { public_key: publicKey }]);
 });
 
 test("the log tells every decision and no signature or request body", async () => {

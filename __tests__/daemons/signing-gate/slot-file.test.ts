@@ -105,7 +105,9 @@ test("a process killed at any moment: its successor remembers what was confirmed
       }
     })();`;
   for (let life = 0; life < 4; life++) {
-    const child = spawn(process.execPath, ["--import", "tsx", "--eval", program, path], { stdio: ["ignore", "pipe", "inherit"] });
+    const child = spawn(process.execPath, ["--import", "tsx", "--eval", program, path], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
     let heard = "";
     const last = (what: string) =>
       Number(
@@ -124,7 +126,9 @@ test("a process killed at any moment: its successor remembers what was confirmed
     await new Promise((done) => child.on("close", done));
     const remembered = async (boot: string) => {
       const entry = (await MarksMemory.load(slotFile(path), "Net", ["k"], boot)).memory.get("k");
-      return typeof entry === "object" ? Math.max(entry.marks.block?.level ?? 0, entry.unconfirmed?.mark.level ?? 0) : 0;
+      return typeof entry === "object"
+        ? Math.max(entry.marks.block?.level ?? 0, entry.unconfirmed?.mark.level ?? 0)
+        : 0;
     };
     const same = await remembered("boot 1");
     expect(same).toBeGreaterThanOrEqual(last("confirmed"));
@@ -141,7 +145,9 @@ test("killed at any moment it has what was acknowledged, or the one text after i
     const { slotFile } = require(${JSON.stringify(resolve("daemons/signing-gate/slot-file.ts"))});
     const file = slotFile(process.argv[1]);
     void (async () => { for (let i = 1; ; i++) { await file.write(i + " " + "x".repeat(30_000)); process.stdout.write(i + "\\n"); } })();`;
-  const child = spawn(process.execPath, ["--import", "tsx", "--eval", program, path], { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(process.execPath, ["--import", "tsx", "--eval", program, path], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
   let heard = "";
   const last = () => Number(heard.trimEnd().split("\n").at(-1));
   const enough = 100 + Math.floor(Math.random() * 100);

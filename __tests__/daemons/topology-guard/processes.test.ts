@@ -27,7 +27,8 @@ test("it waits for a pod of the other topology and for an unanswering API, and e
     expect(made.kind).toBe("Pod");
     const pod = await cluster.add(0, []);
     const guard = pod.run("topology-guard");
-    const said = (reason: string) => cluster.until(reason, () => cluster.log.some((e) => e.event === "waiting" && e.reason === reason));
+    const said = (reason: string) =>
+      cluster.until(reason, () => cluster.log.some((e) => e.event === "waiting" && e.reason === reason));
     await said("other-topology-exists");
     pod.relay.set("cut");
     await said("pods-unknown");
@@ -50,7 +51,12 @@ test("a solo pod waits until the leader lease has run out before its own eyes", 
       apiVersion: "coordination.k8s.io/v1",
       kind: "Lease",
       metadata: { name: cluster.leasePath.split("/").at(-1) },
-      spec: { holderIdentity: "gone_1", leaseDurationSeconds: 2, renewTime: "2020-01-01T00:00:00.000000Z", leaseTransitions: 3 },
+      spec: {
+        holderIdentity: "gone_1",
+        leaseDurationSeconds: 2,
+        renewTime: "2020-01-01T00:00:00.000000Z",
+        leaseTransitions: 3,
+      },
     });
     expect(created.kind).toBe("Lease");
     const pod = await cluster.add(0, []);
@@ -88,7 +94,14 @@ test.each(["elector", "baker-supervisor", "topology-guard"])(
       .split("\n")
       .map((line) => (JSON.parse(line) as { reason: string }).reason.split(":")[0]);
     expect(reasons).toEqual(
-      expect.arrayContaining(["TOG_POD_NAME", "TOG_KUBE_URL", "TOG_NODE_DIR", "TOG_TYPO", "TOG_CONFIG_FILE", "TOG_POD_UID"]),
+      expect.arrayContaining([
+        "TOG_POD_NAME",
+        "TOG_KUBE_URL",
+        "TOG_NODE_DIR",
+        "TOG_TYPO",
+        "TOG_CONFIG_FILE",
+        "TOG_POD_UID",
+      ]),
     );
     expect(tookMs).toBeLessThan(1000);
   },

@@ -1,4 +1,10 @@
-import { check, violationCodes, type CommitEntry, type SignerEntry, type ViolationCode } from "../../../lab/checker/checker";
+import {
+  check,
+  violationCodes,
+  type CommitEntry,
+  type SignerEntry,
+  type ViolationCode,
+} from "../../../lab/checker/checker";
 import type { Mark, MarkKind, Watermark } from "../../../contract/watermark";
 import { encodeBase58, expectBase58 } from "../../../tezos/base58";
 import { encodeBlockRequest, encodeVoteRequest, requestDigest } from "../../../tezos/signing-request";
@@ -17,7 +23,10 @@ interface Ask {
 const ask = (kind: MarkKind, level: number, round = 0, payload = 1): Ask => {
   const payloadHash = new Uint8Array(32).fill(payload);
   const fields = { chainId, level, round, payloadHash };
-  const bytes = kind === "block" ? encodeBlockRequest(fields) : encodeVoteRequest({ ...fields, tag: kind === "attestation" ? 21 : 20 });
+  const bytes =
+    kind === "block"
+      ? encodeBlockRequest(fields)
+      : encodeVoteRequest({ ...fields, tag: kind === "attestation" ? 21 : 20 });
   return { kind, level, round, bytes };
 };
 const markOf = (asked: Ask): Mark => ({ level: asked.level, round: asked.round, digest: requestDigest(asked.bytes) });
@@ -27,7 +36,16 @@ class Story {
   signed: SignerEntry[] = [];
   commits: CommitEntry[] = [];
   private at = 0;
-  record: Watermark = { version: 1, baker: "alice", chain, epoch: 0, holder: "", floor: -1, marks: none, unfenced: false };
+  record: Watermark = {
+    version: 1,
+    baker: "alice",
+    chain,
+    epoch: 0,
+    holder: "",
+    floor: -1,
+    marks: none,
+    unfenced: false,
+  };
   uid = "u1";
 
   commit(fields: Partial<Watermark>, by: "gate" | "other" = "gate"): this {
@@ -118,7 +136,9 @@ test("what an outsider takes away and puts back, or raises above, is not lost; p
       .codes(),
   ).toEqual([]);
   const part = story();
-  expect(part.made.commit({ floor: 95 }, "other").sign(ask("attestation", 112)).codes()).toContain("tenure-without-raise");
+  expect(part.made.commit({ floor: 95 }, "other").sign(ask("attestation", 112)).codes()).toContain(
+    "tenure-without-raise",
+  );
   const marks = story();
   expect(
     marks.made
@@ -186,7 +206,12 @@ const planted: Record<ViolationCode, () => Story> = {
   "two-holders-of-an-epoch": () => begin().raise(2, "b").commit({ holder: "c" }),
   "mark-at-or-below-floor": () => begin().sign(ask("attestation", 99)),
   "tenure-without-raise": () =>
-    begin().commit({ epoch: 2, holder: "b", marks: { ...none, attestation: markOf(ask("attestation", 120)) }, floor: 120 }),
+    begin().commit({
+      epoch: 2,
+      holder: "b",
+      marks: { ...none, attestation: markOf(ask("attestation", 120)) },
+      floor: 120,
+    }),
   "opened-at-signed-level": () => {
     const story = begin().sign(ask("attestation", 110)).remove();
     story.uid = "u2";
@@ -206,7 +231,9 @@ test("it remembers across deletion and rollback: what was signed once stays sign
 });
 
 test("a signature counts whether or not its answer arrived, and a key is judged for itself", () => {
-  expect(begin().mark(ask("block", 100)).forward(ask("block", 100), null).forward(ask("block", 100), "one").codes()).toEqual([]);
+  expect(
+    begin().mark(ask("block", 100)).forward(ask("block", 100), null).forward(ask("block", 100), "one").codes(),
+  ).toEqual([]);
   const other = encodeBase58("tz1", new Uint8Array(20).fill(2));
   const story = begin().sign(ask("attestation", 100));
   const foreign = story.signed.map((entry) => ({ ...entry, at: 99, address: other }));

@@ -3,7 +3,8 @@ import { describe as explain, runSchedule, type Sabotage, type ScheduleResult } 
 jest.setTimeout(60_000);
 const seed = process.env.SEED === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(process.env.SEED);
 
-const failures = (result: ScheduleResult) => (result.violations.length > 0 || result.stuck !== "" ? explain(result).slice(0, 4000) : "");
+const failures = (result: ScheduleResult) =>
+  result.violations.length > 0 || result.stuck !== "" ? explain(result).slice(0, 4000) : "";
 
 test("no schedule of faults makes two gates sign what conflicts, and a healed baker signs again", async () => {
   console.info(`SEED=${seed}`);
@@ -25,7 +26,10 @@ test.each([
 });
 
 test("a seed gives the same history every time", async () => {
-  const [first, second] = [await runSchedule({ seed: 7, virtualSeconds: 40 }), await runSchedule({ seed: 7, virtualSeconds: 40 })];
+  const [first, second] = [
+    await runSchedule({ seed: 7, virtualSeconds: 40 }),
+    await runSchedule({ seed: 7, virtualSeconds: 40 }),
+  ];
   expect(explain(first)).toBe(explain(second));
   expect(first.signed.length).toBeGreaterThan(0);
 });
@@ -40,6 +44,7 @@ test.each<[Sabotage, string[]]>([
 ])("with %s the checker complains", async (sabotage, expected) => {
   const seen = new Set<string>();
   for (let i = 1; i <= 40 && !expected.every((code) => seen.has(code)); i++)
-    for (const violation of (await runSchedule({ seed: i, virtualSeconds: 60, sabotage })).violations) seen.add(violation.code);
+    for (const violation of (await runSchedule({ seed: i, virtualSeconds: 60, sabotage })).violations)
+      seen.add(violation.code);
   expect([...seen]).toEqual(expect.arrayContaining(expected));
 });

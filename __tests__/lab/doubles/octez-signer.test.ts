@@ -40,12 +40,15 @@ test.each(curves)("%s: a signature verifies with the public key, whose hash is t
   expect(signBytes(key, vote(5))).toBe(signature);
 });
 
-test.each(["tz2", "tz3"] as const)("%s with random ECDSA gives another signature each time, and all verify", (curve) => {
-  const key = testKey(curve, "a");
-  const signatures = [1, 2, 3].map(() => signBytes(key, vote(5), true));
-  expect(new Set(signatures).size).toBe(3);
-  for (const signature of signatures) expect(verifySignature(key.publicKey, vote(5), signature)).toBe(true);
-});
+test.each(["tz2", "tz3"] as const)(
+  "%s with random ECDSA gives another signature each time, and all verify",
+  (curve) => {
+    const key = testKey(curve, "a");
+    const signatures = [1, 2, 3].map(() => signBytes(key, vote(5), true));
+    expect(new Set(signatures).size).toBe(3);
+    for (const signature of signatures) expect(verifySignature(key.publicKey, vote(5), signature)).toBe(true);
+  },
+);
 
 test("the known answer of Octez: this secret has this public key and address", () => {
   // The well-known bootstrap1 of Octez' sandbox.

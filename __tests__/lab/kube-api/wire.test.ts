@@ -82,7 +82,8 @@ const la = { ...asTheyWere, acquireTime: "2026-11-22T21:59:45.270366Z", renewTim
 
 /** Every recorded exchange in the order in which they happened; thunks see the objects as they are then. */
 const exchanges: ({ file: string } & (() => Omit<Exchange, "file">))[] = [];
-const exchange = (file: string, make: () => Omit<Exchange, "file">) => exchanges.push(Object.assign(() => make(), { file }));
+const exchange = (file: string, make: () => Omit<Exchange, "file">) =>
+  exchanges.push(Object.assign(() => make(), { file }));
 
 exchange("01-get-404.txt", () => ({ path: `${leases}/w` }));
 exchange("02-post-201.txt", () => ({ method: "POST", path: leases, body: lease("w") }));
@@ -91,13 +92,21 @@ exchange("04-get-200.txt", () => ({ path: `${leases}/w` }));
 exchange("05-put-200.txt", () => put("w", lease("w", later, versionOf("w"))));
 exchange("06-put-409-conflict.txt", () => put("w", lease("w", {}, { resourceVersion: String(base) })));
 exchange("07-put-no-rv-unconditional.txt", () => put("w", lease("w")));
-exchange("08-put-409-uid.txt", () => put("w", lease("w", later, { ...versionOf("w"), uid: "00000000-0000-0000-0000-000000000000" })));
-exchange("09-put-404-missing.txt", () => put("zz", lease("zz", { holderIdentity: "b" }, { resourceVersion: String(base) })));
+exchange("08-put-409-uid.txt", () =>
+  put("w", lease("w", later, { ...versionOf("w"), uid: "00000000-0000-0000-0000-000000000000" })),
+);
+exchange("09-put-404-missing.txt", () =>
+  put("zz", lease("zz", { holderIdentity: "b" }, { resourceVersion: String(base) })),
+);
 exchange("09b-put-400-name-mismatch.txt", () => put("zz", lease("w", {}, versionOf("w"))));
 exchange("11-put-400-badtime.txt", () => put("w", lease("w", { renewTime: "yesterday" }, versionOf("w"))));
-exchange("11b-put-micro-time-no-fraction.txt", () => put("w", lease("w", { renewTime: "2026-11-22T21:46:23Z" }, versionOf("w"))));
+exchange("11b-put-micro-time-no-fraction.txt", () =>
+  put("w", lease("w", { renewTime: "2026-11-22T21:46:23Z" }, versionOf("w"))),
+);
 exchange("11c-put-millis.txt", () => put("w", lease("w", { renewTime: "2026-11-22T21:46:23.123Z" }, versionOf("w"))));
-exchange("11e-put-unknown-field-strict.txt", () => put("w", lease("w", { ...later, bogus: 1 }, versionOf("w")), "?fieldValidation=Strict"));
+exchange("11e-put-unknown-field-strict.txt", () =>
+  put("w", lease("w", { ...later, bogus: 1 }, versionOf("w")), "?fieldValidation=Strict"),
+);
 exchange("12-patch-merge-200.txt", () => patch("w", { holderIdentity: "p" }));
 exchange("13-patch-merge-rv-409.txt", () => patch("w", { holderIdentity: "q" }, { resourceVersion: String(base) }));
 exchange("14-patch-jsonpatch-test-422.txt", () => ({
@@ -119,7 +128,9 @@ exchange("19-watch-events.txt", () => ({
 }));
 let deletion = "";
 exchange("20b-delete-404.txt", () => ({ method: "DELETE", path: `${leases}/w` }));
-exchange("21-watch-rv-future.txt", () => ({ path: `${leases}?watch=true&resourceVersion=${base + 1_000_000}&timeoutSeconds=1` }));
+exchange("21-watch-rv-future.txt", () => ({
+  path: `${leases}?watch=true&resourceVersion=${base + 1_000_000}&timeoutSeconds=1`,
+}));
 exchange("22-watch-rv-1-410.txt", () => ({ path: `${leases}?watch=true&resourceVersion=1&timeoutSeconds=1` }));
 exchange("23-list-rv-exact-old.txt", () => ({ path: `${leases}?resourceVersion=1&resourceVersionMatch=Exact` }));
 exchange("24-watchlist-sendInitialEvents.txt", () => ({
@@ -186,7 +197,14 @@ beforeAll(async () => {
   api.addToken("baker", { namespace: "default", serviceAccount: "baker" });
   api.addRole({
     metadata: { name: "baker", namespace: "default" },
-    rules: [{ apiGroups: ["coordination.k8s.io"], resources: ["leases"], resourceNames: ["baker"], verbs: ["get", "update", "patch"] }],
+    rules: [
+      {
+        apiGroups: ["coordination.k8s.io"],
+        resources: ["leases"],
+        resourceNames: ["baker"],
+        verbs: ["get", "update", "patch"],
+      },
+    ],
   });
   api.addRoleBinding({
     metadata: { name: "baker", namespace: "default" },
@@ -197,28 +215,37 @@ beforeAll(async () => {
 });
 afterAll(() => api.dispose());
 
-test.each(exchanges.map((entry) => [entry.file, entry] as const))("%s is answered as by a real API server", async (file, make) => {
-  const wanted = recording(file);
-  const request = make();
-  void request.before?.();
-  const got = await call(request);
-  const watch = request.path.includes("watch=true");
-  expect(got.status).toBe(wanted.status ?? (JSON.parse(wanted.body) as { code: number }).code);
-  if (wanted.headers["content-type"] !== undefined) expect(got.headers.get("content-type")).toBe(wanted.headers["content-type"]);
-  expect(got.headers.get("warning")).toBe(wanted.headers.warning ?? null);
-  const [theirs, ours] = [documents(wanted.body, watch), documents(got.body, watch)];
-  expect(ours.map(relevant)).toEqual(theirs.map(relevant));
+test.each(exchanges.map((entry) => [entry.file, entry] as const))(
+  "%s is answered as by a real API server",
+  async (file, make) => {
+    const wanted = recording(file);
+    const request = make();
+    void request.before?.();
+    const got = await call(request);
+    const watch = request.path.includes("watch=true");
+    expect(got.status).toBe(wanted.status ?? (JSON.parse(wanted.body) as { code: number }).code);
+    if (wanted.headers["content-type"] !== undefined)
+      expect(got.headers.get("content-type")).toBe(wanted.headers["content-type"]);
+    expect(got.headers.get("warning")).toBe(wanted.headers.warning ?? null);
+    const [theirs, ours] = [documents(wanted.body, watch), documents(got.body, watch)];
+    expect(ours.map(relevant)).toEqual(theirs.map(relevant));
 
-  // Versions: each write takes the next one, as recorded from the first write on.
-  const version = (document: Json | undefined) => Number((document?.metadata as { resourceVersion?: string } | undefined)?.resourceVersion);
-  if (file.startsWith("02")) base = version(ours[0]);
-  if (/^(04|05|09-|12|17-|18)/.test(file)) expect(version(ours[0]) - base).toBe(version(theirs[0]) - 234);
-  if (file.startsWith("19"))
-    expect(ours.map((event) => version(event.object as Json) - base)).toEqual(theirs.map((event) => version(event.object as Json) - 234));
-});
+    // Versions: each write takes the next one, as recorded from the first write on.
+    const version = (document: Json | undefined) =>
+      Number((document?.metadata as { resourceVersion?: string } | undefined)?.resourceVersion);
+    if (file.startsWith("02")) base = version(ours[0]);
+    if (/^(04|05|09-|12|17-|18)/.test(file)) expect(version(ours[0]) - base).toBe(version(theirs[0]) - 234);
+    if (file.startsWith("19"))
+      expect(ours.map((event) => version(event.object as Json) - base)).toEqual(
+        theirs.map((event) => version(event.object as Json) - 234),
+      );
+  },
+);
 
 test("20-delete-200.body is answered as by a real API server", () => {
-  expect(relevant(JSON.parse(deletion))).toEqual(relevant(JSON.parse(readFileSync(join(folder, "20-delete-200.body"), "utf8"))));
+  expect(relevant(JSON.parse(deletion))).toEqual(
+    relevant(JSON.parse(readFileSync(join(folder, "20-delete-200.body"), "utf8"))),
+  );
 });
 
 test("every recording has its request", () => {

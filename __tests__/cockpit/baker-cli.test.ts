@@ -1,0 +1,154 @@
+/** The command itself, as a process, with a kubeconfig, against the embedded API. */
+import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { annotations } from "../../contract/names";
+import { microTime } from "../../daemons/runtime/kube";
+import { KubeApi } from "../../lab/kube-api/kube-api";
+import { commandPath } from "../helpers/bundle";
+
+jest.setTimeout(90_000);
+const folder = mkdtempSync(join(tmpdir(), "tog-cli-"));
+const api = new KubeApi();
+const kubeconfig = join(folder, "config");
+
+const member = (ordinal: number, daemons: string) =>
+  JSON.stringify({
+    identity: `alice-as-${ordinal}_u`,
+    address: "127.0.0.1",
+    zone: "z",
+    ready: true,
+    eligible: true,
+    reason: "eligible",
+    headLevel: 100,
+    headTimestamp: null,
+    noncesMissing: 0,
+    daemons,
+    signersAnswering: 1,
+    state: "active",
+  });
+const lease = (name: string, spec: Record<string, unknown>, notes: Record<string, string> = {}) =>
+  api.apply("leases", "tezos", {
+    apiVersion: "coordination.k8s.io/v1",
+    kind: "Lease",
+    metadata: { name, namespace: "tezos", annotations: notes },
+    spec: { leaseDurationSeconds: 6, renewTime: microTime(Date.now()), ...spec },
+  });
+
+async function baker(...args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
+  const command = await commandPath("baker");
+  return new Promise((done) => {
+    const child = spawn(process.execPath, [command, ...args, "--kubeconfig", kubeconfig]);
+    let [stdout, stderr] = ["", ""];
+    child.stdout.on("data", (data: Buffer) => (stdout += data.toString()));
+    child.stderr.on("data", (data: Buffer) => (stderr += data.toString()));
+    child.on("exit", (code) => done({ code, stdout, stderr }));
+  });
+}
+
+beforeAll(async () => {
+  await api.start();
+  api.addAdmin("secret-token");
+  writeFileSync(kubeconfig, api.kubeconfig("secret-token", "tezos"));
+  for (const ordinal of [0, 1]) {
+    api.apply("pods", "tezos", {
+      apiVersion: "v1",
+      kind: "Pod",
+      metadata: { name: `alice-as-${ordinal}`, namespace: "tezos", labels: { baker: "alice" } },
+      spec: {},
+      status: { phase: "Running" },
+    });
+  }
+  api.apply("configmaps", "tezos", {
+    apiVersion: "v1",
+    kind: "ConfigMap",
+    metadata: { name: `wm-${"0".repeat(40)}`, namespace: "tezos", labels: { baker: "alice" } },
+    data: {},
+  });
+});
+afterAll(async () => {
+  clearInterval(renewing);
+  await api.dispose();
+  rmSync(folder, { recursive: true, force: true });
+});
+// Electors renew; so that a slow start of the command proves nothing about the cluster.
+const renewing = setInterval(() => {
+  for (const { metadata, spec } of api.list("leases", "tezos"))
+    lease(metadata.name, { ...(spec as object), renewTime: microTime(Date.now()) }, metadata.annotations);
+}, 500);
+const healthy = () => {
+  lease("alice.leader", { holderIdentity: "alice-as-0_u", leaseTransitions: 4 });
+  lease("alice.member-0", {}, { [annotations.member]: member(0, "running") });
+  lease("alice.member-1", {}, { [annotations.member]: member(1, "stopped") });
+};
+
+test("status finds the only baker of the namespace and says who signs", async () => {
+  healthy();
+  const { code, stdout, stderr } = await baker("status");
+  expect(stderr).toBe("");
+  expect(stdout).toContain("alice: alice-as-0 signs (epoch 4)");
+  expect(code).toBe(0);
+});
+
+test("a switchover is a dry run without --yes, and writes the wish with it", async () => {
+  healthy();
+  expect((await baker("switchover")).stdout).toContain("Nothing was changed. Add --yes to do it.");
+  expect(
+    api.read("leases", "tezos", "alice.leader")?.metadata.annotations?.[annotations.preferredHolder],
+  ).toBeUndefined();
+  healthy();
+  const running = baker("switchover", "--yes", "--timeout", "30");
+  const honour = setInterval(() => {
+    if (
+      api.read("leases", "tezos", "alice.leader")?.metadata.annotations?.[annotations.preferredHolder] !== "alice-as-1"
+    )
+      return;
+    clearInterval(honour);
+    const receipt = {
+      epoch: 5,
+      from: "alice-as-0",
+      to: "alice-as-1",
+      cause: "planned-operator",
+      at: "2026-11-23T00:00:00Z",
+      timeline: [{ atMs: 12, event: "released", reason: "drained" }],
+      missedLevels: 0,
+    };
+    lease(
+      "alice.leader",
+      { holderIdentity: "alice-as-1_u", leaseTransitions: 5 },
+      { [annotations.receipts]: JSON.stringify([receipt]) },
+    );
+    lease("alice.member-0", {}, { [annotations.member]: member(0, "stopped") });
+    lease("alice.member-1", {}, { [annotations.member]: member(1, "running") });
+  }, 50);
+  const { code, stdout } = await running;
+  clearInterval(honour);
+  expect(stdout).toContain("alice-as-0 -> alice-as-1  planned-operator  0 missed levels");
+  expect(code).toBe(0);
+});
+
+test("no cluster is exit code 3, bad usage 2, and the token is never printed", async () => {
+  const [unknown, usage] = await Promise.all([
+    baker("status", "--context", "prod"),
+    baker("switchover", "--timeout", "soon"),
+  ]);
+  expect(unknown).toMatchObject({ code: 3 });
+  expect(unknown.stderr).toContain('--context names a context of the kubeconfig (laboratory); got "prod"');
+  expect(usage.code).toBe(2);
+  expect(`${unknown.stdout}${unknown.stderr}${usage.stdout}${usage.stderr}`).not.toContain("secret-token");
+});
+
+test("whoever reads a watch and has seen enough ends it without a word", async () => {
+  const command = await commandPath("baker");
+  const child = spawn(process.execPath, [command, "status", "--watch", "0.1", "--json", "--kubeconfig", kubeconfig]);
+  let stderr = "";
+  child.stderr.on("data", (data: Buffer) => (stderr += data.toString()));
+  const exit = new Promise<[number | null, string | null]>((done) =>
+    child.once("exit", (code, signal) => done([code, signal])),
+  );
+  await new Promise((done) => child.stdout.once("data", done));
+  child.stdout.destroy();
+  expect(await exit).toEqual([0, null]);
+  expect(stderr).toBe("");
+});

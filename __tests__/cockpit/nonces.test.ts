@@ -1,0 +1,139 @@
+/** npm run nonces with a cluster that runs `tog` in the folders of its pods: the flag on, the flag off, a disaster copy. */
+import { spawn } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Cluster, PodView } from "../../cockpit/cluster";
+import { nonces as run } from "../../cockpit/nonces";
+import { podName, type Topology } from "../../contract/names";
+import { parseLegacy } from "../../tezos/nonces";
+import { bundlePath } from "../helpers/bundle";
+import { bakerFile, makeNonce, readStateful, writeStateful } from "../helpers/nonce-pods";
+
+jest.setTimeout(60_000);
+let folder: string;
+beforeEach(() => (folder = mkdtempSync(join(tmpdir(), "tog-script-"))));
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+let pods: PodView[] = [];
+/** Pods with folders of their own. @returns their client folders */
+function cluster(topology: Topology, members: number, running = true): string[] {
+  const names = Array.from({ length: members }, (_, index) => podName("alice", topology, index));
+  for (const pod of names) {
+    const path = join(folder, pod);
+    mkdirSync(join(path, "client"), { recursive: true });
+    writeFileSync(join(path, "baker.json"), JSON.stringify(bakerFile({ topology, members })));
+  }
+  pods = names.map((name) => ({
+    metadata: { name, uid: "u", resourceVersion: "1", labels: { baker: "alice" }, annotations: {} },
+    ...{ phase: "Running", node: "n", deleting: false, init: "" },
+    containers: [{ name: "baker", ready: running, running, restarts: 0, waiting: "", ended: undefined }],
+  }));
+  return names.map((pod) => join(folder, pod, "client"));
+}
+
+/** Runs the command in the folders of the pod. */
+const exec: Cluster["exec"] = async (pod, container, words, input) => {
+  const bundle = await bundlePath();
+  if (words[0] !== "/usr/local/bin/tog" || container !== "baker")
+    throw new Error(`unexpected: ${container} ${words.join(" ")}`);
+  const path = join(folder, pod);
+  const environment = {
+    ...{
+      PATH: process.env.PATH,
+      TOG_POD_NAME: pod,
+      TOG_POD_UID: "u",
+      TOG_POD_ADDRESS: "127.0.0.1",
+      TOG_LOCAL_ADDRESS: "127.0.0.1",
+    },
+    ...{
+      TOG_NAMESPACE: "tezos",
+      TOG_ZONE: "",
+      TOG_KUBE_URL: "http://127.0.0.1:1",
+      TOG_KUBE_DIR: path,
+      TOG_NODE_DIR: path,
+      TOG_STATE_DIR: path,
+    },
+    ...{ TOG_CLIENT_DIR: join(path, "client"), TOG_SECRETS_DIR: path, TOG_CONFIG_FILE: join(path, "baker.json") },
+  };
+  return new Promise((done) => {
+    const child = spawn(process.execPath, [bundle, ...words.slice(1)], { env: environment });
+    const result = { code: null as number | null, out: "", err: "" };
+    child.stdout.on("data", (chunk: Buffer) => (result.out += chunk.toString()));
+    child.stderr.on("data", (chunk: Buffer) => (result.err += chunk.toString()));
+    child.on("close", (code) => done({ ...result, code }));
+    child.stdin.end(input);
+  });
+};
+const connect = () => ({ namespace: "tezos", pods: () => Promise.resolve(pods), exec });
+async function nonces(...words: string[]): Promise<{ code: number; out: string; err: string }> {
+  const said = { out: "", err: "" };
+  const code = await run(words, {
+    connect,
+    out: (text) => void (said.out += text),
+    err: (text) => void (said.err += text),
+  });
+  return { ...said, code };
+}
+
+test.each([
+  ["on", "solo", 1, "active-standby", 2],
+  ["off", "active-standby", 2, "solo", 1],
+] as const)(
+  "the flag %s: every nonce is in every pod of the new topology, also a legacy one",
+  async (_name, from, many, to, members) => {
+    const old = cluster(from, many);
+    old.forEach((dir, index) =>
+      writeStateful(dir, [makeNonce({ seed: 1 }), makeNonce({ seed: 10 + index, state: { injection_level: 7 } })]),
+    );
+    const orphan = makeNonce({ seed: 30 });
+    writeFileSync(
+      join(old[0] ?? "", "NetXdQprcVkpa_orphaned_nonces"),
+      JSON.stringify([{ block: orphan.block, nonce: orphan.nonce }]),
+    );
+    const file = join(folder, "nonces.json");
+    expect(await nonces("export", "--out", file)).toMatchObject({ code: 0, out: "" });
+    expect(statSync(file).mode & 0o777).toBe(0o600);
+
+    const fresh = cluster(to, members);
+    // Its baker has already committed.
+    writeStateful(fresh[0] ?? "", [makeNonce({ seed: 20 })]);
+    expect(await nonces("import", file)).toMatchObject({ code: 0 });
+    fresh.forEach((dir, index) => {
+      const seeds = [1, ...old.map((_, one) => 10 + one), ...(index === 0 ? [20] : [])];
+      expect(readStateful(dir)).toEqual(
+        seeds.map((seed) => makeNonce({ seed, state: seed >= 10 && seed < 20 ? { injection_level: 7 } : "committed" })),
+      );
+      expect(parseLegacy(readFileSync(join(dir, "NetXdQprcVkpa_nonces"), "utf8")).map(({ nonce }) => nonce)).toContain(
+        orphan.nonce,
+      );
+    });
+  },
+);
+
+test("a file of another baker, a pod that does not run and a broken file are failures that say so and change nothing", async () => {
+  const [dir] = cluster("solo", 1);
+  const file = join(folder, "other.json");
+  writeFileSync(
+    file,
+    JSON.stringify({
+      version: 1,
+      chain: "NetXdQprcVkpaWU",
+      baker: "bob",
+      stateful: [makeNonce({ seed: 1 })],
+      legacy: [],
+    }),
+  );
+  expect(await nonces("import", file)).toMatchObject({
+    code: 1,
+    err: expect.stringContaining("the export must be of baker alice, got bob") as string,
+  });
+  writeFileSync(join(dir ?? "", "NetXdQprcVkpa_stateful_nonces"), "[{");
+  expect(await nonces("export")).toMatchObject({
+    code: 1,
+    out: "",
+    err: expect.stringContaining("not-json") as string,
+  });
+  cluster("solo", 1, false);
+  expect(await nonces("export")).toMatchObject({ code: 1, err: expect.stringContaining("does not run") as string });
+});

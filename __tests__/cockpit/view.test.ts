@@ -1,0 +1,485 @@
+import { bakerFile } from "../helpers/nonce-pods";
+import { annotations } from "../../contract/names";
+import type { MemberRecord } from "../../contract/status";
+import type { Watermark } from "../../contract/watermark";
+import { ClusterError, type Cluster, type LeaseView } from "../../cockpit/cluster";
+import { doctor } from "../../cockpit/doctor";
+import { renderStatus, table } from "../../cockpit/render";
+import { drill, performSwitchover, planSwitchover } from "../../cockpit/switchover";
+import { diagnose, readView, type BakerView, type ViewOptions } from "../../cockpit/view";
+
+const start = 1_800_000_000_000;
+const record = (changes: Partial<MemberRecord> = {}): MemberRecord => ({
+  identity: "alice-as-0_u0",
+  address: "10.0.0.1",
+  zone: "z",
+  ready: true,
+  eligible: true,
+  reason: "eligible",
+  headLevel: 100,
+  headTimestamp: null,
+  noncesMissing: 0,
+  daemons: "running",
+  signersAnswering: 1,
+  state: "active",
+  ...changes,
+});
+const mark = (changes: Partial<Watermark> = {}): Watermark => ({
+  version: 1,
+  baker: "alice",
+  chain: "NetXsqzbfFenSTS",
+  epoch: 7,
+  holder: "alice-as-0_u0",
+  floor: 90,
+  marks: { block: null, preattestation: null, attestation: { level: 100, round: 0, digest: "a".repeat(64) } },
+  unfenced: false,
+  ...changes,
+});
+
+/** A cluster of plain objects; `at` advances with sleeps, so that nothing waits. */
+class FakeCluster implements Cluster {
+  context = "test";
+  namespace = "tezos";
+  at = start;
+  leases = new Map<string, LeaseView>();
+  maps: { name: string; data: Record<string, string> }[] = [
+    { name: `wm-${"0".repeat(40)}`, data: { watermark: JSON.stringify(mark()) } },
+  ];
+  podNames = ["alice-as-0", "alice-as-1"];
+  inits: Record<string, string> = {};
+  ended: { how: string; atMs: number } | undefined;
+  conflicts = 0;
+  reachable = true;
+  onSleep: () => void = () => undefined;
+  constructor() {
+    this.put("alice.leader", { holderIdentity: "alice-as-0_u0", leaseTransitions: 7 });
+    this.put("alice.member-0", {}, { [annotations.member]: JSON.stringify(record()) });
+    this.put(
+      "alice.member-1",
+      {},
+      {
+        [annotations.member]: JSON.stringify(
+          record({ identity: "alice-as-1_u1", daemons: "stopped", state: "standby" }),
+        ),
+      },
+    );
+  }
+  put(name: string, changes: Partial<LeaseView>, notes?: Record<string, string>): void {
+    const old = this.leases.get(name);
+    this.leases.set(name, {
+      holderIdentity: old?.holderIdentity ?? "",
+      leaseDurationSeconds: 6,
+      leaseTransitions: old?.leaseTransitions ?? 0,
+      renewTimeMs: this.at,
+      ...changes,
+      metadata: {
+        name,
+        uid: "u",
+        labels: {},
+        resourceVersion: String(Number(old?.metadata.resourceVersion ?? 0) + 1),
+        annotations: { ...old?.metadata.annotations, ...notes },
+      },
+    });
+  }
+  member(ordinal: number, changes: Partial<MemberRecord>): void {
+    this.put(
+      `alice.member-${ordinal}`,
+      {},
+      { [annotations.member]: JSON.stringify(record({ identity: `alice-as-${ordinal}_u`, ...changes })) },
+    );
+  }
+  version = () =>
+    this.reachable ? Promise.resolve("v1") : Promise.reject(new ClusterError("unreachable", "no answer"));
+  lease = (name: string) => Promise.resolve(this.leases.get(name));
+  configMaps = () =>
+    Promise.resolve(
+      this.maps.map(({ name, data }) => ({
+        metadata: { name, uid: "u", resourceVersion: "1", labels: { baker: "alice" }, annotations: {} },
+        data,
+      })),
+    );
+  pods = () =>
+    Promise.resolve(
+      this.podNames.map((name) => ({
+        metadata: {
+          name,
+          uid: `u${name.slice(-1)}`,
+          resourceVersion: "1",
+          labels: { baker: "alice" },
+          annotations: {},
+        },
+        phase: "Running",
+        node: "n",
+        deleting: false,
+        containers: [{ name: "octez-node", ready: true, running: true, restarts: 0, waiting: "", ended: this.ended }],
+        init: this.inits[name] ?? "",
+      })),
+    );
+  annotateLease = (lease: LeaseView, notes: Record<string, string>, dryRun = false) => {
+    if (
+      this.conflicts-- > 0 ||
+      this.leases.get(lease.metadata.name)?.metadata.resourceVersion !== lease.metadata.resourceVersion
+    )
+      return Promise.reject(new ClusterError("conflict", "changed"));
+    if (!dryRun) this.put(lease.metadata.name, { renewTimeMs: lease.renewTimeMs }, notes);
+    return Promise.resolve();
+  };
+  configMap = () => Promise.reject(new Error("nobody reads one watermark here"));
+  exec = () => Promise.reject(new Error("nobody runs anything here"));
+  writeConfigMap = () => Promise.reject(new Error("nobody writes a watermark here"));
+  allowed = () => Promise.resolve(true);
+  options: ViewOptions = {
+    now: () => this.at,
+    sleep: (ms) => {
+      this.at += ms;
+      this.onSleep();
+      return Promise.resolve();
+    },
+  };
+  view = (): Promise<BakerView> => readView(this, "alice", this.options);
+}
+const codes = (view: BakerView) => diagnose(view).findings.map((finding) => finding.code);
+
+test("a healthy baker is signing, and the sentence names the master and the epoch", async () => {
+  const view = await new FakeCluster().view();
+  expect(diagnose(view)).toEqual({ signing: true, sentence: "alice-as-0 signs (epoch 7)", findings: [] });
+});
+
+const broken: [string, (cluster: FakeCluster) => void, string, boolean][] = [
+  ["the standby is silent", (c) => c.put("alice.member-1", { renewTimeMs: start - 60_000 }), "member-silent", true],
+  [
+    "the master is silent and holds",
+    (c) => c.put("alice.member-0", { renewTimeMs: start - 60_000 }),
+    "member-silent",
+    false,
+  ],
+  ["nobody renews the lease", (c) => c.put("alice.leader", { renewTimeMs: start - 60_000 }), "no-holder", false],
+  [
+    "the lease is free and a member is eligible",
+    (c) => c.put("alice.leader", { holderIdentity: "" }),
+    "no-holder",
+    false,
+  ],
+  [
+    "nobody is eligible",
+    (c) => {
+      c.put("alice.leader", { holderIdentity: "" });
+      c.member(0, { eligible: false, ready: false });
+      c.member(1, { eligible: false, ready: false });
+    },
+    "nobody-eligible",
+    false,
+  ],
+  [
+    "both heads are stale while one holds",
+    (c) => {
+      c.member(0, { eligible: false, ready: false, reason: "head is 300 s old" });
+      c.member(1, { eligible: false, ready: false });
+    },
+    "chain-halt-or-stale",
+    false,
+  ],
+  [
+    "no signer answers the master",
+    (c) => c.member(0, { signersAnswering: 0, eligible: false }),
+    "master-without-signer",
+    false,
+  ],
+  ["the master's daemons crash", (c) => c.member(0, { daemons: "crash-looping" }), "master-crash-looping", false],
+  [
+    "the master's daemons do not run",
+    (c) => c.member(0, { daemons: "stopped", reason: "raising" }),
+    "daemons-stopped",
+    false,
+  ],
+  [
+    "a stranger holds the lease",
+    (c) => c.put("alice.leader", { holderIdentity: "mallory_x" }),
+    "foreign-holder",
+    false,
+  ],
+  [
+    "a watermark is unreadable",
+    (c) => (c.maps = [{ name: `wm-${"0".repeat(40)}`, data: { watermark: "{" } }]),
+    "watermark-unreadable",
+    false,
+  ],
+  ["a watermark is gone", (c) => (c.maps = []), "watermark-lost", false],
+  [
+    "a watermark was never written",
+    (c) => (c.maps = [{ name: `wm-${"0".repeat(40)}`, data: {} }]),
+    "watermark-empty",
+    true,
+  ],
+  [
+    "a watermark is ahead of the lease",
+    (c) => (c.maps = [{ name: `wm-${"0".repeat(40)}`, data: { watermark: JSON.stringify(mark({ epoch: 9 })) } }]),
+    "watermark-ahead",
+    false,
+  ],
+  [
+    "a watermark was not raised yet",
+    (c) => (c.maps = [{ name: `wm-${"0".repeat(40)}`, data: { watermark: JSON.stringify(mark({ epoch: 6 })) } }]),
+    "watermark-not-raised",
+    true,
+  ],
+  ["nonces are on one member only", (c) => c.member(0, { noncesMissing: 2 }), "nonces-missing", true],
+  ["the standby is behind", (c) => c.member(1, { headLevel: 95, daemons: "stopped" }), "behind", true],
+  [
+    "the standby has no signer",
+    (c) => c.member(1, { eligible: false, signersAnswering: 0, daemons: "stopped" }),
+    "no-standby",
+    true,
+  ],
+  [
+    "the watermark of a key is gone",
+    (c) =>
+      (c.maps = [
+        {
+          name: "alice",
+          data: { "baker.json": JSON.stringify(bakerFile({ topology: "active-standby", members: 2 })) },
+        },
+      ]),
+    "watermark-lost",
+    false,
+  ],
+  [
+    "the master's key is lost",
+    (c) => c.member(0, { keys: [{ address: "tz1a", state: "lost", reason: "watermark-missing" }] }),
+    "key-lost",
+    false,
+  ],
+  [
+    "the floor is above the head",
+    (c) => (c.maps = [{ name: `wm-${"0".repeat(40)}`, data: { watermark: JSON.stringify(mark({ floor: 105 })) } }]),
+    "floor-above-head",
+    false,
+  ],
+  [
+    "the chain stands still",
+    (c) => c.member(0, { headTimestamp: new Date(start - 60_000).toISOString() }),
+    "head-old",
+    false,
+  ],
+  [
+    "the master's node falls behind",
+    (c) => c.member(1, { headLevel: 102, daemons: "stopped" }),
+    "master-behind",
+    false,
+  ],
+  [
+    "the master's gate does not answer",
+    (c) => c.member(0, { eligible: false, reason: "gate-silent" }),
+    "master-not-eligible",
+    false,
+  ],
+  [
+    "the holder is another pod of the same name",
+    (c) => c.put("alice.leader", { holderIdentity: "alice-as-0_old" }),
+    "twin",
+    true,
+  ],
+  [
+    "a container complains",
+    (c) => c.member(1, { daemons: "stopped", troubles: ["nonces: write failed"] }),
+    "trouble",
+    true,
+  ],
+  [
+    "a pod still imports its snapshot",
+    (c) => {
+      c.leases.clear();
+      c.inits["alice-as-0"] = "import-snapshot";
+    },
+    "pod-starting",
+    false,
+  ],
+  [
+    "the holder's pod is gone",
+    (c) => {
+      c.podNames = ["alice-as-1"];
+      c.maps.push({
+        name: "alice",
+        data: { "baker.json": JSON.stringify(bakerFile({ topology: "active-standby", members: 2 })) },
+      });
+    },
+    "pod-missing",
+    false,
+  ],
+  ["there is nothing at all", (c) => ((c.podNames = []), c.leases.clear(), (c.maps = [])), "no-baker", false],
+  ["no elector ran yet", (c) => c.leases.clear(), "no-lease", false],
+  [
+    "a member's record is broken",
+    (c) => c.put("alice.member-1", {}, { [annotations.member]: "{" }),
+    "member-record-broken",
+    false,
+  ],
+];
+test.each(broken)("status names it where %s", async (_name, breakIt, code, signing) => {
+  const cluster = new FakeCluster();
+  breakIt(cluster);
+  const view = await cluster.view();
+  expect(codes(view)).toContain(code);
+  expect(diagnose(view).signing).toBe(signing);
+  expect(renderStatus(view)).toContain(diagnose(view).sentence);
+});
+
+const over: [string, (cluster: FakeCluster) => void, string | undefined][] = [
+  [
+    "a container ended and runs again",
+    (c) => (c.ended = { how: "exit 137 (Error)", atMs: start - 60_000 }),
+    "alice-as-0: container octez-node ended at 2027-01-15T07:59:00Z: exit 137 (Error), 0 restarts",
+  ],
+  ["a container ended long ago", (c) => (c.ended = { how: "exit 137 (Error)", atMs: start - 601_000 }), undefined],
+  [
+    "a daemon ended and was started again",
+    (c) => c.member(0, { recent: ["2027-01-15T07:59:00Z baker ended by itself (SIGKILL)"] }),
+    "alice-as-0: 2027-01-15T07:59:00Z baker ended by itself (SIGKILL)",
+  ],
+];
+test.each(over)("a note tells what is over, and is no reason to doubt: %s", async (_name, happen, text) => {
+  const cluster = new FakeCluster();
+  happen(cluster);
+  const view = await cluster.view();
+  const { signing, sentence, findings } = diagnose(view);
+  expect({ signing, sentence }).toEqual({ signing: true, sentence: "alice-as-0 signs (epoch 7)" });
+  expect(findings.every((finding) => finding.severity === "note")).toBe(true);
+  if (text === undefined) expect(findings).toEqual([]);
+  else {
+    expect(findings.map((finding) => finding.text)).toContain(text);
+    expect(renderStatus(view)).toContain(`note      ${text}`);
+    expect((await doctor(cluster, "alice", cluster.view)).every((check) => check.state === "ok")).toBe(true);
+  }
+});
+
+test("while the flag is being switched, the topology is that of the pods that stay", async () => {
+  const cluster = new FakeCluster();
+  for (const topology of ["active-standby", "solo"] as const)
+    cluster.maps.push({
+      name: topology,
+      data: { "baker.json": JSON.stringify(bakerFile({ topology, members: topology === "solo" ? 1 : 2 })) },
+    });
+  expect((await cluster.view()).topology).toBe("active-standby");
+  cluster.podNames = ["alice-solo-0"];
+  const view = await cluster.view();
+  expect(view.topology).toBe("solo");
+  expect(diagnose(view)).toMatchObject({ signing: true, sentence: "alice-solo-0 bakes alone (no standby, no fence)" });
+});
+
+test("a member whose clock is wrong is fresh, and the clock is named", async () => {
+  const cluster = new FakeCluster();
+  const renew = () => {
+    for (const name of ["alice.leader", "alice.member-0"]) cluster.put(name, {});
+    cluster.put("alice.member-1", { renewTimeMs: cluster.at + 3_600_000 });
+  };
+  renew();
+  cluster.onSleep = renew;
+  const { signing, findings } = diagnose(await cluster.view());
+  expect(signing).toBe(true);
+  expect(findings.map(({ code, text }) => [code, text])).toEqual([
+    ["clock", "alice-as-1: its clock is 3600 s ahead of this machine's"],
+  ]);
+});
+
+test("a renewal that looks old by this machine's clock counts where it is seen to change", async () => {
+  const cluster = new FakeCluster();
+  for (const name of [...cluster.leases.keys()]) cluster.put(name, { renewTimeMs: start - 120_000 });
+  cluster.onSleep = () => {
+    for (const name of [...cluster.leases.keys()]) cluster.put(name, { renewTimeMs: start - 118_000 });
+  };
+  expect(diagnose(await cluster.view()).signing).toBe(true);
+});
+
+test("the plan goes to the eligible member and lists what speaks against it", async () => {
+  const cluster = new FakeCluster();
+  expect(planSwitchover(await cluster.view())).toMatchObject({ from: "alice-as-0", to: "alice-as-1", objections: [] });
+  cluster.member(1, {
+    eligible: false,
+    reason: "head is 300 s old",
+    headLevel: 90,
+    signersAnswering: 0,
+    daemons: "stopped",
+  });
+  cluster.member(0, { noncesMissing: 1 });
+  expect(planSwitchover(await cluster.view()).objections).toEqual([
+    "alice-as-1 is not eligible: head is 300 s old",
+    "no signer answers alice-as-1",
+    "alice-as-1 is 10 levels behind",
+    "1 nonce commitments are not on another member yet",
+  ]);
+});
+
+test("the plan refuses a member that does not exist or already holds", async () => {
+  const view = await new FakeCluster().view();
+  expect(() => planSwitchover(view, "alice-as-0")).toThrow(
+    '--to names a member that does not hold the lease (alice-as-1); got "alice-as-0"',
+  );
+});
+
+test("the wish is written through conflicts, and the receipt comes back", async () => {
+  const cluster = new FakeCluster();
+  cluster.conflicts = 3;
+  const receipt = {
+    epoch: 8,
+    from: "alice-as-0",
+    to: "alice-as-1",
+    cause: "planned-operator",
+    at: "2026-11-23T00:00:00Z",
+    timeline: [],
+    missedLevels: 1,
+  };
+  cluster.onSleep = () => {
+    if (cluster.leases.get("alice.leader")?.metadata.annotations[annotations.preferredHolder] === "alice-as-1") {
+      cluster.put(
+        "alice.leader",
+        { holderIdentity: "alice-as-1_u1", leaseTransitions: 8 },
+        { [annotations.preferredHolder]: "", [annotations.receipts]: JSON.stringify([receipt]) },
+      );
+      cluster.member(0, { daemons: "stopped" });
+      cluster.member(1, { daemons: "running" });
+    }
+  };
+  const plan = planSwitchover(await cluster.view());
+  expect(
+    await performSwitchover(cluster, plan, "alice", {
+      ...cluster.options,
+      timeoutSeconds: 60,
+      progress: () => undefined,
+    }),
+  ).toEqual(receipt);
+});
+
+test("a wish that is not honoured in time is taken back", async () => {
+  const cluster = new FakeCluster();
+  cluster.onSleep = () => {
+    for (const name of [...cluster.leases.keys()]) cluster.put(name, {});
+  };
+  const plan = planSwitchover(await cluster.view());
+  await expect(
+    performSwitchover(cluster, plan, "alice", { ...cluster.options, timeoutSeconds: 10, progress: () => undefined }),
+  ).rejects.toThrow("alice-as-1 has not taken over within 10 s; the wish was taken back");
+  expect(cluster.leases.get("alice.leader")?.metadata.annotations[annotations.preferredHolder]).toBe("");
+});
+
+test("a drill leaves the lease as it was and says what would fail", async () => {
+  const cluster = new FakeCluster();
+  const before = JSON.stringify(cluster.leases.get("alice.leader"));
+  expect((await drill(cluster, await cluster.view(), { nowMs: () => 0 })).every((step) => step.ok)).toBe(true);
+  expect(JSON.stringify(cluster.leases.get("alice.leader"))).toBe(before);
+  cluster.member(1, { eligible: false, reason: "no peers", daemons: "stopped" });
+  const steps = await drill(cluster, await cluster.view(), { nowMs: () => 0 });
+  expect(steps.filter((step) => !step.ok).map((step) => step.name)).toEqual(["plan", "member alice-as-1"]);
+});
+
+test("the doctor goes hop by hop and skips what it cannot judge", async () => {
+  const cluster = new FakeCluster();
+  expect((await doctor(cluster, "alice", cluster.view)).every((check) => check.state === "ok")).toBe(true);
+  cluster.reachable = false;
+  const checks = await doctor(cluster, "alice", cluster.view);
+  expect(checks[0]).toMatchObject({ name: "cluster", state: "failed" });
+  expect(checks.slice(1).every((check) => check.state === "skipped")).toBe(true);
+});
+
+test("tables keep their columns", () => {
+  expect(table(["A", "BB"], [["long", "x"], ["y"]])).toBe("A     BB\nlong  x\ny");
+});

@@ -1,0 +1,382 @@
+/** Every error that an operator can make in a tfvars file: where, what was found, what to write; and never a secret in the text. */
+import { crossFieldFindings } from "../../configuration/rules";
+import { ConfigurationError, distance, didYouMean, redact, show } from "../../configuration/errors";
+import { parseConfiguration } from "../../configuration/load";
+
+const tz1 = "tz1Qi1VXJsKxxbB98TbZHcp2K6USAcTRYjD5";
+const another = "tz1V42VD9TVnYSZst4q1R2zcEeeo5qWzh3Zv";
+const third = "tz1fomsgav8DApz9EgJiqeVguMkvPsKQdPXh";
+const tz3 = "tz3bosVA4w3HA9Ps8rtmmYMwNmumiLh2KR8S";
+const tz4 = "tz4T5ke56J3aKoFW6dTdLuuQtQF1vN65CUoh";
+const tz4b = "tz492iUYkJQb3rNdB2cMcexvFAQWC5BjnqGw";
+const secretKey = "edsk2gbxRomx4Yci1xseFsNKJYuZW8hTmgsj8eardFMfVRTDzVSiht";
+const ssh = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICZM5QzPy/6s37GbqUCnA6KP6jQxJ/wSVPXrgW5AOqfG home1";
+const kms = "projects/p/locations/global/keyRings/r/cryptoKeys/k/cryptoKeyVersions/1";
+const hot = { delegate: tz1, hot_test_key: true };
+const signers = { home1: { ssh_public_key: ssh, port: 8443 } };
+
+type Values = Record<string, unknown>;
+const base: Values = { project: "my-tezos-project", network: "shadownet", bakers: { alice: hot } };
+const withBaker = (baker: Values, rest: Values = {}): Values => ({ ...base, ...rest, bakers: { alice: baker } });
+
+/** `path: found -> write` of every error. */
+function errors(values: Values): string[] {
+  try {
+    parseConfiguration(values);
+    return [];
+  } catch (error) {
+    if (!(error instanceof ConfigurationError)) throw error;
+    return error.issues.map(({ path, found, write }) => `${path.join(".")}: ${found} -> ${write}`);
+  }
+}
+
+test("a small configuration is accepted and gets every default", () => {
+  const configuration = parseConfiguration(base);
+  expect(configuration).toMatchObject({
+    region: "us-central1",
+    zones: ["us-central1-b", "us-central1-c"],
+    machine_type: "e2-highmem-4",
+    head_max_age_seconds: 240,
+    deletion_protection: true,
+    experimental_active_standby_mode: false,
+  });
+  expect(configuration.timings.leaseSeconds).toBe(6);
+  expect(configuration.given).toEqual(base);
+});
+
+const cases: [string, Values, RegExp[]][] = [
+  ["a wrong type", { ...base, disk: { size_gib: "100" } }, [/^disk\.size_gib: "100" -> a number without quotes$/]],
+  [
+    "a text where true or false belongs",
+    { ...base, experimental_active_standby_mode: "true" },
+    [/mode: "true" -> true or false, without quotes$/],
+  ],
+  [
+    "an unknown key",
+    { ...base, regoin: "x" },
+    [/^regoin: a key that does not exist here; did you mean region\? -> one of project, region/],
+  ],
+  [
+    "an unknown key of a baker",
+    withBaker({ ...hot, delegat: tz1 }),
+    [/^bakers\.alice\.delegat: .* did you mean delegate\?/],
+  ],
+  ["a key of the predecessor", { ...base, baking_nodes: {} }, [/^baking_nodes: .* did you mean bakers\?/]],
+  [
+    "two bakers with one key",
+    { ...base, bakers: { alice: hot, bob: hot } },
+    [/^bakers\.bob\.delegate: .*already used by bakers\.alice\.delegate -> another key/],
+  ],
+  [
+    "one key for two purposes",
+    withBaker({ delegate: tz1, consensus_key: another, authentication_key: another, signers }),
+    [/^bakers\.alice\.authentication_key: .*already used by bakers\.alice\.consensus_key/],
+  ],
+  [
+    "a consensus key that is the delegate",
+    withBaker({ ...hot, consensus_key: tz1 }),
+    [/^bakers\.alice\.consensus_key: .*which is the delegate/],
+  ],
+  [
+    "duplicate ports",
+    {
+      ...base,
+      bakers: {
+        alice: { delegate: tz1, signers: { home1: { ssh_public_key: ssh, port: 8443 } } },
+        bob: { delegate: another, signers: { home2: { ssh_public_key: ssh, port: 8444 } } },
+      },
+    },
+    [
+      /^bakers\.bob\.signers\.home2\.port: 8444: its tunnels use 8444, 8445, and 8444 belongs to bakers\.alice\.signers\.home1 -> .* 8445$/,
+    ],
+  ],
+  [
+    "fewer than two zones with the flag",
+    { ...base, zones: ["us-central1-b"], experimental_active_standby_mode: true },
+    [/^zones: \["us-central1-b"\] -> at least two zones/],
+  ],
+  [
+    "fewer than two zones with the flag on an existing cluster",
+    { ...base, cluster: { existing: { context: "kind" } }, experimental_active_standby_mode: true },
+    [/^zones: \[\] -> at least two zones/],
+  ],
+  [
+    "one zone for a regional disk",
+    { ...base, zones: ["us-central1-b"] },
+    [/^zones: .* -> two zones: a regional disk lies in two/],
+  ],
+  [
+    "one zone twice",
+    { ...base, zones: ["us-central1-b", "us-central1-b"] },
+    [/^zones: us-central1-b twice/, /^zones: .*two zones/],
+  ],
+  [
+    "zones outside the region",
+    { ...base, zones: ["us-central1-b", "europe-west1-b"] },
+    [/^zones: europe-west1-b, outside the region us-central1 -> zones of us-central1/],
+  ],
+  [
+    "four zones",
+    { ...base, zones: ["us-central1-a", "us-central1-b", "us-central1-c", "us-central1-f"] },
+    [/^zones: .* -> at most 3 items/],
+  ],
+  [
+    "a key that is no address",
+    withBaker({ ...hot, delegate: `${tz1.slice(0, -1)}6` }),
+    [/^bakers\.alice\.delegate: "tz1.*" -> a tz1, tz2, tz3 or tz4 address/],
+  ],
+  [
+    "a contract's address",
+    withBaker({ ...hot, delegate: "KT1PWx2mnDueood7fEmfbBDKx1D9BAnnXitn" }),
+    [/^bakers\.alice\.delegate: .*address/],
+  ],
+  [
+    "an unsupported network",
+    { ...base, network: "ghostnet" },
+    [/^network: "ghostnet"; did you mean shadownet\? -> one of "mainnet", "shadownet"$/],
+  ],
+  [
+    "a cloud-hosted key with the flag",
+    withBaker({ delegate: tz3, cloud_key: kms }, { experimental_active_standby_mode: true }),
+    [/^bakers\.alice\.cloud_key: a cloud-hosted key with experimental_active_standby_mode -> signers/],
+  ],
+  [
+    "a cloud-hosted key that is no tz3",
+    withBaker({ delegate: tz1, cloud_key: kms }),
+    [/^bakers\.alice\.delegate: .* with cloud_key -> a tz3 address/],
+  ],
+  [
+    "a hot key on mainnet with the flag",
+    { ...base, network: "mainnet", experimental_active_standby_mode: true },
+    [/^bakers\.alice\.hot_test_key: true on mainnet with experimental_active_standby_mode -> signers/],
+  ],
+  [
+    "a hot key on mainnet",
+    { ...base, network: "mainnet" },
+    [/^bakers\.alice\.hot_test_key: true on mainnet -> signers/],
+  ],
+  [
+    "a secret inside bakers",
+    withBaker({ ...hot, delegate: secretKey }),
+    [/^bakers\.alice\.delegate: a private Tezos key \(not shown\) -> .*`secrets`/],
+  ],
+  [
+    "a secret under a key of its own",
+    withBaker({ ...hot, private_key: "x" }),
+    [/^bakers\.alice\.private_key: a value whose name says that it is secret/],
+  ],
+  [
+    "a private key in PEM form",
+    withBaker({ ...hot, extra_baker_args: ["-----BEGIN OPENSSH PRIVATE KEY-----\nabc"] }),
+    [/^bakers\.alice\.extra_baker_args\.0: a private key in PEM form/],
+  ],
+  [
+    "a webhook outside of secrets",
+    { ...base, labels: { hook: "https://hooks.slack.com/services/T/B/x" } },
+    [/^labels\.hook: a Slack webhook URL/],
+  ],
+  ["nobody who signs", withBaker({ delegate: tz1 }), [/^bakers\.alice: nobody who signs -> exactly one of/]],
+  ["two ways to sign", withBaker({ ...hot, signers }), [/^bakers\.alice: signers and hot_test_key -> exactly one of/]],
+  ["no bakers", { ...base, bakers: {} }, [/^bakers: \{\} -> at least one baker/]],
+  ["no project", { ...base, project: null }, [/^project: nothing -> the id of a Google Cloud project/]],
+  ["nothing at all", {}, [/^network: nothing/, /^bakers: nothing -> a map/, /^project: nothing/]],
+  [
+    "a baker's name that is no DNS label",
+    { ...base, bakers: { Alice: hot } },
+    [/^bakers\.Alice: the name "Alice" -> a name of 2 to 30/],
+  ],
+  [
+    "a tz4 key with DAL and no companion",
+    withBaker({ ...hot, consensus_key: tz4 }),
+    [/^bakers\.alice\.companion_key: nothing beside "tz4/],
+  ],
+  [
+    "a companion key beside a tz1 key",
+    withBaker({ ...hot, companion_key: tz4 }),
+    [/^bakers\.alice\.companion_key: a companion key beside "tz1/],
+  ],
+  [
+    "a companion key that is no tz4",
+    withBaker({ ...hot, consensus_key: tz4, companion_key: third }),
+    [/^bakers\.alice\.companion_key: "tz1.* -> a tz4 address/],
+  ],
+  [
+    "an authentication key without signers",
+    withBaker({ ...hot, authentication_key: another }),
+    [/authentication_key: a key without signers, which would be ignored/],
+  ],
+  [
+    "Hyperdisk on a machine without it",
+    { ...base, disk: { type: "hyperdisk-balanced" }, experimental_active_standby_mode: true },
+    [/^disk\.type: .*e2-highmem-4/],
+  ],
+  [
+    "Hyperdisk as a regional disk",
+    { ...base, disk: { type: "hyperdisk-balanced" }, machine_type: "c3-highmem-4" },
+    [/^disk\.type: .*no regional disks/],
+  ],
+  [
+    "an open control plane",
+    { ...base, control_plane: { endpoint: "ip", authorized_networks: { all: "0.0.0.0/0" } } },
+    [/^control_plane\.authorized_networks\.all: "0\.0\.0\.0\/0" -> .*never everybody/],
+  ],
+  [
+    "an address endpoint for nobody",
+    { ...base, control_plane: { endpoint: "ip" } },
+    [/authorized_networks: none with endpoint = "ip"/],
+  ],
+  [
+    "authorized networks that would be ignored",
+    { ...base, control_plane: { authorized_networks: { office: "203.0.113.7/32" } } },
+    [/which would be ignored -> endpoint = "ip"/],
+  ],
+  [
+    "a block hash without its snapshot",
+    { ...base, snapshot: { block_hash: `BL${"1".repeat(49)}` } },
+    [/^snapshot\.url: nothing beside block_hash/],
+  ],
+  [
+    "a snapshot that is no URL",
+    { ...base, snapshot: { url: "mainnet.rolling" } },
+    [/^snapshot\.url: "mainnet\.rolling" -> an http or https URL/],
+  ],
+  [
+    "timings that contradict each other",
+    { ...base, timings: { lease_seconds: 5 } },
+    [/^timings\.lease_seconds: 5 -> lease_seconds \(5\) must exceed renew_deadline_seconds/],
+  ],
+  [
+    "a fractional lease",
+    { ...base, timings: { lease_seconds: 6.5 } },
+    [/^timings\.lease_seconds: 6\.5 -> a whole number/],
+  ],
+  [
+    "a maintenance window that ends before it begins",
+    { ...base, maintenance: { start: "2026-01-05T08:00:00Z", end: "2026-01-05T07:00:00Z" } },
+    [/^maintenance\.end/],
+  ],
+  [
+    "e-mail alerts without a mail server",
+    { ...base, monitoring: { emails: ["a@example.org"] } },
+    [/^monitoring\.smtp_host/, /^monitoring\.email_from/],
+  ],
+  [
+    "a list of addresses that does not fit the pods",
+    withBaker({ ...hot, dal: { public_addresses: ["a:1", "b:2"] } }),
+    [/public_addresses: 2 addresses for 1 pod/],
+  ],
+  [
+    "an expression",
+    { ...base, project: "${var.x}" },
+    [/^project: an expression, .* -> a value/, /^project: .* -> the id of/],
+  ],
+  [
+    "secrets of another shape",
+    { ...base, secrets: { hot_keys: secretKey } },
+    [/^secrets\.hot_keys: something else \(not shown\) -> a map/],
+  ],
+  [
+    "an unknown secret",
+    { ...base, secrets: { slack_webhook: "https://hooks.slack.com/services/x" } },
+    [/^secrets\.slack_webhook: .*did you mean slack_webhook_url\?/],
+  ],
+];
+
+test.each(cases)("%s is refused with the path, what was found and what to write", (_name, values, patterns) => {
+  const found = errors(values);
+  expect(found).toHaveLength(patterns.length);
+  patterns.forEach((pattern) => expect(found).toContainEqual(expect.stringMatching(pattern)));
+  expect(found.join("\n")).not.toContain(secretKey);
+});
+
+test("all errors of a configuration are reported at once", () => {
+  const found = errors({
+    network: "ghostnet",
+    regoin: "x",
+    zones: ["europe-west1-b"],
+    experimental_active_standby_mode: true,
+    bakers: {
+      alice: { delegate: "tz1x", signers: { home1: { ssh_public_key: "rsa", port: 80 } } },
+      bob: { delegate: tz1 },
+    },
+  });
+  for (const path of [
+    "network",
+    "regoin",
+    "project",
+    "zones",
+    "bakers.alice.delegate",
+    "bakers.alice.signers.home1.port",
+    "bakers.bob",
+  ])
+    expect(found.filter((line) => line.startsWith(`${path}:`)).length).toBeGreaterThan(0);
+});
+
+test("a service name of more than 63 characters is refused, because Kubernetes would", () => {
+  const found = errors({
+    ...base,
+    region: "northamerica-northeast1",
+    bakers: { ["a".repeat(30)]: { delegate: tz1, signers: { "a-rather-long-name-1": signers.home1 } } },
+  });
+  expect(found).toEqual([
+    expect.stringMatching(
+      /service name "a{30}-signer-a-rather-long-name-1-northamerica-northeast1-b" with \d+ characters/,
+    ),
+  ]);
+});
+
+test("the right configurations next to the refused ones are accepted", () => {
+  for (const values of [
+    withBaker({ delegate: tz3, cloud_key: kms }),
+    withBaker({ ...hot, consensus_key: tz4, companion_key: tz4b }),
+    withBaker({ ...hot, consensus_key: tz4, dal: { enabled: false } }),
+    withBaker(
+      { delegate: tz1, consensus_key: another, authentication_key: third, signers },
+      { network: "mainnet", experimental_active_standby_mode: true },
+    ),
+    { ...base, cluster: { existing: { context: "kind" } }, project: null },
+    { ...base, control_plane: { endpoint: "ip", authorized_networks: { office: "203.0.113.7/32" } } },
+    { ...base, secrets: { hot_keys: { alice: { [tz1]: `unencrypted:${secretKey}` } } } },
+  ])
+    expect(errors(values)).toEqual([]);
+});
+
+test("what works but will surprise is a warning: remote signers without a host key to trust, or with nothing to show", () => {
+  const named = (values: object) =>
+    crossFieldFindings(values as Record<string, unknown>).warnings.map((text) => text.split(" ")[0]);
+  expect(named(withBaker({ delegate: tz1, signers }))).toEqual([
+    "signer_link.host_public_key",
+    "bakers.alice.authentication_key",
+    "Terraform",
+  ]);
+  const whole = { signer_link: { host_public_key: "ssh-ed25519 AAAA" }, state: { bucket: "b" } };
+  expect(named(withBaker({ delegate: tz1, authentication_key: another, signers }, whole))).toEqual([]);
+  expect(named(withBaker(hot, { state: { bucket: "b" } }))).toEqual([]);
+});
+
+test("secrets never become part of the configuration", () => {
+  const configuration = parseConfiguration({
+    ...base,
+    secrets: { hot_keys: { alice: { [tz1]: secretKey } }, slack_webhook_url: "https://x" },
+  });
+  expect(JSON.stringify(configuration)).not.toContain(secretKey);
+  expect(configuration).not.toHaveProperty("secrets");
+  expect(configuration.given).not.toHaveProperty("secrets");
+});
+
+test("error texts hide secrets at any depth and are short", () => {
+  expect(show({ a: [`unencrypted:${secretKey}`], password: "hunter2" })).toBe(
+    '{"a":["(secret, not shown)"],"password":"(secret, not shown)"}',
+  );
+  expect(show("x".repeat(1000)).length).toBeLessThanOrEqual(80);
+  expect(redact(`near ${secretKey}.`)).toBe("near (secret, not shown).");
+});
+
+test("the nearest name is found over case, swaps and typing errors, and nothing is guessed from afar", () => {
+  const known = ["region", "zones", "experimental_active_standby_mode"];
+  expect(didYouMean("regoin", known)).toBe("region");
+  expect(didYouMean("experimentalActiveStandbyMode", known)).toBe("experimental_active_standby_mode");
+  expect(didYouMean("experimental-active-standby", known)).toBe("experimental_active_standby_mode");
+  expect(didYouMean("colour", known)).toBeUndefined();
+  expect(distance("regoin", "region")).toBe(1);
+});

@@ -1,0 +1,104 @@
+/** The configuration as Terraform variables: in both stacks, with what was written as default, pinned, and secrets only by reference. */
+import { readFileSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { App, TerraformStack } from "cdktf";
+import { variableNames } from "../../configuration/keys";
+import { parseConfiguration } from "../../configuration/load";
+import { type Configuration } from "../../configuration/schema";
+import { declareVariables, neededSecrets, secretReference } from "../../constructs/variables";
+
+const delegate = "tz1Qi1VXJsKxxbB98TbZHcp2K6USAcTRYjD5";
+const values = {
+  project: "my-tezos-project",
+  network: "shadownet",
+  bakers: { alice: { delegate, hot_test_key: true } },
+  maintenance: {
+    exclusions: { "protocol-activation": { start: "2026-12-01T00:00:00Z", end: "2026-12-04T00:00:00Z" } },
+  },
+};
+const folder = mkdtempSync(join(tmpdir(), "tog-variables-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+interface Variable {
+  type: string;
+  default?: unknown;
+  nullable?: boolean;
+  sensitive?: boolean;
+  validation?: { condition: string; error_message: string }[];
+}
+let runs = 0;
+function variablesOf(
+  configuration: Configuration,
+  options?: { secrets: boolean },
+): Record<string, Variable | undefined> {
+  const app = new App({ outdir: join(folder, String(runs++)) });
+  declareVariables(new TerraformStack(app, "stack"), configuration, options);
+  app.synth();
+  const text = readFileSync(join(app.outdir, "stacks/stack/cdk.tf.json"), "utf8");
+  return (JSON.parse(text) as { variable: Record<string, Variable> }).variable;
+}
+
+test("every key that a tfvars file may have is declared, so that Terraform neither warns nor refuses", () => {
+  expect(Object.keys(variablesOf(parseConfiguration(values))).sort()).toEqual([...variableNames].sort());
+});
+
+test("the default of a variable is what was written, letter by letter, and the validation pins it", () => {
+  const variables = variablesOf(parseConfiguration(values));
+  expect(variables.maintenance).toMatchObject({ type: "any", default: values.maintenance });
+  expect(variables.maintenance?.validation?.[0]?.condition).toContain(
+    "jsonencode(var.maintenance) == jsonencode(jsondecode(",
+  );
+  expect(variables.maintenance?.validation?.[0]?.condition).toContain("protocol-activation");
+  expect(variables.region).toMatchObject({ type: "string", default: "us-central1", nullable: false });
+  expect(variables.experimental_active_standby_mode).toMatchObject({ type: "bool", default: false, nullable: false });
+  expect(variables.experimental_active_standby_mode?.validation).toEqual([
+    {
+      condition: "${var.experimental_active_standby_mode == false}",
+      error_message: expect.stringMatching(
+        /would be ignored\. Write it into terraform\.tfvars, or use "npm run diff\|deploy -- --var/,
+      ) as string,
+    },
+  ]);
+  expect(variables.state?.validation?.[0]?.condition).toBe("${var.state == null}");
+});
+
+test("secrets are sensitive, have no default and are only referred to; a missing one fails the plan of the stack that uses it", () => {
+  const configuration = parseConfiguration({
+    ...values,
+    secrets: { hot_keys: { alice: { [delegate]: "unencrypted:x" } } },
+  });
+  const { secrets } = variablesOf(configuration, { secrets: true });
+  expect(secrets).toMatchObject({ sensitive: true, default: {} });
+  expect(secrets?.validation).toEqual([
+    {
+      condition: `\${try(length(var.secrets.hot_keys["alice"]["${delegate}"]) > 0, false)}`,
+      error_message: expect.stringContaining(`secrets.hot_keys.alice.${delegate} is missing`) as string,
+    },
+  ]);
+  expect(variablesOf(configuration).secrets?.validation ?? []).toEqual([]);
+  expect(secretReference("hot_keys", "alice", delegate)).toBe(`\${var.secrets.hot_keys["alice"]["${delegate}"]}`);
+});
+
+test("the secrets that a configuration needs are found from what it says", () => {
+  const ssh = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICZM5QzPy/6s37GbqUCnA6KP6jQxJ/wSVPXrgW5AOqfG home1";
+  const remote = {
+    delegate,
+    authentication_key: "tz1SE6WhcvDQmPcidqXQtBrcirUUjC8Rync2",
+    signers: { home1: { ssh_public_key: ssh, port: 8443 } },
+  };
+  const needed = (more: object) =>
+    neededSecrets(parseConfiguration({ ...values, bakers: { alice: remote }, ...more })).map(({ path }) =>
+      path.join("."),
+    );
+  expect(needed({})).toEqual(["authentication_keys.alice", "signer_link_host_key"]);
+  expect(needed({ signer_link: { host_key_secret: "ours" }, monitoring: { slack_channel: "#bakery" } })).toEqual([
+    "authentication_keys.alice",
+    "slack_webhook_url",
+  ]);
+});
+
+test("the example that is shown where nothing was written cannot be planned", () => {
+  const validation = variablesOf({ ...parseConfiguration(values), example: "shadownet" }).bakers?.validation ?? [];
+  expect(validation.map(({ condition }) => condition)).toContain('${var.bakers == "yours"}');
+});

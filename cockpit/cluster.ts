@@ -1,0 +1,73 @@
+/** What the operator's commands need of a cluster, as plain objects. */
+export interface ObjectMetadata {
+  name: string;
+  uid: string;
+  resourceVersion: string;
+  labels: Record<string, string>;
+  annotations: Record<string, string>;
+}
+export interface LeaseView {
+  metadata: ObjectMetadata;
+  holderIdentity: string;
+  leaseDurationSeconds: number;
+  leaseTransitions: number;
+  /** Milliseconds since 1970 by the writer's clock, or undefined where it was never renewed. */
+  renewTimeMs: number | undefined;
+}
+export interface ConfigMapView {
+  metadata: ObjectMetadata;
+  data: Record<string, string>;
+}
+export interface PodView {
+  metadata: ObjectMetadata;
+  phase: string;
+  node: string;
+  deleting: boolean;
+  containers: {
+    name: string;
+    ready: boolean;
+    running: boolean;
+    restarts: number;
+    waiting: string;
+    /** How it ended last: `exit 137 (Error)`, and when, milliseconds since 1970; undefined where it never did. */
+    ended: { how: string; atMs: number } | undefined;
+  }[];
+  /** The init container that runs or waits now, with why it waits; "" where none does. */
+  init: string;
+}
+
+/** @throws ClusterError for everything but "not found" */
+export interface Cluster {
+  context: string;
+  namespace: string;
+  version(): Promise<string>;
+  lease(name: string): Promise<LeaseView | undefined>;
+  configMap(name: string): Promise<ConfigMapView | undefined>;
+  configMaps(labelSelector: string): Promise<ConfigMapView[]>;
+  pods(labelSelector: string): Promise<PodView[]>;
+  /** Conditional: fails with ClusterError kind "conflict" where the lease has changed. `dryRun` leaves it unchanged. */
+  annotateLease(lease: LeaseView, annotations: Record<string, string>, dryRun?: boolean): Promise<void>;
+  /** Conditional: fails with ClusterError kind "conflict" where the object has changed since it was read. */
+  writeConfigMap(map: ConfigMapView, data: Record<string, string>): Promise<void>;
+  /** Runs a command in a container. `code` null where it did not end within a minute. */
+  exec(
+    pod: string,
+    container: string,
+    command: string[],
+    input: string,
+  ): Promise<{ code: number | null; out: string; err: string }>;
+  /** Whether the user of the kubeconfig may do it; undefined where the API serves no access reviews. */
+  allowed(verb: string, group: string, resource: string): Promise<boolean | undefined>;
+}
+
+export class ClusterError extends Error {
+  constructor(
+    readonly kind: "unreachable" | "forbidden" | "conflict" | "other",
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+/** The command was given what it cannot do. */
+export class UsageError extends Error {}

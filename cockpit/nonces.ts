@@ -1,0 +1,135 @@
+/**
+ * `npm run baker -- nonces export [--out FILE]` and `... import FILE`: the seed nonces of a baker out of its pods and into them, whatever the topology. For the change of
+ * the flag in both directions, and as a disaster copy. The pods do the work (`tog nonce-importer export|import` under the baker's own lock); this merges.
+ * Exit codes: 0 done, 1 a pod failed, 2 usage, 3 the cluster was not reached. The file holds unrevealed nonces: mode 0600, delete it afterwards.
+ */
+import { readFileSync } from "node:fs";
+import { Command, CommanderError } from "commander";
+import { containers, labels } from "../contract/names";
+import { writeDurably } from "../daemons/runtime/durable";
+import { ClusterError, type Cluster, type PodView } from "./cluster";
+import { bakerCommand, type Common } from "./options";
+import { checkBundle, mergeSets, type NonceBundle } from "../tezos/nonces";
+
+class Failure extends Error {
+  constructor(
+    readonly exitCode: 1 | 2 | 3,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+const tog = "/usr/local/bin/tog";
+
+export interface Io {
+  connect(options: Common): Pick<Cluster, "namespace" | "pods" | "exec">;
+  out(text: string): void;
+  err(text: string): void;
+}
+type Pods = ReturnType<Io["connect"]>;
+
+/** Runs `tog nonce-importer` in a pod. @returns stdout. @throws Failure with the last lines of stderr */
+async function importer(cluster: Pods, pod: PodView, verb: "export" | "import", input = ""): Promise<string> {
+  const { code, out, err } = await cluster.exec(
+    pod.metadata.name,
+    containers.baker,
+    [tog, "nonce-importer", verb],
+    input,
+  );
+  if (code !== 0)
+    throw new Failure(1, err.trim().slice(-1000) || (code === null ? "it did not end" : `it ended with ${code}`));
+  return out;
+}
+
+/** The baking pods of the one baker, of either topology. */
+async function bakingPods(cluster: Pods, common: Common): Promise<{ baker: string; pods: PodView[] }> {
+  const selector = `${labels.component}=baking-pod${common.baker === undefined ? "" : `,${labels.baker}=${common.baker}`}`;
+  const pods = await cluster.pods(selector);
+  const bakers = [...new Set(pods.map(({ metadata }) => metadata.labels[labels.baker] ?? ""))].sort();
+  const [baker] = bakers;
+  if (bakers.length > 1) throw new Failure(2, `--baker names one of ${bakers.join(", ")}: there are ${bakers.length}`);
+  if (baker === undefined)
+    throw new Failure(
+      3,
+      `namespace ${common.namespace} has no baking pod${common.baker ? ` of ${common.baker}` : ""}: check --namespace and --context`,
+    );
+  return { baker, pods };
+}
+
+/** Runs `work` in each pod. @returns the results, and the exit code: 1 where a pod does not run or failed, which is reported */
+async function inEachPod<T>(
+  io: Io,
+  pods: readonly PodView[],
+  work: (pod: PodView) => Promise<T>,
+): Promise<{ results: T[]; code: 0 | 1 }> {
+  const results: T[] = [];
+  for (const pod of pods) {
+    try {
+      if (!pod.containers.some(({ name, running }) => name === containers.baker && running))
+        throw new Failure(1, `its container ${containers.baker} does not run (yet)`);
+      results.push(await work(pod));
+    } catch (error) {
+      io.err(`${pod.metadata.name}: ${error instanceof Error ? error.message : String(error)}\n`);
+    }
+  }
+  return { results, code: results.length === pods.length ? 0 : 1 };
+}
+
+async function exportNonces(io: Io, common: Common & { out?: string }): Promise<number> {
+  const cluster = io.connect(common);
+  const { baker, pods } = await bakingPods(cluster, common);
+  const { results, code } = await inEachPod(io, pods, async (pod) =>
+    checkBundle(await importer(cluster, pod, "export"), { baker }),
+  );
+  const [first] = results;
+  if (!first)
+    throw new Failure(1, `nothing exported: none of ${pods.map(({ metadata }) => metadata.name).join(", ")} answered`);
+  if (results.some(({ chain }) => chain !== first.chain)) throw new Failure(1, "the pods are on different chains");
+  const merged: NonceBundle = results.reduce((all, one) => ({ ...all, ...mergeSets(all, one) }));
+  const text = JSON.stringify(merged) + "\n";
+  if (common.out === undefined) io.out(text);
+  else await writeDurably(common.out, text, { mode: 0o600 });
+  io.err(
+    `exported ${merged.stateful.length} nonces and ${merged.legacy.length} legacy pairs of ${baker} from ${results.length} of ${pods.length} pods\n`,
+  );
+  return code;
+}
+
+async function importNonces(io: Io, file: string, common: Common): Promise<number> {
+  const text = readFileSync(file === "-" ? 0 : file, "utf8");
+  const cluster = io.connect(common);
+  const { baker, pods } = await bakingPods(cluster, common);
+  const bundle = checkBundle(text, { baker });
+  const { code } = await inEachPod(io, pods, async (pod) =>
+    io.out(await importer(cluster, pod, "import", JSON.stringify(bundle))),
+  );
+  return code;
+}
+
+/** @param argv the words after the script's name @returns the exit code */
+export async function nonces(argv: readonly string[], io: Io): Promise<number> {
+  let code = 0;
+  const program = new Command("nonces")
+    .description("The seed nonces of a baker, out of its pods and into them.")
+    .showHelpAfterError()
+    .exitOverride()
+    .configureOutput({ writeOut: io.out, writeErr: io.err });
+  bakerCommand(program, "export", "merge the nonces of all pods of a baker into one file")
+    .option("--out <file>", "where to write it (default: stdout)")
+    .action(async (options: Common & { out?: string }) => {
+      code = await exportNonces(io, options);
+    });
+  bakerCommand(program, "import", "merge a file into every pod of a baker, beside running bakers")
+    .argument("<file>", "an export; - is stdin")
+    .action(async (file: string, options: Common) => {
+      code = await importNonces(io, file, options);
+    });
+  try {
+    await program.parseAsync(argv, { from: "user" });
+    return code;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    io.err(`${error instanceof Error ? error.message : String(error)}\n`);
+    return error instanceof Failure ? error.exitCode : error instanceof ClusterError ? 3 : 1;
+  }
+}

@@ -1,0 +1,182 @@
+/** The planned switchover as an ordinary act: a plan with objections, then the wish on the lease, then the receipt. */
+import { annotations, leaderLeaseName } from "../contract/names";
+import type { Receipt } from "../contract/receipt";
+import { ClusterError, UsageError, type Cluster } from "./cluster";
+import { readView, receiptsOf, type BakerView, type Member, type ViewOptions } from "./view";
+
+export interface SwitchoverPlan {
+  from: string;
+  to: string;
+  steps: string[];
+  /** What speaks against it; the elector itself would wait or refuse. Empty: go. */
+  objections: string[];
+}
+
+/** Pure. `to` undefined: the eligible member with the highest head. @throws UsageError where the wish names no other member */
+export function planSwitchover(view: BakerView, to?: string): SwitchoverPlan {
+  const others = view.members.filter((member) => member.pod !== view.holder);
+  if (view.topology === "solo")
+    throw new UsageError(`a switchover needs the active-standby topology; ${view.baker} is solo`);
+  const names = others.map((member) => member.pod);
+  if (to !== undefined && !names.includes(to))
+    throw new UsageError(
+      `--to names a member that does not hold the lease (${names.join(", ") || "there is none"}); got "${to}"`,
+    );
+  const able = (member: Member) => member.fresh && member.record?.eligible === true;
+  const target =
+    to === undefined
+      ? [...others].sort(
+          (a, b) => Number(able(b)) - Number(able(a)) || (b.record?.headLevel ?? -1) - (a.record?.headLevel ?? -1),
+        )[0]
+      : others.find((member) => member.pod === to);
+  if (!target) throw new UsageError(`${view.baker} has no other member to switch to`);
+  const objections: string[] = [];
+  if (!view.held) objections.push("nobody holds the lease now: the electors decide by themselves");
+  if (!target.record) objections.push(`${target.pod} has no readable member record`);
+  else {
+    if (!target.fresh) objections.push(`${target.pod} has been silent for ${Math.round(target.ageSeconds ?? 0)} s`);
+    if (!target.record.eligible) objections.push(`${target.pod} is not eligible: ${target.record.reason}`);
+    if (target.record.signersAnswering === 0) objections.push(`no signer answers ${target.pod}`);
+    const highest = Math.max(0, ...view.members.map((member) => member.record?.headLevel ?? 0));
+    if (highest - (target.record.headLevel ?? 0) >= 2)
+      objections.push(`${target.pod} is ${highest - (target.record.headLevel ?? 0)} levels behind`);
+  }
+  const missing = Math.max(0, ...view.members.map((member) => member.record?.noncesMissing ?? 0));
+  if (missing > 0) objections.push(`${missing} nonce commitments are not on another member yet`);
+  return {
+    from: view.holder,
+    to: target.pod,
+    steps: [
+      `write the wish ${annotations.preferredHolder}=${target.pod} on lease ${leaderLeaseName(view.baker)}`,
+      `${view.holder || "the holder"} waits for a moment without a baking right (at most 30 s), shuts its gate, stops its daemons, pushes its nonces and releases`,
+      `${target.pod} acquires with epoch ${(view.lease?.leaseTransitions ?? 0) + 1}, raises the watermarks and starts its daemons`,
+      "wait for the receipt",
+    ],
+    objections,
+  };
+}
+
+/**
+ * Writes the wish and waits until the target holds. @throws Error after `timeoutSeconds`; the wish is then taken back
+ * @returns the receipt of the transition
+ */
+export async function performSwitchover(
+  cluster: Cluster,
+  plan: SwitchoverPlan,
+  baker: string,
+  options: ViewOptions & { timeoutSeconds: number; progress(line: string): void },
+): Promise<Receipt | undefined> {
+  const name = leaderLeaseName(baker);
+  const wish = async (value: string) => {
+    // The holder renews every second: a conflict only means that somebody was faster.
+    for (let attempt = 0; ; attempt++) {
+      const lease = await cluster.lease(name);
+      if (!lease) throw new Error(`lease ${name} is gone`);
+      try {
+        await cluster.annotateLease(lease, { [annotations.preferredHolder]: value });
+        return lease;
+      } catch (error) {
+        if (!(error instanceof ClusterError) || error.kind !== "conflict" || attempt >= 20) throw error;
+        await options.sleep(50);
+      }
+    }
+  };
+  const before = await wish(plan.to);
+  options.progress(`asked for ${plan.to}`);
+  const deadline = options.now() + options.timeoutSeconds * 1000;
+  let state = "";
+  while (options.now() < deadline) {
+    const view = await readView(cluster, baker, options);
+    const now = view.members.map((member) => `${member.pod} ${member.record?.state ?? "?"}`).join(", ");
+    if (now !== state) options.progress((state = now));
+    if (view.holder === plan.to && (view.lease?.leaseTransitions ?? 0) > before.leaseTransitions) {
+      // The receipt is completed once the new master signs.
+      for (let attempt = 0; attempt < 20; attempt++) {
+        const receipt = receiptsOf(await cluster.lease(name)).find(
+          (entry) => entry.epoch > before.leaseTransitions && entry.to.startsWith(plan.to),
+        );
+        if (receipt && (receipt.missedLevels !== null || attempt === 19)) return receipt;
+        await options.sleep(1000);
+      }
+      return undefined;
+    }
+    await options.sleep(500);
+  }
+  await wish("");
+  throw new Error(
+    `${plan.to} has not taken over within ${options.timeoutSeconds} s; the wish was taken back. \`status\` says what holds it up`,
+  );
+}
+
+export interface DrillStep {
+  name: string;
+  ok: boolean;
+  milliseconds: number;
+  text: string;
+}
+
+/** Every check and every request of a switchover, timed, without giving up the lease: the writes are dry runs. */
+export async function drill(cluster: Cluster, view: BakerView, clock: { nowMs(): number }): Promise<DrillStep[]> {
+  const steps: DrillStep[] = [];
+  const step = async (name: string, action: () => Promise<string>) => {
+    const start = clock.nowMs();
+    try {
+      const text = await action();
+      steps.push({ name, ok: true, milliseconds: clock.nowMs() - start, text });
+    } catch (error) {
+      steps.push({
+        name,
+        ok: false,
+        milliseconds: clock.nowMs() - start,
+        text: error instanceof Error ? error.message : String(error),
+      });
+    }
+  };
+  await step("plan", () => {
+    const plan = planSwitchover(view);
+    if (plan.objections.length > 0) throw new Error(plan.objections.join("; "));
+    return Promise.resolve(`${plan.from} -> ${plan.to}`);
+  });
+  const name = leaderLeaseName(view.baker);
+  await step("read the lease", async () => {
+    const lease = await cluster.lease(name);
+    if (!lease) throw new Error(`lease ${name} does not exist`);
+    return `epoch ${lease.leaseTransitions}`;
+  });
+  await step("write the wish (dry run)", async () => {
+    for (let attempt = 0; ; attempt++) {
+      const lease = await cluster.lease(name);
+      if (!lease) throw new Error(`lease ${name} does not exist`);
+      try {
+        await cluster.annotateLease(
+          lease,
+          { [annotations.preferredHolder]: view.members.find((member) => member.pod !== view.holder)?.pod ?? "" },
+          true,
+        );
+        return "accepted";
+      } catch (error) {
+        if (!(error instanceof ClusterError) || error.kind !== "conflict" || attempt >= 20) throw error;
+      }
+    }
+  });
+  for (const member of view.members) {
+    await step(`member ${member.pod}`, () => {
+      if (!member.record) throw new Error("no readable record");
+      if (!member.fresh) throw new Error(`silent for ${Math.round(member.ageSeconds ?? 0)} s`);
+      if (!member.record.eligible && member.pod !== view.holder)
+        throw new Error(`not eligible: ${member.record.reason}`);
+      return Promise.resolve(
+        `head ${member.record.headLevel}, ${member.record.signersAnswering} signers, ${member.record.noncesMissing} nonces missing`,
+      );
+    });
+  }
+  for (const mark of view.watermarks) {
+    await step(`watermark ${mark.name}`, () => {
+      if (mark.missing === "unreadable") throw new Error("unreadable");
+      return Promise.resolve(
+        mark.record ? `epoch ${mark.record.epoch}, highest level ${mark.highestLevel ?? "none"}` : "empty",
+      );
+    });
+  }
+  return steps;
+}

@@ -1,0 +1,101 @@
+/**
+ * `npm run baker -- watermark show` and `... raise --key ADDRESS --level N [--yes]`: the operator's way out for watermarks (docs/runbooks/watermark-lost.md).
+ * `raise` lifts the floor of a key: nothing at or below N is signed any more. It never lowers anything, writes conditionally, and without --yes only says what it would do.
+ * Exit codes: 0 done (or nothing to do), 1 refused or changed meanwhile, 2 usage, 3 the cluster was not reached.
+ */
+import { Command, CommanderError, InvalidArgumentError } from "commander";
+import { keyHashHex } from "../tezos/addresses";
+import { labels, watermarkDataKey } from "../contract/names";
+import { ClusterError, type Cluster, type ConfigMapView } from "./cluster";
+import type { CockpitIo } from "./main";
+import { clusterCommand, type Common } from "./options";
+import {
+  farLevels,
+  raise,
+  readRecord,
+  renderWatermarks,
+  type WatermarkCluster,
+  type WatermarkObject,
+} from "./watermark-plan";
+
+/** The watermarks among the cluster's config maps; replaced only where nobody has written meanwhile. */
+function watermarks(cluster: Cluster): WatermarkCluster {
+  const whole = new Map<string, ConfigMapView>();
+  const view = (map: ConfigMapView): WatermarkObject => {
+    const { name, uid, resourceVersion, labels: own } = map.metadata;
+    whole.set(name, map);
+    return { name, uid, resourceVersion, baker: own[labels.baker] ?? "", text: map.data[watermarkDataKey] };
+  };
+  return {
+    list: async (baker) =>
+      (await cluster.configMaps(baker === undefined ? "" : `${labels.baker}=${baker}`))
+        .filter((map) => /^wm-[0-9a-f]{40}$/.test(map.metadata.name))
+        .map(view),
+    get: async (name) => {
+      const map = await cluster.configMap(name);
+      return map && view(map);
+    },
+    replace: async (object, text) => {
+      const map = whole.get(object.name);
+      if (!map) throw new Error(`${object.name} was not read`);
+      try {
+        await cluster.writeConfigMap(map, { ...map.data, [watermarkDataKey]: text });
+        return "done";
+      } catch (error) {
+        if (error instanceof ClusterError && error.kind === "conflict") return "conflict";
+        throw error;
+      }
+    },
+  };
+}
+
+const address = (text: string): string => {
+  try {
+    keyHashHex(text);
+    return text;
+  } catch (error) {
+    throw new InvalidArgumentError(error instanceof Error ? error.message : String(error));
+  }
+};
+
+/** @param argv the words after the script's name @returns the exit code */
+export async function watermark(
+  argv: readonly string[],
+  io: Pick<CockpitIo, "connect" | "out" | "err">,
+): Promise<number> {
+  let exitCode = 0;
+  const program = new Command("watermark")
+    .description("The watermarks of a baker's keys: show them, raise their floor.")
+    .exitOverride();
+  program.configureOutput({ writeOut: io.out, writeErr: io.err });
+  const say = (text: string) => io.out(`${text}\n`);
+  clusterCommand(program, "show", "every watermark: holder, epoch, floor and the marks as level/round")
+    .option("--baker <name>", "only this baker's")
+    .option("--json", "print one JSON array")
+    .action(async (common: Common) => {
+      const objects = await watermarks(io.connect(common)).list(common.baker);
+      if (common.json) say(JSON.stringify(objects.map((object) => ({ ...object, ...readRecord(object.text) }))));
+      else say(objects.length === 0 ? "no watermark in this namespace" : renderWatermarks(objects));
+    });
+  clusterCommand(program, "raise", "nothing at or below this level is signed any more; never lowers")
+    .requiredOption("--key <address>", "tz1..tz4 of the signing key", address)
+    .requiredOption("--level <number>", "the new floor", Number)
+    .option("--far", `a level more than ${farLevels} above everything recorded is meant`)
+    .option("--yes", "do it")
+    .action(async (common: Common & { key: string; level: number; far?: boolean; yes?: boolean }) => {
+      const result = await raise(watermarks(io.connect(common)), common.key, common.level, {
+        yes: common.yes === true,
+        far: common.far === true,
+      });
+      exitCode = result.exitCode;
+      (result.exitCode === 0 ? io.out : io.err)(`${result.text}\n`);
+    });
+  try {
+    await program.parseAsync([...argv], { from: "user" });
+    return exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    io.err(`${error instanceof Error ? error.message : String(error)}\n`);
+    return error instanceof ClusterError ? 3 : 1;
+  }
+}
