@@ -179,15 +179,13 @@ async function start(
       routes: {
         // A head an hour behind, so that any level is plausible and one signature follows the other.
         "/chains/main/blocks/head/header": (_request, response) =>
-          void response
-            .writeHead(200)
-            .end(
-              JSON.stringify({
-                chain_id: chainName,
-                level: 1000,
-                timestamp: new Date(systemClock.wall() - 3_600_000 * 24).toISOString(),
-              }),
-            ),
+          void response.writeHead(200).end(
+            JSON.stringify({
+              chain_id: chainName,
+              level: 1000,
+              timestamp: new Date(systemClock.wall() - 3_600_000 * 24).toISOString(),
+            }),
+          ),
       },
     });
     closing.push(
