@@ -1,0 +1,68 @@
+/**
+ * `npm run mutants [-- NAME...]` plants each deliberate fault of tools/mutants/mutants.ts in a copy of the checkout, runs the tests of its room, and
+ * says which faults were found and which survived. Exit code 0 only if every fault was found.
+ */
+import { spawnSync } from "node:child_process";
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { type Mutant, mutants } from "./mutants/mutants";
+
+const root = resolve(__dirname, "..");
+
+/** The tests of the room of a file, and the randomized schedules for what they run. */
+const testsOf = ({ file }: Mutant): string[] => {
+  const room = file.split("/").slice(0, 2).join("/");
+  return [`__tests__/${room}/`, ...(room === "daemons/signing-gate" ? ["__tests__/lab/checker/"] : [])];
+};
+
+/** @throws Error where the text does not occur exactly once */
+export function planted(source: string, { name, file, find, replace }: Mutant): string {
+  const count = source.split(find).length - 1;
+  if (count !== 1)
+    throw new Error(`mutant ${name}: its text must occur once in ${file}, got ${count}; bring the list up to date`);
+  return source.replace(find, () => replace);
+}
+
+/** Copies what git knows or would add; the packages are linked. */
+function copyCheckout(): string {
+  const copy = mkdtempSync(join(tmpdir(), "mutants-"));
+  const listed = spawnSync("git", ["ls-files", "-z", "--cached", "--others", "--exclude-standard"], { cwd: root });
+  for (const file of listed.stdout.toString().split("\0").filter(Boolean))
+    cpSync(join(root, file), join(copy, file), { recursive: true, force: true });
+  symlinkSync(join(root, "node_modules"), join(copy, "node_modules"));
+  return copy;
+}
+
+function main(names: readonly string[]): number {
+  const unknown = names.filter((name) => !mutants.some((mutant) => mutant.name === name));
+  if (unknown.length > 0) {
+    console.error(`no mutant is called ${unknown.join(", ")}; known: ${mutants.map(({ name }) => name).join(", ")}`);
+    return 2;
+  }
+  const copy = copyCheckout();
+  const survivors: Mutant[] = [];
+  try {
+    const chosen = mutants.filter(({ name }) => names.length === 0 || names.includes(name));
+    for (const mutant of chosen) {
+      const path = join(copy, mutant.file);
+      const original = readFileSync(path, "utf8");
+      writeFileSync(path, planted(original, mutant));
+      const startedMs = Date.now();
+      const jest = join(root, "node_modules/jest/bin/jest.js");
+      const run = spawnSync(process.execPath, [jest, "--bail", "--silent", ...testsOf(mutant)], { cwd: copy });
+      writeFileSync(path, original);
+      const failed = /^FAIL .*/m.exec(run.stderr.toString())?.[0] ?? "";
+      const found = run.status !== 0 && failed !== "";
+      if (!found) survivors.push(mutant);
+      const seconds = Math.round((Date.now() - startedMs) / 1000);
+      console.log(`${found ? "found   " : "SURVIVED"} ${mutant.name} (${seconds} s) ${failed || mutant.breaks}`);
+    }
+    console.log(`${chosen.length - survivors.length} found, ${survivors.length} surviving`);
+    return survivors.length === 0 ? 0 : 1;
+  } finally {
+    rmSync(copy, { recursive: true, force: true });
+  }
+}
+
+if (require.main === module) process.exitCode = main(process.argv.slice(2));

@@ -1,0 +1,172 @@
+/**
+ * Deliberate faults, each against one promise of the protocol. A suite that stays green with one of them does not notice what it promises.
+ * The text to find must occur exactly once in its file: a test holds the list to the code.
+ */
+export interface Mutant {
+  name: string;
+  /** The promise that it breaks. */
+  breaks: string;
+  file: string;
+  find: string;
+  replace: string;
+}
+
+const gate = "daemons/signing-gate/gate.ts";
+const rules = "daemons/signing-gate/decide.ts";
+const memory = "daemons/signing-gate/memory.ts";
+const slots = "daemons/signing-gate/slot-file.ts";
+const elector = "daemons/elector/elector.ts";
+const election = "daemons/elector/decide.ts";
+const supervisor = "daemons/baker-supervisor/decide.ts";
+const merge = "daemons/nonce-importer/merge-folder.ts";
+const checker = "lab/checker/checker.ts";
+
+export const mutants: readonly Mutant[] = [
+  {
+    name: "forward-before-disk",
+    breaks: "a request is forwarded only after its mark is on this disk (S5)",
+    file: memory,
+    find: "        await durable;\n",
+    replace: "",
+  },
+  {
+    name: "no-sync",
+    breaks: "a mark survives the end of the machine",
+    file: slots,
+    find: "          await sync(fd);\n",
+    replace: "",
+  },
+  {
+    name: "same-file-after-failed-sync",
+    breaks: "after a failed sync nothing is written into the same blocks again",
+    file: slots,
+    find: "        if (fd !== undefined) closeSync(fd);\n        fd = undefined;\n",
+    replace: "",
+  },
+  {
+    name: "no-tenure-check-before-write",
+    breaks: "a mark is written only in a tenure that is still held",
+    file: gate,
+    find: '        if (!this.holds(tenure)) return "again";\n',
+    replace: "",
+  },
+  {
+    name: "no-tenure-check-after-mark",
+    breaks: "nothing is forwarded after the tenure ended",
+    file: gate,
+    find: '    if (!this.holds(tenure)) return refuse(503, "not-master", "the tenure ended after the mark");\n',
+    replace: "",
+  },
+  {
+    name: "unknown-outcome-without-epoch",
+    breaks: "an unknown outcome belongs to the epoch in which it was tried (S7)",
+    file: gate,
+    find: "key.unsure.get(digest) === tenure.epoch",
+    replace: "key.unsure.has(digest)",
+  },
+  {
+    name: "floor-may-be-signed",
+    breaks: "nothing at the floor is signed (S3)",
+    file: rules,
+    find: "request.level === record.floor &&",
+    replace: "request.level <= record.floor &&",
+  },
+  {
+    name: "round-not-compared",
+    breaks: "marks are ordered by level and round (S1)",
+    file: rules,
+    find: "a.level - b.level || a.round - b.round;",
+    replace: "a.level - b.level;",
+  },
+  {
+    name: "other-holder-of-the-epoch",
+    breaks: "the same epoch of another holder ends the tenure",
+    file: rules,
+    find: "at.epoch === tenure.epoch && at.holder !== tenure.holder",
+    replace: "at.epoch === tenure.epoch && false",
+  },
+  {
+    name: "rewound-is-good",
+    breaks: "a watermark below what this gate remembers is lost (S5)",
+    file: rules,
+    find: 'memory && below(observed.record, { ...memory, marks: marksOf(memory) })) return "rewound"',
+    replace: 'memory && false) return "rewound"',
+  },
+  {
+    name: "absurd-level",
+    breaks: "one absurd level does not brick a key (S6)",
+    file: rules,
+    find: "return level <= head.level + headMargin + behind;",
+    replace: "return level >= 0 || behind > 0;",
+  },
+  {
+    name: "renewal-from-its-answer",
+    breaks: "a renewal counts from when it was sent",
+    file: elector,
+    find: "      tenure.renewedAtMs = outcome.sentAtMs;\n",
+    replace: "      tenure.renewedAtMs = this.o.clock.now();\n",
+  },
+  {
+    name: "resumes-its-epoch",
+    breaks: "every acquisition begins a new epoch",
+    file: election,
+    find: "Math.max(leaseEpoch, ...watermarks) + 1",
+    replace: "Math.max(leaseEpoch, ...watermarks)",
+  },
+  {
+    name: "no-renew-deadline",
+    breaks: "a master that cannot renew stops before its lease runs out",
+    file: election,
+    find: '  if (now >= tenure.renewedAtMs + t.renewDeadlineSeconds * 1000) return "renew-deadline";\n',
+    replace: "",
+  },
+  {
+    name: "releases-over-running-daemons",
+    breaks: "the lease is not released while daemons may run",
+    file: election,
+    find: 'return act({ kind: "lose" }, "daemons-not-confirmed-stopped");',
+    replace: 'return step("pushing", "daemons-not-confirmed-stopped");',
+  },
+  {
+    name: "challenger-trusts-its-own-duration",
+    breaks: "a challenger waits for the longer of its own and the recorded duration",
+    file: election,
+    find: "Math.max(leaseMs, lease.durationMs)",
+    replace: "leaseMs",
+  },
+  {
+    name: "runs-past-validity",
+    breaks: "no daemon runs without valid leadership (S4)",
+    file: supervisor,
+    find: '  if (now >= until) return verdict("stop-now", "validity-expired");\n',
+    replace: "",
+  },
+  {
+    name: "runs-under-a-foreign-elector",
+    breaks: "only the own pod's elector is believed",
+    file: supervisor,
+    find: '  if (record.self !== state.self) return verdict("stop-now", "not-our-elector");\n',
+    replace: "",
+  },
+  {
+    name: "merge-ignores-a-changed-file",
+    breaks: "what the baker wrote since the merge was prepared is not lost",
+    file: merge,
+    find: "if (!same(now.stateful, base.stateful) || !same(now.legacy, base.legacy)) continue;",
+    replace: "if (!same(now.stateful, base.stateful) && !same(now.legacy, base.legacy)) continue;",
+  },
+  {
+    name: "checker-two-digests",
+    breaks: "the checker reports two digests at one place",
+    file: checker,
+    find: "if (other !== undefined && other !== digest)",
+    replace: "if (other !== undefined && false)",
+  },
+  {
+    name: "checker-floor",
+    breaks: "the checker reports a tenure that opens at a signed level",
+    file: checker,
+    find: "      if (record.floor < signedLevel)\n",
+    replace: "      if (record.floor < signedLevel - 1)\n",
+  },
+];
