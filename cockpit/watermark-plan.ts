@@ -62,7 +62,10 @@ export function planRaise(object: WatermarkObject | undefined, name: string, lev
   const { record } = read;
   if (object.baker !== "" && object.baker !== record.baker)
     return refuse(`${name} is labelled ${object.baker} but its record belongs to ${record.baker}`);
-  if (level <= record.floor)
+  // A floor that is the level of a mark is what a tenure begins with: the rule for halted chains may open it. So it lies strictly above every mark.
+  const marked = markKinds.some((kind) => record.marks[kind]?.level === level);
+  const floor = marked ? level + 1 : level;
+  if (floor <= record.floor)
     return { action: "nothing", text: `the floor of ${name} is ${record.floor} already; it is never lowered` };
   const top = highestLevel(record);
   if (level > top + farLevels && !far)
@@ -71,8 +74,10 @@ export function planRaise(object: WatermarkObject | undefined, name: string, lev
     );
   return {
     action: "write",
-    record: { ...record, floor: level },
-    text: `floor of ${name}: ${record.floor} -> ${level}; the key signs again from level ${level + 1} on`,
+    record: { ...record, floor },
+    text:
+      `floor of ${name}: ${record.floor} -> ${floor}; the key signs again from level ${floor + 1} on` +
+      (marked ? ` (level ${level} has a mark, and on a halted chain a floor at a mark opens for later rounds)` : ""),
   };
 }
 

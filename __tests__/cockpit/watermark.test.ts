@@ -33,6 +33,14 @@ describe("the plan of a raise", () => {
   test("lifts the floor and nothing else", () => {
     expect(planRaise(object(), name, 150)).toMatchObject({ action: "write", record: record({ floor: 150 }) });
   });
+  test("a floor at the level of a mark would open on a halted chain: it lies above that level", () => {
+    expect(planRaise(object(), name, 120)).toMatchObject({ action: "write", record: record({ floor: 121 }) });
+    expect(planRaise(object(), name, 120).text).toContain("signs again from level 122 on");
+    const begun = record({ floor: 120 });
+    expect(planRaise(object(JSON.stringify(begun)), name, 120)).toMatchObject({ record: { ...begun, floor: 121 } });
+    const raised = record({ floor: 121 });
+    expect(planRaise(object(JSON.stringify(raised)), name, 120)).toMatchObject({ action: "nothing" });
+  });
   test("never lowers", () => {
     expect(planRaise(object(), name, 100)).toMatchObject({ action: "nothing" });
     expect(planRaise(object(), name, 5)).toMatchObject({ action: "nothing" });

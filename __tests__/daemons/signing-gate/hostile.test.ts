@@ -1,6 +1,7 @@
 /** Two gates and two signers with the same key, over real sockets, against everything that may go wrong around them. Every test ends with the checker. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { planRaise } from "../../../cockpit/watermark-plan";
 import type { Timings } from "../../../contract/timings";
 import type { SigningKey } from "../../../lab/doubles/octez-signer";
 import { testKey } from "../../../lab/doubles/octez-signer";
@@ -241,6 +242,38 @@ test("a halted chain at a high round with a sole baker: rounds above all recorde
   for (const kind of ["block", "preattestation", "attestation"] as const)
     expect((await a.sign(key, request(kind, 1001, 41, 2))).status).toBe(200);
 });
+
+test.each(["a person raised", "a lost watermark set"] as const)(
+  "a floor that %s never opens on a halted chain, in the running tenure and in a new one",
+  async (who) => {
+    const { world, a, b, key } = await begin();
+    a.lead(1);
+    expect((await a.sign(key, request("attestation", 1001, 3))).status).toBe(200);
+    // So that no synced head + 5 hides what the marks alone say.
+    world.head = { level: 997, ageSeconds: 0 };
+    if (who === "a person raised") {
+      const text = JSON.stringify(world.read(key));
+      const plan = planRaise({ name: key, uid: "", resourceVersion: "", baker: "", text }, key, 1001);
+      if (plan.action !== "write") throw new Error(plan.text);
+      await world.put(key, plan.record);
+    } else await world.put(key, world.record());
+    expect((await a.sign(key, request("attestation", 1001, 4, 2))).status).toBe(409);
+    b.gate.onSeen(key, world.stored(key));
+    for (const [pod, epoch] of [
+      [a, 1],
+      [b, 2],
+    ] as const) {
+      pod.lead(epoch);
+      await pod.sign(key, request("attestation", 1001, 4, 2));
+      await new Promise((resolve) => setTimeout(resolve, quick.floorPassSeconds * 1000 + 50));
+      for (const level of [1001, 1002])
+        expect(await pod.sign(key, request("attestation", level, 4, 2))).toMatchObject({
+          status: 409,
+          reason: "at-or-below-floor",
+        });
+    }
+  },
+);
 
 test("a signer with random ECDSA whose first answer was lost: a block is never signed twice, a vote may be", async () => {
   const { world, a, key } = await begin({ key: secp, deterministic: false });
