@@ -105,8 +105,12 @@ export const blockLayout = {
   protocols: both,
 } as const;
 
-/** A DAL bitset is a natural number in groups of 7 bits; 64 bytes are far more than all slots of all lags. */
-const maxDalBytes = 64;
+/**
+ * Longest DAL bitset of the protocols above: 5 attestation lags, each with 23 chunks of 8 bits, the last one's continuation bit never set: 924 bits.
+ * Anybody may publish to slots, so honest attestations can be as long as that. A protocol with more slots or lags is a larger number here.
+ */
+const maxDalBits = 924;
+const maxDalBytes = 1 + Math.ceil((maxDalBits - 6) / 7);
 const longest = Math.max(blockLayout.fitness + 37 + 77 + 32 + 1, 80 + maxDalBytes);
 /** Requests longer than this are refused before anything is read. */
 export const maxRequestBytes = longest;
@@ -144,7 +148,7 @@ function parseVote(kind: "preattestation" | "attestation", bytes: Uint8Array, vi
   if (!layout) return refuse("tag-unknown");
   if (layout.kind !== kind) return refuse("tag-kind-mismatch");
   if (layout.dal ? bytes.length <= layout.length : bytes.length !== layout.length) return refuse("length");
-  if (layout.dal && !isNatural(bytes.subarray(layout.length))) return refuse("dal-content");
+  if (layout.dal && !isBitset(bytes.subarray(layout.length))) return refuse("dal-content");
   const level = view.getInt32(layout.level);
   const round = view.getInt32(layout.round);
   if (level < 0) return refuse("level-negative");
@@ -166,10 +170,11 @@ function parseVote(kind: "preattestation" | "attestation", bytes: Uint8Array, vi
   };
 }
 
-/** Groups of 7 bits, the high bit says that another follows; nothing after the last one; no superfluous zero group. */
-function isNatural(bytes: Uint8Array): boolean {
+/** A signed number that is not negative: 6 bits below the sign, then groups of 7; the high bit says that another follows; the last of several is not zero. */
+function isBitset(bytes: Uint8Array): boolean {
   const last = bytes.length - 1;
-  if (last < 0 || last >= maxDalBytes) return false;
+  const first = bytes[0];
+  if (first === undefined || last >= maxDalBytes || (first & 0x40) !== 0) return false;
   if (bytes.some((byte, i) => byte >= 0x80 !== i < last)) return false;
   return last === 0 || bytes[last] !== 0;
 }

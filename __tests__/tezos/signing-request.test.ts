@@ -1,3 +1,5 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import * as fc from "fast-check";
 import { expectBase58 } from "../../tezos/base58";
 import {
@@ -20,14 +22,17 @@ const hash = (n: number) => new Uint8Array(32).fill(n);
 const natural31 = fc.integer({ min: 0, max: 0x7fffffff });
 const hashes = fc.uint8Array({ minLength: 32, maxLength: 32 });
 const voteBytes = fc.tuple(fc.nat(2), fc.nat(2)).map(([a, b]) => a | (b << 2));
-const naturals = fc.bigInt({ min: 0n, max: 2n ** 300n }).map((value) => {
-  const groups: number[] = [];
-  for (let rest = value; ; rest >>= 7n) {
-    const last = rest < 128n;
-    groups.push(Number(rest & 127n) | (last ? 0 : 128));
-    if (last) return Uint8Array.from(groups);
-  }
-});
+/** As Octez writes numbers: 6 bits in the first byte, 7 in each further one. */
+const encodeNumber = (value: bigint): Uint8Array => {
+  const groups = [Number(value & 63n)];
+  for (let rest = value >> 6n; rest > 0n; rest >>= 7n) groups.push(Number(rest & 127n));
+  return Uint8Array.from(groups.map((group, i) => (i < groups.length - 1 ? group | 128 : group)));
+};
+/** Of all lengths, not of all numbers, nearly all of which are the longest. */
+const bitsets = fc
+  .nat(924)
+  .chain((bits) => fc.bigInt({ min: 0n, max: 2n ** BigInt(bits) - 1n }))
+  .map(encodeNumber);
 const blocks: fc.Arbitrary<BlockFields> = fc.record({
   chainId: fc.constant(chainId),
   level: natural31,
@@ -53,7 +58,7 @@ const votes = fc.record({
   payloadHash: hashes,
   branch: hashes,
   slot: fc.nat(0xffff),
-  dal: naturals,
+  dal: bitsets,
 });
 const requests = fc.oneof(blocks.map(encodeBlockRequest), votes.map(encodeVoteRequest));
 
@@ -103,6 +108,30 @@ test("a vote gives its fields back in every layout; tags 21 and 23 are one kind"
     }),
     runs,
   );
+});
+
+const recorded = JSON.parse(readFileSync(join(__dirname, "../fixtures/wire/dal-attestations.json"), "utf8")) as {
+  hex: string;
+  level: number;
+  round: number;
+  bits: number;
+  bytes: number;
+}[];
+test.each(recorded)("a recorded attestation with a DAL bitset of $bits bits is understood", (entry) => {
+  const bytes = Buffer.from(entry.hex, "hex");
+  expect(bytes.length).toBe(80 + entry.bytes);
+  expect(parseSigningRequest(bytes)).toMatchObject({
+    ok: true,
+    request: { kind: "attestation", tag: 23, dal: true, level: entry.level, round: entry.round },
+  });
+});
+test("a bitset one byte longer than the longest recorded one is refused", () => {
+  expect(Math.max(...recorded.map(({ bits }) => bits))).toBe(924);
+  const [longest] = recorded.filter(({ bits }) => bits === 924).map(({ hex }) => Buffer.from(hex, "hex"));
+  if (!longest) throw new Error("no attestation of 924 bits is recorded");
+  expect(longest.length).toBeLessThanOrEqual(maxRequestBytes);
+  const longer = Buffer.from([...longest.subarray(0, -1), 0x81, 1]);
+  expect(parseSigningRequest(longer)).toEqual({ ok: false, reason: "dal-content" });
 });
 
 test("the fields are where the specification puts them", () => {
@@ -186,6 +215,9 @@ test.each<[string, Uint8Array, string]>([
   ["tag 23 without its bitset", vote(23).subarray(0, 80), "length"],
   ["a bitset that does not end", patch(vote(23), 80, 0x80), "dal-content"],
   ["a bitset with bytes after its end", append(vote(23), 1), "dal-content"],
+  ["a bitset below zero: zero", patch(vote(23), 80, 0x40), "dal-content"],
+  ["a bitset below zero: one", patch(vote(23), 80, 0x41), "dal-content"],
+  ["a bitset below zero of two bytes", append(patch(vote(23), 80, 0xc1), 0x01), "dal-content"],
   ["a bitset with a superfluous zero group", append(patch(vote(23), 80, 0x81), 0), "dal-content"],
   ["a vote at a negative level", patch(vote(), 40, 0xff), "level-negative"],
   ["a vote at a negative round", patch(vote(), 44, 0x80), "round-negative"],

@@ -46,6 +46,12 @@ function secondReading(bytes: Buffer): { kind: string; level: number; round: num
   if (expected[tag] !== kind) return "tag";
   const bls = tag >= 40;
   if (tag === 23 ? bytes.length < 81 : bytes.length !== (bls ? 78 : 80)) return "length";
+  if (tag === 23) {
+    const [first = 0, ...more] = bytes.subarray(80);
+    if (bytes.length > 80 + 133) return "long bitset";
+    if ((first & 0x40) !== 0) return "negative bitset";
+    if (more.at(-1) === 0 || [first, ...more].findIndex((byte) => byte < 0x80) !== more.length) return "bitset";
+  }
   return {
     kind: kind === 0x12 ? "preattestation" : "attestation",
     level: bytes.readInt32BE(bls ? 38 : 40),
@@ -67,13 +73,13 @@ export async function fuzzParser(options: {
   const level = () => (random() < 0.8 ? below(20_000_000) : pick([0, 1, 0x7fffffff, 0x7ffffffe]));
   const round = () => (random() < 0.8 ? below(10) : pick([0, 0x7fffffff]));
   const hash = () => new Uint8Array(32).fill(below(256));
-  const naturals = [
-    Uint8Array.of(0),
-    Uint8Array.of(0x7f),
-    Uint8Array.of(0x80, 1),
-    Uint8Array.of(0xff, 0xff, 0x7f),
-    new Uint8Array(64).fill(0x81, 0, 63).fill(1, 63),
-  ];
+  /** 6 bits in the first byte, 7 in each further one, 924 at most; the last of several is not zero. */
+  const bitset = (): Uint8Array => {
+    const size = random() < 0.5 ? 1 + below(3) : 1 + below(133);
+    const bytes = Uint8Array.from({ length: size }, (_, i) => below(i === 0 ? 64 : 128) | (i < size - 1 ? 0x80 : 0));
+    if (size > 1) bytes[size - 1] = 1 + below(size === 133 ? 1 : 127);
+    return bytes;
+  };
   const valid = (): Buffer => {
     if (random() < 0.5)
       return Buffer.from(
@@ -97,7 +103,7 @@ export async function fuzzParser(options: {
         round: round(),
         payloadHash: hash(),
         slot: below(65_536),
-        dal: naturals[below(naturals.length)],
+        dal: bitset(),
       }),
     );
   };
@@ -144,7 +150,12 @@ export async function fuzzParser(options: {
     return bytes;
   };
   for (; result.inputs < options.inputs; result.inputs++) {
-    const bytes = mutate(random() < 0.02 ? Buffer.from(Array.from({ length: below(300) }, () => below(256))) : valid());
+    const whole = valid();
+    if (!parseSigningRequest(whole).ok) {
+      result.failure = `refused though valid: ${whole.toString("hex")}`;
+      return result;
+    }
+    const bytes = mutate(random() < 0.02 ? Buffer.from(Array.from({ length: below(300) }, () => below(256))) : whole);
     const fail = (what: string) => {
       result.failure = `${what}: ${bytes.toString("hex")}`;
       return result;
