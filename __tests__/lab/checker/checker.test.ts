@@ -215,7 +215,7 @@ const planted: Record<ViolationCode, () => Story> = {
   "opened-at-signed-level": () => {
     const story = begin().sign(ask("attestation", 110)).remove();
     story.uid = "u2";
-    return story.commit({ epoch: 2, holder: "b", marks: none, floor: 105 });
+    return story.commit({ epoch: 2, holder: "b", marks: none, floor: 109 });
   },
 };
 test.each([...violationCodes])("it notices: %s", (code) => {
