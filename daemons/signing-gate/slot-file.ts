@@ -15,7 +15,6 @@ import { promisify } from "node:util";
 import { writeDurably } from "../runtime/durable";
 import type { MemoryFile } from "./memory";
 
-const sync = promisify(fdatasync);
 const digest = (text: string): string => createHash("sha256").update(text).digest("hex");
 
 const cellCount = 1024;
@@ -30,8 +29,15 @@ function readSlot(slot: Buffer): { number: number; text: string } | undefined {
   return hash !== undefined && digest(rest) === hash ? { number: Number(number), text } : undefined;
 }
 
-/** `slotBytes`: of the longest text; some 800 are needed for a key. */
-export function slotFile(path: string, slotBytes = 262_144): MemoryFile {
+/**
+ * @param slotBytes of the longest text; some 800 are needed for a key
+ * @param sync resolves when what was written to the file is on the disk
+ */
+export function slotFile(
+  path: string,
+  slotBytes = 262_144,
+  sync: (fd: number) => Promise<void> = promisify(fdatasync),
+): MemoryFile {
   let fd: number | undefined;
   let number = 0;
   return {

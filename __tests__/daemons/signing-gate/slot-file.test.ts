@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { MarksMemory } from "../../../daemons/signing-gate/memory";
@@ -64,6 +64,30 @@ test("what does not fit is refused and changes nothing; so does a disk that refu
   const homeless = slotFile(path);
   await expect(homeless.write("lost")).rejects.toThrow("ENOENT");
   folder = mkdtempSync(folder);
+});
+
+test("a write is over only when the disk has it; after a sync that failed the next text goes into a new file", async () => {
+  const syncs: { done: () => void; fail: (error: Error) => void; text: string }[] = [];
+  const sync = (fd: number): Promise<void> =>
+    new Promise((done, fail) => syncs.push({ done, fail, text: readFileSync(`/proc/self/fd/${fd}`, "utf8") }));
+  const file = slotFile(path, 4096, sync);
+  await file.write("first");
+  let over = false;
+  const second = file.write("second").then(() => (over = true));
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(syncs).toHaveLength(1);
+  expect(syncs[0]?.text).toContain("second");
+  expect(over).toBe(false);
+  syncs[0]?.done();
+  await second;
+
+  const { ino } = statSync(path);
+  const third = file.write("third");
+  syncs[1]?.fail(new Error("EIO"));
+  await expect(third).rejects.toThrow("EIO");
+  await file.write("fourth");
+  expect(statSync(path).ino).not.toBe(ino);
+  expect((await slotFile(path).read())?.text).toBe("fourth");
 });
 
 test("cells: read back by later processes, gone with each new file; one that is broken is no number", async () => {
