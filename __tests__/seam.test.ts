@@ -140,7 +140,7 @@ describe.each(modes)("flag $flag", ({ stack: make, id, topology }) => {
       const port = daemonPorts[daemon];
       expect([daemon, (one.port ?? []).map(({ container_port }) => container_port)]).toEqual([
         daemon,
-        port === null ? [] : [port],
+        port === null ? [] : daemon === "elector" ? [port, ports.preStop] : [port],
       ]);
       if (port !== null) expect(one.liveness_probe?.http_get.port).toBe(String(port));
     }
@@ -150,7 +150,7 @@ describe.each(modes)("flag $flag", ({ stack: make, id, topology }) => {
       ...Object.values(daemonPorts).flatMap((port) =>
         ["/live", "/ready", "/status", "/metrics"].map((path) => `${port}${path}`),
       ),
-      `${ports.elector}${electorPaths.handedOver}`,
+      `${ports.preStop}${electorPaths.handedOver}`,
       `${ports.dalMetrics}/metrics`,
     ]);
     for (const { name, liveness_probe, readiness_probe, startup_probe, lifecycle } of list)

@@ -35,7 +35,7 @@ export type Leadership = z.infer<typeof leadershipSchema>;
 /**
  * Paths of the elector (port 4040 on the pod address):
  * `GET /` -> {"name": "<holder pod>"}; `GET /leadership` -> Leadership; `?watch=true` -> one JSON line per change (each renewal is one);
- * `GET /members` -> MemberRecord[] as last seen; `GET /handed-over` (preStop) starts a planned handover and answers when it is done, or after preStopSeconds.
+ * `GET /members` -> MemberRecord[] as last seen. On the preStop port, which no network policy opens: `GET /handed-over` starts a planned handover and answers when it is done, or after preStopSeconds.
  */
 export const electorPaths = {
   root: "/",

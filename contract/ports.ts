@@ -2,8 +2,10 @@
 export const ports = {
   /** Remote-signer protocol, on the pod's loopback address (TOG_LOCAL_ADDRESS) only. */
   gate: 6732,
-  /** On the pod's address (TOG_POD_ADDRESS): leadership and preStop. */
+  /** On the pod's address (TOG_POD_ADDRESS): leadership, for reading. */
   elector: 4040,
+  /** The elector's, too: preStop calls, which start a handover. No network policy opens it; the node's kubelet reaches it all the same. */
+  preStop: 4044,
   supervisor: 4041,
   gateHealth: 4042,
   nonceImporter: 4043,

@@ -218,7 +218,7 @@ describe.each(modes)("flag %s", (_name, flag, id) => {
     const waiting = all().filter(({ lifecycle }) => lifecycle);
     expect(names(waiting)).toEqual(flag ? ["octez-node", "elector", "signing-gate", "nonce-exposer"] : []);
     for (const { lifecycle } of waiting)
-      expect(lifecycle).toEqual({ pre_stop: [{ http_get: { path: "/handed-over", port: "4040" } }] });
+      expect(lifecycle).toEqual({ pre_stop: [{ http_get: { path: "/handed-over", port: "4044" } }] });
     expect(pod(stack, id).termination_grace_period_seconds).toBe(120);
   });
   test("a pod runs as local processes too: no command line holds a loopback address or one of the mount paths", () => {

@@ -413,7 +413,7 @@ export class Pod {
   /** As a kubelet ends a pod: the baker's container gets SIGTERM, the elector its preStop call first. */
   async terminate(): Promise<void> {
     this.supervisor?.kill("SIGTERM");
-    await this.get(ports.elector, "/handed-over", 20_000);
+    await this.get(ports.preStop, "/handed-over", 20_000);
     this.elector?.kill("SIGTERM");
     await this.exited();
     await this.down();

@@ -89,7 +89,7 @@ export const httpProbe = (
 
 /** Waits until this pod has handed over; the call itself starts the handover (SIGTERM comes only after it). */
 export const waitForHandover = {
-  preStop: [{ httpGet: { port: String(ports.elector), path: electorPaths.handedOver } }],
+  preStop: [{ httpGet: { port: String(ports.preStop), path: electorPaths.handedOver } }],
 };
 
 export interface ContainerProps {

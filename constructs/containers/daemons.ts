@@ -58,7 +58,7 @@ export const elector = ({ image }: DaemonProps): PodContainer =>
     name: containers.elector,
     image,
     ...tog("elector"),
-    ports: { elector: ports.elector },
+    ports: { elector: ports.elector, "pre-stop": ports.preStop },
     volumes: ["config", "kube"],
     resources: daemonResources,
     liveness: alive(ports.elector),

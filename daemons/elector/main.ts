@@ -19,7 +19,7 @@ import { createRegistry } from "../runtime/metrics";
 import { Elector, type Statuses } from "./elector";
 import { createElectorMetrics, exportTransitions } from "./metrics";
 import { createRights } from "./rights";
-import { serveElector } from "./server";
+import { serveElector, servePreStop } from "./server";
 
 export function main(): Promise<void> {
   const { env, file, identity } = loadConfig("elector");
@@ -61,6 +61,11 @@ export function main(): Promise<void> {
       host: env.TOG_POD_ADDRESS,
       port: ports.elector,
       registry,
+    });
+    const preStop = await servePreStop({
+      elector,
+      host: env.TOG_POD_ADDRESS,
+      port: ports.preStop,
       preStopSeconds: t.preStopSeconds,
     });
 
@@ -113,7 +118,7 @@ export function main(): Promise<void> {
     over.abort();
     await elector.close();
     await Promise.allSettled(followers);
-    await server.close();
+    await Promise.all([server.close(), preStop.close()]);
     rights.close();
     kube.close();
   });

@@ -1,10 +1,13 @@
-/** The HTTP paths of contract/leadership.ts on the pod address. */
+/**
+ * The HTTP paths of contract/leadership.ts on the pod address. What monitoring may reach only tells; what changes something is on a port of its own,
+ * which no network policy opens: the kubelet reaches it all the same.
+ */
 import { electorPaths } from "../../contract/leadership";
 import { sendJson, serveHttp, type HttpServer } from "../runtime/http-server";
 import type { Registry } from "../runtime/metrics";
+import { StreamPlaces } from "../runtime/stream-places";
 import type { Elector } from "./elector";
 
-const maxStreams = 32;
 /** A reader that lets this much pile up is cut off: it comes back and gets the newest record. */
 const maxBacklogBytes = 256 * 1024;
 
@@ -13,10 +16,9 @@ export function serveElector(options: {
   host: string;
   port: number;
   registry: Registry;
-  preStopSeconds: number;
 }): Promise<HttpServer> {
   const { elector } = options;
-  let streams = 0;
+  const places = new StreamPlaces();
   return serveHttp({
     host: options.host,
     port: options.port,
@@ -36,11 +38,11 @@ export function serveElector(options: {
           else sendJson(response, 503, { error: "not-yet-known" });
           return;
         }
-        if (streams >= maxStreams) {
+        const leave = places.take(request);
+        if (!leave) {
           sendJson(response, 503, { error: "too-many-streams" }, { "retry-after": "1" });
           return;
         }
-        streams++;
         response.writeHead(200, { "content-type": "application/x-ndjson", "cache-control": "no-store" });
         response.flushHeaders();
         request.socket.setNoDelay(true);
@@ -49,13 +51,28 @@ export function serveElector(options: {
           else response.write(line + "\n");
         });
         response.on("close", () => {
-          streams--;
+          leave();
           unsubscribe();
         });
       },
       [electorPaths.members]: (_request, response) => sendJson(response, 200, elector.members()),
+    },
+  });
+}
+
+/** The preStop calls, which only the node's kubelet can send: it knows no method but GET. */
+export function servePreStop(options: {
+  elector: Pick<Elector, "handOver">;
+  host: string;
+  port: number;
+  preStopSeconds: number;
+}): Promise<HttpServer> {
+  return serveHttp({
+    host: options.host,
+    port: options.port,
+    routes: {
       [electorPaths.handedOver]: async (_request, response) => {
-        const handedOver = await elector.handOver(options.preStopSeconds * 1000);
+        const handedOver = await options.elector.handOver(options.preStopSeconds * 1000);
         sendJson(response, 200, { handedOver });
       },
     },

@@ -8,6 +8,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Socket } from "node:net";
 import type { Registry } from "prom-client";
 import { afterBeat, systemClock, untilBeat } from "./clock";
+import { StreamPlaces } from "./stream-places";
 
 export type Handler = (request: IncomingMessage, response: ServerResponse, url: URL) => void | Promise<void>;
 export interface Health {
@@ -25,7 +26,6 @@ export interface HttpServer {
 
 /** Between two lines of a stream, in units of the MS that its follower asked for: a beat, and a little. */
 export const longestPause = 1.5 + afterBeat;
-const maxFollowers = 16;
 /** A reader that lets this much pile up is cut off: it comes back and gets the newest. */
 const maxBacklogBytes = 256 * 1024;
 
@@ -87,6 +87,7 @@ export async function serveHttp(options: {
       sendJson(response, result.ok ? 200 : 503, result);
     };
   const followers = new Map<string, Set<() => void>>();
+  const places = new Map<string, StreamPlaces>();
   const document =
     (path: string, read: () => unknown): Handler =>
     (request, response, url) => {
@@ -94,8 +95,10 @@ export async function serveHttp(options: {
       if (Number.isNaN(everyMs)) return sendJson(response, 200, read());
       const mine = followers.get(path) ?? new Set();
       followers.set(path, mine);
-      if (mine.size >= maxFollowers)
-        return sendJson(response, 503, { error: "too-many-streams" }, { "retry-after": "1" });
+      const allPlaces = places.get(path) ?? new StreamPlaces();
+      places.set(path, allPlaces);
+      const leave = allPlaces.take(request);
+      if (!leave) return sendJson(response, 503, { error: "too-many-streams" }, { "retry-after": "1" });
       response.writeHead(200, { "content-type": "application/x-ndjson", "cache-control": "no-store" });
       request.socket.setNoDelay(true);
       const periodMs = Math.min(60_000, Math.max(20, everyMs));
@@ -112,6 +115,7 @@ export async function serveHttp(options: {
       response.on("close", () => {
         clearTimeout(timer);
         mine.delete(push);
+        leave();
       });
       push();
     };

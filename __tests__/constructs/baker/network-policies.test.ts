@@ -1,5 +1,6 @@
 /** Default deny, then exactly the needed flows. */
 import { NetworkPolicyV1 } from "@cdktf/provider-kubernetes/lib/network-policy-v1";
+import { ports } from "../../../contract/ports";
 import { baker, bakerWith, delegates, ids, resource, type Synthesized } from "../../helpers/synthesized";
 
 interface Rule {
@@ -61,6 +62,39 @@ test("flag on: exactly these flows", () => {
     "alice-members-out": "out 4247",
     "alice-metrics": "in 31764, in 9932, in 4041, in 4040, in 4042, in 4247, in 4043, in 11733",
   });
+});
+test("who may call each port of a baking pod: what starts a handover, signs or is an RPC is open to nobody", () => {
+  const stack = baker(true);
+  const callers = (port: number): string[] =>
+    ids(stack, NetworkPolicyV1).filter((id) => {
+      const { spec } = policy(stack, id);
+      return (
+        spec.pod_selector.match_labels?.["app.kubernetes.io/component"] === "baking-pod" &&
+        (spec.ingress ?? []).some((rule) =>
+          // A rule without ports opens all of them.
+          (rule.ports ?? [{ port: "0", end_port: 65535 }]).some(
+            (open) => Number(open.port) <= port && port <= (open.end_port ?? Number(open.port)),
+          ),
+        )
+      );
+    });
+  const told: Record<keyof typeof ports, string[]> = {
+    gate: [],
+    preStop: [],
+    octezRpc: [],
+    dalRpc: [],
+    elector: ["alice-metrics"],
+    supervisor: ["alice-metrics"],
+    gateHealth: ["alice-metrics"],
+    nonceImporter: ["alice-metrics"],
+    sidecar: ["alice-metrics"],
+    octezMetrics: ["alice-metrics"],
+    dalMetrics: ["alice-metrics"],
+    nonceExposer: ["alice-members-in", "alice-metrics"],
+    octezP2p: ["alice-p2p-in"],
+    dalP2p: ["alice-dal-in"],
+  };
+  expect(Object.fromEntries(Object.entries(ports).map(([name, port]) => [name, callers(port).sort()]))).toEqual(told);
 });
 test("sentries: octez-node reaches their ports only", () => {
   const stack = baker(
