@@ -26,10 +26,11 @@ export const timingsSchema = z
     voluntaryHandoverMaxSeconds: seconds(600),
     /** How long a planned handover waits for a moment without a right; under SIGTERM. */
     handoverWaitSeconds: seconds(30),
-    terminationWaitSeconds: seconds(6),
+    /** Under SIGTERM: covers a block of ours at the next level (6 s), and its attestation. */
+    terminationWaitSeconds: seconds(10),
     gateDrainSeconds: seconds(2),
     noncePushSeconds: seconds(2),
-    preStopSeconds: seconds(15),
+    preStopSeconds: seconds(18),
     /** Gate: budget of a request from its digest's first arrival; the write of a mark; one signer. */
     gateBudgetMs: milliseconds(3500),
     markWriteMs: milliseconds(700),

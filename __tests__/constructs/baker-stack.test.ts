@@ -216,7 +216,7 @@ describe.each(modes)("flag %s", (_name, flag, id) => {
   });
   test("what must outlive SIGTERM waits for the handover; the baker's supervisor does not", () => {
     const waiting = all().filter(({ lifecycle }) => lifecycle);
-    expect(names(waiting)).toEqual(flag ? ["octez-node", "elector", "signing-gate", "nonce-exposer"] : []);
+    expect(names(waiting)).toEqual(flag ? ["octez-node", "sidecar", "elector", "signing-gate", "nonce-exposer"] : []);
     for (const { lifecycle } of waiting)
       expect(lifecycle).toEqual({ pre_stop: [{ http_get: { path: "/handed-over", port: "4044" } }] });
     expect(pod(stack, id).termination_grace_period_seconds).toBe(120);

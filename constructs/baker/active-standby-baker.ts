@@ -20,7 +20,7 @@ export class ActiveStandbyBaker extends Baker {
       nonceSecretName: NonceSecret.nameOf(name),
       containers: [
         octezNode({ image: images.octez, waitForHandover: true }),
-        sidecar({ image: images.runtime }),
+        sidecar({ image: images.runtime, waitForHandover: true }),
         elector({ image: images.runtime }),
         baker({ image: images.baker, callsApi: false }),
         signingGate({ image: images.runtime }),

@@ -20,7 +20,7 @@ export class SoloBaker extends Baker {
       spreadOverZones: false,
       containers: [
         octezNode({ image: images.octez, waitForHandover: false }),
-        sidecar({ image: images.runtime }),
+        sidecar({ image: images.runtime, waitForHandover: false }),
         baker({ image: images.baker, callsApi: true }),
       ],
     });

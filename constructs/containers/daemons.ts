@@ -23,8 +23,12 @@ export const topologyGuard = ({ image }: DaemonProps): PodContainer =>
     resources: daemonResources,
   });
 
+export interface SidecarProps extends DaemonProps {
+  /** Outlives SIGTERM until the pod has handed over: the elector chooses the moment by what the sidecar tells. */
+  readonly waitForHandover: boolean;
+}
 /** Its /live and /ready speak for the node; its own liveness is that it answers at all. */
-export const sidecar = ({ image }: DaemonProps): PodContainer =>
+export const sidecar = ({ image, waitForHandover }: SidecarProps): PodContainer =>
   container({
     name: containers.sidecar,
     image,
@@ -33,6 +37,7 @@ export const sidecar = ({ image }: DaemonProps): PodContainer =>
     volumes: ["config"],
     resources: daemonResources,
     liveness: alive(ports.sidecar, "/status"),
+    waitForHandover,
   });
 
 export interface BakerContainerProps extends DaemonProps {

@@ -100,6 +100,7 @@ export class Elector {
     exposer: 0,
     importer: 0,
   };
+  private sidecarAnsweredAtMs = -Infinity;
   private readonly leaseWake = new Wake();
   private readonly memberWake = new Wake();
   private readonly stop = new AbortController();
@@ -300,6 +301,7 @@ export class Elector {
     const same = this.statuses[name] === status && this.state.handover === null && this.state.lostAtMs === null;
     this.statuses[name] = status;
     this.askedAtMs[name] = askedAtMs;
+    if (name === "sidecar" && status !== null) this.sidecarAnsweredAtMs = askedAtMs;
     if (!same) this.evaluate();
   }
 
@@ -329,10 +331,15 @@ export class Elector {
     this.timer = setTimeout(() => this.evaluate(), Math.max(1, delay));
   }
 
+  /** How long the last status of a container counts. */
+  private freshMs(): number {
+    return 2500 * this.t.retrySeconds + this.t.requestTimeoutMs;
+  }
+
   private gather(now: number): void {
     const { state, statuses } = this;
     const fresh = <K extends keyof Statuses>(name: K): Statuses[K] | null =>
-      now - this.askedAtMs[name] <= 2500 * this.t.retrySeconds + this.t.requestTimeoutMs ? statuses[name] : null;
+      now - this.askedAtMs[name] <= this.freshMs() ? statuses[name] : null;
     const sidecar = fresh("sidecar");
     const gate = fresh("gate");
     const supervisor = fresh("supervisor");
@@ -388,7 +395,10 @@ export class Elector {
     const { sidecar, gate, exposer } = this.statuses;
     const head = sidecar?.head ?? null;
     if (head && sidecar?.ready) this.askRights(head.level, now);
+    const beganMs = this.receiptBeganMs - this.freshMs();
     return quietMoment({
+      fellSilent: sidecar === null && this.sidecarAnsweredAtMs >= beganMs,
+      leftSeconds: ((this.state.handover?.waitUntilMs ?? Infinity) - now) / 1000,
       canBake: cause === "planned-operator" || cause === "planned-sigterm",
       nodeReady: sidecar?.ready ?? false,
       head,

@@ -527,13 +527,13 @@ test("a decision that waits wakes at the moment at which it changes", () => {
   }
 });
 
-test("the handover waits 30 s for a quiet moment, 6 s under SIGTERM, not at all above a higher epoch", () => {
+test("the handover waits 30 s for a quiet moment, 10 s under SIGTERM, not at all above a higher epoch", () => {
   const wait = (given: ElectorState) => {
     const { action } = decide(given, now, t);
     return action.kind === "hand-over" ? action.waitMs : undefined;
   };
   expect(wait(active({ behindSinceMs: 0 }))).toBe(30_000);
-  expect(wait(active({ yielding: true }))).toBe(6000);
+  expect(wait(active({ yielding: true }))).toBe(10_000);
   expect(wait(active({ tenureLost: "higher-epoch" }))).toBe(0);
 });
 

@@ -102,6 +102,8 @@ class SimPod {
   elector: Elector;
   weather: Weather = fine;
   ready = true;
+  sidecarAnswers = true;
+  headAgeSeconds = 9;
   headLevel = 100;
   tenureLost: GateStatus["tenureLost"] = null;
   runs = false;
@@ -174,7 +176,11 @@ class SimPod {
     const { record, sim } = this;
     this.askedAt = sim.now;
     const saw = this.elector.sawStatus.bind(this.elector);
-    saw("sidecar", { ready: this.ready, head: { level: this.headLevel, ageSeconds: 9 } } as SidecarStatus, sim.now);
+    const sidecar = {
+      ready: this.ready,
+      head: { level: this.headLevel, ageSeconds: this.headAgeSeconds },
+    } as SidecarStatus;
+    saw("sidecar", this.sidecarAnswers ? sidecar : null, sim.now);
     saw(
       "gate",
       {
@@ -313,6 +319,41 @@ test("a receipt tells cause and steps, and the voluntary pause keeps a weak pair
     await sim.pass(100_000);
     expect(first.runs).toBe(true);
     await sim.until("after 120 s", () => second.runs, 30_000);
+  }));
+
+test.each(["before", "after"] as const)(
+  "a sidecar that falls silent just %s the termination begins does not make the moment quiet",
+  (when) =>
+    simulate(11, async (sim) => {
+      const [a, b] = pair(sim);
+      await sim.until("one runs", () => sim.runner !== undefined);
+      const first = sim.runner === a ? a : b;
+      // Our attestation of this head is not out yet.
+      first.headAgeSeconds = 0;
+      await sim.pass(5000);
+      const silence = async () => {
+        first.sidecarAnswers = false;
+        await sim.pass(600);
+      };
+      if (when === "before") await silence();
+      const beganMs = sim.now;
+      void first.elector.handOver(20_000);
+      await sim.pass(200);
+      await silence();
+      await sim.until("it hands over", () => !first.runs, 20_000);
+      expect(sim.now - beganMs).toBeGreaterThanOrEqual(1000 * defaultTimings.terminationWaitSeconds);
+    }),
+);
+test("a sidecar that was silent long before the termination is not waited for", () =>
+  simulate(12, async (sim) => {
+    const [a, b] = pair(sim);
+    await sim.until("one runs", () => sim.runner !== undefined);
+    await sim.pass(5000);
+    const first = sim.runner === a ? a : b;
+    first.sidecarAnswers = false;
+    await sim.pass(4000);
+    void first.elector.handOver(20_000);
+    await sim.until("it hands over", () => !first.runs, 1000);
   }));
 
 test("a release whose answer was lost is no loss, and nobody waits for the lease to run out", () =>

@@ -4,6 +4,8 @@ import { eligibility, quietMoment, recents, troubles, type QuietFacts } from "..
 const quiet: QuietFacts = {
   canBake: true,
   nodeReady: true,
+  fellSilent: false,
+  leftSeconds: 30,
   head: { level: 100, ageSeconds: 2 },
   rights: [],
   keys: [{ highestLevel: 100, lastAttestation: { level: 100 } }],
@@ -16,6 +18,27 @@ test.each<[string, Partial<QuietFacts>, boolean, string]>([
   ["a node that is not ready gives nothing to wait for", { nodeReady: false, rights: null }, true, "node-not-ready"],
   ["a right at head + 1", { rights: [101] }, false, "baking-right"],
   ["a right at head + 2", { rights: [102] }, false, "baking-right"],
+  ["a right at head + 1 that comes with its attestation", { rights: [101], leftSeconds: 7 }, false, "baking-right"],
+  ["a right at head + 1 whose attestation would come too late", { rights: [101], leftSeconds: 6 }, true, "attested"],
+  ["a right at head + 2 that is the successor's", { rights: [102], leftSeconds: 10 }, true, "attested"],
+  [
+    "a right at head + 1 of a block that is late",
+    { rights: [101], leftSeconds: 4, head: { level: 100, ageSeconds: 20 } },
+    false,
+    "baking-right",
+  ],
+  [
+    "a sidecar that has just fallen silent",
+    { nodeReady: false, head: null, fellSilent: true },
+    false,
+    "sidecar-fell-silent",
+  ],
+  [
+    "a silent sidecar of a master that cannot bake",
+    { nodeReady: false, head: null, fellSilent: true, canBake: false },
+    true,
+    "node-not-ready",
+  ],
   ["unknown rights", { rights: null }, false, "rights-unknown"],
   [
     "a signed block that is not the head yet",
