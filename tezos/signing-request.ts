@@ -67,7 +67,7 @@ export type Parsed = { ok: true; request: SigningRequest } | { ok: false; reason
 const kinds: Readonly<Record<number, RequestKind>> = { 0x11: "block", 0x12: "preattestation", 0x13: "attestation" };
 const foreign: readonly number[] = [0x01, 0x02, 0x03, 0x04, 0x05];
 
-/** Where a vote's fields are, decided by its tag alone: tz4 keys sign both families. `dal`: a bitset follows the fixed part. */
+/** Where a vote's fields are, decided by its tag; whether the key may sign it is another question (`layoutFits`). `dal`: a bitset follows the fixed part. */
 interface VoteLayout {
   kind: "preattestation" | "attestation";
   slot: number | null;
@@ -88,6 +88,18 @@ export const voteLayouts: Readonly<Record<number, VoteLayout>> = {
   40: { kind: "preattestation", ...blsLayout },
   41: { kind: "attestation", ...blsLayout },
 };
+/**
+ * May a key of this address sign a vote of this tag? Signers pick the layout by the type of the key, and one that takes a round for a level refuses the
+ * key's votes for ever after: BLS keys (tz4) have layouts without a slot where the chain aggregates their votes, and those with a slot elsewhere;
+ * tz1 to tz3 always have a slot. Nobody else has a layout here: tz5 (ML-DSA) is not understood.
+ * @param aggregates the chain's constant `aggregate_attestation`; null where the node has not told it
+ */
+export function layoutFits(tag: number, address: string, aggregates: boolean | null): boolean {
+  const layout = voteLayouts[tag];
+  if (!layout) return false;
+  if (address.startsWith("tz4")) return layout.slot === null || aggregates === false;
+  return /^tz[123]/.test(address) && layout.slot !== null;
+}
 const branchOffset = 5;
 const tagOffset = 37;
 

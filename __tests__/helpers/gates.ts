@@ -112,6 +112,8 @@ export class GateWorld {
   onCommit: (entry: CommitEntry) => void = () => undefined;
   head: { level: number; ageSeconds: number } | undefined = { level: 1000, ageSeconds: 0 };
   synced = true;
+  /** The chain's constant `aggregate_attestation`. */
+  aggregates: boolean | null = true;
   private order = 0;
   private readonly apiOptions: KubeApiOptions = {
     onCommit: (entry) => {
@@ -272,6 +274,7 @@ export class GateWorld {
       memory,
       leadership,
       heads: {
+        aggregates: () => this.aggregates,
         own: () => this.head && { ...this.head, highestLevel: this.head.level, heardAgoMs: 0 },
         synced: () =>
           Promise.resolve(

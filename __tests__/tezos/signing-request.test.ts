@@ -5,6 +5,7 @@ import { expectBase58 } from "../../tezos/base58";
 import {
   encodeBlockRequest,
   encodeVoteRequest,
+  layoutFits,
   maxRequestBytes,
   parseSigningRequest,
   refusalReasons,
@@ -271,6 +272,12 @@ test("level and round decide the digest: two requests with equal bytes only", ()
     fc.property(requests, requests, (a, b) => (requestDigest(a) === requestDigest(b)) === (Buffer.compare(a, b) === 0)),
     runs,
   );
+});
+
+test("no key of a type that is not understood signs a vote", () => {
+  for (const tag of [20, 21, 23, 40, 41])
+    for (const address of ["tz5", "KT1", "sr1", ""]) expect(layoutFits(tag, address, false)).toBe(false);
+  expect(layoutFits(22, "tz1", false)).toBe(false);
 });
 
 test("each layout names the protocols that it was read for", () => {

@@ -14,7 +14,7 @@ import type { Clock } from "../runtime/clock";
 import type { ConfigMap, KubeClient, Outcome } from "../runtime/kube";
 import type { Log } from "../runtime/log";
 import { encodeBase58 } from "../../tezos/base58";
-import { parseSigningRequest, type SigningRequest } from "../../tezos/signing-request";
+import { layoutFits, parseSigningRequest, type SigningRequest } from "../../tezos/signing-request";
 import {
   decideRaise,
   decideRepeat,
@@ -75,7 +75,10 @@ export interface GateOptions {
   leadership: LeadershipView;
   heads: {
     own(): HeardHead | undefined;
-    /** Highest synced level of any member (isSynced), or null. */ synced(): Promise<number | null>;
+    /** Highest synced level of any member (isSynced), or null. */
+    synced(): Promise<number | null>;
+    /** Does the chain aggregate the votes of BLS keys? Null where the node has not told it. */
+    aggregates(): boolean | null;
   };
   signer: { sign(attempt: SignAttempt): Promise<SignOutcome> };
   log: Log;
@@ -439,6 +442,19 @@ export class Gate {
     if (request.chainId !== this.options.chainId)
       return Promise.resolve(
         this.decided(startedMs, address, request, refuse(400, "other-chain", `the request is for ${request.chainId}`)),
+      );
+    if (request.kind !== "block" && !layoutFits(request.tag, address, this.options.heads.aggregates()))
+      return Promise.resolve(
+        this.decided(
+          startedMs,
+          address,
+          request,
+          refuse(
+            400,
+            "tag-of-other-key",
+            `a vote with tag ${request.tag} is none for a ${address.slice(0, 3)} key here`,
+          ),
+        ),
       );
     const id = `${address} ${request.digest} ${request.kind === "block" ? "" : query}`;
     const shared = this.running.get(id);

@@ -8,7 +8,13 @@ import { isSynced } from "./decide";
 import type { HeardHead } from "./gate";
 import { exchange } from "./http-client";
 
-const headerSchema = z.object({ chain_id: z.string(), level: z.int().check(z.nonnegative()), timestamp: z.string() });
+const headerSchema = z.object({
+  chain_id: z.string(),
+  level: z.int().check(z.nonnegative()),
+  timestamp: z.string(),
+  protocol: z.optional(z.string()),
+});
+const constantsSchema = z.object({ aggregate_attestation: z.boolean() });
 
 /** Age of an RFC 3339 text on the wall clock, in seconds; NaN where it is none. */
 export const ageSeconds = (timestamp: string, wallMs: number): number => (wallMs - Date.parse(timestamp)) / 1000;
@@ -38,6 +44,8 @@ export class Heads {
   private last: { level: number; ageSeconds: number; atMs: number } | undefined;
   private highestLevel = -1;
   private heardMs = -Infinity;
+  /** Of the protocol that its head had then. */
+  private constants: { protocol: string | undefined; aggregates: boolean } | undefined;
   private readonly agent = new http.Agent({ keepAlive: true, maxFreeSockets: 1 });
 
   constructor(
@@ -68,28 +76,43 @@ export class Heads {
     return syncedLevel(this.own(), members, this.options.clock.wall(), this.options.timings.headFreshSeconds);
   }
 
-  async poll(signal?: AbortSignal): Promise<void> {
-    const { clock, timings, chainId, rpc } = this.options;
-    const atMs = clock.now();
-    const answer = await exchange(new URL("/chains/main/blocks/head/header", rpc), {
+  /** The chain's constant `aggregate_attestation`; null until the node told it for the protocol of its head. */
+  aggregates(): boolean | null {
+    return this.constants?.aggregates ?? null;
+  }
+
+  /** What the node says of its head under `path`, or undefined. */
+  private async ask<T>(path: string, schema: z.ZodMiniType<T>, signal?: AbortSignal): Promise<T | undefined> {
+    const answer = await exchange(new URL(`/chains/main/blocks/head/${path}`, this.options.rpc), {
       method: "GET",
-      timeoutMs: timings.requestTimeoutMs,
+      timeoutMs: this.options.timings.requestTimeoutMs,
       agent: this.agent,
       maxBytes: 65_536,
       signal,
     });
-    if (!answer.ok || answer.status !== 200) return;
-    let header: z.infer<typeof headerSchema>;
+    if (!answer.ok || answer.status !== 200) return undefined;
     try {
-      header = headerSchema.parse(JSON.parse(answer.body));
+      return schema.parse(JSON.parse(answer.body));
     } catch {
-      return;
+      return undefined;
     }
+  }
+
+  async poll(signal?: AbortSignal): Promise<void> {
+    const { clock, chainId } = this.options;
+    const atMs = clock.now();
+    const header = await this.ask("header", headerSchema, signal);
+    if (!header) return;
     const age = ageSeconds(header.timestamp, clock.wall());
     if (header.chain_id !== chainId || Number.isNaN(age)) return;
     this.heardMs = atMs;
     this.last = { level: header.level, ageSeconds: age, atMs: clock.now() };
     this.highestLevel = Math.max(this.highestLevel, header.level);
+    const { protocol } = header;
+    if (this.constants && this.constants.protocol === protocol) return;
+    this.constants = undefined;
+    const constants = await this.ask("context/constants", constantsSchema, signal);
+    if (constants) this.constants = { protocol, aggregates: constants.aggregate_attestation };
   }
 
   /** Polls more often than there are blocks until `signal` aborts. */

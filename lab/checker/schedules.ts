@@ -539,6 +539,7 @@ export async function runSchedule(options: ScheduleOptions): Promise<ScheduleRes
       memory,
       leadership: process.leadership,
       heads: {
+        aggregates: () => true,
         own: () => ({ ...headOf(process), highestLevel: headOf(process).level, heardAgoMs: 0 }),
         synced: () => {
           const heads = processes

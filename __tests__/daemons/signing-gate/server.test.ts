@@ -51,6 +51,7 @@ test("a BLS key is shown, proves possession and signs both layouts; the query st
   expect(await get(`/keys/${bls.address}`)).toEqual([200, { public_key: bls.publicKey }]);
   const [status, body] = await get(`/bls_prove_possession/${bls.address}?override_pk=x`);
   expect([status, Object.keys(body as object)]).toEqual([200, ["bls_prove_possession"]]);
+  made.aggregates = false;
   for (const [level, tag] of [
     [1001, 41],
     [1002, 21],
@@ -190,7 +191,7 @@ test("keys are raised and opened one by one: one that is refused does not stop t
   await made.put(bls.address, made.record({ baker: "bob" }));
   pod.lead(1);
   expect((await pod.sign(ed.address, request("attestation", 1001))).status).toBe(200);
-  expect(await pod.sign(bls.address, request("attestation", 1001))).toMatchObject({
+  expect(await pod.sign(bls.address, request("attestation", 1001, 0, 1, { tag: 41 }))).toMatchObject({
     status: 409,
     reason: "watermark-other-baker",
   });
@@ -243,12 +244,36 @@ test("its own zone's way to the signer comes first; the other one takes over", a
   ]);
 });
 
+test("a vote whose layout is another key type's is refused before it is marked: a signer would take its round for a level", async () => {
+  const made = await begin(undefined, patient);
+  const keyOf = { tz1: ed.address, tz4: bls.address };
+  pod.lead(1);
+  const votes = async (aggregates: boolean | null) => {
+    made.aggregates = aggregates;
+    const level = aggregates === null ? 1001 : aggregates ? 1002 : 1003;
+    const signed: string[] = [];
+    for (const [curve, address] of Object.entries(keyOf))
+      for (const [round, tag] of [20, 21, 23, 40, 41].entries()) {
+        const kind = tag === 20 || tag === 40 ? "preattestation" : "attestation";
+        const answer = await pod.sign(address, request(kind, level, round, 1, { tag }));
+        if (answer.status === 200) signed.push(`${curve} ${tag}`);
+        else expect(answer).toMatchObject({ status: 400, reason: "tag-of-other-key" });
+      }
+    return signed;
+  };
+  const slots = ["tz1 20", "tz1 21", "tz1 23"];
+  // A node that has not told its constants counts as one of a chain that aggregates.
+  expect(await votes(null)).toEqual([...slots, "tz4 40", "tz4 41"]);
+  expect(await votes(true)).toEqual([...slots, "tz4 40", "tz4 41"]);
+  expect(await votes(false)).toEqual([...slots, "tz4 20", "tz4 21", "tz4 23", "tz4 40", "tz4 41"]);
+});
+
 test("an endpoint that shows another key is never asked to sign", async () => {
   const made = await new GateWorld([bls], patient).start([{ faults: { otherKey: testKey("tz4", "other") } }, {}]);
   world = made;
   pod = await made.pod("alice-as-0", "u1");
   pod.lead(1);
-  expect((await pod.sign(bls.address, request("attestation", 1001))).status).toBe(200);
+  expect((await pod.sign(bls.address, request("attestation", 1001, 0, 1, { tag: 41 }))).status).toBe(200);
   expect(made.signed.map((entry) => entry.signer)).toEqual(["s2"]);
 });
 
