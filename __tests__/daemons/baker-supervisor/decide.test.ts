@@ -88,8 +88,8 @@ test.each<[string, SupervisorState, string, string]>([
     "stop-now",
     "validity-expired",
   ],
-  ["SIGTERM waits for the handover", state({ terminatingSinceMs: now - 8499 }), "run", "sigterm-awaits-handover"],
-  ["SIGTERM does not wait for ever", state({ terminatingSinceMs: now - 8500 }), "stop-planned", "sigterm"],
+  ["SIGTERM waits for the handover", state({ terminatingSinceMs: now - 12_499 }), "run", "sigterm-awaits-handover"],
+  ["SIGTERM does not wait for ever", state({ terminatingSinceMs: now - 12_500 }), "stop-planned", "sigterm"],
   [
     "SIGTERM keeps nothing alive beyond the deadline",
     state({ terminatingSinceMs: now, record: record({ validUntilNs: ns(now) }) }),
@@ -115,7 +115,7 @@ test("it wakes at the deadline of the record", () => {
 test("after SIGTERM it stays while a handover goes on, to say that nothing runs", () => {
   const handing = state({ terminatingSinceMs: now, record: record({ state: "handing-over", daemons: "stop" }) });
   expect(mayEnd(handing, false, now, t)).toBe(false);
-  expect(mayEnd({ ...handing, terminatingSinceMs: now - 13_500 }, false, now, t)).toBe(true);
+  expect(mayEnd({ ...handing, terminatingSinceMs: now - 17_500 }, false, now, t)).toBe(true);
   expect(mayEnd({ ...handing, record: record({ state: "standby", holderIdentity: "" }) }, false, now, t)).toBe(true);
   expect(mayEnd({ ...handing, record: null }, false, now, t)).toBe(true);
   expect(mayEnd({ ...handing, record: null }, true, now, t)).toBe(false);
