@@ -7,7 +7,7 @@ import { ClusterError, UsageError, type Cluster } from "./cluster";
 import { doctor } from "./doctor";
 import { nonces } from "./nonces";
 import { bakerCommand, type Common } from "./options";
-import { renderReceipt, renderStatus, table } from "./render";
+import { printable, renderReceipt, renderStatus, table } from "./render";
 import { drill, performSwitchover, planSwitchover } from "./switchover";
 import { diagnose, readView, type ViewOptions } from "./view";
 import { watermark } from "./watermark";
@@ -46,10 +46,18 @@ async function bakerName(cluster: Cluster, common: Common): Promise<string> {
 }
 
 /** @param argv the words after the program's name @returns the exit code */
-export async function cockpit(argv: readonly string[], io: CockpitIo): Promise<number> {
+export async function cockpit(argv: readonly string[], to: CockpitIo): Promise<number> {
   let exitCode = 0;
+  // Whatever a command prints, of the cluster's words only text gets to the terminal.
+  const io: CockpitIo = {
+    ...to,
+    out: (text) => to.out(printable(text, "lines")),
+    err: (text) => to.err(printable(text, "lines")),
+  };
   /** Of a screen only: what is piped keeps every look. */
-  const clear = io.terminal ? "\u001b[2J\u001b[H" : "";
+  const wipe = (common: { watch?: number | true; json?: boolean }): void => {
+    if (to.terminal && common.watch !== undefined && !common.json) to.out("\u001b[2J\u001b[H");
+  };
   const print = (json: boolean | undefined, value: unknown, text: () => string): void =>
     io.out(`${json ? JSON.stringify(value) : text()}\n`);
   const program = new Command("baker")
@@ -71,7 +79,8 @@ export async function cockpit(argv: readonly string[], io: CockpitIo): Promise<n
         const { cluster, baker } = await connected(common);
         const view = await readView(cluster, baker, options);
         const diagnosis = diagnose(view);
-        print(common.json, { ...view, diagnosis }, () => `${common.watch ? clear : ""}${renderStatus(view)}`);
+        wipe(common);
+        print(common.json, { ...view, diagnosis }, () => renderStatus(view));
         exitCode = diagnosis.signing ? 0 : 1;
       };
       if (common.watch === undefined) return look();
@@ -83,7 +92,8 @@ export async function cockpit(argv: readonly string[], io: CockpitIo): Promise<n
         } catch (error) {
           // Worth waiting for: the cluster comes back.
           if (!(error instanceof ClusterError)) throw error;
-          print(common.json, { error: error.message }, () => `${clear}${error.message}`);
+          wipe(common);
+          print(common.json, { error: error.message }, () => error.message);
           exitCode = 3;
         }
         await options.sleep(common.watch === true ? 2000 : common.watch * 1000);
@@ -169,7 +179,7 @@ export async function cockpit(argv: readonly string[], io: CockpitIo): Promise<n
         checks
           .map(
             (check) =>
-              `${check.state.padEnd(8)} ${check.name}: ${check.text}${check.state !== "ok" && check.remedy ? `\n         -> ${check.remedy}` : ""}`,
+              `${check.state.padEnd(8)} ${check.name}: ${printable(check.text)}${check.state !== "ok" && check.remedy ? `\n         -> ${printable(check.remedy)}` : ""}`,
           )
           .join("\n"),
       );

@@ -4,7 +4,7 @@ import type { MemberRecord } from "../../contract/status";
 import type { Watermark } from "../../contract/watermark";
 import { ClusterError, type Cluster, type LeaseView } from "../../cockpit/cluster";
 import { doctor } from "../../cockpit/doctor";
-import { renderStatus, table } from "../../cockpit/render";
+import { renderReceipt, renderStatus, table } from "../../cockpit/render";
 import { drill, performSwitchover, planSwitchover } from "../../cockpit/switchover";
 import { diagnose, readView, type BakerView, type ViewOptions } from "../../cockpit/view";
 
@@ -482,4 +482,38 @@ test("the doctor goes hop by hop and skips what it cannot judge", async () => {
 
 test("tables keep their columns", () => {
   expect(table(["A", "BB"], [["long", "x"], ["y"]])).toBe("A     BB\nlong  x\ny");
+});
+
+test("of a silent member nothing is claimed: its record is old", async () => {
+  const view = await new FakeCluster().view();
+  const [first, second] = view.members;
+  if (!first || !second) throw new Error("two members");
+  const old = { ...second, fresh: false, ageSeconds: 70 };
+  const text = renderStatus({ ...view, members: [first, old] });
+  const row = text.split("\n").find((line) => line.startsWith("alice-as-1 ")) ?? "";
+  expect(row).toContain("70 s (silent)");
+  expect(row).toContain("its record is old");
+  expect(row).not.toMatch(/\b(yes|100|running|stopped)\b/);
+});
+
+test("escape sequences and line ends in what the cluster says never reach the terminal", async () => {
+  const evil = "x\u001b[2J\u009b31m\u202e\r\nalice: alice-as-1 signs";
+  const receipt = {
+    epoch: 8,
+    from: evil,
+    to: evil,
+    cause: evil,
+    at: evil,
+    timeline: [{ atMs: 0, event: evil, reason: evil }],
+    missedLevels: null,
+  };
+  const cluster = new FakeCluster();
+  cluster.member(0, { reason: evil, zone: evil, troubles: [evil], recent: [evil] });
+  cluster.member(1, { reason: evil, eligible: false, troubles: [evil], recent: [evil] });
+  const view = { ...(await cluster.view()), preferredHolder: evil, receipts: [receipt] };
+  for (const text of [renderStatus(view), renderReceipt(receipt), table([""], [[evil]])]) {
+    expect(text).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202e]/);
+    expect(text).not.toContain("\nalice: alice-as-1 signs");
+    expect(text).toContain("\\u001b[2J");
+  }
 });
