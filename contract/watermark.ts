@@ -12,12 +12,15 @@ export const markSchema = z.strictObject({
 });
 export type Mark = z.infer<typeof markSchema>;
 
+/** An epoch becomes the lease's leaseTransitions, an int32. A record above this is not understood, so that it stops its own key alone. */
+export const maxEpoch = 2 ** 30;
+
 export const watermarkSchema = z.strictObject({
   version: z.literal(1),
   /** The baker that owns the key; another baker is refused. Also in the object's label `baker`. */
   baker: z.string(),
   chain: z.string(),
-  epoch: z.int().check(z.nonnegative()),
+  epoch: z.int().check(z.nonnegative(), z.maximum(maxEpoch)),
   /** holderIdentity of the tenure that wrote last. */
   holder: z.string(),
   /** In this tenure nothing at or below this level is signed, except bytes identical to a mark. -1: nothing was ever signed. */

@@ -127,7 +127,7 @@ export class GateWorld {
         address: this.keys.find((key) => watermarkName(key.address) === entry.name)?.address ?? "",
         uid: entry.object.metadata.uid,
         by: entry.client === "" ? "other" : "gate",
-        record: text === undefined || text === "" ? null : watermarkSchema.parse(JSON.parse(text)),
+        record: text === undefined || text === "" ? null : (watermarkSchema.safeParse(JSON.parse(text)).data ?? null),
       };
       this.commits.push(commit);
       this.onCommit(commit);

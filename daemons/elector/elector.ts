@@ -13,6 +13,7 @@ import type { PodEnv } from "../../contract/env";
 import type { Leadership, LeadershipState } from "../../contract/leadership";
 import { annotations, leaderLeaseName, memberLeaseName, podOrdinal, watermarkDataKey } from "../../contract/names";
 import type { Receipt } from "../../contract/receipt";
+import { maxEpoch } from "../../contract/watermark";
 import {
   memberRecordSchema,
   type GateStatus,
@@ -864,7 +865,8 @@ export class Elector {
           if (
             record?.baker === this.o.file.baker &&
             typeof record.epoch === "number" &&
-            Number.isSafeInteger(record.epoch)
+            Number.isSafeInteger(record.epoch) &&
+            record.epoch <= maxEpoch
           )
             epochs.push(record.epoch);
           else this.warn("watermark-not-understood", names[i] ?? "");

@@ -240,6 +240,14 @@ test("the first tenure begins one lease time and one retry after the lease was m
     expect(sim.tenures).toMatchObject([{ epoch: 41 }]);
   }));
 
+test("a watermark with an epoch that no lease can have says nothing about the next one", () =>
+  simulate(1, async (sim) => {
+    sim.setEpoch(2 ** 31 - 2);
+    pair(sim);
+    await sim.until("one runs", () => sim.runner !== undefined);
+    expect(sim.tenures).toMatchObject([{ epoch: 1 }]);
+  }));
+
 test("an acquisition whose answer was lost is not resumed: the next epoch follows at once", () =>
   simulate(2, async (sim) => {
     const [a] = pair(sim);

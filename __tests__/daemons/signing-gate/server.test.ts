@@ -186,6 +186,18 @@ test("shut: nothing new begins, what is under way ends, and the status says when
   expect((await late).status).toBe(200);
 });
 
+test("an epoch that no lease can have stops its own key alone", async () => {
+  const made = await begin();
+  await made.put(bls.address, made.record({ epoch: 2 ** 31 - 2 }));
+  pod.lead(1);
+  expect((await pod.sign(ed.address, request("attestation", 1001))).status).toBe(200);
+  expect(await pod.sign(bls.address, request("attestation", 1001, 0, 1, { tag: 41 }))).toMatchObject({
+    status: 409,
+    reason: "watermark-unreadable",
+  });
+  expect(pod.gate.status().tenureLost).toBeNull();
+});
+
 test("keys are raised and opened one by one: one that is refused does not stop the other", async () => {
   const made = await begin();
   await made.put(bls.address, made.record({ baker: "bob" }));
