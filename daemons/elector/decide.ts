@@ -4,6 +4,7 @@
  */
 import type { LeadershipState } from "../../contract/leadership";
 import type { Timings } from "../../contract/timings";
+import { maxEpoch } from "../../contract/watermark";
 
 /** The leader lease as this process last saw it. */
 export interface LeaseView {
@@ -351,6 +352,6 @@ const table: Record<LeadershipState, (state: ElectorState, now: number, t: Timin
 export const decide = (state: ElectorState, now: number, timings: Timings): Decision =>
   table[state.phase](state, now, timings);
 
-/** Leases' transitions for the next tenure. @param watermarks epochs of all watermarks of the baker */
+/** Leases' transitions for the next tenure; absurd epochs do not count. @param watermarks epochs of all watermarks of the baker */
 export const nextEpoch = (leaseEpoch: number, watermarks: readonly number[]): number =>
-  Math.max(leaseEpoch, ...watermarks) + 1;
+  Math.max(0, ...[leaseEpoch, ...watermarks].filter((epoch) => epoch <= maxEpoch)) + 1;

@@ -862,14 +862,11 @@ export class Elector {
         if (text === undefined || text === "") continue;
         try {
           const record = JSON.parse(text) as { epoch?: unknown; baker?: unknown } | null;
-          if (
-            record?.baker === this.o.file.baker &&
-            typeof record.epoch === "number" &&
-            Number.isSafeInteger(record.epoch) &&
-            record.epoch <= maxEpoch
-          )
-            epochs.push(record.epoch);
-          else this.warn("watermark-not-understood", names[i] ?? "");
+          const epoch = record?.baker === this.o.file.baker ? record.epoch : undefined;
+          if (typeof epoch !== "number" || !Number.isInteger(epoch))
+            this.warn("watermark-not-understood", names[i] ?? "");
+          else if (epoch <= maxEpoch) epochs.push(epoch);
+          else this.absurdEpoch(names[i] ?? "", epoch);
         } catch {
           this.warn("watermark-not-understood", names[i] ?? "");
         }
@@ -880,6 +877,12 @@ export class Elector {
       }
     }
     return epochs;
+  }
+
+  private absurdEpoch(watermark: string, epoch: number): void {
+    const told = `epoch ${epoch} of ${watermark} must be at most ${maxEpoch}: its key is refused, the others do not follow it`;
+    this.warn("watermark-epoch-absurd", told);
+    this.recent.note("watermark", told);
   }
 
   private async release(signal: AbortSignal): Promise<void> {

@@ -107,11 +107,18 @@ export const mutants: readonly Mutant[] = [
     replace: "      tenure.renewedAtMs = this.o.clock.now();\n",
   },
   {
+    name: "acquisition-from-its-answer",
+    breaks: "a tenure counts from when its acquisition was sent",
+    file: elector,
+    find: "epoch, renewedAtMs: outcome.sentAtMs }",
+    replace: "epoch, renewedAtMs: this.o.clock.now() }",
+  },
+  {
     name: "resumes-its-epoch",
     breaks: "every acquisition begins a new epoch",
     file: election,
-    find: "Math.max(leaseEpoch, ...watermarks) + 1",
-    replace: "Math.max(leaseEpoch, ...watermarks)",
+    find: ".filter((epoch) => epoch <= maxEpoch)) + 1",
+    replace: ".filter((epoch) => epoch <= maxEpoch))",
   },
   {
     name: "no-renew-deadline",

@@ -543,6 +543,11 @@ test("the epoch of every tenure is above the lease and all watermarks", () => {
   expect(nextEpoch(20, [3, 12])).toBe(21);
 });
 
+test("an absurd epoch of a watermark, or of the lease itself, carries no other epoch away", () => {
+  expect(nextEpoch(7, [3, 2 ** 31 - 2])).toBe(8);
+  expect(nextEpoch(2 ** 31 - 1, [12, 5])).toBe(13);
+});
+
 test("the successor has its nonces, the highest head and then the first name; silent and weak members are passed over", () => {
   const c = member({ pod: "alice-as-2", identity: "c" });
   expect(bestSuccessor([member(), c], now, t)?.identity).toBe(other);

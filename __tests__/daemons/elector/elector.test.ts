@@ -240,12 +240,38 @@ test("the first tenure begins one lease time and one retry after the lease was m
     expect(sim.tenures).toMatchObject([{ epoch: 41 }]);
   }));
 
-test("a watermark with an epoch that no lease can have says nothing about the next one", () =>
-  simulate(1, async (sim) => {
+test("an absurd epoch in a watermark does not carry the baker's next epoch away, and is said", () =>
+  simulate(13, async (sim) => {
     sim.setEpoch(2 ** 31 - 2);
-    pair(sim);
+    const [a, b] = pair(sim);
     await sim.until("one runs", () => sim.runner !== undefined);
     expect(sim.tenures).toMatchObject([{ epoch: 1 }]);
+    const told = (sim.runner === a ? a : b).elector.members().flatMap((member) => member.recent ?? []);
+    expect(told).toEqual([expect.stringMatching(/epoch 2147483646 of wm-aa must be at most 1073741824/)]);
+  }));
+
+test("a tenure counts from when its acquisition, and each renewal, was sent", () =>
+  simulate(14, async (sim) => {
+    const [a] = pair(sim);
+    sim.pods.length = 1;
+    a.weather = { ...fine, latencyMs: [300, 300] };
+    let sentAtMs = 0;
+    const { onWrite } = sim.api;
+    sim.api.onWrite = (key, before, after) => {
+      if (key === leader) sentAtMs = sim.now - 300;
+      onWrite?.(key, before, after);
+    };
+    const told: number[] = [];
+    a.elector.subscribe((line) => {
+      const { validUntilNs } = JSON.parse(line) as Leadership;
+      if (validUntilNs !== "0")
+        told.push(Number(BigInt(validUntilNs) / 1_000_000n) - 1000 * defaultTimings.renewDeadlineSeconds - sentAtMs);
+    });
+    await sim.until("it runs", () => a.runs);
+    await sim.pass(5000);
+    expect(told.length).toBeGreaterThan(4);
+    // Of the last write that the API had seen, or of one before; 10 ms is the step of the simulated time.
+    expect(Math.max(...told)).toBeLessThanOrEqual(10);
   }));
 
 test("an acquisition whose answer was lost is not resumed: the next epoch follows at once", () =>

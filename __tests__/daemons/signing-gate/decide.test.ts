@@ -340,6 +340,12 @@ test("what an object says: whose it is, for which chain, and whether it can be r
     reason: "watermark-other-chain",
   });
   expect(observe(object("{"), expected)).toMatchObject({ reason: "watermark-unreadable" });
+  // Believed, it would end every tenure of the baker: only its own key is refused.
+  expect(observe(object(JSON.stringify(record({ epoch: 2 ** 31 - 2 }))), expected)).toEqual({
+    state: "refused",
+    reason: "watermark-unreadable",
+    detail: "epoch",
+  });
   expect(observe(object(JSON.stringify({ ...record(), extra: 1 })), expected)).toMatchObject({
     reason: "watermark-unreadable",
   });
