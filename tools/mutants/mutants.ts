@@ -30,6 +30,13 @@ export const mutants: readonly Mutant[] = [
     replace: "",
   },
   {
+    name: "gate-does-not-wait-for-disk",
+    breaks: "a request is forwarded only after its mark is on this disk (S5)",
+    file: gate,
+    find: "if (announced) await announced.confirm(",
+    replace: "if (announced) void announced.confirm(",
+  },
+  {
     name: "no-sync",
     breaks: "a mark survives the end of the machine",
     file: slots,
@@ -56,6 +63,13 @@ export const mutants: readonly Mutant[] = [
     file: gate,
     find: "        if (!this.holds(tenure)) continue;\n",
     replace: "",
+  },
+  {
+    name: "open-while-it-ends",
+    breaks: "a gate that ends takes no new work",
+    file: gate,
+    find: "this.ending.signal.aborted ? undefined : this.options.leadership.tenure();",
+    replace: "this.options.leadership.tenure();",
   },
   {
     name: "unknown-outcome-without-epoch",

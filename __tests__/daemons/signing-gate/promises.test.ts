@@ -57,15 +57,18 @@ const emptyRecord = {
 interface Pod {
   gate: Gate;
   lead(epoch: number, gate?: "open" | "shut"): void;
+  /** From now on time goes on wherever the gate waits. */
+  hurry(): void;
   /** Digests that reached the signer. */
   signed: string[];
 }
 const gates: Gate[] = [];
-/** `get` and `replace` of the watermark; time goes on only where the gate waits without leadership. */
+/** `get` and `replace` of the watermark, and what the disk does before a text is on it; time goes on only where the gate waits without leadership. */
 async function pod(
   name: string,
   get: () => Promise<Outcome<ConfigMap>>,
   replace: (object: ConfigMap, record: Watermark) => Promise<Outcome<ConfigMap>>,
+  disk: (text: string) => Promise<void> = () => Promise.resolve(),
 ): Promise<Pod> {
   const kube = {
     get,
@@ -82,7 +85,7 @@ async function pod(
       else signal?.addEventListener("abort", () => resolve());
     });
   const identity = `${name}_u1`;
-  const file = { read: () => Promise.resolve(undefined), write: () => Promise.resolve(), note: () => undefined };
+  const file = { read: () => Promise.resolve(undefined), write: disk, note: () => undefined };
   const { memory } = await MarksMemory.load(file, chainName, [address], "boot");
   const leadership = new LeadershipView(identity, () => systemClock.nowNs());
   const signed: string[] = [];
@@ -110,7 +113,7 @@ async function pod(
       ...{ daemons: "run", nonces: "follow" },
     });
   };
-  return { gate, lead, signed };
+  return { gate, lead, hurry: () => (shut = true), signed };
 }
 afterEach(() => {
   for (const gate of gates.splice(0)) gate.close();
@@ -136,6 +139,62 @@ test("a tenure that ends while the API acknowledges the mark forwards nothing", 
   expect(await asked).toMatchObject({ status: 503, reason: "not-master" });
   expect(a.signed).toEqual([]);
   expect(store.record().marks.attestation).toMatchObject({ level: 1001 });
+});
+
+test("nothing is forwarded before the disk has the mark, though the API has it; and not at all where the disk refuses", async () => {
+  const store = new Store();
+  const disks = new Map([
+    [1001, new Latch()],
+    [1002, new Latch()],
+  ]);
+  let refuses = false;
+  const a = await pod(
+    "a",
+    store.get,
+    (object) => Promise.resolve(store.write(object)),
+    async (text) => {
+      for (const [level, disk] of disks) if (text.includes(`"level":${level}`)) await disk.pass();
+      if (refuses) throw new Error("EIO");
+    },
+  );
+  const settled = () => new Promise((resolve) => setImmediate(resolve));
+  a.lead(1);
+  const first = a.gate.sign(address, request("attestation", 1001));
+  await disks.get(1001)?.reached;
+  await settled();
+  expect(store.record().marks.attestation).toMatchObject({ level: 1001 });
+  expect(a.signed).toEqual([]);
+  disks.get(1001)?.open();
+  expect(await first).toMatchObject({ status: 200 });
+
+  const second = a.gate.sign(address, request("attestation", 1002));
+  await disks.get(1002)?.reached;
+  refuses = true;
+  disks.get(1002)?.open();
+  expect(await second).toMatchObject({ status: 503, reason: "memory-write" });
+  expect(a.signed).toHaveLength(1);
+});
+
+test("a gate that ends takes no new work and forwards nothing more, though its tenure goes on", async () => {
+  const store = new Store();
+  const answer = new Latch();
+  const a = await pod("a", store.get, async (object, record) => {
+    const written = store.write(object);
+    if (record.marks.attestation?.level === 1002) await answer.pass();
+    return written;
+  });
+  a.lead(1);
+  expect(await a.gate.sign(address, request("attestation", 1001))).toMatchObject({ status: 200 });
+  const underWay = a.gate.sign(address, request("attestation", 1002));
+  await answer.reached;
+  a.gate.close();
+  a.hurry();
+  const late = a.gate.sign(address, request("attestation", 1003));
+  answer.open();
+  for (const asked of [underWay, late]) expect(await asked).toMatchObject({ status: 503, reason: "not-master" });
+  expect(a.gate.status().open).toBe(false);
+  expect(a.signed).toHaveLength(1);
+  expect(store.record().marks.attestation).toMatchObject({ level: 1002 });
 });
 
 test("a tenure that ends while the watermark is read again writes no mark", async () => {
