@@ -1,4 +1,5 @@
 /** The program: configuration -> two stacks -> cdktf.out/stacks/{platform,baker}/cdk.tf.json. Also without the cdktf command: `node --import tsx main.ts`. */
+import "./configuration/node";
 import "./constructs/without-source-maps";
 import { App } from "cdktf";
 import { BakerStack } from "./constructs/baker-stack";

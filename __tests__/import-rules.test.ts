@@ -31,7 +31,7 @@ const allowed: Record<string, string[]> = {
   cockpit: ["configuration", "contract", "tezos", "daemons/runtime"],
   lab: ["contract", "tezos", "manifests", "daemons", ...everyDaemon],
   // Commands are entry points: they may use what people run to deploy.
-  "lab/commands": ["lab", "contract", "tezos", "scripts", "tools"],
+  "lab/commands": ["lab", "contract", "tezos", "configuration", "scripts", "tools"],
 };
 
 function sources(folder: string): string[] {

@@ -1,4 +1,5 @@
 /** `npm run baker -- COMMAND`, also `kubectl tezos-baker COMMAND`. */
+import "../configuration/node";
 import { connectCluster } from "./connect";
 import { cockpit } from "./main";
 

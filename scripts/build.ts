@@ -1,4 +1,5 @@
 /** `npm run build`: bundles the daemons into dist/tog.cjs, the one file that the images carry and that the laboratory runs. */
+import "../configuration/node";
 import { build, type Plugin } from "esbuild";
 import { resolve } from "node:path";
 

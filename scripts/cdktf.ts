@@ -2,6 +2,7 @@
  * `npm run synth|diff|deploy|destroy [-- [--only] STACK OPTIONS]`: the cdktf command for both stacks in order, with Terraform's --var, --var-file and
  * TF_VAR_* also known at synth. Other options go to cdktf as they are.
  */
+import "../configuration/node";
 import { spawn } from "node:child_process";
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -164,7 +165,7 @@ async function main(argv: string[]): Promise<number> {
 /** Runs the cdktf command of node_modules and gives its exit code. Ctrl-C reaches it through the process group. */
 function cdktf(line: readonly string[], handed: Handed): Promise<number> {
   const program = join(dirname(require.resolve("cdktf-cli/package.json")), "bundle/bin/cdktf");
-  const child = spawn(process.execPath, [program, ...line], {
+  const child = spawn(process.execPath, ["--no-deprecation", program, ...line], {
     stdio: "inherit",
     env: { ...process.env, CHECKPOINT_DISABLE: "1", [handedName]: JSON.stringify(handed) },
   });

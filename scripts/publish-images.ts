@@ -2,6 +2,7 @@
  * `npm run publish-images [-- OPTIONS]`: builds the images with docker, podman, buildah or Cloud Build, pushes them, and writes their digests to
  * images.auto.tfvars.json, which the configuration reads. Without --registry the registry is the one that the platform stack makes.
  */
+import "../configuration/node";
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
