@@ -4,6 +4,7 @@
  *
  * Needs docker (running), kind and kubectl. Nobody has run it yet: it was written on a machine without Docker, where only its plan was checked.
  */
+import "../configuration/node";
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { randomBytes } from "node:crypto";

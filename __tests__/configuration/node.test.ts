@@ -4,7 +4,9 @@ import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 
 const root = resolve(__dirname, "../..");
-const commands = ["cdktf", "summary", "manifests", "build", "publish-images"].map((name) => `scripts/${name}.ts`);
+const commands = ["cdktf", "summary", "manifests", "build", "publish-images", "kind"].map(
+  (name) => `scripts/${name}.ts`,
+);
 
 function run(program: string): { code: number | null; stderr: string } {
   const { status, stderr } = spawnSync(process.execPath, ["--import", "tsx", "--eval", program], {
