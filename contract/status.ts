@@ -65,6 +65,8 @@ export const gateStatusSchema = z.object({
       /** Highest recorded level of any kind. */
       highestLevel: z.nullable(z.int()),
       lastAttestation: z.nullable(z.object({ level: z.int(), round: z.int() })),
+      /** Level of the last attestation before this tenure opened the key; null where none is known. */
+      attestedBefore: z.optional(z.nullable(z.int())),
     }),
   ),
   signers: z.array(

@@ -48,6 +48,8 @@ export interface Rights {
   bakingLevels(levels: readonly number[], signal: AbortSignal): Promise<number[]>;
   /** Minimal seconds between two blocks. */
   blockSeconds(signal: AbortSignal): Promise<number>;
+  /** Levels among `from` to `to`, both included, at which the delegate had a right to attest and no block includes it. */
+  missedLevels(from: number, to: number, signal: AbortSignal): Promise<number>;
 }
 
 export interface ElectorOptions {
@@ -144,6 +146,8 @@ export class Elector {
   private receipt: Receipt | null = null;
   private receiptBeganMs = 0;
   private receiptDirty = false;
+  /** The last level attested before the tenure and the first in it: what was missed between is asked once the chain has gone on. */
+  private uncounted: { from: number; to: number; askedAtMs: number } | null = null;
   private newestVoluntaryEpoch = -1;
   private lastWarnedAtMs = new Map<string, number>();
   private readonly tasks: Promise<void>[] = [];
@@ -843,6 +847,7 @@ export class Elector {
     this.receipt = receipt;
     this.receiptBeganMs = outcome.sentAtMs - elapsed;
     this.receiptDirty = false;
+    this.uncounted = null;
     this.o.metrics.acquired(cause, epoch);
     this.o.log.info("acquired", cause, { epoch, from: receipt.from, leaseUid: lease.uid });
     this.event("Normal", "MastershipAcquired", `epoch ${epoch} from ${receipt.from || "nobody"}: ${cause}`);
@@ -970,8 +975,30 @@ export class Elector {
     const signed = Math.max(-1, ...gate.keys.map((key) => key.lastAttestation?.level ?? -1));
     if (signed > floor && !has("first-attestation")) {
       add("first-attestation", `level ${signed}`);
-      if (floor >= 0) receipt.missedLevels = signed - floor - 1;
+      const from = Math.max(-1, ...gate.keys.map((key) => key.attestedBefore ?? -1));
+      if (from >= 0) this.uncounted = { from, to: signed, askedAtMs: -Infinity };
     }
+    this.countMissed(receipt, now);
+  }
+
+  /** Two blocks after the first attestation, so that the block that includes it is final. A node that does not know is asked for some minutes. */
+  private countMissed(receipt: Receipt, now: number): void {
+    const { uncounted } = this;
+    const head = this.state.headLevel ?? -1;
+    if (!uncounted || head < uncounted.to + 2 || now - uncounted.askedAtMs < 10 * this.t.requestTimeoutMs) return;
+    if (head > uncounted.to + 50) return void (this.uncounted = null);
+    uncounted.askedAtMs = now;
+    void (async () => {
+      try {
+        const missed = await this.o.rights.missedLevels(uncounted.from, uncounted.to, this.stop.signal);
+        if (this.uncounted !== uncounted || this.receipt !== receipt) return;
+        this.uncounted = null;
+        receipt.missedLevels = missed;
+        this.receiptDirty = true;
+      } catch (error) {
+        this.warn("missed-levels-unknown", error instanceof Error ? error.message : String(error));
+      }
+    })();
   }
 
   private event(type: "Normal" | "Warning", reason: string, message: string): void {

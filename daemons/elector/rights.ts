@@ -1,6 +1,7 @@
-/** The delegate's baking rights, from the pod's own node. */
+/** The delegate's baking rights, and the levels that it missed, from the pod's own node. */
 import { createOctezRpc, type RpcOutcome } from "../runtime/octez-rpc";
 import type { Clock } from "../runtime/clock";
+import { missedLevels } from "../runtime/missed-levels";
 import type { Rights } from "./elector";
 
 /** Rounds beyond the second are so rare that no handover waits for them. */
@@ -25,6 +26,7 @@ export function createRights(options: {
         .filter((right) => right.delegate === delegate && levels.includes(right.level))
         .map((right) => right.level),
     blockSeconds: async (signal) => must(await rpc.constants({ timeoutMs, signal })).minimalBlockDelaySeconds,
+    missedLevels: (from, to, signal) => missedLevels(rpc, { delegate, from, to, timeoutMs, signal }),
     close: () => rpc.close(),
   };
 }

@@ -149,8 +149,8 @@ export interface OctezRpc {
     options: RpcOptions & { levels: readonly number[]; delegates: readonly string[]; maxRound: number },
   ): Promise<RpcOutcome<BakingRight[]>>;
   nonce(options: RpcOptions & { level: number }): Promise<RpcOutcome<NonceState>>;
-  /** What a delegate attested and missed in the running cycle, as of the head. */
-  participation(options: RpcOptions & { delegate: string }): Promise<RpcOutcome<Participation>>;
+  /** What a delegate attested and missed in the running cycle, as of `block` ("head" by default). */
+  participation(options: RpcOptions & { delegate: string; block?: string }): Promise<RpcOutcome<Participation>>;
   /**
    * Follows the stream of heads until `signal` aborts; connects again with backoff after an end, an error, `idleMs` of silence or a malformed
    * object, and says so in `onEnd`. A quiet stream proves nothing: callers poll too.
@@ -246,8 +246,12 @@ export function createOctezRpc({
       return ask(`${head}/helpers/baking_rights?${query.toString()}`, bakingRightsSchema, options);
     },
     nonce: ({ level: at, ...options }) => ask(`${head}/context/nonces/${at}`, nonceSchema, options),
-    participation: ({ delegate, ...options }) =>
-      ask(`${head}/context/delegates/${delegate}/participation`, participationSchema, options),
+    participation: ({ delegate, block = "head", ...options }) =>
+      ask(
+        `/chains/main/blocks/${encodeURIComponent(block)}/context/delegates/${delegate}/participation`,
+        participationSchema,
+        options,
+      ),
     followHeads: async (onHead, { signal, idleMs, onEnd }) => {
       const stop = AbortSignal.any([signal, closing.signal]);
       let failures = 0;

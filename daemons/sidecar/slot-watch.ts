@@ -6,9 +6,10 @@ import { gateStatusSchema } from "../../contract/status";
 import { getJson } from "../runtime/http-get";
 import type { Log } from "../runtime/log";
 import { Counter, type Registry } from "../runtime/metrics";
+import { missedBetween, type Account } from "../runtime/missed-levels";
 import type { Head, OctezRpc } from "../runtime/octez-rpc";
 import type { Wake } from "../runtime/wake";
-import { causeOf, missedBetween, slotCauses, type Account, type PodView } from "./slots";
+import { causeOf, slotCauses, type PodView } from "./slots";
 
 export interface SlotWatch {
   /** Ends when `signal` aborts. */

@@ -8,18 +8,6 @@ import type { GateStatus } from "../../contract/status";
 export const slotCauses = ["node", "handover", "signer", "refused", "unknown"] as const;
 export type SlotCause = (typeof slotCauses)[number];
 
-/** The last account of the chain, and the level of the head that it is about. */
-export interface Account {
-  level: number;
-  missedLevels: number;
-}
-
-/** Levels missed between two accounts. A smaller number is a new cycle: what it counts is new. */
-export function missedBetween(before: Account | undefined, after: Account): number {
-  if (!before || after.level <= before.level) return 0;
-  return after.missedLevels >= before.missedLevels ? after.missedLevels - before.missedLevels : after.missedLevels;
-}
-
 export interface PodView {
   nodeReady: boolean;
   /** Undefined where the elector or the gate does not answer; both where there is none (solo). */

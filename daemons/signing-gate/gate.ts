@@ -118,7 +118,7 @@ interface Key extends GateKey {
   object: ConfigMap | undefined;
   /** A write's outcome is unknown or a conflict was seen: read before deciding. */
   suspect: boolean;
-  opened: { epoch: number; aboveRound: number; sinceMs: number } | undefined;
+  opened: { epoch: number; aboveRound: number; sinceMs: number; attestedBefore: number | null } | undefined;
   raising: boolean;
   lock: Promise<void>;
   /** S7: blocks that this process tried to mark with unknown outcome, with the epoch in which it did: a mark of another epoch may be another's. */
@@ -392,7 +392,12 @@ export class Gate {
       this.endTenure(tenure, decision.lost, key.address);
       return "done";
     }
-    key.opened = { epoch: tenure.epoch, aboveRound: highest(current.record.marks).round, sinceMs: clock.now() };
+    key.opened = {
+      epoch: tenure.epoch,
+      aboveRound: highest(current.record.marks).round,
+      sinceMs: clock.now(),
+      attestedBefore: current.record.marks.attestation?.level ?? null,
+    };
     const reason =
       decision.action === "open"
         ? decision.reason
@@ -758,6 +763,7 @@ export class Gate {
         reason: tenure === undefined ? this.options.leadership.reason() : key.reason,
         floor: record?.floor ?? null,
         highestLevel: record ? (highest(record.marks).level >= 0 ? highest(record.marks).level : null) : null,
+        attestedBefore: open ? (key.opened?.attestedBefore ?? null) : null,
         lastAttestation: attestation ? { level: attestation.level, round: attestation.round } : null,
       };
     });

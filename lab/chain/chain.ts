@@ -417,7 +417,9 @@ export class Chain extends EventEmitter<ChainEvents> {
           answer =
             url.pathname === "/inject"
               ? this.inject(JSON.parse(body) as Injection)
-              : this.nonce(Number(url.searchParams.get("level")));
+              : url.pathname === "/participation"
+                ? this.participation(Number(url.searchParams.get("level")))
+                : this.nonce(Number(url.searchParams.get("level")));
         } catch (error) {
           answer = { error: `malformed: ${String(error)}` };
         }
@@ -439,6 +441,17 @@ export class Chain extends EventEmitter<ChainEvents> {
     };
   }
 
+  /** `context/delegates/<ours>/participation` of the block at `level`: the attestations of its cycle's blocks, that is of the level before each. */
+  private participation(level: number): Record<string, number> {
+    const cycle = cycleOf(this.options, level).cycle;
+    const missed = this.levels.filter(
+      (record) =>
+        record.attestationMissed === true &&
+        record.level < level &&
+        cycleOf(this.options, record.level + 1).cycle === cycle,
+    ).length;
+    return { missed_slots: missed, missed_levels: missed };
+  }
   /** `context/nonces/<level>` */
   private nonce(level: number): Record<string, string> {
     const commitment = this.commitments.get(level);

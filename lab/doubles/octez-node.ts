@@ -283,18 +283,18 @@ class Node {
           .filter((entry) => entry.delegates.length > 0),
       );
     }
+    const chain = (question: string) =>
+      new Promise((resolve, reject) => {
+        get(`http://${lab.chain}/${question}`, { agent: this.agent, timeout: 3000 }, (reply) => {
+          let text = "";
+          reply.on("data", (chunk: Buffer) => (text += chunk.toString()));
+          reply.on("end", () => resolve(JSON.parse(text) as unknown));
+        }).on("error", reject);
+      });
     const nonce = /^context\/nonces\/(\d+)$/.exec(path);
-    if (nonce)
-      return answer(
-        response,
-        await new Promise((resolve, reject) => {
-          get(`http://${lab.chain}/nonce?level=${nonce[1]}`, { agent: this.agent, timeout: 3000 }, (reply) => {
-            let text = "";
-            reply.on("data", (chunk: Buffer) => (text += chunk.toString()));
-            reply.on("end", () => resolve(JSON.parse(text) as unknown));
-          }).on("error", reject);
-        }),
-      );
+    if (nonce) return answer(response, await chain(`nonce?level=${nonce[1]}`));
+    if (path === `context/delegates/${parameters.delegate}/participation`)
+      return answer(response, await chain(`participation?level=${block.level}`));
     return answer(response, [], 404);
   }
   private cycleLevels(cycles: number[]): number[] {

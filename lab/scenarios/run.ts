@@ -1,4 +1,7 @@
 /** Runs a scenario in a laboratory and writes its receipt. */
+import * as z from "zod/mini";
+import { annotations, leaderLeaseName } from "../../contract/names";
+import { receiptSchema } from "../../contract/receipt";
 import type { Lab, LabOptions, Signature } from "../lab";
 import { Lab as Laboratory } from "../lab";
 import { inject } from "../faults/faults";
@@ -159,6 +162,37 @@ export async function calm(lab: Lab): Promise<void> {
   );
 }
 
+/**
+ * Receipts of the tenures after `epoch` against the chain: each must have the number of levels that were missed from the last attestation before the
+ * tenure to its first one. @returns a sentence for each that has another number, or none although it is to have one
+ */
+async function historyDisagrees(lab: Lab, epoch: number): Promise<string[]> {
+  const receipts = () => {
+    const notes = lab.object("leases", leaderLeaseName(lab.baker))?.metadata.annotations ?? {};
+    const list = z.array(receiptSchema).safeParse(JSON.parse(notes[annotations.receipts] ?? "[]"));
+    return (list.data ?? []).flatMap((receipt) => {
+      const first = receipt.timeline.find(({ event }) => event === "first-attestation");
+      const acquired = receipt.timeline.find(({ event }) => event === "acquired");
+      const to = Number(first?.reason.replace("level ", ""));
+      const atMs = Date.parse(receipt.at) + (acquired?.atMs ?? 0);
+      const from = lab.chain.levels.findLast(
+        (level) => level.attestedBy !== null && level.atMs < atMs && level.level < to,
+      );
+      return receipt.epoch > epoch && first && from ? [{ receipt, from: from.level, to }] : [];
+    });
+  };
+  const counted = () => receipts().every(({ receipt }) => receipt.missedLevels !== null);
+  await lab.until("the missed levels of the receipts", counted, lab.scaled(30_000)).catch(() => undefined);
+  return receipts().flatMap(({ receipt, from, to }) => {
+    const missed = lab.chain.levels.filter(
+      ({ level, attestationMissed }) => level >= from && level <= to && attestationMissed === true,
+    ).length;
+    return receipt.missedLevels === missed
+      ? []
+      : [`the receipt of epoch ${receipt.epoch} says ${receipt.missedLevels} missed levels, the chain ${missed}`];
+  });
+}
+
 /** Runs the steps in a running, ready laboratory. */
 export async function runSteps(
   lab: Lab,
@@ -212,6 +246,7 @@ export async function runSteps(
   const gap = failoverGap(lab.signatures, t0);
   const after = { epoch: lab.lease?.epoch ?? 0, pod: lab.activePod() ?? "" };
   const missedLevels = lab.chain.missedSince(headAttested ? level : level - 1);
+  problems.push(...(await historyDisagrees(lab, before.epoch)));
   const overlapMs = Math.round(lab.trace.overlapMs("octez-baker", t0 - 60_000));
   const violations = lab.verdict().map((violation) => `${violation.code}: ${violation.text}`);
   const changed = before.pod !== after.pod || (gap.from !== undefined && gap.from.uid !== gap.to?.uid);

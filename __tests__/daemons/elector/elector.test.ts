@@ -3,6 +3,7 @@ import type { BakerFile } from "../../../contract/baker-file";
 import type { PodEnv } from "../../../contract/env";
 import type { Leadership } from "../../../contract/leadership";
 import { annotations } from "../../../contract/names";
+import type { Receipt } from "../../../contract/receipt";
 import type { GateStatus, NonceStatus, SidecarStatus, SupervisorStatus } from "../../../contract/status";
 import { defaultTimings } from "../../../contract/timings";
 import { Elector } from "../../../daemons/elector/elector";
@@ -106,6 +107,8 @@ class SimPod {
   headAgeSeconds = 9;
   headLevel = 100;
   tenureLost: GateStatus["tenureLost"] = null;
+  keys: Partial<GateStatus["keys"][number]>[] = [];
+  readonly missedLevels = jest.fn((_from: number, _to: number) => Promise.resolve(0));
   runs = false;
   private record: Leadership | null = null;
   private stoppingUntil = 0;
@@ -147,7 +150,11 @@ class SimPod {
       clock: sim.clock,
       log: createLog(this.identity, "elector", (line) => void sim.lines.push(line), sim.clock),
       metrics: createElectorMetrics(new Registry()),
-      rights: { bakingLevels: () => Promise.resolve([]), blockSeconds: () => Promise.resolve(6) },
+      rights: {
+        bakingLevels: () => Promise.resolve([]),
+        blockSeconds: () => Promise.resolve(6),
+        missedLevels: this.missedLevels,
+      },
     });
     this.elector.subscribe((line) => {
       this.record = JSON.parse(line) as Leadership;
@@ -188,7 +195,7 @@ class SimPod {
         reason: "",
         inFlight: 0,
         epoch: record?.epoch ?? 0,
-        keys: [],
+        keys: this.keys,
         signersAnswering: 1,
         tenureLost: this.tenureLost,
       } as unknown as GateStatus,
@@ -460,3 +467,31 @@ test.each(Array.from({ length: schedules }, (_, i) => first + i))(
     }),
   20_000,
 );
+
+test("a receipt's missed levels are what the chain says of those from the last attestation before the tenure to the first in it", () =>
+  simulate(12, async (sim) => {
+    const [a] = pair(sim);
+    sim.pods.length = 1;
+    const told = () =>
+      JSON.parse(sim.lease().metadata.annotations?.[annotations.lastTransition] ?? "null") as Receipt | null;
+    a.missedLevels.mockRejectedValueOnce(new Error("status: HTTP 404")).mockResolvedValue(3);
+    // The old master's last words were a block and a preattestation of 101: its floor is above its last attestation.
+    a.keys = [{ floor: 101, attestedBefore: 100, lastAttestation: { level: 100, round: 0 } }];
+    await sim.until("it runs", () => a.runs);
+    a.headLevel = 104;
+    a.keys = [{ floor: 101, attestedBefore: 100, lastAttestation: { level: 104, round: 0 } }];
+    await sim.until("it attests", () => told()?.timeline.some(({ event }) => event === "first-attestation") ?? false);
+    await sim.pass(3000);
+    // No final block includes it yet.
+    expect(a.missedLevels).not.toHaveBeenCalled();
+    expect(told()?.missedLevels).toBeNull();
+    a.headLevel = 106;
+    await sim.until("it is counted", () => told()?.missedLevels !== null);
+    expect(told()?.missedLevels).toBe(3);
+    // The first answer was none: it asks again, and then no more.
+    await sim.pass(10_000);
+    expect(a.missedLevels.mock.calls.map(([from, to]) => [from, to])).toEqual([
+      [100, 104],
+      [100, 104],
+    ]);
+  }));

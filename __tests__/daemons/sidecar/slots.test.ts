@@ -1,6 +1,7 @@
 import type { Leadership } from "../../../contract/leadership";
 import type { GateStatus } from "../../../contract/status";
-import { causeOf, missedBetween, type PodView } from "../../../daemons/sidecar/slots";
+import { missedBetween } from "../../../daemons/runtime/missed-levels";
+import { causeOf, type PodView } from "../../../daemons/sidecar/slots";
 
 test("counts nothing at the start, then the growth of the chain's own account", () => {
   expect(missedBetween(undefined, { level: 10, missedLevels: 3 })).toBe(0);

@@ -216,6 +216,7 @@ test("keys are raised and opened one by one: one that is refused does not stop t
         state: "open",
         floor: 999,
         highestLevel: 1001,
+        attestedBefore: null,
         lastAttestation: { level: 1001, round: 0 },
       },
       { address: bls.address, state: "refused", reason: "watermark-other-baker" },
