@@ -7,6 +7,14 @@ import { container, daemonResources, httpProbe, type PodContainer, resources, ty
 /** Own liveness only: that of the process, never of the API or of another container. */
 const alive = (port: number, path = "/live") =>
   httpProbe(port, path, { periodSeconds: 10, failureThreshold: 3, timeoutSeconds: 3 });
+/** Elector and gate: a pod in which one of them hangs cannot follow as master, so it is not ready; and it is ended in seconds. */
+const aliveNow = (port: number) => ({
+  // A busy node may need its time for a start.
+  startup: httpProbe(port, "/live", { periodSeconds: 1, failureThreshold: 60, timeoutSeconds: 2 }),
+  liveness: httpProbe(port, "/live", { periodSeconds: 2, failureThreshold: 3, timeoutSeconds: 2 }),
+  // Not /ready: the gate of a standby is shut.
+  readiness: httpProbe(port, "/live", { periodSeconds: 2, failureThreshold: 2, timeoutSeconds: 2 }),
+});
 const tog = (daemon: DaemonName) => ({ command: togCommand, args: [daemon] });
 
 export interface DaemonProps {
@@ -66,7 +74,7 @@ export const elector = ({ image }: DaemonProps): PodContainer =>
     ports: { elector: ports.elector, "pre-stop": ports.preStop },
     volumes: ["config", "kube"],
     resources: daemonResources,
-    liveness: alive(ports.elector),
+    ...aliveNow(ports.elector),
     waitForHandover: true,
   });
 
@@ -78,7 +86,7 @@ export const signingGate = ({ image }: DaemonProps): PodContainer =>
     ports: { "gate-health": ports.gateHealth },
     volumes: ["data", "config", "kube"],
     resources: resources({ cpu: "50m", memory: "64Mi" }, { cpu: "1", memory: "192Mi" }),
-    liveness: alive(ports.gateHealth),
+    ...aliveNow(ports.gateHealth),
     waitForHandover: true,
   });
 

@@ -77,7 +77,7 @@ export interface OctezNodeProps {
 /** For a start that may take an hour, and is seen within two seconds when it does not. */
 const anHour = { periodSeconds: 2, failureThreshold: 1800 };
 
-/** Carries the pod's readiness: the sidecar's /ready alone. */
+/** Carries the node's part of the pod's readiness: the sidecar's /ready. */
 export const octezNode = (props: OctezNodeProps): PodContainer =>
   container({
     name: containers.octezNode,

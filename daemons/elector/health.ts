@@ -59,7 +59,13 @@ export interface PodFacts {
   reconciled: boolean;
 }
 
-/** Eligible = node ready, daemon not crash-looping, a signer answers; and, once after a start, nonces exchanged. */
+/**
+ * Why the gate cannot open a key although another pod's may: its own disk, its own process. The other reasons lie in the shared watermark, which no
+ * handover mends: two pods would only hand the lease to and fro.
+ */
+const ownFaults = new Set(["memory-write", "internal"]);
+
+/** Eligible = node ready, daemon not crash-looping, a signer answers, no key kept shut by this pod; and, once after a start, nonces exchanged. */
 export function eligibility(facts: PodFacts): { eligible: boolean; reason: string } {
   const no = (reason: string) => ({ eligible: false, reason });
   if (!facts.sidecar) return no("sidecar-silent");
@@ -68,6 +74,8 @@ export function eligibility(facts: PodFacts): { eligible: boolean; reason: strin
   if (facts.supervisor.crashLooping) return no("daemon-crash-looping");
   if (!facts.gate) return no("gate-silent");
   if (facts.gate.signersAnswering < 1) return no("no-signer-answers");
+  const shut = facts.gate.keys.find(({ state, reason }) => state === "refused" && ownFaults.has(reason));
+  if (shut) return no(`key-refused-${shut.reason}`);
   if (!facts.reconciled) return no("nonces-not-reconciled");
   return { eligible: true, reason: "eligible" };
 }

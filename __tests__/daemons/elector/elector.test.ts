@@ -104,6 +104,7 @@ class SimPod {
   weather: Weather = fine;
   ready = true;
   sidecarAnswers = true;
+  keys: { state: string; reason: string }[] = [];
   headAgeSeconds = 9;
   headLevel = 100;
   tenureLost: GateStatus["tenureLost"] = null;
@@ -385,6 +386,20 @@ test.each(["before", "after"] as const)(
       expect(sim.now - beganMs).toBeGreaterThanOrEqual(1000 * defaultTimings.terminationWaitSeconds);
     }),
 );
+test("a master whose gate cannot write its memory hands over; that the other one cannot either is no reason to hand it back at once", () =>
+  simulate(15, async (sim) => {
+    const [a, b] = pair(sim);
+    await sim.until("one runs", () => sim.runner !== undefined);
+    await sim.pass(5000);
+    const first = sim.runner === a ? a : b;
+    const second = first === a ? b : a;
+    first.keys = [{ state: "refused", reason: "memory-write" }];
+    await sim.until("it hands over", () => second.runs, 9000);
+    first.keys = [{ state: "closed", reason: "not-master" }];
+    second.keys = [{ state: "refused", reason: "memory-write" }];
+    await sim.pass(45_000);
+    expect(second.runs).toBe(true);
+  }));
 test("a sidecar that was silent long before the termination is not waited for", () =>
   simulate(12, async (sim) => {
     const [a, b] = pair(sim);

@@ -72,7 +72,8 @@ test.each<[string, Partial<QuietFacts>, boolean, string]>([
 
 const sidecar = { ready: true } as SidecarStatus;
 const supervisor = { crashLooping: false } as SupervisorStatus;
-const gate = { signersAnswering: 1 } as GateStatus;
+const gate = { signersAnswering: 1, keys: [{ state: "open", reason: "raised" }] } as GateStatus;
+const refused = (reason: string) => ({ ...gate, keys: [...gate.keys, { state: "refused", reason }] }) as GateStatus;
 test.each([
   [{ sidecar, supervisor, gate, reconciled: true }, "eligible"],
   [{ sidecar: null, supervisor, gate, reconciled: true }, "sidecar-silent"],
@@ -82,6 +83,10 @@ test.each([
   [{ sidecar, supervisor, gate: null, reconciled: true }, "gate-silent"],
   [{ sidecar, supervisor, gate: { ...gate, signersAnswering: 0 }, reconciled: true }, "no-signer-answers"],
   [{ sidecar, supervisor, gate, reconciled: false }, "nonces-not-reconciled"],
+  [{ sidecar, supervisor, gate: refused("memory-write"), reconciled: true }, "key-refused-memory-write"],
+  [{ sidecar, supervisor, gate: refused("internal"), reconciled: true }, "key-refused-internal"],
+  // The same for every pod.
+  [{ sidecar, supervisor, gate: refused("watermark-unreadable"), reconciled: true }, "eligible"],
 ])("eligibility %#: %s", (facts, reason) => {
   expect(eligibility(facts)).toEqual({ eligible: reason === "eligible", reason });
 });
