@@ -104,7 +104,6 @@ class SimPod {
   weather: Weather = fine;
   ready = true;
   sidecarAnswers = true;
-  keys: { state: string; reason: string }[] = [];
   headAgeSeconds = 9;
   headLevel = 100;
   tenureLost: GateStatus["tenureLost"] = null;
