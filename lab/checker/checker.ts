@@ -199,7 +199,7 @@ function checkKey(
       for (const [kind, mark] of changed) {
         const before = stored?.marks[kind];
         // A gate that hears late of what was taken away puts it back: raised, and below the floor, so that nothing new is signed with it.
-        if (before && order(mark, before) > 0 && mark.level < record.floor && restored.has(kind)) continue;
+        if ((!before || order(mark, before) > 0) && mark.level < record.floor && restored.has(kind)) continue;
         const top = best[kind];
         if (top && order(mark, top) <= 0) report("mark-not-monotone", at, `${kind} ${place(mark)} after ${place(top)}`);
         const passes =

@@ -122,6 +122,25 @@ test("a gate may put back, late and below its floor, a mark that an outsider too
   expect(never.mark(ask("preattestation", 110, 4)).codes()).toEqual(["mark-at-or-below-floor"]);
 });
 
+test("marks put back below the floor where the record has none are not new ones; any others are", () => {
+  const story = (floor: number) => {
+    const made = begin().sign(ask("block", 110)).sign(ask("attestation", 110));
+    const { marks } = made.record;
+    // An outsider takes the record away; the gate that begins on the empty one learns of its marks later.
+    made.commit({ epoch: 0, holder: "", floor: 99, marks: none }, "other").commit({ epoch: 2, holder: "b", floor });
+    return { made, marks };
+  };
+  const { made, marks } = story(115);
+  expect(made.commit({ marks }).codes()).toEqual([]);
+  const at = story(110);
+  expect(at.made.commit({ marks: at.marks }).codes()).toContain("mark-at-or-below-floor");
+  expect(
+    story(115)
+      .made.mark(ask("block", 110, 0, 2))
+      .codes(),
+  ).toEqual(["mark-not-monotone", "mark-at-or-below-floor"]);
+});
+
 test("what an outsider takes away and puts back, or raises above, is not lost; part of it still is", () => {
   const story = () => {
     const made = begin().sign(ask("attestation", 110));

@@ -20,6 +20,7 @@ test("no schedule of faults makes two gates sign what conflicts, and a healed ba
 
 test.each([
   [1001282, "a write that times out after the next tenure has begun says nothing of that tenure's mark"],
+  [923078, "marks put back below the floor over none are not new marks"],
   [20261433, "a mark that was announced and never confirmed is not put back after the end of a machine"],
 ])("seed %i holds: %s", async (found) => {
   expect(failures(await runSchedule({ seed: found }))).toBe("");
