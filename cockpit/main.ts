@@ -2,13 +2,13 @@
  * The operator's commands: who signs, and if nobody, why; the planned switchover; the drill.
  * Exit codes: 0 all is well, 1 nobody signs surely (or an objection, or a failed check), 2 usage, 3 the cluster was not reached or refused.
  */
-import { Command, CommanderError, InvalidArgumentError } from "commander";
+import { Command, CommanderError } from "commander";
 import { ClusterError, UsageError, type Cluster } from "./cluster";
 import { doctor } from "./doctor";
 import { nonces } from "./nonces";
-import { bakerCommand, type Common } from "./options";
+import { bakerCommand, plainNumber, type Common } from "./options";
 import { printable, renderReceipt, renderStatus, table } from "./render";
-import { drill, performSwitchover, planSwitchover } from "./switchover";
+import { cancelSwitchover, drill, performSwitchover, planSwitchover } from "./switchover";
 import { diagnose, readView, type ViewOptions } from "./view";
 import { watermark } from "./watermark";
 
@@ -22,12 +22,10 @@ export interface CockpitIo {
 }
 class NoBaker extends Error {}
 
-const seconds = (text: string): number => {
-  const value = Number(text);
-  if (!Number.isFinite(value) || value <= 0)
-    throw new InvalidArgumentError(`a number of seconds above 0, got "${text}"`);
-  return value;
-};
+const seconds = plainNumber(
+  "seconds above 0 are written in digits, for instance 90 or 0.5",
+  /^(?=.*[1-9])\d+(\.\d+)?$/,
+);
 
 const options: ViewOptions = {
   now: () => Date.now(),
@@ -103,38 +101,53 @@ export async function cockpit(argv: readonly string[], to: CockpitIo): Promise<n
   command("switchover", "hand the mastership to another member (prints the plan; --yes does it)")
     .option("--to <pod>", "the member (default: the eligible one with the highest head)")
     .option("--yes", "do it")
+    .option("--cancel", "take a wish back that was not honoured yet")
     .option("--force", "do it although something speaks against it")
     .option("--timeout <seconds>", "how long to wait for the takeover", seconds, 90)
-    .action(async (common: Common & { to?: string; yes?: boolean; force?: boolean; timeout: number }) => {
-      const { cluster, baker } = await connected(common);
-      const view = await readView(cluster, baker, options);
-      const plan = planSwitchover(view, common.to);
-      const lines = [
-        `${plan.from || "nobody"} -> ${plan.to}`,
-        ...plan.steps.map((step, i) => `  ${i + 1}. ${step}`),
-        ...plan.objections.map((objection) => `  against it: ${objection}`),
-      ];
-      if (!common.yes) {
-        print(common.json, { plan }, () => [...lines, "", "Nothing was changed. Add --yes to do it."].join("\n"));
-        exitCode = plan.objections.length > 0 ? 1 : 0;
-        return;
-      }
-      if (plan.objections.length > 0 && !common.force) {
-        print(common.json, { plan }, () =>
-          [...lines, "", "Not done: something speaks against it. --force does it all the same."].join("\n"),
+    .action(
+      async (common: Common & { to?: string; yes?: boolean; cancel?: boolean; force?: boolean; timeout: number }) => {
+        const { cluster, baker } = await connected(common);
+        if (common.cancel) {
+          const cancelled = await cancelSwitchover(cluster, baker, options);
+          return print(common.json, { cancelled }, () =>
+            cancelled === "" ? "no switchover was wished for" : `the wish for ${cancelled} was taken back`,
+          );
+        }
+        const view = await readView(cluster, baker, options);
+        const plan = planSwitchover(view, common.to);
+        const lines = [
+          `${plan.from || "nobody"} -> ${plan.to}`,
+          ...plan.steps.map((step, i) => `  ${i + 1}. ${step}`),
+          ...plan.objections.map((objection) => `  against it: ${objection}`),
+        ];
+        if (!common.yes) {
+          print(common.json, { plan }, () => [...lines, "", "Nothing was changed. Add --yes to do it."].join("\n"));
+          exitCode = plan.objections.length > 0 ? 1 : 0;
+          return;
+        }
+        if (plan.objections.length > 0 && !common.force) {
+          print(common.json, { plan }, () =>
+            [...lines, "", "Not done: something speaks against it. --force does it all the same."].join("\n"),
+          );
+          exitCode = 1;
+          return;
+        }
+        const interrupted = new AbortController();
+        const interrupt = (): void => interrupted.abort();
+        for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, interrupt);
+        const receipt = await performSwitchover(cluster, plan, baker, {
+          ...options,
+          timeoutSeconds: common.timeout,
+          interrupted: interrupted.signal,
+          progress: (line) => io.err(`${line}\n`),
+        }).finally(() => {
+          for (const signal of ["SIGINT", "SIGTERM"] as const) process.off(signal, interrupt);
+        });
+        print(common.json, { plan, receipt }, () =>
+          receipt ? renderReceipt(receipt) : `${plan.to} holds; no receipt was written`,
         );
-        exitCode = 1;
-        return;
-      }
-      const receipt = await performSwitchover(cluster, plan, baker, {
-        ...options,
-        timeoutSeconds: common.timeout,
-        progress: (line) => io.err(`${line}\n`),
-      });
-      print(common.json, { plan, receipt }, () =>
-        receipt ? renderReceipt(receipt) : `${plan.to} holds; no receipt was written`,
-      );
-    });
+      },
+    );
 
   command("drill", "every check and request of a switchover, timed, without giving up the lease").action(
     async (common: Common) => {

@@ -1,5 +1,13 @@
 /** What every command of the cockpit is told: which cluster and which baker. */
-import type { Command } from "commander";
+import { InvalidArgumentError, type Command } from "commander";
+
+/** A number as people write it; "", 0x10 and 1e7 are slips of the keyboard. */
+export const plainNumber =
+  (what: string, form: RegExp) =>
+  (text: string): number => {
+    if (!form.test(text) || !Number.isFinite(Number(text))) throw new InvalidArgumentError(`${what}; got "${text}"`);
+    return Number(text);
+  };
 
 export interface Common {
   baker?: string;

@@ -1,7 +1,7 @@
 /** The planned switchover as an ordinary act: a plan with objections, then the wish on the lease, then the receipt. */
 import { annotations, leaderLeaseName } from "../contract/names";
 import type { Receipt } from "../contract/receipt";
-import { ClusterError, UsageError, type Cluster } from "./cluster";
+import { ClusterError, UsageError, type Cluster, type LeaseView } from "./cluster";
 import { readView, receiptsOf, type BakerView, type Member, type ViewOptions } from "./view";
 
 export interface SwitchoverPlan {
@@ -56,46 +56,68 @@ export function planSwitchover(view: BakerView, to?: string): SwitchoverPlan {
   };
 }
 
+/** @returns the lease as it was before */
+async function writeWish(
+  cluster: Cluster,
+  name: string,
+  value: string,
+  options: Pick<ViewOptions, "sleep">,
+): Promise<LeaseView> {
+  // The holder renews every second: a conflict only means that somebody was faster.
+  for (let attempt = 0; ; attempt++) {
+    const lease = await cluster.lease(name);
+    if (!lease) throw new Error(`lease ${name} is gone`);
+    try {
+      await cluster.annotateLease(lease, { [annotations.preferredHolder]: value });
+      return lease;
+    } catch (error) {
+      if (!(error instanceof ClusterError) || error.kind !== "conflict" || attempt >= 20) throw error;
+      await options.sleep(50);
+    }
+  }
+}
+
+/** Takes the wish back, for instance of a command that was killed. @returns the pod that was wished for, "" where there was none */
+export async function cancelSwitchover(
+  cluster: Cluster,
+  baker: string,
+  options: Pick<ViewOptions, "sleep">,
+): Promise<string> {
+  const before = await writeWish(cluster, leaderLeaseName(baker), "", options);
+  return before.metadata.annotations[annotations.preferredHolder] ?? "";
+}
+
 /**
- * Writes the wish and waits until the target holds. @throws Error after `timeoutSeconds`; the wish is then taken back
+ * Writes the wish and waits until the target holds. @throws Error after `timeoutSeconds` and where `interrupted`; the wish is then taken back
  * @returns the receipt of the transition
  */
 export async function performSwitchover(
   cluster: Cluster,
   plan: SwitchoverPlan,
   baker: string,
-  options: ViewOptions & { timeoutSeconds: number; progress(line: string): void },
+  options: ViewOptions & { timeoutSeconds: number; interrupted?: AbortSignal; progress(line: string): void },
 ): Promise<Receipt | undefined> {
   const name = leaderLeaseName(baker);
-  const wish = async (value: string) => {
-    // The holder renews every second: a conflict only means that somebody was faster.
-    for (let attempt = 0; ; attempt++) {
-      const lease = await cluster.lease(name);
-      if (!lease) throw new Error(`lease ${name} is gone`);
-      try {
-        await cluster.annotateLease(lease, { [annotations.preferredHolder]: value });
-        return lease;
-      } catch (error) {
-        if (!(error instanceof ClusterError) || error.kind !== "conflict" || attempt >= 20) throw error;
-        await options.sleep(50);
-      }
-    }
-  };
+  const wish = (value: string) => writeWish(cluster, name, value, options);
   const before = await wish(plan.to);
   options.progress(`asked for ${plan.to}`);
   const deadline = options.now() + options.timeoutSeconds * 1000;
   let state = "";
   while (options.now() < deadline) {
+    if (options.interrupted?.aborted) {
+      await wish("");
+      throw new Error(`interrupted before ${plan.to} held; the wish was taken back`);
+    }
     const view = await readView(cluster, baker, options);
     const now = view.members.map((member) => `${member.pod} ${member.record?.state ?? "?"}`).join(", ");
     if (now !== state) options.progress((state = now));
     if (view.holder === plan.to && (view.lease?.leaseTransitions ?? 0) > before.leaseTransitions) {
-      // The receipt is completed once the new master signs.
-      for (let attempt = 0; attempt < 20; attempt++) {
+      // The receipt is completed once the new master signs and the chain shows what was missed.
+      for (let attempt = 0; attempt < 40 && !options.interrupted?.aborted; attempt++) {
         const receipt = receiptsOf(await cluster.lease(name)).find(
           (entry) => entry.epoch > before.leaseTransitions && entry.to.startsWith(plan.to),
         );
-        if (receipt && (receipt.missedLevels !== null || attempt === 19)) return receipt;
+        if (receipt && (receipt.missedLevels !== null || attempt === 39)) return receipt;
         await options.sleep(1000);
       }
       return undefined;

@@ -8,7 +8,7 @@ import { keyHashHex } from "../tezos/addresses";
 import { labels, watermarkDataKey } from "../contract/names";
 import { ClusterError, type Cluster, type ConfigMapView } from "./cluster";
 import type { CockpitIo } from "./main";
-import { clusterCommand, type Common } from "./options";
+import { clusterCommand, plainNumber, type Common } from "./options";
 import {
   farLevels,
   raise,
@@ -79,7 +79,11 @@ export async function watermark(
     });
   clusterCommand(program, "raise", "nothing at or below this level is signed any more; never lowers")
     .requiredOption("--key <address>", "tz1..tz4 of the signing key", address)
-    .requiredOption("--level <number>", "the new floor", Number)
+    .requiredOption(
+      "--level <number>",
+      "the new floor",
+      plainNumber("a level is written in digits alone, for instance 3200011", /^\d+$/),
+    )
     .option("--far", `a level more than ${farLevels} above everything recorded is meant`)
     .option("--yes", "do it")
     .action(async (common: Common & { key: string; level: number; far?: boolean; yes?: boolean }) => {

@@ -152,3 +152,20 @@ test("whoever reads a watch and has seen enough ends it without a word", async (
   expect(await exit).toEqual([0, null]);
   expect(stderr).toBe("");
 });
+
+test("Ctrl-C takes the wish of a switchover back", async () => {
+  healthy();
+  const child = spawn(process.execPath, [
+    await commandPath("baker"),
+    ...["switchover", "--yes", "--timeout", "60", "--kubeconfig", kubeconfig],
+  ]);
+  let said = "";
+  const ended = new Promise<number | null>((done) => child.on("exit", done));
+  child.stderr.on("data", (data: Buffer) => {
+    if (!said.includes("asked for") && data.includes("asked for")) child.kill("SIGINT");
+    said += data.toString();
+  });
+  expect(await ended).toBe(1);
+  expect(said).toContain("interrupted before alice-as-1 held; the wish was taken back");
+  expect(api.read("leases", "tezos", "alice.leader")?.metadata.annotations?.[annotations.preferredHolder]).toBe("");
+});

@@ -5,7 +5,7 @@ import type { Watermark } from "../../contract/watermark";
 import { ClusterError, type Cluster, type LeaseView } from "../../cockpit/cluster";
 import { doctor } from "../../cockpit/doctor";
 import { renderReceipt, renderStatus, table } from "../../cockpit/render";
-import { drill, performSwitchover, planSwitchover } from "../../cockpit/switchover";
+import { cancelSwitchover, drill, performSwitchover, planSwitchover } from "../../cockpit/switchover";
 import { diagnose, readView, type BakerView, type ViewOptions } from "../../cockpit/view";
 
 const start = 1_800_000_000_000;
@@ -459,6 +459,31 @@ test("a wish that is not honoured in time is taken back", async () => {
     performSwitchover(cluster, plan, "alice", { ...cluster.options, timeoutSeconds: 10, progress: () => undefined }),
   ).rejects.toThrow("alice-as-1 has not taken over within 10 s; the wish was taken back");
   expect(cluster.leases.get("alice.leader")?.metadata.annotations[annotations.preferredHolder]).toBe("");
+});
+
+test("a switchover that is interrupted takes its wish back, and so does --cancel", async () => {
+  const cluster = new FakeCluster();
+  const interrupted = new AbortController();
+  const wished = () => cluster.leases.get("alice.leader")?.metadata.annotations[annotations.preferredHolder];
+  cluster.onSleep = () => {
+    expect(wished()).toBe("alice-as-1");
+    interrupted.abort();
+  };
+  const plan = planSwitchover(await cluster.view());
+  await expect(
+    performSwitchover(cluster, plan, "alice", {
+      ...cluster.options,
+      timeoutSeconds: 60,
+      interrupted: interrupted.signal,
+      progress: () => undefined,
+    }),
+  ).rejects.toThrow("interrupted before alice-as-1 held; the wish was taken back");
+  expect(wished()).toBe("");
+  cluster.onSleep = () => undefined;
+  expect(await cancelSwitchover(cluster, "alice", cluster.options)).toBe("");
+  cluster.put("alice.leader", {}, { [annotations.preferredHolder]: "alice-as-1" });
+  expect(await cancelSwitchover(cluster, "alice", cluster.options)).toBe("alice-as-1");
+  expect(wished()).toBe("");
 });
 
 test("a drill leaves the lease as it was and says what would fail", async () => {

@@ -150,5 +150,10 @@ describe("against an API server", () => {
     put(undefined);
     expect((await run("raise", "--key", key, "--level", "150", "--yes")).code).toBe(1);
     expect((await run("raise", "--key", "tz1nonsense", "--level", "150")).code).toBe(2);
+    for (const slip of ["", "0x10", "1e7", "3,200,011"]) {
+      const { code, text } = await run("raise", "--key", key, "--level", slip);
+      expect(text).toContain(`a level is written in digits alone, for instance 3200011; got "${slip}"`);
+      expect(code).toBe(2);
+    }
   });
 });

@@ -76,6 +76,9 @@ export interface Tunnel {
   link: Link;
 }
 
+/** For NODE_OPTIONS, which is split at spaces that are not quoted: a folder may have some. */
+export const requireOption = (path: string): string => `--require=${JSON.stringify(path)}`;
+
 export class Cluster extends EventEmitter<ClusterEvents> {
   readonly api: LabApi;
   readonly members = new Set<Member>();
@@ -266,7 +269,7 @@ export class Cluster extends EventEmitter<ClusterEvents> {
         PATH: `${this.bin}:/usr/local/bin:/usr/bin:/bin`,
         KUBERNETES_SERVICE_HOST: "kubernetes.default.svc",
         KUBERNETES_SERVICE_PORT: "443",
-        NODE_OPTIONS: `--require=${options.programs.preload}`,
+        NODE_OPTIONS: requireOption(options.programs.preload),
         LAB_SETTINGS: settingsFile,
         LAB_RUN: options.run,
         LAB_TRACE: options.trace,
