@@ -1,5 +1,5 @@
 /**
- * The gate's rules S1-S7 (docs/failover.md), pure. Everything that is signed was decided here; nothing here reads a clock or the network.
+ * The gate's rules S1-S7 (docs/protocol.md), pure. Everything that is signed was decided here; nothing here reads a clock or the network.
  *
  * A level orders requests of one kind together with the round: (level, round), compared lexicographically.
  */

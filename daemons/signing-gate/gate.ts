@@ -1,7 +1,7 @@
 /**
  * The signing gate without its sockets: tenures, watermarks, marks, signatures.
  *
- * Guarantees S1-S3, S5-S7 of docs/failover.md whatever clocks, pauses, partitions, restarts, API answers and signers do: a request is
+ * Guarantees S1-S3, S5-S7 of docs/protocol.md whatever clocks, pauses, partitions, restarts, API answers and signers do: a request is
  * forwarded only after the API acknowledged its mark in an object of this pod's own tenure and that mark is in this pod's durable memory.
  * Does not guarantee that the signature reaches the baker, nor the order in which late requests reach signers.
  *
