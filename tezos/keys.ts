@@ -87,15 +87,13 @@ export function verifySignature(publicKey: string, bytes: Uint8Array, signature:
       case "tz3":
         return p256.verify(raw, hash(), key.payload, { prehash: false, lowS: false });
       case "tz4": {
-        // Message augmentation: the public key is signed with the message.
-        const message = Buffer.concat([key.payload, bytes]);
         const { longSignatures } = bls();
-        return longSignatures.verify(raw, longSignatures.hash(message, blsAugmentationDst), key.payload);
+        return longSignatures.verify(raw, longSignatures.hash(bytes, blsSignatureDst), key.payload);
       }
     }
   } catch {
     return false;
   }
 }
-/** Domain separation of Octez' BLS signatures (minimal public keys, message augmentation). */
-export const blsAugmentationDst = "BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_AUG_";
+/** Domain separation of Octez' BLS signatures of version 3 (minimal public keys, proof of possession: the key is not part of the message). */
+export const blsSignatureDst = "BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_";

@@ -13,7 +13,7 @@ import type { Socket } from "node:net";
 import { join } from "node:path";
 import { readBody, sendJson, serveHttp, type HttpServer } from "../../daemons/runtime/http-server";
 import { decodeBase58, encodeBase58, expectBase58 } from "../../tezos/base58";
-import { blsAugmentationDst, publicKeyHash, verifySignature, type Curve } from "../../tezos/keys";
+import { blsSignatureDst, publicKeyHash, verifySignature, type Curve } from "../../tezos/keys";
 import { blsScalar, publicKeyOf } from "../../tezos/secret-keys";
 import { parseSigningRequest } from "../../tezos/signing-request";
 import type { SignerEntry } from "../checker/checker";
@@ -62,8 +62,7 @@ export function signBytes(key: SigningKey, bytes: Uint8Array, random = false): s
         return p256.sign(digest, secret, { extraEntropy }).toBytes("compact");
       case "tz4": {
         const bls = bls12_381.longSignatures;
-        const message = Buffer.concat([expectBase58("BLpk", key.publicKey), bytes]);
-        return bls.sign(bls.hash(message, blsAugmentationDst), blsScalar(secret)).toBytes();
+        return bls.sign(bls.hash(bytes, blsSignatureDst), blsScalar(secret)).toBytes();
       }
     }
   })();
