@@ -222,6 +222,17 @@ describe.each(modes)("flag %s", (_name, flag, id) => {
       }),
     });
   });
+  test("an elector or gate that hangs makes the pod unready within 8 s and fails its liveness within 10 s, once it has started", () => {
+    const seconds = (probe?: { period_seconds?: number; failure_threshold?: number; timeout_seconds?: number }) =>
+      (probe?.period_seconds ?? 0) * (probe?.failure_threshold ?? 0) + (probe?.timeout_seconds ?? 0);
+    const two = all().filter(({ name }) => name === "elector" || name === "signing-gate");
+    expect(two).toHaveLength(flag ? 2 : 0);
+    for (const { readiness_probe: ready, liveness_probe: live, startup_probe: startup } of two) {
+      expect(seconds(ready)).toBeLessThanOrEqual(8);
+      expect(seconds(live)).toBeLessThanOrEqual(10);
+      expect(seconds(startup)).toBeGreaterThanOrEqual(60);
+    }
+  });
   test("what must outlive SIGTERM waits for the handover; the baker's supervisor does not", () => {
     const waiting = all().filter(({ lifecycle }) => lifecycle);
     expect(names(waiting)).toEqual(flag ? ["octez-node", "sidecar", "elector", "signing-gate", "nonce-exposer"] : []);
