@@ -1,47 +1,50 @@
 /** Timings of one baker: one schema for the configuration, the constructs and the daemons. */
 import * as z from "zod/mini";
 
-const seconds = (value: number) => z._default(z.number().check(z.positive()), value);
-const milliseconds = seconds;
+/** Lower bound, default, upper bound: a value outside is a mistake of an operator. Lower bounds leave room for accelerated chains. */
+const between = (least: number, value: number, most: number) =>
+  z._default(z.number().check(z.minimum(least), z.maximum(most)), value);
+const whole = (least: number, value: number, most: number) =>
+  z._default(z.int().check(z.minimum(least), z.maximum(most)), value);
 
 export const timingsSchema = z
   .strictObject({
     /** How long others wait after the last renewal that they saw. Whole seconds: the API takes no fractions. */
-    leaseSeconds: z._default(z.int().check(z.positive()), 6),
+    leaseSeconds: whole(1, 6, 60),
     /** Counted from the send time of the last successful renewal; then the holder stops itself. */
-    renewDeadlineSeconds: seconds(5),
-    retrySeconds: seconds(1),
-    requestTimeoutMs: milliseconds(1000),
+    renewDeadlineSeconds: between(0.2, 5, 50),
+    retrySeconds: between(0.05, 1, 10),
+    requestTimeoutMs: between(50, 1000, 5000),
     /** Time that killing the daemons may take, and the allowance for clocks that tick differently. */
-    killMs: milliseconds(300),
-    clockMarginMs: milliseconds(500),
-    stopGraceSeconds: seconds(2),
-    memberRenewSeconds: seconds(2),
-    memberMaxAgeSeconds: seconds(6),
+    killMs: between(20, 300, 5000),
+    clockMarginMs: between(20, 500, 5000),
+    stopGraceSeconds: between(0.1, 2, 30),
+    memberRenewSeconds: between(0.1, 2, 10),
+    memberMaxAgeSeconds: between(0.2, 6, 30),
     /** How long a master may be ineligible, or behind by `aheadLevels`, before it hands over. */
-    ineligibleSeconds: seconds(6),
-    aheadLevels: z._default(z.int().check(z.positive()), 2),
-    lastResortSeconds: seconds(60),
-    voluntaryHandoverSeconds: seconds(60),
-    voluntaryHandoverMaxSeconds: seconds(600),
+    ineligibleSeconds: between(0.2, 6, 600),
+    aheadLevels: whole(1, 2, 100),
+    lastResortSeconds: between(2, 60, 3600),
+    voluntaryHandoverSeconds: between(1, 60, 3600),
+    voluntaryHandoverMaxSeconds: between(1, 600, 86_400),
     /** How long a planned handover waits for a moment without a right; under SIGTERM. */
-    handoverWaitSeconds: seconds(30),
+    handoverWaitSeconds: between(1, 30, 600),
     /** Under SIGTERM: covers a block of ours at the next level (6 s), and its attestation. */
-    terminationWaitSeconds: seconds(10),
-    gateDrainSeconds: seconds(2),
-    noncePushSeconds: seconds(2),
-    preStopSeconds: seconds(18),
+    terminationWaitSeconds: between(0.2, 10, 30),
+    gateDrainSeconds: between(0.1, 2, 10),
+    noncePushSeconds: between(0.1, 2, 10),
+    preStopSeconds: between(0.5, 18, 90),
     /** Gate: budget of a request from its digest's first arrival; the write of a mark; one signer. */
-    gateBudgetMs: milliseconds(3500),
-    markWriteMs: milliseconds(700),
-    signerTimeoutMs: milliseconds(2000),
-    /** A head older than this is no reference for a plausible level (S6). */
-    headFreshSeconds: seconds(60),
+    gateBudgetMs: between(200, 3500, 10_000),
+    markWriteMs: between(50, 700, 5000),
+    signerTimeoutMs: between(100, 2000, 8000),
+    /** A head older than this is no reference for a plausible level (S6); S5 and S6 allow 60 s and no more. */
+    headFreshSeconds: between(5, 60, 60),
     /** Sole baker on a halted chain: when rounds above the recorded ones open at the floor level. */
-    floorPassSeconds: seconds(120),
-    nonceAckSeconds: seconds(2),
-    lockHoldMs: milliseconds(100),
-    importerKillMs: milliseconds(1000),
+    floorPassSeconds: between(20, 120, 3600),
+    nonceAckSeconds: between(0.1, 2, 30),
+    lockHoldMs: between(5, 100, 2000),
+    importerKillMs: between(50, 1000, 10_000),
   })
   .check(
     z.superRefine((t, context) => {
@@ -68,6 +71,12 @@ export const timingsSchema = z
           "gateBudgetMs",
           `gateBudgetMs (${t.gateBudgetMs}) must exceed markWriteMs + signerTimeoutMs (${t.markWriteMs + t.signerTimeoutMs})`,
         );
+      const stop = t.terminationWaitSeconds + t.gateDrainSeconds + t.stopGraceSeconds + t.noncePushSeconds;
+      if (t.preStopSeconds <= stop)
+        issue(
+          "preStopSeconds",
+          `preStopSeconds (${t.preStopSeconds}) must exceed terminationWaitSeconds + gateDrainSeconds + stopGraceSeconds + noncePushSeconds (${stop})`,
+        );
       if (t.voluntaryHandoverMaxSeconds < t.voluntaryHandoverSeconds)
         issue(
           "voluntaryHandoverMaxSeconds",
@@ -77,3 +86,14 @@ export const timingsSchema = z
   );
 export type Timings = z.infer<typeof timingsSchema>;
 export const defaultTimings: Timings = timingsSchema.parse({});
+
+/** The least and the most that a timing may be. */
+export function timingBounds(name: keyof Timings): { least: number; most: number } {
+  const checks = timingsSchema.shape[name].def.innerType.def.checks ?? [];
+  const bound = (kind: string) =>
+    Number(
+      checks.map(({ _zod: { def } }) => def as { check: string; value?: number }).find(({ check }) => check === kind)
+        ?.value,
+    );
+  return { least: bound("greater_than"), most: bound("less_than") };
+}

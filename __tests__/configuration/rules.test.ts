@@ -245,6 +245,16 @@ const cases: [string, Values, RegExp[]][] = [
     { ...base, timings: { lease_seconds: 5 } },
     [/^timings\.lease_seconds: 5 -> lease_seconds \(5\) must exceed renew_deadline_seconds/],
   ],
+  ...[600, 1_000_000, 0.1].map((seconds): [string, Values, RegExp[]] => [
+    `a head that counts as fresh for ${seconds} s`,
+    { ...base, timings: { head_fresh_seconds: seconds } },
+    [/^timings\.head_fresh_seconds: \S+ -> a number of at (most 60|least 5)$/],
+  ]),
+  [
+    "a pod that ends before it has handed over",
+    { ...base, timings: { pre_stop_seconds: 12 } },
+    [/^timings\.pre_stop_seconds: 12 -> pre_stop_seconds \(12\) must exceed termination_wait_seconds/],
+  ],
   [
     "a fractional lease",
     { ...base, timings: { lease_seconds: 6.5 } },

@@ -1,7 +1,7 @@
 /** docs/configuration.md from the schema. */
 import { configurationKeys, secretKeys, type KeyInfo } from "../../configuration/keys";
 import { snakeCase } from "../../configuration/schema";
-import { defaultTimings } from "../../contract/timings";
+import { defaultTimings, timingBounds, type Timings } from "../../contract/timings";
 import { type GeneratedDocument } from "../docs";
 
 const cell = (text: string): string => text.replaceAll("|", "\\|").replaceAll("\n", " ");
@@ -112,11 +112,14 @@ export const document: GeneratedDocument = {
       "",
       "## `timings`",
       "",
-      "Keys of `timings`. Change them together or not at all: rules between them are checked.",
+      "Keys of `timings`. Change them together or not at all: the bounds and the rules between them are checked at synth and when a daemon starts.",
       "",
-      "| key | default |",
-      "| --- | --- |",
-      ...Object.entries(defaultTimings).map(([key, value]) => `| \`timings.${snakeCase(key)}\` | \`${value}\` |`),
+      "| key | default | least | most |",
+      "| --- | --- | --- | --- |",
+      ...Object.entries(defaultTimings).map(([key, value]) => {
+        const { least, most } = timingBounds(key as keyof Timings);
+        return `| \`timings.${snakeCase(key)}\` | \`${value}\` | \`${least}\` | \`${most}\` |`;
+      }),
       "",
       "## Coming from the predecessor",
       "",
