@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, normalize, resolve } from "node:path";
 
 const root = resolve(__dirname, "../..");
@@ -38,4 +38,10 @@ test("a file that cites S1 to S7 by document cites docs/protocol.md", () => {
   const rules = files.filter((file) => file.startsWith("daemons/") && /S\d-S\d/.test(text(file)));
   const elsewhere = rules.filter((file) => /docs\/failover\.md/.test(text(file)));
   expect(elsewhere).toEqual([]);
+});
+
+test("docs/decisions/README.md lists every record", () => {
+  const records = readdirSync(join(root, "docs/decisions")).filter((name) => /^\d/.test(name));
+  const listed = [...text("docs/decisions/README.md").matchAll(/\]\((\d[^)]+)\)/g)].map(([, name]) => name);
+  expect(listed).toEqual(records.sort());
 });
