@@ -9,52 +9,43 @@ import { followConfig } from "../runtime/follow-config";
 import { followLeadership } from "../runtime/follow-leadership";
 import { getJson } from "../runtime/http-get";
 import { serveHttp } from "../runtime/http-server";
+import type { KubeClient } from "../runtime/kube";
 import { createKubeClient } from "../runtime/kube-client";
 import { runDaemon } from "../runtime/lifecycle";
 import { createLog, type Log } from "../runtime/log";
 import { Counter, createRegistry, Gauge, type Registry } from "../runtime/metrics";
 import { spawnGroup } from "./daemon-process";
 import { launch, launcher } from "./launch";
-import { quarantineBroken } from "./quarantine";
-import { trySolo } from "./solo";
+import { brokenWatermarks, quarantineBroken } from "./quarantine";
+import { lastPossibleLevel, trySolo } from "./solo";
 import { Supervisor } from "./supervisor";
 
 /** Until the start conditions of a solo pod are met, or `signal` aborts. @returns true where they are met */
 async function soloStart(
   { env, file, identity }: DaemonConfig,
   log: Log,
-  registry: Registry,
+  kube: KubeClient,
   signal: AbortSignal,
 ): Promise<boolean> {
   const timeoutMs = file.timings.requestTimeoutMs;
-  const kube = createKubeClient({
-    url: env.TOG_KUBE_URL,
-    kubeDir: env.TOG_KUBE_DIR,
-    namespace: env.TOG_NAMESPACE,
-    clock,
-    log,
-    metrics: registry,
-    component: "baker-supervisor",
-    instance: env.TOG_POD_NAME,
-  });
   let said = "";
-  try {
-    while (!signal.aborted) {
-      const headLevel = await getJson(`http://${env.TOG_POD_ADDRESS}:${ports.sidecar}/status`, { timeoutMs, signal })
-        .then((body) => sidecarStatusSchema.parse(body).head?.level ?? null)
-        .catch(() => null);
-      const result = await trySolo({ kube, file, identity, headLevel, timeoutMs, signal });
-      if (signal.aborted) return false;
-      if (result.ok || result.reason !== said)
-        log[result.ok ? "info" : "warn"]("solo-start", result.reason, { detail: result.detail });
-      if (result.ok) return true;
-      said = result.reason;
-      await sleep(file.timings.retrySeconds * 1000, signal);
-    }
-    return false;
-  } finally {
-    kube.close();
+  let signedUpTo: number | "unknown" | null = null;
+  while (!signal.aborted) {
+    const head = await getJson(`http://${env.TOG_POD_ADDRESS}:${ports.sidecar}/status`, { timeoutMs, signal })
+      .then((body) => sidecarStatusSchema.parse(body).head)
+      .catch(() => null);
+    const headLevel = head?.level ?? null;
+    if (typeof signedUpTo !== "number" && (await brokenWatermarks(env.TOG_CLIENT_DIR)))
+      signedUpTo = lastPossibleLevel(head, file.timings.headFreshSeconds);
+    const result = await trySolo({ kube, file, identity, headLevel, signedUpTo, timeoutMs, signal });
+    if (signal.aborted) return false;
+    if (result.ok || result.reason !== said)
+      log[result.ok ? "info" : "warn"]("solo-start", result.reason, { detail: result.detail });
+    if (result.ok) return true;
+    said = result.reason;
+    await sleep(file.timings.retrySeconds * 1000, signal);
   }
+  return false;
 }
 
 export function main(): Promise<void> {
@@ -94,6 +85,35 @@ export function main(): Promise<void> {
       metrics: registry,
       status: () => supervisor.status(),
     });
+    const setAside = async () => {
+      for (const name of await quarantineBroken(env.TOG_CLIENT_DIR, clock.wall())) {
+        quarantined.inc();
+        log.error("quarantined", "not-parsable", { file: name });
+      }
+    };
+    const over = new AbortController();
+    let follower: Promise<void> = Promise.resolve();
+    const kube =
+      file.topology === "solo"
+        ? createKubeClient({
+            url: env.TOG_KUBE_URL,
+            kubeDir: env.TOG_KUBE_DIR,
+            namespace: env.TOG_NAMESPACE,
+            clock,
+            log,
+            metrics: registry,
+            component: "baker-supervisor",
+            instance: env.TOG_POD_NAME,
+          })
+        : undefined;
+    const soloWait = (client: KubeClient) => {
+      supervisor.soloReady(false);
+      follower = soloStart(config, log, client, AbortSignal.any([over.signal, terminated])).then(async (met) => {
+        if (!met) return;
+        await setAside();
+        supervisor.soloReady(true);
+      });
+    };
     const prefix = launcher();
     let said = "";
     const supervisor: Supervisor = new Supervisor({
@@ -111,33 +131,28 @@ export function main(): Promise<void> {
       clock,
       log,
       prepare: async () => {
-        for (const name of await quarantineBroken(env.TOG_CLIENT_DIR, clock.wall())) {
-          quarantined.inc();
-          log.error("quarantined", "not-parsable", { file: name });
-        }
+        // Without a gate a broken high watermark file is no empty one: the start conditions hold again, and set it aside.
+        if (kube && (await brokenWatermarks(env.TOG_CLIENT_DIR))) soloWait(kube);
+        else await setAside();
       },
     });
     gauges(registry, supervisor);
     // However this process ends, its children end with it; here without waiting for the kernel.
     process.on("exit", () => supervisor.killAll("supervisor-ends"));
-    const over = new AbortController();
     const unfollow = followConfig({
       ...{ path: env.TOG_CONFIG_FILE, file, log, registry },
       onChange: (changed) => supervisor.configure(commands(changed)),
     });
     log.info("started", identity, { port: server.port });
-    const follower =
-      file.topology === "solo"
-        ? soloStart(config, log, registry, AbortSignal.any([over.signal, terminated])).then((met) => {
-            if (met) supervisor.soloReady();
-          })
-        : followLeadership({
-            host: env.TOG_POD_ADDRESS,
-            timings: t,
-            onRecord: (record) => supervisor.record(record),
-            onDrop: (reason) => log.debug("leadership-stream", reason),
-            signal: over.signal,
-          });
+    if (kube) soloWait(kube);
+    else
+      follower = followLeadership({
+        host: env.TOG_POD_ADDRESS,
+        timings: t,
+        onRecord: (record) => supervisor.record(record),
+        onDrop: (reason) => log.debug("leadership-stream", reason),
+        signal: over.signal,
+      });
     supervisor.evaluate();
     const disk = (async () => {
       while (!over.signal.aborted) {
@@ -153,6 +168,7 @@ export function main(): Promise<void> {
     over.abort();
     unfollow();
     await follower;
+    kube?.close();
     await disk;
     await server.close();
   });

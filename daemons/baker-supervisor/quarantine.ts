@@ -20,6 +20,20 @@ export function isReadable(name: string, content: string): boolean {
   }
 }
 
+/** True where a high watermark file is there that Octez could not read. */
+export async function brokenWatermarks(folder: string): Promise<boolean> {
+  const names = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return [];
+    throw error;
+  });
+  for (const name of names) {
+    if (name.startsWith(".") || !watermarkFile.test(name)) continue;
+    const content = await readFile(join(folder, name), "utf8").catch(() => null);
+    if (content !== null && !isReadable(name, content)) return true;
+  }
+  return false;
+}
+
 /** Moves what cannot be read to `quarantine/` of the same folder. @returns names of the files that were moved */
 export async function quarantineBroken(folder: string, wallMs: number): Promise<string[]> {
   const names = (await readdir(folder)).filter(

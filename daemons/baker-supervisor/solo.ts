@@ -1,6 +1,7 @@
 /**
  * Before a solo pod signs without the gate: the node's head must be above every recorded mark, and every watermark must say `unfenced`,
- * so that a later gate does not take its marks for all that was signed.
+ * so that a later gate does not take its marks for all that was signed. Where Octez' own high watermarks cannot be read nothing else tells what was
+ * signed: then the head must have passed the last level that could have been.
  */
 import type { BakerFile } from "../../contract/baker-file";
 import { watermarkDataKey } from "../../contract/names";
@@ -11,10 +12,28 @@ export interface SoloFacts {
   /** Parsed records by watermark name; null where there is none yet, "unreadable" where it is not understood. */
   records: readonly { name: string; record: Watermark | null | "unreadable" }[];
   headLevel: number | null;
+  /** Last level that a baker whose own high watermarks are broken can have signed; null where they are not broken. */
+  signedUpTo: number | "unknown" | null;
 }
 
+/** A synced head proves that nothing was signed more than this above it (S5). */
+const margin = 5;
+
+/** See SoloFacts. @param head level and age of the node's head, or null */
+export const lastPossibleLevel = (
+  head: { level: number; ageSeconds: number } | null,
+  freshSeconds: number,
+): number | "unknown" =>
+  head !== null && head.ageSeconds <= freshSeconds * 0.4 && head.ageSeconds >= -freshSeconds / 10
+    ? head.level + margin
+    : "unknown";
+
 /** @returns ok once the daemons may start; else a stable reason and its detail */
-export function soloConditions(facts: SoloFacts, baker: string): { ok: boolean; reason: string; detail: string } {
+export function soloConditions(
+  facts: SoloFacts,
+  baker: string,
+  chain: string,
+): { ok: boolean; reason: string; detail: string } {
   const no = (reason: string, detail: string) => ({ ok: false, reason, detail });
   let highest = -1;
   for (const { name, record } of facts.records) {
@@ -22,8 +41,13 @@ export function soloConditions(facts: SoloFacts, baker: string): { ok: boolean; 
     if (record === "unreadable")
       return no("watermark-unreadable", `${name}: repair or raise it with npm run watermark`);
     if (record.baker !== baker) return no("watermark-of-another-baker", `${name} belongs to ${record.baker}`);
+    if (record.chain !== chain) return no("watermark-of-another-chain", `${name} is for ${record.chain}`);
     highest = Math.max(highest, record.floor, ...Object.values(record.marks).map((mark) => mark?.level ?? -1));
   }
+  const { signedUpTo } = facts;
+  if (signedUpTo === "unknown") return no("high-watermarks-broken", "no synced head says what can have been signed");
+  if (signedUpTo !== null && (facts.headLevel ?? -1) <= signedUpTo)
+    return no("high-watermarks-broken", `levels up to ${signedUpTo} can have been signed, head ${facts.headLevel}`);
   if (highest >= 0 && facts.headLevel === null) return no("head-unknown", `the highest mark is at level ${highest}`);
   if (facts.headLevel !== null && facts.headLevel <= highest)
     return no("head-not-above-marks", `head ${facts.headLevel}, highest mark ${highest}`);
@@ -36,6 +60,7 @@ export async function trySolo(options: {
   file: BakerFile;
   identity: string;
   headLevel: number | null;
+  signedUpTo: SoloFacts["signedUpTo"];
   timeoutMs: number;
   signal: AbortSignal;
 }): Promise<{ ok: boolean; reason: string; detail: string }> {
@@ -63,7 +88,11 @@ export async function trySolo(options: {
     }
     records.push({ name, record });
   }
-  const judged = soloConditions({ records, headLevel: options.headLevel }, file.baker);
+  const judged = soloConditions(
+    { records, headLevel: options.headLevel, signedUpTo: options.signedUpTo },
+    file.baker,
+    file.network.chainId,
+  );
   if (!judged.ok) return judged;
   for (const [i, { name, record }] of records.entries()) {
     const outcome = outcomes[i];

@@ -79,8 +79,8 @@ export class Supervisor {
     this.evaluate();
   }
 
-  soloReady(): void {
-    this.state.soloReady = true;
+  soloReady(met: boolean): void {
+    this.state.soloReady = met;
     this.evaluate();
   }
 

@@ -256,3 +256,33 @@ test("solo starts only above the recorded marks, and says in the watermark that 
     await cluster.setWatermark();
   }
 });
+
+test("solo with broken high watermarks waits until the head has passed what can have been signed, and then sets them aside", async () => {
+  const cluster = new Cluster(subject, 7);
+  try {
+    cluster.changes = { topology: "solo", members: 1, otherMembers: 2 };
+    await cluster.start(0);
+    await cluster.setWatermark();
+    const pod = await cluster.add(0, []);
+    const marks = join(pod.folder, "client", "NetXsqzbfFenS_highwatermarks");
+    const waits = () =>
+      cluster.log.filter((e) => e.event === "solo-start" && e.reason === "high-watermarks-broken").length;
+    for (const times of [1, 2]) {
+      writeFileSync(marks, '{"blocks":[{"delegate":"tz1');
+      const before = cluster.headLevel();
+      // At the start, and where the baker alone ended.
+      if (times === 1) pod.run("baker-supervisor");
+      else process.kill((await statusOf(pod))?.daemons[0]?.pid ?? NaN, "SIGKILL");
+      await cluster.until("it waits", () => waits() === times);
+      expect(existsSync(marks)).toBe(true);
+      await cluster.until("it sets them aside", () => !existsSync(marks));
+      expect(cluster.headLevel()).toBeGreaterThan(before + 5);
+      await cluster.until("it runs", async () => (await statusOf(pod))?.running === true);
+    }
+    pod.supervisor?.kill("SIGTERM");
+    await pod.exited();
+  } finally {
+    expect(await cluster.stop()).toEqual([]);
+    await cluster.setWatermark();
+  }
+});

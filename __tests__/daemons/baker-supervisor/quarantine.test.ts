@@ -1,7 +1,7 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { quarantineBroken } from "../../../daemons/baker-supervisor/quarantine";
+import { brokenWatermarks, quarantineBroken } from "../../../daemons/baker-supervisor/quarantine";
 
 test("files that Octez could not read are moved aside with their content, all others stay", async () => {
   const folder = mkdtempSync(join(tmpdir(), "tog-quarantine-"));
@@ -16,6 +16,7 @@ test("files that Octez could not read are moved aside with their content, all ot
       wallet_lock: "",
     };
     for (const [name, content] of Object.entries(files)) writeFileSync(join(folder, name), content);
+    expect(await brokenWatermarks(folder)).toBe(true);
     const moved = await quarantineBroken(folder, 1234);
     expect(moved.sort()).toEqual([
       "NetXdQprcVkpa_highwatermarks",
@@ -33,6 +34,8 @@ test("files that Octez could not read are moved aside with their content, all ot
       files.NetXdQprcVkpa_highwatermarks,
     );
     expect(await quarantineBroken(folder, 1235)).toEqual([]);
+    expect(await brokenWatermarks(folder)).toBe(false);
+    expect(await brokenWatermarks(join(folder, "none"))).toBe(false);
   } finally {
     rmSync(folder, { recursive: true });
   }
