@@ -7,6 +7,7 @@ import { z } from "zod";
 import { annotations, memberLeaseName, watermarkDataKey, watermarkName } from "../contract/names";
 import { memberRecordSchema, type MemberRecord } from "../contract/status";
 import { watermarkSchema } from "../contract/watermark";
+import type { LevelRecord } from "./chain/chain";
 import { directions, type Member } from "./cluster/cluster";
 import { faultArgumentsSchema, faults, inject } from "./faults/faults";
 import type { Lab, LabEvent } from "./lab";
@@ -49,6 +50,18 @@ export interface CaseReceipt {
   timeline: TimelineEntry[];
 }
 
+/**
+ * Who signs by the chain: who attested the last level that is attested or missed. Not whose process runs: a frozen one runs, too, and one that may not
+ * sign does not sign. Undefined where nobody does, or that level is older than three blocks.
+ */
+export function signerOf(
+  levels: readonly Pick<LevelRecord, "attestedBy" | "attestationMissed" | "atMs">[],
+  oldestMs = -Infinity,
+): string | undefined {
+  const last = levels.findLast((level) => level.attestedBy !== null || level.attestationMissed === true);
+  return last && last.atMs >= oldestMs ? (last.attestedBy ?? undefined) : undefined;
+}
+
 /** Opens a case at each fault and closes it when three levels in a row are attested. */
 class Cases {
   readonly receipts: CaseReceipt[] = [];
@@ -83,6 +96,9 @@ class Cases {
     const calm =
       decided.length >= 5 && decided.slice(-3).every((record) => !record.attestationMissed && !record.blockMissed);
     const gap = failoverGap(lab.signatures, current.t0);
+    // While nobody signs the silence counts up.
+    const silentMs = Date.now() - (lab.signatures.at(-1)?.atMs ?? current.t0);
+    const silent = !calm && silentMs > 1.5 * lab.options.blockMs ? silentMs / 1000 : 0;
     const acquired = lab.events.findLast(
       (event) => event.atMs >= current.t0 && event.source === "elector" && event.event === "acquired",
     );
@@ -92,12 +108,12 @@ class Cases {
         title: current.title,
         at: new Date(current.t0).toISOString(),
         from: current.from,
-        to: lab.activePod() ?? "",
+        to: signerOf(decided) ?? "",
       },
       cause: acquired?.reason ?? "",
       missed: decided.filter((record) => record.attestationMissed || record.blockMissed).map((record) => record.level),
       missedLevels: lab.chain.missedSince(current.level),
-      failoverSeconds: Number(gap.seconds.toFixed(2)),
+      failoverSeconds: Number(Math.max(gap.seconds, silent).toFixed(2)),
       overlapMs: Math.round(lab.trace.overlapMs("octez-baker", current.t0)),
       violations: lab.recentVerdict().length,
       open: !calm,
@@ -181,7 +197,7 @@ export function stateOf(
       ageMs: now - lab.chain.head.atMs,
       halted: lab.chain.halted,
     },
-    active: lab.activePod() ?? null,
+    active: signerOf(lab.chain.levels, now - 3 * lab.options.blockMs) ?? null,
     epoch: lab.lease?.epoch ?? null,
     members: lab.cluster
       .bakingMembers()
@@ -242,6 +258,7 @@ export async function servePage(
   const period = Math.min(1000, Math.max(250, lab.options.blockMs / 6));
   const timer = setInterval(() => {
     if (streams.size === 0) return;
+    cases.update();
     const state = stateOf(lab, cases, active);
     for (const stream of streams) if (stream.writableLength < 1_000_000) send(stream, "state", state);
   }, period);

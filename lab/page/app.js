@@ -54,7 +54,7 @@ function useLaboratory() {
 }
 
 function Now({ state, connected }) {
-  const active = state.members.find((member) => member.pod === state.active && member.daemon !== "stopped");
+  const active = state.active === null ? undefined : { pod: state.active };
   const holder = state.members.find((member) => member.holds);
   const announcement = active ? `${active.pod} signs, epoch ${state.epoch ?? "none"}` : "nobody signs";
   return html`<section class="card" aria-labelledby="now-title">
@@ -68,7 +68,7 @@ function Now({ state, connected }) {
                   style="display:inline-block;margin-right:10px"
                   aria-hidden="true"
                 ></span
-                >${active.pod} ${active.daemon === "running" ? "signs" : "is starting"}`
+                >${active.pod} signs`
             : html`<span class="bad">Nobody signs</span>`
         }
       </div>
