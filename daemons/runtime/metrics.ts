@@ -1,4 +1,4 @@
-/** Prometheus metrics of one daemon. Names: `tog_<daemon>_<what>_<unit>`; every metric is listed in the generated metrics reference. */
+/** Prometheus metrics of one daemon. Names: `tog_<daemon>_<what>_<unit>`; docs/metrics.md, which is generated, lists every metric. */
 import { readdirSync } from "node:fs";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 
