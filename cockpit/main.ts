@@ -3,6 +3,7 @@
  * Exit codes: 0 all is well, 1 nobody signs surely (or an objection, or a failed check), 2 usage, 3 the cluster was not reached or refused.
  */
 import { Command, CommanderError } from "commander";
+import { leaderLeaseName } from "../contract/names";
 import { ClusterError, UsageError, type Cluster } from "./cluster";
 import { doctor } from "./doctor";
 import { nonces } from "./nonces";
@@ -34,10 +35,15 @@ const options: ViewOptions = {
 
 /** The baker that --baker names, or the only one of the namespace. */
 async function bakerName(cluster: Cluster, common: Common): Promise<string> {
-  if (common.baker !== undefined) return common.baker;
   const names = [...new Set((await cluster.pods("baker")).map((pod) => pod.metadata.labels["baker"] ?? ""))]
     .filter((name) => name !== "")
     .sort();
+  if (common.baker !== undefined) {
+    // One whose pods are all gone still has its lease.
+    if (names.length > 0 && !names.includes(common.baker) && !(await cluster.lease(leaderLeaseName(common.baker))))
+      throw new UsageError(`--baker names one of ${names.join(", ")}; got "${common.baker}"`);
+    return common.baker;
+  }
   if (names.length === 1 && names[0] !== undefined) return names[0];
   if (names.length > 1) throw new UsageError(`--baker names one of ${names.join(", ")}: there are ${names.length}`);
   throw new NoBaker(`namespace ${cluster.namespace} has no baking pod: check --namespace and --context`);

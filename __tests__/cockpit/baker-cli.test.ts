@@ -169,3 +169,10 @@ test("Ctrl-C takes the wish of a switchover back", async () => {
   expect(said).toContain("interrupted before alice-as-1 held; the wish was taken back");
   expect(api.read("leases", "tezos", "alice.leader")?.metadata.annotations?.[annotations.preferredHolder]).toBe("");
 });
+
+test("a baker that is not there lists those that are", async () => {
+  healthy();
+  const { code, stderr } = await baker("status", "--baker", "alcie");
+  expect(stderr).toBe('--baker names one of alice; got "alcie"\n');
+  expect(code).toBe(2);
+});
