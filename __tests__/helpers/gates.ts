@@ -69,6 +69,7 @@ export async function post(url: string, address: string, bytes: Uint8Array, quer
   const started = performance.now();
   const response = await fetch(`${url}/keys/${address}${query}`, {
     method: "POST",
+    headers: { "content-type": "application/json" },
     body: JSON.stringify(Buffer.from(bytes).toString("hex")),
   });
   const body = (await response.json()) as { signature?: string } | { error: string }[];

@@ -57,10 +57,10 @@ test("a BLS key is shown, proves possession and signs both layouts; the query st
     [1002, 21],
   ] as const) {
     const bytes = request("attestation", level, 0, 1, { tag });
-    const answer = await pod.sign(bls.address, bytes, "?authentication=anything");
+    const answer = await pod.sign(bls.address, bytes, "?version=3");
     expect(verifySignature(bls.publicKey, bytes, answer.signature ?? "")).toBe(true);
   }
-  expect(made.signers[0]?.queries).toEqual(["?override_pk=x", "?authentication=anything", "?authentication=anything"]);
+  expect(made.signers[0]?.queries).toEqual(["?override_pk=x", "?version=3", "?version=3"]);
 });
 
 test("authorized keys are those of the signers, and their authentication is checked by the signer", async () => {
