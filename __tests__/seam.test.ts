@@ -185,15 +185,6 @@ describe.each(modes)("flag $flag", ({ stack: make, id, topology }) => {
     for (const one of list) {
       const daemon = daemonOf(one);
       if (daemon) expect([one.name, mounted(one)]).toEqual([one.name, expect.arrayContaining([mounts.configDir])]);
-      const needsDisk = [
-        "baker",
-        "signing-gate",
-        "nonce-exposer",
-        "nonce-importer",
-        "octez-node",
-        "octez-dal-node",
-      ].includes(one.name);
-      if (needsDisk) expect([one.name, mounted(one)]).toEqual([one.name, expect.arrayContaining([mounts.data])]);
     }
     for (const path of [mounts.nodeDir, mounts.clientDir, mounts.stateDir])
       expect(path.startsWith(`${mounts.data}/`)).toBe(true);

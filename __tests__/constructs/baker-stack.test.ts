@@ -189,6 +189,29 @@ describe.each(modes)("flag %s", (_name, flag, id) => {
       ],
     });
   });
+  test("each container sees its own folders of the disk: none that talks to the internet sees the client's keys or the gate's marks", () => {
+    const disk = (one: SynthesizedContainer) =>
+      one.volume_mount
+        .filter(({ mount_path }) => mount_path.startsWith("/var/tezos"))
+        .map(({ mount_path, sub_path, read_only }) => {
+          expect(mount_path).toBe(`/var/tezos/${sub_path}`);
+          return read_only ? `${sub_path} (read-only)` : sub_path;
+        });
+    const seen = Object.fromEntries(all().flatMap((one) => (disk(one).length > 0 ? [[one.name, disk(one)]] : [])));
+    expect(seen).toEqual({
+      "configure-node": ["node"],
+      "import-snapshot": ["node", "state/snapshot"],
+      "import-keys": ["client"],
+      "octez-node": ["node"],
+      "octez-dal-node": ["state/dal"],
+      baker: ["node", "client"],
+      ...(flag && {
+        "signing-gate": ["state"],
+        "nonce-exposer": ["client (read-only)"],
+        "nonce-importer": ["client", "state"],
+      }),
+    });
+  });
   test("only import-keys sees the authentication key, only the nonce containers their secret", () => {
     const users = (volume: string) =>
       names(all().filter(({ volume_mount }) => volume_mount.some(({ name }) => name === volume)));

@@ -16,9 +16,27 @@ type Mount = StatefulSetV1SpecTemplateSpecContainerVolumeMount;
 export type PodContainer = StatefulSetV1SpecTemplateSpecContainer & { readonly volumeMount: readonly Mount[] };
 export type Probe = StatefulSetV1SpecTemplateSpecContainerLivenessProbe;
 
-/** The volumes of a baking pod by name; a container mounts only what it names. */
-export const volumes = {
-  data: { name: "data", mountPath: mounts.data, readOnly: false },
+/** Name of the node's disk until `mountClaim` gives it the one of the claim. */
+const disk = "data";
+/** A folder of the node's disk, at the same path in each container that sees it. */
+const folder = <T extends string>(mountPath: T) => ({
+  name: disk,
+  mountPath,
+  subPath: mountPath.slice(mounts.data.length + 1),
+  readOnly: false,
+});
+
+/**
+ * The volumes of a baking pod by name; a container mounts only what it names. The disk is never mounted as a whole: the containers that talk
+ * to the internet must not see the client folder, where the key lies with which the baker authenticates itself to its signers.
+ */
+export const volumes: Readonly<Record<VolumeName, Mount>> = {
+  node: folder(mounts.nodeDir),
+  client: folder(mounts.clientDir),
+  clientReadOnly: { ...folder(mounts.clientDir), readOnly: true },
+  state: folder(mounts.stateDir),
+  dal: folder(mounts.dalDir),
+  snapshot: folder(mounts.snapshotDir),
   config: { name: "config", mountPath: mounts.configDir, readOnly: true },
   /** Token, CA and namespace of the service account: only where the Kubernetes API is called. */
   kube: { name: "kube", mountPath: mounts.kubeDir, readOnly: true },
@@ -27,8 +45,10 @@ export const volumes = {
   /** The key with which the baker authenticates itself to its signers: only import-keys sees it. */
   authentication: { name: "authentication", mountPath: mounts.secretsDir, readOnly: true },
   tmp: { name: "tmp", mountPath: mounts.tmp, readOnly: false },
-} as const;
-export type VolumeName = keyof typeof volumes;
+};
+export type VolumeName =
+  | ("node" | "client" | "clientReadOnly" | "state" | "dal" | "snapshot")
+  | ("config" | "kube" | "secrets" | "authentication" | "tmp");
 
 const field = (name: EnvName, fieldPath: string): StatefulSetV1SpecTemplateSpecContainerEnv => ({
   name,
@@ -110,13 +130,8 @@ export interface ContainerProps {
 }
 
 export function container(props: ContainerProps): PodContainer {
-  const mount = ({ name, mountPath, readOnly }: (typeof volumes)[VolumeName]): Mount => ({
-    name,
-    mountPath,
-    readOnly,
-    // One emptyDir for all: each container sees its own sub-folder of it only.
-    ...(name === "tmp" ? { subPath: props.name } : {}),
-  });
+  // One emptyDir for all: each container sees its own sub-folder of it only.
+  const mount = (one: Mount): Mount => (one.name === "tmp" ? { ...one, subPath: props.name } : one);
   return {
     name: props.name,
     image: props.image,
@@ -140,7 +155,5 @@ export function container(props: ContainerProps): PodContainer {
 /** The container with its disk mounted from the volume claim template of this name. */
 export const mountClaim = (from: PodContainer, claimName: string): StatefulSetV1SpecTemplateSpecContainer => ({
   ...from,
-  volumeMount: from.volumeMount.map((mount) =>
-    mount.name === volumes.data.name ? { ...mount, name: claimName } : mount,
-  ),
+  volumeMount: from.volumeMount.map((mount) => (mount.name === disk ? { ...mount, name: claimName } : mount)),
 });

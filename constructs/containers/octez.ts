@@ -42,7 +42,7 @@ export const configureNode = (props: ConfigureNodeProps): PodContainer =>
       ...(props.privatePeers.length > 0 ? ["--private-mode", "--no-bootstrap-peers"] : []),
       ...props.privatePeers.flatMap((peer) => ["--peer", peer]),
     ],
-    volumes: ["data", "config"],
+    volumes: ["node", "config"],
     resources: resources({ cpu: "100m", memory: "128Mi" }, { cpu: "1", memory: "512Mi" }),
   });
 
@@ -65,7 +65,7 @@ export const importSnapshot = (props: ImportSnapshotProps): PodContainer =>
     image: props.image,
     command: script("import-snapshot"),
     args: [props.url ?? newestSnapshot(props.network, props.historyMode), props.blockHash ?? ""],
-    volumes: ["data", "config"],
+    volumes: ["node", "snapshot", "config"],
     resources: resources({ cpu: "500m", memory: "4Gi" }, { cpu: "4", memory: "12Gi" }),
   });
 
@@ -85,7 +85,7 @@ export const octezNode = (props: OctezNodeProps): PodContainer =>
     command: ["octez-node"],
     args: ["run", "--data-dir", "$(TOG_NODE_DIR)"],
     ports: { p2p: ports.octezP2p, "node-metrics": ports.octezMetrics },
-    volumes: ["data"],
+    volumes: ["node"],
     resources: resources({ cpu: "500m", memory: "6Gi" }, { cpu: "4", memory: "12Gi" }),
     // A node that opens its store or upgrades it has no connection yet.
     startup: httpProbe(ports.sidecar, "/live", { ...anHour, timeoutSeconds: 3 }),
@@ -122,7 +122,7 @@ export function dalNode(props: DalNodeProps): PodContainer {
       ? { command: script("octez-dal-node"), args: [addresses.join(" "), ...args] }
       : { command: ["octez-dal-node"], args }),
     ports: { "dal-p2p": ports.dalP2p, "dal-metrics": ports.dalMetrics },
-    volumes: ["data", "config"],
+    volumes: ["dal", "config"],
     resources: resources({ cpu: "250m", memory: "2Gi" }, { cpu: "2", memory: "6Gi" }),
     // A DAL node that hangs stalls the baker.
     liveness: httpProbe(ports.dalMetrics, "/metrics", { periodSeconds: 10, failureThreshold: 6, timeoutSeconds: 5 }),
@@ -167,7 +167,7 @@ export const importKeys = (props: ImportKeysProps): PodContainer => {
       JSON.stringify(remote),
       own.length > 0 ? authenticationKeyFile : "",
     ],
-    volumes: ["data", "config", ...(own.length > 0 ? ["authentication" as const] : [])],
+    volumes: ["client", "config", ...(own.length > 0 ? ["authentication" as const] : [])],
     resources: resources({ cpu: "100m", memory: "64Mi" }, { cpu: "1", memory: "256Mi" }),
   });
 };

@@ -5,10 +5,10 @@
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { EventEmitter } from "node:events";
 import { randomUUID } from "node:crypto";
-import { appendFileSync, mkdirSync } from "node:fs";
+import { appendFileSync, mkdirSync, rmSync, symlinkSync } from "node:fs";
 import { get } from "node:http";
 import { constants } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { LogEntry } from "../../contract/log";
 import { secondsTime } from "../../daemons/runtime/kube";
 import type { ContainerSpec, HttpGet, PodTemplate, ProbeSpec } from "./stack";
@@ -210,7 +210,7 @@ export class Pod extends EventEmitter<PodEvents> {
       const text = value_from?.field_ref ? (fields[value_from.field_ref.field_path] ?? "") : (value ?? "");
       const mapped = this.mapPath(spec, text);
       // A path that this container does not mount is a path in its own empty root.
-      const placed = text.startsWith("/") && mapped === text ? join(options.folder, "root", text) : mapped;
+      const placed = text.startsWith("/") && mapped === text ? this.placeInRoot(spec, text) : mapped;
       env[name] = placed.replace(
         /\$\(([A-Za-z_][A-Za-z0-9_]*)\)/g,
         (whole, variable: string) => env[variable] ?? whole,
@@ -218,6 +218,18 @@ export class Pod extends EventEmitter<PodEvents> {
     }
     if (env.TOG_LOCAL_ADDRESS !== undefined) env.TOG_LOCAL_ADDRESS = options.local;
     return env;
+  }
+
+  /** A folder of the container's own root; what is mounted below it is linked there. */
+  private placeInRoot(spec: ContainerSpec, path: string): string {
+    const root = join(this.options.folder, "root", spec.name);
+    for (const mount of this.mountsOf(spec).filter((one) => one.path.startsWith(`${path}/`))) {
+      const link = join(root, mount.path);
+      mkdirSync(dirname(link), { recursive: true });
+      rmSync(link, { force: true });
+      symlinkSync(mount.folder, link);
+    }
+    return join(root, path);
   }
 
   private startContainer(container: Container): void {

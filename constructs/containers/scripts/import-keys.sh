@@ -2,7 +2,6 @@
 # authenticates itself to the signer, and that goes from file to file.
 # Arguments: the JSON of public_key_hashs, of public_keys and of secret_keys; name of the authentication key's secret file ("" = none).
 umask 077
-mkdir -p "$TOG_CLIENT_DIR"
 secret_keys=$3
 if [ -n "$4" ]; then
   IFS= read -r key <"$TOG_SECRETS_DIR/$4" || [ -n "$key" ]

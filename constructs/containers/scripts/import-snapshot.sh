@@ -3,6 +3,7 @@
 # Resumes a broken download, begins anew after a broken import, does nothing where the node has data.
 umask 027
 url=$1 hash=$2
+# A mount: it is emptied, never removed.
 folder=$TOG_STATE_DIR/snapshot
 marker=$folder/importing
 say() { printf '{"level":"%s","daemon":"import-snapshot","event":"%s","reason":"%s"}\n' "$1" "$2" "$3"; }
@@ -13,7 +14,7 @@ if [ -e "$marker" ]; then
   rm -rf "$TOG_NODE_DIR/store" "$TOG_NODE_DIR/context" "$TOG_NODE_DIR/daily_logs" "$TOG_NODE_DIR/lock"
 elif [ -e "$TOG_NODE_DIR/store" ] || [ -e "$TOG_NODE_DIR/context" ]; then
   say info skipped "the node has data"
-  rm -rf "$folder"
+  find "$folder" -type f -exec rm -f {} +
   exit 0
 fi
 if [ -z "$url" ]; then
@@ -55,5 +56,5 @@ if [ "$status" -ne 0 ]; then
   say error import "octez-node ended with $status"
   exit 1
 fi
-rm -rf "$folder"
+find "$folder" -type f -exec rm -f {} +
 say info imported "block $hash"
