@@ -27,6 +27,8 @@ export async function buildDaemons(outfile = resolve(root, "dist/tog.cjs")): Pro
     target: "node20",
     format: "cjs",
     external: ["koffi"],
+    // import() of koffi becomes require(): an ESM import resolves to a file of the package that the images do not carry.
+    supported: { "dynamic-import": false },
     legalComments: "none",
     logLevel: "warning",
     minifyWhitespace: true,

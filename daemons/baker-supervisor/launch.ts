@@ -7,6 +7,7 @@ import { spawnSync } from "node:child_process";
 const prSetPdeathsig = 1;
 const sigkill = 9;
 const sigpipe = 13;
+const fSetFd = 2;
 
 /** Words to put before a command line. */
 export function launcher(
@@ -23,12 +24,15 @@ export async function launch(parent: number, command: readonly string[]): Promis
   const libc = koffi.load(null);
   const prctl = libc.func("int prctl(int option, ulong a, ulong b, ulong c, ulong d)");
   const signal = libc.func("void *signal(int number, void *handler)");
+  const fcntl = libc.func("int fcntl(int fd, int command, int flags)");
   const execvp = libc.func("int execvp(const char *file, const char **args)");
   prctl(prSetPdeathsig, sigkill, 0, 0, 0);
   // The parent may have died before the kernel was told.
   if (process.ppid !== parent) process.exit(1);
   // Node ignores SIGPIPE, and exec hands that down.
   signal(sigpipe, null);
+  // Node marks its standard streams close-on-exec; without them the daemon's log would go nowhere.
+  for (const fd of [0, 1, 2]) fcntl(fd, fSetFd, 0);
   execvp(command[0] ?? "", [...command, null]);
   console.error(
     JSON.stringify({
