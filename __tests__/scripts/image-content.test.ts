@@ -47,7 +47,7 @@ test("the importer's writer loads what it needs and is ready for a job", async (
   const closed = new Promise<string>((resolve) => child.once("close", () => resolve(output)));
   const ready = new Promise<unknown>((resolve) => child.once("message", resolve));
   expect(await Promise.race([ready, closed])).toEqual({ ready: true });
-  child.disconnect();
+  child.kill("SIGKILL");
   await closed;
 });
 
