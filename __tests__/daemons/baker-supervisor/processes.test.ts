@@ -258,7 +258,7 @@ test("solo starts only above the recorded marks, and says in the watermark that 
 });
 
 test("solo with broken high watermarks waits until the head has passed what can have been signed, and then sets them aside", async () => {
-  const cluster = new Cluster(subject, 7);
+  const cluster = new Cluster(subject, 6);
   try {
     cluster.changes = { topology: "solo", members: 1, otherMembers: 2 };
     await cluster.start(0);
