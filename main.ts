@@ -1,4 +1,7 @@
-/** The program: configuration -> two stacks -> cdktf.out/stacks/{platform,baker}/cdk.tf.json. Also without the cdktf command: `node --import tsx main.ts`. */
+/**
+ * The program: configuration -> two stacks -> cdktf.out/stacks/{platform,baker}/cdk.tf.json. Also without the cdktf
+ * command: `node --import tsx main.ts`.
+ */
 import "./configuration/node";
 import "./constructs/without-source-maps";
 import { App } from "cdktf";
@@ -24,7 +27,10 @@ export function addStacks(app: App, configuration: Configuration): void {
   baker().addDependency(platform);
 }
 
-/** Resolves the configuration of a folder (with the shadownet example where there is none) and writes the stacks below `outdir`. */
+/**
+ * Resolves the configuration of a folder (with the shadownet example where there is none) and writes the stacks below
+ * `outdir`.
+ */
 export async function synthesize(options: {
   folder: string;
   outdir?: string;

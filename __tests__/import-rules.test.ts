@@ -18,7 +18,10 @@ const layer = (path: string): string =>
 
 const everyDaemon = ["daemons/runtime", ...daemons.map((name) => `daemons/${name}`)];
 
-/** What a layer may import besides itself; a layer that is not listed may import nothing local. Nobody imports scripts, tools or tests. */
+/**
+ * What a layer may import besides itself; a layer that is not listed may import nothing local. Nobody imports scripts,
+ * tools or tests.
+ */
 const allowed: Record<string, string[]> = {
   tezos: [],
   contract: ["tezos"],

@@ -1,6 +1,6 @@
 /**
- * The seam: what the constructs synthesize is what the daemons take. Environment, arguments, ports, probes and paths of every container are
- * fed to the daemons' own parser and held against what the daemons listen on and serve.
+ * The seam: what the constructs synthesize is what the daemons take. Environment, arguments, ports, probes and paths of
+ * every container are fed to the daemons' own parser and held against what the daemons listen on and serve.
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,4 +1,7 @@
-/** From the operator's machine to the signer: each check with its remedy, in the order in which things depend on each other. */
+/**
+ * From the operator's machine to the signer: each check with its remedy, in the order in which things depend on each
+ * other.
+ */
 import { leaderLeaseName } from "../contract/names";
 import { ClusterError, type Cluster } from "./cluster";
 import { diagnose, type BakerView } from "./view";

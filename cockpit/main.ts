@@ -1,6 +1,7 @@
 /**
  * The operator's commands: who signs, and if nobody, why; the planned switchover; the drill.
- * Exit codes: 0 all is well, 1 nobody signs surely (or an objection, or a failed check), 2 usage, 3 the cluster was not reached or refused.
+ * Exit codes: 0 all is well, 1 nobody signs surely (or an objection, or a failed check), 2 usage, 3 the cluster was not
+ * reached or refused.
  */
 import { Command, CommanderError } from "commander";
 import { leaderLeaseName } from "../contract/names";

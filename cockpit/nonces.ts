@@ -1,7 +1,8 @@
 /**
- * `npm run baker -- nonces export [--out FILE]` and `... import FILE`: the seed nonces of a baker out of its pods and into them, whatever the topology. For the change of
- * the flag in both directions, and as a disaster copy. The pods do the work (`tog nonce-importer export|import` under the baker's own lock); this merges.
- * Exit codes: 0 done, 1 a pod failed, 2 usage, 3 the cluster was not reached. The file holds unrevealed nonces: mode 0600, delete it afterwards.
+ * `npm run baker -- nonces export [--out FILE]` and `... import FILE`: the seed nonces of a baker out of its pods and
+ * into them, whatever the topology. For the change of the flag in both directions, and as a disaster copy. The pods do
+ * the work (`tog nonce-importer export|import` under the baker's own lock); this merges. Exit codes: 0 done, 1 a pod
+ * failed, 2 usage, 3 the cluster was not reached. The file holds unrevealed nonces: mode 0600, delete it afterwards.
  */
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
@@ -56,7 +57,10 @@ async function bakingPods(cluster: Pods, common: Common): Promise<{ baker: strin
   return { baker, pods };
 }
 
-/** Runs `work` in each pod. @returns the results, and the exit code: 1 where a pod does not run or failed, which is reported */
+/**
+ * Runs `work` in each pod. @returns the results, and the exit code: 1 where a pod does not run or failed, which is
+ * reported
+ */
 async function inEachPod<T>(
   io: Io,
   pods: readonly PodView[],

@@ -3,8 +3,9 @@ import type { Receipt } from "../contract/receipt";
 import { diagnose, type BakerView } from "./view";
 
 /**
- * What the cluster says may come from anybody who can write there: control characters, escape sequences and marks that turn the direction of
- * text are shown as \u codes and never reach a terminal. Line ends survive only where `lines` says that they are ours.
+ * What the cluster says may come from anybody who can write there: control characters, escape sequences and marks that
+ * turn the direction of text are shown as \u codes and never reach a terminal. Line ends survive only where `lines`
+ * says that they are ours.
  */
 export const printable = (value: string, lines: "lines" | "one-line" = "one-line"): string =>
   value.replace(/[\p{Cc}\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu, (char) =>

@@ -12,7 +12,10 @@ export interface SwitchoverPlan {
   objections: string[];
 }
 
-/** Pure. `to` undefined: the eligible member with the highest head. @throws UsageError where the wish names no other member */
+/**
+ * Pure. `to` undefined: the eligible member with the highest head. @throws UsageError where the wish names no other
+ * member
+ */
 export function planSwitchover(view: BakerView, to?: string): SwitchoverPlan {
   const others = view.members.filter((member) => member.pod !== view.holder);
   if (view.topology === "solo")
@@ -77,7 +80,10 @@ async function writeWish(
   }
 }
 
-/** Takes the wish back, for instance of a command that was killed. @returns the pod that was wished for, "" where there was none */
+/**
+ * Takes the wish back, for instance of a command that was killed. @returns the pod that was wished for, "" where there
+ * was none
+ */
 export async function cancelSwitchover(
   cluster: Cluster,
   baker: string,
@@ -88,7 +94,8 @@ export async function cancelSwitchover(
 }
 
 /**
- * Writes the wish and waits until the target holds. @throws Error after `timeoutSeconds` and where `interrupted`; the wish is then taken back
+ * Writes the wish and waits until the target holds. @throws Error after `timeoutSeconds` and where `interrupted`; the
+ * wish is then taken back
  * @returns the receipt of the transition
  */
 export async function performSwitchover(

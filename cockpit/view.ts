@@ -17,7 +17,10 @@ export interface Member {
   /** Renewed within the time that counts (memberMaxAge), by the clocks of writer and reader, or seen to change. */
   fresh: boolean;
   ageSeconds: number | undefined;
-  /** Seconds by which its wall clock seems to be ahead of this machine's (negative: behind); 0 where nothing speaks for that. */
+  /**
+   * Seconds by which its wall clock seems to be ahead of this machine's (negative: behind); 0 where nothing speaks for
+   * that.
+   */
   clockSeconds: number;
 }
 export interface WatermarkView {
@@ -71,8 +74,8 @@ export const receiptsOf = (lease: LeaseView | undefined): Receipt[] => {
 };
 
 /**
- * Reads leases, watermarks and pods of one baker. Clocks of machines differ: where a renewal looks old, the lease is read again after
- * its renewal period, and one that has changed counts as fresh.
+ * Reads leases, watermarks and pods of one baker. Clocks of machines differ: where a renewal looks old, the lease is
+ * read again after its renewal period, and one that has changed counts as fresh.
  */
 export async function readView(cluster: Cluster, baker: string, options: ViewOptions): Promise<BakerView> {
   const [allPods, allMaps] = await Promise.all([
@@ -220,7 +223,10 @@ const podUid = (identity: string): string => identity.split("_")[1] ?? "";
 /** Share of headMaxAgeSeconds (240 s) after which a head is worth a word: five blocks. */
 const oldHead = 1 / 8;
 
-/** Pure: what a view means. The first critical finding is the reason in the sentence, so causes come before their effects. */
+/**
+ * Pure: what a view means. The first critical finding is the reason in the sentence, so causes come before their
+ * effects.
+ */
 export function diagnose(view: BakerView): Diagnosis {
   const findings: Finding[] = [];
   const add = (severity: Finding["severity"], code: string, text: string, remedy: string) =>

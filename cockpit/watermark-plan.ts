@@ -41,7 +41,10 @@ export type RaisePlan =
   | { action: "nothing"; text: string }
   | { action: "refuse"; text: string };
 
-/** What raising the floor of `object` to `level` means. Pure. `far`: more than `farLevels` above everything recorded is meant. */
+/**
+ * What raising the floor of `object` to `level` means. Pure. `far`: more than `farLevels` above everything recorded is
+ * meant.
+ */
 export function planRaise(object: WatermarkObject | undefined, name: string, level: number, far = false): RaisePlan {
   const refuse = (text: string): RaisePlan => ({ action: "refuse", text });
   if (!Number.isInteger(level) || level < 0 || level > 0x7fffffff)
@@ -62,7 +65,8 @@ export function planRaise(object: WatermarkObject | undefined, name: string, lev
   const { record } = read;
   if (object.baker !== "" && object.baker !== record.baker)
     return refuse(`${name} is labelled ${object.baker} but its record belongs to ${record.baker}`);
-  // A floor that is the level of a mark is what a tenure begins with: the rule for halted chains may open it. So it lies strictly above every mark.
+  // A floor that is the level of a mark is what a tenure begins with: the rule for halted chains may open it. So it
+  // lies strictly above every mark.
   const marked = markKinds.some((kind) => record.marks[kind]?.level === level);
   const floor = marked ? level + 1 : level;
   if (floor <= record.floor)

@@ -1,7 +1,8 @@
 /**
- * `npm run baker -- watermark show` and `... raise --key ADDRESS --level N [--yes]`: the operator's way out for watermarks (docs/runbooks/watermark-lost.md).
- * `raise` lifts the floor of a key: nothing at or below N is signed any more. It never lowers anything, writes conditionally, and without --yes only says what it would do.
- * Exit codes: 0 done (or nothing to do), 1 refused or changed meanwhile, 2 usage, 3 the cluster was not reached.
+ * `npm run baker -- watermark show` and `... raise --key ADDRESS --level N [--yes]`: the operator's way out for
+ * watermarks (docs/runbooks/watermark-lost.md). `raise` lifts the floor of a key: nothing at or below N is signed any
+ * more. It never lowers anything, writes conditionally, and without --yes only says what it would do. Exit codes: 0
+ * done (or nothing to do), 1 refused or changed meanwhile, 2 usage, 3 the cluster was not reached.
  */
 import { Command, CommanderError, InvalidArgumentError } from "commander";
 import { keyHashHex } from "../tezos/addresses";

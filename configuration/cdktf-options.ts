@@ -1,6 +1,7 @@
 /**
- * The cdktf command gives --var and --var-file to Terraform but not to synth, puts tfvars files above --var, and drops --context.
- * A value that would be ignored must not pass unseen: synth looks at the command line of the cdktf process above it, as far as the system shows it.
+ * The cdktf command gives --var and --var-file to Terraform but not to synth, puts tfvars files above --var, and drops
+ * --context. A value that would be ignored must not pass unseen: synth looks at the command line of the cdktf process
+ * above it, as far as the system shows it.
  */
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";

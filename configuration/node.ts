@@ -1,6 +1,7 @@
 /**
- * The first import of every command. A Node.js that would fail somewhere later is refused here in one sentence. The deprecation warnings of newer
- * ones are about libraries (the Kubernetes client, cdktf) and nothing that a user of a command could act on.
+ * The first import of every command. A Node.js that would fail somewhere later is refused here in one sentence. The
+ * deprecation warnings of newer ones are about libraries (the Kubernetes client, cdktf) and nothing that a user of a
+ * command could act on.
  */
 const needed = 20;
 

@@ -1,6 +1,6 @@
 /**
- * Rules between keys. They work on the values as written, before the schema has accepted them, so that everything is reported at once:
- * each rule looks at what has the right type and stays silent about the rest.
+ * Rules between keys. They work on the values as written, before the schema has accepted them, so that everything is
+ * reported at once: each rule looks at what has the right type and stays silent about the rest.
  */
 import { decodeAddress } from "../tezos/addresses";
 import { signerServiceName } from "../contract/names";

@@ -1,6 +1,7 @@
 /**
  * The configuration of both stacks: every key of terraform.tfvars, in snake_case as Terraform shows it.
- * docs/configuration.md is generated from the descriptions here. Rules between keys are in rules.ts; both report together.
+ * docs/configuration.md is generated from the descriptions here. Rules between keys are in rules.ts; both report
+ * together.
  */
 import { z } from "zod";
 import { decodeAddress } from "../tezos/addresses";
@@ -405,9 +406,15 @@ export const secretsSchema = z
   })
   .readonly();
 
-/** What the constructs get: validated, with all defaults filled in, keys in snake_case, `timings` as contract/timings.ts has them. No secrets. */
+/**
+ * What the constructs get: validated, with all defaults filled in, keys in snake_case, `timings` as contract/timings.ts
+ * has them. No secrets.
+ */
 export type Configuration = z.output<typeof configurationSchema> & {
-  /** The values as the operator wrote them, without defaults and without `secrets`: what `declareVariables` pins. Absent: nothing was written. */
+  /**
+   * The values as the operator wrote them, without defaults and without `secrets`: what `declareVariables` pins.
+   * Absent: nothing was written.
+   */
   readonly given?: Readonly<Record<string, unknown>>;
   /** Name of the example, where the operator wrote nothing: good for looking, and its plan fails. */
   readonly example?: string;

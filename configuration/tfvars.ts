@@ -63,7 +63,8 @@ const parseHcl = async (name: string, content: string): Promise<unknown> =>
   content.trim() === "" ? {} : ((await parse(name, content)) as unknown);
 
 /**
- * The value of a `--var KEY=TEXT` or TF_VAR_KEY, as Terraform reads it: a variable of type string takes the text itself, every other an expression.
+ * The value of a `--var KEY=TEXT` or TF_VAR_KEY, as Terraform reads it: a variable of type string takes the text
+ * itself, every other an expression.
  */
 export async function parseText(text: string, isString: boolean): Promise<unknown> {
   if (isString) return text;

@@ -1,4 +1,7 @@
-/** How the stack `baker` reaches Kubernetes: the cluster of the stack `platform` by Google's exec plugin, or any kubeconfig context. */
+/**
+ * How the stack `baker` reaches Kubernetes: the cluster of the stack `platform` by Google's exec plugin, or any
+ * kubeconfig context.
+ */
 import { DataGoogleComputeAddress } from "@cdktf/provider-google/lib/data-google-compute-address";
 import { DataGoogleContainerCluster } from "@cdktf/provider-google/lib/data-google-container-cluster";
 import { GoogleProvider } from "@cdktf/provider-google/lib/provider";

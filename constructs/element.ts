@@ -3,8 +3,8 @@ import type { TerraformElement, TerraformResourceLifecycle } from "cdktf";
 import { labels, partOf } from "../contract/names";
 
 /**
- * Fixes an element's address in Terraform's state, for instance `kubernetes_stateful_set_v1.alice_as`. Ids are a contract: a changed one
- * destroys and creates. Names hold no "_", which therefore separates them without doubt.
+ * Fixes an element's address in Terraform's state, for instance `kubernetes_stateful_set_v1.alice_as`. Ids are a
+ * contract: a changed one destroys and creates. Names hold no "_", which therefore separates them without doubt.
  */
 export function pin<T extends TerraformElement>(element: T, ...words: readonly string[]): T {
   element.overrideLogicalId(words.join("_"));
@@ -31,8 +31,9 @@ export const objectLabels = (more: Readonly<Record<string, string>> = {}): Recor
 });
 
 /**
- * Runs `declare` without the stack trace that cdktf captures for each computed attribute of each resource: they take a third of the time and of
- * the memory of a synthesis, and no message of ours shows them. An error's own trace does not come from there.
+ * Runs `declare` without the stack trace that cdktf captures for each computed attribute of each resource: they take a
+ * third of the time and of the memory of a synthesis, and no message of ours shows them. An error's own trace does not
+ * come from there.
  */
 export function withoutCreationTraces(declare: () => void): void {
   const capture = Error.captureStackTrace;

@@ -5,9 +5,11 @@ import { configurationKeys, secretKeys, terraformType } from "../configuration/k
 import { type Configuration } from "../configuration/schema";
 
 /**
- * Declares every key of the configuration, and `secrets`, as a variable of the stack. Call it once in a stack's constructor.
- * Each default is the value that synth used; a validation fails the plan where Terraform is given another one, because it would be ignored.
- * @param options.secrets true where the stack uses them: a plan without a secret that the configuration needs then fails with instructions
+ * Declares every key of the configuration, and `secrets`, as a variable of the stack. Call it once in a stack's
+ * constructor. Each default is the value that synth used; a validation fails the plan where Terraform is given another
+ * one, because it would be ignored.
+ * @param options.secrets true where the stack uses them: a plan without a secret that the configuration needs then
+ * fails with instructions
  */
 export function declareVariables(
   stack: TerraformStack,
@@ -30,7 +32,8 @@ export function declareVariables(
       ],
     });
     variable.overrideLogicalId(key);
-    // As an override, because cdktf would write a default's keys in snake case (protocol-activation -> protocol_activation) and fails on null.
+    // As an override, because cdktf would write a default's keys in snake case (protocol-activation ->
+    // protocol_activation) and fails on null.
     variable.addOverride("default", value);
   }
   new TerraformVariable(scope, "secrets", {
@@ -48,7 +51,10 @@ export function declareVariables(
   }).overrideLogicalId("secrets");
 }
 
-/** A reference to a secret for use in a resource, for instance `secretReference("hot_keys", "alice", "tz1...")`. Needs `declareVariables`. */
+/**
+ * A reference to a secret for use in a resource, for instance `secretReference("hot_keys", "alice", "tz1...")`. Needs
+ * `declareVariables`.
+ */
 export const secretReference = (...path: readonly [string, ...string[]]): string => `\${${reference(path)}}`;
 
 /** Secrets without which the configuration cannot work. */

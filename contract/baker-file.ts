@@ -21,7 +21,10 @@ export const signerEndpointSchema = z.strictObject({
 export const signerSchema = z.strictObject({
   name: z.string().check(z.minLength(1)),
   endpoints: z.array(signerEndpointSchema).check(z.minLength(1)),
-  /** True where the same bytes always give the same signature (Ed25519, RFC 6979, BLS): repeating a block is then safe (S7). */
+  /**
+   * True where the same bytes always give the same signature (Ed25519, RFC 6979, BLS): repeating a block is then safe
+   * (S7).
+   */
   deterministic: z.boolean(),
 });
 

@@ -15,5 +15,8 @@ export type DaemonName = (typeof daemonNames)[number];
 export const runAs = 1000;
 export const defaultOctezVersion = "v25.1";
 export const octezImage = (version: string): string => `docker.io/tezos/tezos-bare:octez-${version}`;
-/** NODE_OPTIONS of our daemons: small heaps and one helper thread; some 3 MB less each. The images set it; the laboratory and the benchmarks do too. */
+/**
+ * NODE_OPTIONS of our daemons: small heaps and one helper thread; some 3 MB less each. The images set it; the
+ * laboratory and the benchmarks do too.
+ */
 export const nodeOptions = "--max-semi-space-size=1 --v8-pool-size=1";

@@ -21,11 +21,16 @@ export const leadershipSchema = z.object({
   epoch: z.int().check(z.nonnegative()),
   state: z.enum(leadershipStates),
   reason: z.string(),
-  /** Absolute CLOCK_MONOTONIC nanoseconds, decimal text (2^53 ns are only 104 days); "0" where this pod does not hold. */
+  /**
+   * Absolute CLOCK_MONOTONIC nanoseconds, decimal text (2^53 ns are only 104 days); "0" where this pod does not hold.
+   */
   validUntilNs: z.string().check(z.regex(/^\d+$/)),
   /** "open" only while this pod holds and may sign. */
   gate: z.enum(["open", "shut"]),
-  /** "run" only while this pod holds. "stop" in state handing-over is planned (SIGTERM, grace); in every other state at once (SIGKILL). */
+  /**
+   * "run" only while this pod holds. "stop" in state handing-over is planned (SIGTERM, grace); in every other state at
+   * once (SIGKILL).
+   */
   daemons: z.enum(["run", "stop"]),
   /** "final": daemons have stopped, push the nonce files now and report when acknowledged. */
   nonces: z.enum(["follow", "final"]),
@@ -34,8 +39,9 @@ export type Leadership = z.infer<typeof leadershipSchema>;
 
 /**
  * Paths of the elector (port 4040 on the pod address):
- * `GET /` -> {"name": "<holder pod>"}; `GET /leadership` -> Leadership; `?watch=true` -> one JSON line per change (each renewal is one);
- * `GET /members` -> MemberRecord[] as last seen. On the preStop port, which no network policy opens: `GET /handed-over` starts a planned handover and answers when it is done, or after preStopSeconds.
+ * `GET /` -> {"name": "<holder pod>"}; `GET /leadership` -> Leadership; `?watch=true` -> one JSON line per change (each
+ * renewal is one); `GET /members` -> MemberRecord[] as last seen. On the preStop port, which no network policy opens:
+ * `GET /handed-over` starts a planned handover and answers when it is done, or after preStopSeconds.
  */
 export const electorPaths = {
   root: "/",

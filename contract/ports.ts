@@ -4,7 +4,10 @@ export const ports = {
   gate: 6732,
   /** On the pod's address (TOG_POD_ADDRESS): leadership, for reading. */
   elector: 4040,
-  /** The elector's, too: preStop calls, which start a handover. No network policy opens it; the node's kubelet reaches it all the same. */
+  /**
+   * The elector's, too: preStop calls, which start a handover. No network policy opens it; the node's kubelet reaches
+   * it all the same.
+   */
   preStop: 4044,
   supervisor: 4041,
   gateHealth: 4042,

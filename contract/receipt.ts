@@ -6,7 +6,10 @@ export const receiptSchema = z.object({
   epoch: z.int(),
   from: z.string(),
   to: z.string(),
-  /** Stable code of the cause: planned-operator, planned-ineligible, planned-behind, planned-sigterm, expired, released, last-resort, first. */
+  /**
+   * Stable code of the cause: planned-operator, planned-ineligible, planned-behind, planned-sigterm, expired, released,
+   * last-resort, first.
+   */
   cause: z.string(),
   /** Wall clock, ISO 8601, for people only. */
   at: z.string(),

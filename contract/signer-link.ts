@@ -1,6 +1,6 @@
 /**
- * The signer link: the sshd of a tunnel pod, and what the signer host at home has to know. One tunnel pod per signer and zone.
- * Pure texts, so that the constructs write exactly what tests run against a real OpenSSH.
+ * The signer link: the sshd of a tunnel pod, and what the signer host at home has to know. One tunnel pod per signer
+ * and zone. Pure texts, so that the constructs write exactly what tests run against a real OpenSSH.
  */
 import { signerPorts } from "./ports";
 
@@ -20,10 +20,11 @@ export interface SshdOptions {
 }
 
 /**
- * sshd_config of a tunnel pod: keys only, remote forwarding of the one permitted port, no session of any kind (MaxSessions 0).
- * A dead peer is dropped after about 10 s (measured 9 to 12 s), so that its successor can bind the port. The interval is 1 s because OpenSSH 9.2 checks a
- * silent peer only in a poll that saw no traffic for a whole interval: with 5 s and a health probe every 2 s it took 29 s and more. StrictModes is off because the mode of a secret volume's
- * root is not ours; the files are root's and read-only.
+ * sshd_config of a tunnel pod: keys only, remote forwarding of the one permitted port, no session of any kind
+ * (MaxSessions 0). A dead peer is dropped after about 10 s (measured 9 to 12 s), so that its successor can bind the
+ * port. The interval is 1 s because OpenSSH 9.2 checks a silent peer only in a poll that saw no traffic for a whole
+ * interval: with 5 s and a health probe every 2 s it took 29 s and more. StrictModes is off because the mode of a
+ * secret volume's root is not ours; the files are root's and read-only.
  */
 export function sshdConfig(options: SshdOptions): string {
   return [
@@ -70,7 +71,10 @@ export const authorizedKey = (sshPublicKey: string, listen = `0.0.0.0:${signerPo
 /** External port of the tunnel in the zone with this index: the signer's configured port, then the next ones. */
 export const tunnelPort = (signerPort: number, zoneIndex: number): number => signerPort + zoneIndex;
 
-/** One element of the baker stack's output `signer_links` (JSON array); the input of scripts/signer-host. Keys in snake_case as an output shows them. */
+/**
+ * One element of the baker stack's output `signer_links` (JSON array); the input of scripts/signer-host. Keys in
+ * snake_case as an output shows them.
+ */
 export interface SignerLinkOutput {
   baker: string;
   signer: string;

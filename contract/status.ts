@@ -76,7 +76,10 @@ export const gateStatusSchema = z.object({
   signersAnswering: z.int(),
   /** Requests that the watermark has refused since the gate's start. */
   refusedByWatermark: z.optional(z.int().check(z.nonnegative())),
-  /** Set where a watermark shows that this tenure is over; the elector then releases (higher epoch) or is lost (equal epoch, other holder). */
+  /**
+   * Set where a watermark shows that this tenure is over; the elector then releases (higher epoch) or is lost (equal
+   * epoch, other holder).
+   */
   tenureLost: z.nullable(z.enum(["higher-epoch", "other-holder"])),
 });
 export type GateStatus = z.infer<typeof gateStatusSchema>;
@@ -88,7 +91,10 @@ export const nonceStatusSchema = z.object({
   local: z.int(),
   replicated: z.int(),
   revealed: z.int(),
-  /** True after the first exchange in both directions since start (or where no peer could be reached for long: never vetoes). */
+  /**
+   * True after the first exchange in both directions since start (or where no peer could be reached for long: never
+   * vetoes).
+   */
   reconciled: z.boolean(),
   reason: z.string(),
   peers: z.array(z.object({ pod: z.string(), connected: z.boolean(), acknowledged: z.boolean(), reason: z.string() })),

@@ -1,7 +1,10 @@
 /** Timings of one baker: one schema for the configuration, the constructs and the daemons. */
 import * as z from "zod/mini";
 
-/** Lower bound, default, upper bound: a value outside is a mistake of an operator. Lower bounds leave room for accelerated chains. */
+/**
+ * Lower bound, default, upper bound: a value outside is a mistake of an operator. Lower bounds leave room for
+ * accelerated chains.
+ */
 const between = (least: number, value: number, most: number) =>
   z._default(z.number().check(z.minimum(least), z.maximum(most)), value);
 const whole = (least: number, value: number, most: number) =>

@@ -12,7 +12,10 @@ export const markSchema = z.strictObject({
 });
 export type Mark = z.infer<typeof markSchema>;
 
-/** An epoch becomes the lease's leaseTransitions, an int32. A record above this is not understood, so that it stops its own key alone. */
+/**
+ * An epoch becomes the lease's leaseTransitions, an int32. A record above this is not understood, so that it stops its
+ * own key alone.
+ */
 export const maxEpoch = 2 ** 30;
 
 export const watermarkSchema = z.strictObject({
@@ -23,7 +26,10 @@ export const watermarkSchema = z.strictObject({
   epoch: z.int().check(z.nonnegative(), z.maximum(maxEpoch)),
   /** holderIdentity of the tenure that wrote last. */
   holder: z.string(),
-  /** In this tenure nothing at or below this level is signed, except bytes identical to a mark. -1: nothing was ever signed. */
+  /**
+   * In this tenure nothing at or below this level is signed, except bytes identical to a mark. -1: nothing was ever
+   * signed.
+   */
   floor: z.int().check(z.minimum(-1)),
   marks: z.strictObject({
     block: z.nullable(markSchema),

@@ -1,4 +1,7 @@
-/** The picture of a failover benchmark: one dot a run, a bar to the median, by event and design. Reads the same on light and dark pages. */
+/**
+ * The picture of a failover benchmark: one dot a run, a bar to the median, by event and design. Reads the same on light
+ * and dark pages.
+ */
 interface Report {
   blockSeconds: number;
   /** 1: real time. */

@@ -1,6 +1,7 @@
 /**
- * A running laboratory: chain, cluster, signers at home, and the record of everything that happened. Starts within seconds, leaves no process: a watchdog
- * that outlives even a SIGKILL of this process ends whatever carries the laboratory's mark.
+ * A running laboratory: chain, cluster, signers at home, and the record of everything that happened. Starts within
+ * seconds, leaves no process: a watchdog that outlives even a SIGKILL of this process ends whatever carries the
+ * laboratory's mark.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
@@ -363,7 +364,10 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
   private static at(): number {
     return Number(process.hrtime.bigint()) / 1e6;
   }
-  /** What the checker says about everything that signers were asked and the API committed. Without a gate only S1 and S7 can be asked for. */
+  /**
+   * What the checker says about everything that signers were asked and the API committed. Without a gate only S1 and S7
+   * can be asked for.
+   */
   verdict(): Violation[] {
     const size = this.signed.length + this.marks.length;
     if (this.judged.size === size) return this.judged.violations;

@@ -1,4 +1,7 @@
-/** Serves the page from this machine alone: files of lab/page and of node_modules, the state as server-sent events, faults as POST. */
+/**
+ * Serves the page from this machine alone: files of lab/page and of node_modules, the state as server-sent events,
+ * faults as POST.
+ */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { readFileSync } from "node:fs";
 import { randomBytes } from "node:crypto";
@@ -51,8 +54,9 @@ export interface CaseReceipt {
 }
 
 /**
- * Who signs by the chain: who attested the last level that is attested or missed. Not whose process runs: a frozen one runs, too, and one that may not
- * sign does not sign. Undefined where nobody does, or that level is older than three blocks.
+ * Who signs by the chain: who attested the last level that is attested or missed. Not whose process runs: a frozen one
+ * runs, too, and one that may not sign does not sign. Undefined where nobody does, or that level is older than three
+ * blocks.
  */
 export function signerOf(
   levels: readonly Pick<LevelRecord, "attestedBy" | "attestationMissed" | "atMs">[],

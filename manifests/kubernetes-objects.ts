@@ -1,14 +1,17 @@
 /**
- * Translates Terraform's JSON of the stack `baker` into the Kubernetes objects that Terraform would apply. A table says how each key of the
- * Kubernetes provider becomes a key of the API; a key that the table does not know is an error. Values that only Terraform knows are handled in
- * two ways: a secret becomes a placeholder (`<secrets...>`), an address of the stack `platform` is left out. Both are reported as notes.
+ * Translates Terraform's JSON of the stack `baker` into the Kubernetes objects that Terraform would apply. A table says
+ * how each key of the Kubernetes provider becomes a key of the API; a key that the table does not know is an error.
+ * Values that only Terraform knows are handled in two ways: a secret becomes a placeholder (`<secrets...>`), an address
+ * of the stack `platform` is left out. Both are reported as notes.
  */
 import { stringify } from "yaml";
 
 type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
 type JsonObject = { [key: string]: Json };
 
-/** Turns a value of the synthesized JSON into the API's; undefined leaves the key out. `where` is its path, for errors. */
+/**
+ * Turns a value of the synthesized JSON into the API's; undefined leaves the key out. `where` is its path, for errors.
+ */
 type Field = (value: Json, where: string, notes: Notes) => Json | undefined;
 /** Provider's key -> how to convert it, with the API's name where that is not the plain camel case. */
 type Shape = Readonly<Record<string, Field | readonly [name: string, field: Field]>>;

@@ -1,11 +1,16 @@
-/** `npm run build`: bundles the daemons into dist/tog.cjs, the one file that the images carry and that the laboratory runs. */
+/**
+ * `npm run build`: bundles the daemons into dist/tog.cjs, the one file that the images carry and that the laboratory
+ * runs.
+ */
 import "../configuration/node";
 import { build, type Plugin } from "esbuild";
 import { resolve } from "node:path";
 
 const root = resolve(__dirname, "..");
 
-/** What the libraries load at start and the daemons never use: half of the start time. Using one of these fails at once. */
+/**
+ * What the libraries load at start and the daemons never use: half of the start time. Using one of these fails at once.
+ */
 const unused: Plugin = {
   name: "unused",
   setup({ onLoad }) {
@@ -27,7 +32,8 @@ export async function buildDaemons(outfile = resolve(root, "dist/tog.cjs")): Pro
     target: "node20",
     format: "cjs",
     external: ["koffi"],
-    // import() of koffi becomes require(): an ESM import resolves to a file of the package that the images do not carry.
+    // import() of koffi becomes require(): an ESM import resolves to a file of the package that the images do not
+    // carry.
     supported: { "dynamic-import": false },
     legalComments: "none",
     logLevel: "warning",

@@ -1,6 +1,6 @@
 /**
- * `npm run synth|diff|deploy|destroy [-- [--only] STACK OPTIONS]`: the cdktf command for both stacks in order, with Terraform's --var, --var-file and
- * TF_VAR_* also known at synth. Other options go to cdktf as they are.
+ * `npm run synth|diff|deploy|destroy [-- [--only] STACK OPTIONS]`: the cdktf command for both stacks in order, with
+ * Terraform's --var, --var-file and TF_VAR_* also known at synth. Other options go to cdktf as they are.
  */
 import "../configuration/node";
 import { spawn } from "node:child_process";
@@ -81,7 +81,8 @@ export function handedOf(request: Request, environment: Readonly<Record<string, 
 }
 
 /**
- * The options as --var-file only, in their order: cdktf puts every --var before the tfvars files, which then win over it.
+ * The options as --var-file only, in their order: cdktf puts every --var before the tfvars files, which then win over
+ * it.
  * @param write stores a JSON file for one --var and returns its path
  */
 export async function asVarFiles(

@@ -1,11 +1,13 @@
 /**
- * What a month of the synthesized stacks costs at Google, roughly: list prices of us-central1 in US dollars for 730 hours, without tax, free tiers
- * and committed use. E2, N2 and T2D only: other machine types are named and left out.
+ * What a month of the synthesized stacks costs at Google, roughly: list prices of us-central1 in US dollars for 730
+ * hours, without tax, free tiers and committed use. E2, N2 and T2D only: other machine types are named and left out.
  */
 
 export const pricesAsOf = "August 2026";
 
-/** USD a month. Machine families: one vCPU, one GiB of memory (sustained-use discount included where the family has it). */
+/**
+ * USD a month. Machine families: one vCPU, one GiB of memory (sustained-use discount included where the family has it).
+ */
 const machines: Readonly<Record<string, { vcpu: number; gib: number; discount: number } | undefined>> = {
   e2: { vcpu: 15.92, gib: 2.134, discount: 1 },
   n2: { vcpu: 23.07, gib: 3.092, discount: 0.8 },

@@ -1,8 +1,10 @@
 /**
- * `npm run kind [-- --dry-run | --delete]`: the baker of the shadownet example, active-standby, in a cluster on this machine. It makes a kind cluster
- * whose two workers are labelled as zones, builds the images, loads them into the nodes and applies the objects of the stack `baker`.
+ * `npm run kind [-- --dry-run | --delete]`: the baker of the shadownet example, active-standby, in a cluster on this
+ * machine. It makes a kind cluster whose two workers are labelled as zones, builds the images, loads them into the
+ * nodes and applies the objects of the stack `baker`.
  *
- * Needs docker (running), kind and kubectl. Nobody has run it yet: it was written on a machine without Docker, where only its plan was checked.
+ * Needs docker (running), kind and kubectl. Nobody has run it yet: it was written on a machine without Docker, where
+ * only its plan was checked.
  */
 import "../configuration/node";
 import { spawnSync } from "node:child_process";

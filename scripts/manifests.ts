@@ -1,6 +1,6 @@
 /**
- * `npm run manifests [-- --var KEY=VALUE --var-file FILE]`: prints the Kubernetes objects of the stack `baker` as YAML, for people without
- * Terraform, for scanners and for tests. What could not be translated exactly is said on stderr.
+ * `npm run manifests [-- --var KEY=VALUE --var-file FILE]`: prints the Kubernetes objects of the stack `baker` as YAML,
+ * for people without Terraform, for scanners and for tests. What could not be translated exactly is said on stderr.
  */
 import "../configuration/node";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";

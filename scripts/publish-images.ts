@@ -1,6 +1,7 @@
 /**
- * `npm run publish-images [-- OPTIONS]`: builds the images with docker, podman, buildah or Cloud Build, pushes them, and writes their digests to
- * images.auto.tfvars.json, which the configuration reads. Without --registry the registry is the one that the platform stack makes.
+ * `npm run publish-images [-- OPTIONS]`: builds the images with docker, podman, buildah or Cloud Build, pushes them,
+ * and writes their digests to images.auto.tfvars.json, which the configuration reads. Without --registry the registry
+ * is the one that the platform stack makes.
  */
 import "../configuration/node";
 import { spawn, spawnSync } from "node:child_process";
@@ -135,7 +136,8 @@ export function withDigests(before: string | undefined, images: Readonly<Partial
 }
 
 /**
- * Makes the build context: the bundle with a launcher, the native module, the Containerfiles. Resolves with a hash of all of it.
+ * Makes the build context: the bundle with a launcher, the native module, the Containerfiles. Resolves with a hash of
+ * all of it.
  * @param folder empty or missing
  */
 export async function stageContext(folder: string): Promise<string> {

@@ -1,6 +1,7 @@
 /**
- * `npm run summary [-- --json] [--var KEY=VALUE] [--var-file FILE]`: synthesizes the configuration at hand (the shadownet example where there is none)
- * into cdktf.out and says what it would be: mode, zones, resources, pods with their containers, cost.
+ * `npm run summary [-- --json] [--var KEY=VALUE] [--var-file FILE]`: synthesizes the configuration at hand (the
+ * shadownet example where there is none) into cdktf.out and says what it would be: mode, zones, resources, pods with
+ * their containers, cost.
  */
 import "../configuration/node";
 import { readFileSync } from "node:fs";

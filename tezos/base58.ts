@@ -1,4 +1,7 @@
-/** Tezos' base58check texts: one table of prefixes, the arithmetic by a library. Source: Octez, src/lib_crypto/base58.ml. */
+/**
+ * Tezos' base58check texts: one table of prefixes, the arithmetic by a library. Source: Octez,
+ * src/lib_crypto/base58.ml.
+ */
 import { sha256 } from "@noble/hashes/sha2";
 import { createBase58check } from "@scure/base";
 

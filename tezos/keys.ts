@@ -21,7 +21,10 @@ const signatureKinds: Readonly<Record<Curve, readonly Base58Kind[]>> = {
 };
 
 let loaded: typeof Bls | undefined;
-/** The tables of this curve take 0.1 s: only where there is a tz4 key, and before the first signature by whoever has the time (`prepareBls`). */
+/**
+ * The tables of this curve take 0.1 s: only where there is a tz4 key, and before the first signature by whoever has the
+ * time (`prepareBls`).
+ */
 const bls = () => {
   // eslint-disable-next-line @typescript-eslint/no-require-imports -- a synchronous import that waits for its need
   loaded ??= require("@noble/curves/bls12-381") as typeof Bls;
@@ -69,8 +72,8 @@ function parseKey(publicKey: string): ParsedKey | undefined {
 }
 
 /**
- * True where `signature` is the key's over `bytes` (watermark byte included; hashed with BLAKE2b-256 for all curves but BLS).
- * BLS costs about 25 ms. Never throws: anything malformed is false.
+ * True where `signature` is the key's over `bytes` (watermark byte included; hashed with BLAKE2b-256 for all curves but
+ * BLS). BLS costs about 25 ms. Never throws: anything malformed is false.
  * @param digest BLAKE2b-256 of `bytes`, where the caller has it already
  */
 export function verifySignature(publicKey: string, bytes: Uint8Array, signature: string, digest?: Uint8Array): boolean {
@@ -95,5 +98,8 @@ export function verifySignature(publicKey: string, bytes: Uint8Array, signature:
     return false;
   }
 }
-/** Domain separation of Octez' BLS signatures of version 3 (minimal public keys, proof of possession: the key is not part of the message). */
+/**
+ * Domain separation of Octez' BLS signatures of version 3 (minimal public keys, proof of possession: the key is not
+ * part of the message).
+ */
 export const blsSignatureDst = "BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_";

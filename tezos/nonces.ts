@@ -1,7 +1,8 @@
 /**
- * Seed nonces as octez-baker keeps them in its client folder (lib_delegate/baking_nonces.ml): `<chain>_stateful_nonces`, the authority, a JSON list of
- * {nonce, hash, block, cycle, level, round?, state}; `<chain>_nonces` (legacy, rewritten beside it) and `<chain>_orphaned_nonces`, lists of {block, nonce}.
- * `<chain>` is the beginning of the chain id. Pure: reads texts, gives texts.
+ * Seed nonces as octez-baker keeps them in its client folder (lib_delegate/baking_nonces.ml):
+ * `<chain>_stateful_nonces`, the authority, a JSON list of {nonce, hash, block, cycle, level, round?, state};
+ * `<chain>_nonces` (legacy, rewritten beside it) and `<chain>_orphaned_nonces`, lists of {block, nonce}. `<chain>` is
+ * the beginning of the chain id. Pure: reads texts, gives texts.
  */
 import { blake2b } from "@noble/hashes/blake2b";
 import { sha256 } from "@noble/hashes/sha2";
@@ -230,7 +231,10 @@ const equal = (a: SeedNonce, b: SeedNonce): boolean =>
     ? a.state === b.state
     : a.state.injection_level === b.state.injection_level);
 
-/** Two entries of one hash: a product of maxima (state; position as a whole; each unknown field), hence commutative, associative and idempotent. */
+/**
+ * Two entries of one hash: a product of maxima (state; position as a whole; each unknown field), hence commutative,
+ * associative and idempotent.
+ */
 function mergeEntries(a: SeedNonce, b: SeedNonce): SeedNonce {
   if (isPlain(a) && (a === b || (isPlain(b) && equal(a, b)))) return a;
   // Only one nonce has this hash. Where the two differ, one entry was not verified: the one that fits is right.
@@ -285,8 +289,9 @@ export function mergeSets(a: NonceSet, b: NonceSet): NonceSet {
 }
 
 /**
- * Retention: what was committed more than `keepCycles` cycles before the current one is dropped, as octez-baker's own rule for outdated nonces
- * (consensus_rights_delay) does, so that an exchange does not bring it back for ever. A nonce can be revealed in the cycle after its own only.
+ * Retention: what was committed more than `keepCycles` cycles before the current one is dropped, as octez-baker's own
+ * rule for outdated nonces (consensus_rights_delay) does, so that an exchange does not bring it back for ever. A nonce
+ * can be revealed in the cycle after its own only.
  * @param currentCycle of our own node (a node that is behind keeps more); undefined = unknown: everything stays
  */
 export function retain(
@@ -323,7 +328,10 @@ const shortChain = (chainId: string): string => chainId.slice(0, 13);
 export const nonceFileName = (chainId: string, kind: NonceFileKind): string => `${shortChain(chainId)}_${kind}`;
 
 const fileName = /^(net[1-9a-z]{7,12})_(stateful_nonces|nonces|orphaned_nonces)$/i;
-/** The kind of a nonce file of this chain; "foreign" = of another chain; undefined = no nonce file. Names vary in case and length of the prefix. */
+/**
+ * The kind of a nonce file of this chain; "foreign" = of another chain; undefined = no nonce file. Names vary in case
+ * and length of the prefix.
+ */
 export function nonceFileKind(name: string, chainId: string): NonceFileKind | "foreign" | undefined {
   const match = fileName.exec(name);
   if (!match) return undefined;
@@ -331,7 +339,10 @@ export function nonceFileKind(name: string, chainId: string): NonceFileKind | "f
   return chainId.toLowerCase().startsWith(prefix) ? ((match[2] ?? "").toLowerCase() as NonceFileKind) : "foreign";
 }
 
-/** The nonce files of a chain among the names of a folder; where several fit, octez-baker's own name, else the first in order. */
+/**
+ * The nonce files of a chain among the names of a folder; where several fit, octez-baker's own name, else the first in
+ * order.
+ */
 export function nonceFiles(
   names: readonly string[],
   chainId: string,

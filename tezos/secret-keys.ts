@@ -1,4 +1,7 @@
-/** The public key of a secret key, for the keys of test networks that lie in the cluster. Source: Octez, src/lib_crypto. Keep secrets out of logs and errors. */
+/**
+ * The public key of a secret key, for the keys of test networks that lie in the cluster. Source: Octez, src/lib_crypto.
+ * Keep secrets out of logs and errors.
+ */
 import { bls12_381 } from "@noble/curves/bls12-381";
 import { ed25519 } from "@noble/curves/ed25519";
 import { p256 } from "@noble/curves/nist";
@@ -17,7 +20,9 @@ const publicKeys: Readonly<Partial<Record<Base58Kind, (secret: Uint8Array) => st
   BLsk: (secret) => encodeBase58("BLpk", bls12_381.longSignatures.getPublicKey(blsScalar(secret)).toBytes()),
 };
 
-/** @param secret edsk... (seed or full key), spsk..., p2sk... or BLsk..., not encrypted; undefined for any other text */
+/**
+ * @param secret edsk... (seed or full key), spsk..., p2sk... or BLsk..., not encrypted; undefined for any other text
+ */
 export function publicKeyOf(secret: string): string | undefined {
   const decoded = decodeBase58(secret);
   try {

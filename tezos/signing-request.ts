@@ -1,6 +1,7 @@
 /**
- * What a baker asks a signer to sign, understood completely or refused (S6). Total: every byte string gives a request or a reason.
- * Layouts of protocols 024 (Tallinn) and 025 (Ushuaia); big-endian. A new protocol is a new row, never a looser one.
+ * What a baker asks a signer to sign, understood completely or refused (S6). Total: every byte string gives a request
+ * or a reason. Layouts of protocols 024 (Tallinn) and 025 (Ushuaia); big-endian. A new protocol is a new row, never a
+ * looser one.
  */
 import { blake2b } from "@noble/hashes/blake2b";
 import { encodeBase58 } from "./base58";
@@ -63,11 +64,17 @@ export const refusalReasons = [
 export type RefusalReason = (typeof refusalReasons)[number];
 export type Parsed = { ok: true; request: SigningRequest } | { ok: false; reason: RefusalReason };
 
-/** Watermark bytes of Tenderbake. Others that exist and that a baker has no use for: 0x01 block, 0x02 endorsement, 0x03 operation, 0x05 Micheline. */
+/**
+ * Watermark bytes of Tenderbake. Others that exist and that a baker has no use for: 0x01 block, 0x02 endorsement, 0x03
+ * operation, 0x05 Micheline.
+ */
 const kinds: Readonly<Record<number, RequestKind>> = { 0x11: "block", 0x12: "preattestation", 0x13: "attestation" };
 const foreign: readonly number[] = [0x01, 0x02, 0x03, 0x04, 0x05];
 
-/** Where a vote's fields are, decided by its tag; whether the key may sign it is another question (`layoutFits`). `dal`: a bitset follows the fixed part. */
+/**
+ * Where a vote's fields are, decided by its tag; whether the key may sign it is another question (`layoutFits`). `dal`:
+ * a bitset follows the fixed part.
+ */
 interface VoteLayout {
   kind: "preattestation" | "attestation";
   slot: number | null;
@@ -89,9 +96,10 @@ export const voteLayouts: Readonly<Record<number, VoteLayout>> = {
   41: { kind: "attestation", ...blsLayout },
 };
 /**
- * May a key of this address sign a vote of this tag? Signers pick the layout by the type of the key, and one that takes a round for a level refuses the
- * key's votes for ever after: BLS keys (tz4) have layouts without a slot where the chain aggregates their votes, and those with a slot elsewhere;
- * tz1 to tz3 always have a slot. Nobody else has a layout here: tz5 (ML-DSA) is not understood.
+ * May a key of this address sign a vote of this tag? Signers pick the layout by the type of the key, and one that takes
+ * a round for a level refuses the key's votes for ever after: BLS keys (tz4) have layouts without a slot where the
+ * chain aggregates their votes, and those with a slot elsewhere; tz1 to tz3 always have a slot. Nobody else has a
+ * layout here: tz5 (ML-DSA) is not understood.
  * @param aggregates the chain's constant `aggregate_attestation`; null where the node has not told it
  */
 export function layoutFits(tag: number, address: string, aggregates: boolean | null): boolean {
@@ -118,8 +126,9 @@ export const blockLayout = {
 } as const;
 
 /**
- * Longest DAL bitset of the protocols above: 5 attestation lags, each with 23 chunks of 8 bits, the last one's continuation bit never set: 924 bits.
- * Anybody may publish to slots, so honest attestations can be as long as that. A protocol with more slots or lags is a larger number here.
+ * Longest DAL bitset of the protocols above: 5 attestation lags, each with 23 chunks of 8 bits, the last one's
+ * continuation bit never set: 924 bits. Anybody may publish to slots, so honest attestations can be as long as that. A
+ * protocol with more slots or lags is a larger number here.
  */
 const maxDalBits = 924;
 const maxDalBytes = 1 + Math.ceil((maxDalBits - 6) / 7);
@@ -182,7 +191,10 @@ function parseVote(kind: "preattestation" | "attestation", bytes: Uint8Array, vi
   };
 }
 
-/** A signed number that is not negative: 6 bits below the sign, then groups of 7; the high bit says that another follows; the last of several is not zero. */
+/**
+ * A signed number that is not negative: 6 bits below the sign, then groups of 7; the high bit says that another
+ * follows; the last of several is not zero.
+ */
 function isBitset(bytes: Uint8Array): boolean {
   const last = bytes.length - 1;
   const first = bytes[0];
@@ -204,7 +216,8 @@ function parseBlock(bytes: Uint8Array, view: DataView): Parsed {
   const voteAt = flagAt + (flag === 0xff ? 33 : 1);
   if (bytes.length !== voteAt + 1) return refuse("length");
 
-  // Fitness: five fields, each with its length before it: version, level, locked round or nothing, predecessor's round negated, round.
+  // Fitness: five fields, each with its length before it: version, level, locked round or nothing, predecessor's round
+  // negated, round.
   if (view.getUint32(fitness) !== 1) return refuse("fitness-layout");
   if (view.getUint8(fitness + 4) !== blockLayout.fitnessVersion) return refuse("fitness-version");
   const lockedSize = size - 33;

@@ -1,6 +1,7 @@
 /**
  * `npm run bench -- NAME [--json] [OPTIONS]` runs tools/bench/NAME.ts and prints its results beside their goals.
- * A benchmark never fails the process for a missed goal: figures from noisy machines are for people. `--strict` makes it.
+ * A benchmark never fails the process for a missed goal: figures from noisy machines are for people. `--strict` makes
+ * it.
  */
 import { readdirSync } from "node:fs";
 import { cpus, totalmem } from "node:os";

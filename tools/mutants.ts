@@ -1,6 +1,7 @@
 /**
- * `npm run mutants [-- NAME...]` plants each deliberate fault of tools/mutants/mutants.ts in a copy of the checkout, runs the tests of its room, and
- * says which faults were found and which survived. Exit code 0 only if every fault was found.
+ * `npm run mutants [-- NAME...]` plants each deliberate fault of tools/mutants/mutants.ts in a copy of the checkout,
+ * runs the tests of its room, and says which faults were found and which survived. Exit code 0 only if every fault was
+ * found.
  */
 import { spawnSync } from "node:child_process";
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";

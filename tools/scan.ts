@@ -1,7 +1,8 @@
 /**
- * `npm run scan`: checkov over every example in both modes, as Terraform JSON and as Kubernetes manifests. What it reports must be in
- * docs/decisions/2026-11-23-hardening-deviations.md, a row a rule with its reason. Exit code 1 for anything else, 2 where checkov is missing
- * (`pip install checkov`; TOG_CHECKOV names another program than the one on PATH).
+ * `npm run scan`: checkov over every example in both modes, as Terraform JSON and as Kubernetes manifests. What it
+ * reports must be in docs/decisions/2026-11-23-hardening-deviations.md, a row a rule with its reason. Exit code 1 for
+ * anything else, 2 where checkov is missing (`pip install checkov`; TOG_CHECKOV names another program than the one on
+ * PATH).
  */
 import { spawn, spawnSync } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";

@@ -1,7 +1,8 @@
 /**
- * `npm run status-table [-- NAME...]`: runs scenarios in laboratories while the real command `baker status --watch --json` looks on, and writes what it said to
- * docs/status.md, with the exit codes of all other commands during the fault and after it. Results of earlier runs are kept for the scenarios that are not
- * named. `--seconds N` starts no further scenario after that time; `--out FILE` writes another file; KUBEBUILDER_ASSETS takes a real API server.
+ * `npm run status-table [-- NAME...]`: runs scenarios in laboratories while the real command `baker status --watch
+ * --json` looks on, and writes what it said to docs/status.md, with the exit codes of all other commands during the
+ * fault and after it. Results of earlier runs are kept for the scenarios that are not named. `--seconds N` starts no
+ * further scenario after that time; `--out FILE` writes another file; KUBEBUILDER_ASSETS takes a real API server.
  */
 import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -47,7 +48,10 @@ const plain = (text: string, master: string, pods: readonly string[]): string =>
     .replace(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ/g, "TIME")
     .replace(/\b\d+(\.\d+)?\b/g, "N");
 
-/** Runs a command of the cockpit against the laboratory. @throws Error where it says nothing, fails inside or ends with another code than it documents */
+/**
+ * Runs a command of the cockpit against the laboratory. @throws Error where it says nothing, fails inside or ends with
+ * another code than it documents
+ */
 async function run(lab: Lab, argv: readonly string[]): Promise<{ code: number; out: string }> {
   let [out, err] = ["", ""];
   const code = await cockpit(argv, {

@@ -1,10 +1,11 @@
 /**
  * `npm run test:assets -- [--only NAME,..] [--require NAME,..] [--cache DIR] [--keep-build-cache] [--json]`
  *
- * Puts into a cache folder what the heavy suites need: a real Kubernetes control plane (the layout of envtest, KUBEBUILDER_ASSETS) and the real
- * Terraform providers (a filesystem mirror). Each comes from the first source that has it: this machine, the vendor's download, Go from the module
- * proxy of the environment, Debian. A file counts as had only with its SHA-256 in manifest.json, which is checked again at every run; an interrupted
- * run is resumed. What could not be had is named with every reason; the exit code is 1 only where that was asked for by --only or --require.
+ * Puts into a cache folder what the heavy suites need: a real Kubernetes control plane (the layout of envtest,
+ * KUBEBUILDER_ASSETS) and the real Terraform providers (a filesystem mirror). Each comes from the first source that has
+ * it: this machine, the vendor's download, Go from the module proxy of the environment, Debian. A file counts as had
+ * only with its SHA-256 in manifest.json, which is checked again at every run; an interrupted run is resumed. What
+ * could not be had is named with every reason; the exit code is 1 only where that was asked for by --only or --require.
  */
 import { execFileSync, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -43,12 +44,18 @@ export type Source = {
   file?: string;
 } & (
   | { kind: "present"; paths: string[] }
-  /** `sums`: URL of a file that holds the SHA-256, alone or as `sum  name` lines. `member`: the file wanted of a .tar.gz. */
+  /**
+   * `sums`: URL of a file that holds the SHA-256, alone or as `sum  name` lines. `member`: the file wanted of a
+   * .tar.gz.
+   */
   | { kind: "download"; url: string; sums?: string; member?: string }
   | { kind: "go"; module: string; version: string; command: string; ldflags?: string }
   /** A file of a binary package, unpacked without installing it. The version may be another one. */
   | { kind: "debian"; package: string; path: string }
-  /** Kubernetes as Debian packs its sources, made with a packaged Go: enough for elections, it lacks policy/v1 and pod-security admission. */
+  /**
+   * Kubernetes as Debian packs its sources, made with a packaged Go: enough for elections, it lacks policy/v1 and
+   * pod-security admission.
+   */
   | { kind: "debian-source"; package: string; version: string; go: string }
 );
 
@@ -280,7 +287,9 @@ export async function sha256(file: string): Promise<string> {
   await pipeline(createReadStream(file), hash);
   return hash.digest("hex");
 }
-/** Why what is recorded cannot be used again, or undefined where the file is there, whole and of the version asked for. */
+/**
+ * Why what is recorded cannot be used again, or undefined where the file is there, whole and of the version asked for.
+ */
 export async function unusable(
   cache: string,
   record: AssetRecord | undefined,
@@ -302,7 +311,9 @@ export interface Context {
   cache: string;
   signal: AbortSignal;
   progress: (line: string) => void;
-  /** Makes `file` (absolute, not there yet) from one source. @throws Error with the reason where that source has it not */
+  /**
+   * Makes `file` (absolute, not there yet) from one source. @throws Error with the reason where that source has it not
+   */
   attempt: (source: Source, asset: Asset, file: string, context: Context) => Promise<void>;
   /** The version a program tells, or undefined. */
   versionOf: (asset: Asset, file: string) => string | undefined;
@@ -356,7 +367,10 @@ export async function obtain(asset: Asset, context: Context): Promise<AssetResul
 
 // The sources
 
-/** A program that is run to its end or killed with its whole group. `line` sees each line of both outputs. @returns stdout */
+/**
+ * A program that is run to its end or killed with its whole group. `line` sees each line of both outputs. @returns
+ * stdout
+ */
 export function run(
   command: string,
   args: string[],
@@ -447,9 +461,10 @@ export function sumOf(text: string, name: string): string | undefined {
 }
 
 /**
- * The go.mod of a module from which the commands of `module` can be built: `go install module@version` refuses modules with replacements. Those by
- * another module are kept, those by a folder of the repository are left out, since what is published beside it is required anyway, except
- * where the requirement is v0.0.0: kubernetes publishes such folders as v0.X.Y beside its v1.X.Y.
+ * The go.mod of a module from which the commands of `module` can be built: `go install module@version` refuses modules
+ * with replacements. Those by another module are kept, those by a folder of the repository are left out, since what is
+ * published beside it is required anyway, except where the requirement is v0.0.0: kubernetes publishes such folders as
+ * v0.X.Y beside its v1.X.Y.
  */
 export function wrapperModule(goMod: string, module: string, version: string): string {
   const replacements: string[] = [];

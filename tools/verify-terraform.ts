@@ -1,8 +1,9 @@
 /**
- * `npm run verify:terraform [-- EXAMPLE...]`: Terraform itself judges the examples, both stacks, both modes: validate, plan, apply, and a second plan
- * that must be empty. A warning that is not listed here fails a step like an error.
- * - Real providers from a mirror (tools/test-assets/providers.ts) or the registry: validate and plan of everything, without an account: the calls by
- *   which the stack `baker` finds its cluster are answered on this machine. Nothing is applied with them here; `npm run test:cluster` does.
+ * `npm run verify:terraform [-- EXAMPLE...]`: Terraform itself judges the examples, both stacks, both modes: validate,
+ * plan, apply, and a second plan that must be empty. A warning that is not listed here fails a step like an error.
+ * - Real providers from a mirror (tools/test-assets/providers.ts) or the registry: validate and plan of everything,
+ *   without an account: the calls by which the stack `baker` finds its cluster are answered on this machine. Nothing is
+ *   applied with them here; `npm run test:cluster` does.
  * - Stand-in providers, where ../shared/tools/terraform-offline or .cache/terraform-offline has them: all four steps.
  * Exit code 1 where a step fails, 2 where terraform or every kind of providers is missing.
  */
@@ -128,7 +129,8 @@ export async function verify(
       add({ stack, step: "validate and plan", state: "skipped", seconds: 0, warnings: [], text });
       continue;
     }
-    // Terraform merges *_override files: the state stays here whatever the configuration says; real providers reach nothing outside.
+    // Terraform merges *_override files: the state stays here whatever the configuration says; real providers reach
+    // nothing outside.
     const own = existing ? { config_path: kubeconfig(work, existing.context) } : undefined;
     const provider = real && {
       ...(own && { kubernetes: [own] }),
@@ -183,7 +185,9 @@ async function verifyAll(examples: readonly string[], providers: Providers): Pro
   return failures;
 }
 
-/** Where the stand-ins are, copied so that they find their packages in our node_modules; undefined where there are none. */
+/**
+ * Where the stand-ins are, copied so that they find their packages in our node_modules; undefined where there are none.
+ */
 export function standInProgram(): string | undefined {
   const copy = join(cache, "terraform-offline");
   const source = resolve(root, "../shared/tools/terraform-offline");

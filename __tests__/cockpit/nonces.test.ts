@@ -1,4 +1,6 @@
-/** npm run nonces with a cluster that runs `tog` in the folders of its pods: the flag on, the flag off, a disaster copy. */
+/**
+ * npm run nonces with a cluster that runs `tog` in the folders of its pods: the flag on, the flag off, a disaster copy.
+ */
 import { spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

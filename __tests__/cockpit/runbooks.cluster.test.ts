@@ -1,4 +1,7 @@
-/** A real API server: the runbooks' kubectl commands do what they say, and the operator's own commands read and write what is there. */
+/**
+ * A real API server: the runbooks' kubectl commands do what they say, and the operator's own commands read and write
+ * what is there.
+ */
 import { spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,4 +1,7 @@
-/** The commands of the runbooks exist and take these arguments. The same commands are run in runbooks.soak.test.ts and runbooks.cluster.test.ts. */
+/**
+ * The commands of the runbooks exist and take these arguments. The same commands are run in runbooks.soak.test.ts and
+ * runbooks.cluster.test.ts.
+ */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { ClusterError } from "../../cockpit/cluster";

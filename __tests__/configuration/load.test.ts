@@ -1,4 +1,7 @@
-/** Where values come from: Terraform's order of files, options, environment and context; and what is wrong with a file as a whole. */
+/**
+ * Where values come from: Terraform's order of files, options, environment and context; and what is wrong with a file
+ * as a whole.
+ */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";

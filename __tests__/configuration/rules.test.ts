@@ -1,4 +1,7 @@
-/** Every error that an operator can make in a tfvars file: where, what was found, what to write; and never a secret in the text. */
+/**
+ * Every error that an operator can make in a tfvars file: where, what was found, what to write; and never a secret in
+ * the text.
+ */
 import { crossFieldFindings } from "../../configuration/rules";
 import { ConfigurationError, distance, didYouMean, redact, show } from "../../configuration/errors";
 import { parseConfiguration } from "../../configuration/load";

@@ -1,6 +1,7 @@
 /**
- * `cdktf deploy` itself with the real kubernetes provider, a real API server (RBAC, restricted pod security), real controllers and scheduler, and
- * nodes that kwok plays: the flag off, on, off again, each followed by an empty plan; what holds state survives; a destroy leaves nothing.
+ * `cdktf deploy` itself with the real kubernetes provider, a real API server (RBAC, restricted pod security), real
+ * controllers and scheduler, and nodes that kwok plays: the flag off, on, off again, each followed by an empty plan;
+ * what holds state survives; a destroy leaves nothing.
  */
 import { toManifests, type KubernetesObject } from "../../manifests/kubernetes-objects";
 import {
@@ -60,7 +61,10 @@ const configuration = (plane: ControlPlane, changes: object = {}) => ({
 });
 
 type JsonValue = string | number | boolean | null | JsonValue[] | { [key: string]: JsonValue };
-/** The lists of a Role's rule and of a selector are sets, which the provider writes in an order of its own; the API drops a false that is the default. */
+/**
+ * The lists of a Role's rule and of a selector are sets, which the provider writes in an order of its own; the API
+ * drops a false that is the default.
+ */
 function unordered(value: JsonValue, key = ""): JsonValue {
   if (Array.isArray(value)) {
     const items = value.map((item) => unordered(item));

@@ -1,4 +1,7 @@
-/** The configuration as Terraform variables: in both stacks, with what was written as default, pinned, and secrets only by reference. */
+/**
+ * The configuration as Terraform variables: in both stacks, with what was written as default, pinned, and secrets only
+ * by reference.
+ */
 import { readFileSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

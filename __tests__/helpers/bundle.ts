@@ -10,7 +10,10 @@ let daemons: Promise<string> | undefined;
 /** Absolute path of the daemons' bundle. */
 export const bundlePath = (): Promise<string> => (daemons ??= daemonBundle(buildDaemons));
 
-/** Absolute path of a command of cockpit/, bundled: to load the cluster's client library file by file takes longer than what is tested. */
+/**
+ * Absolute path of a command of cockpit/, bundled: to load the cluster's client library file by file takes longer than
+ * what is tested.
+ */
 export const commandPath = (name: "baker"): Promise<string> =>
   cached(`${name}-${sourceHash(["contract", "tezos", "configuration", "daemons", "cockpit"])}.cjs`, async (outfile) => {
     const entryPoints = [resolve(__dirname, `../../cockpit/${name}.ts`)];

@@ -1,6 +1,7 @@
 /**
- * Baking pods as real processes: elector and baker-supervisor from the bundle, a strict little baker, and in-process doubles of what answers
- * `/status` in a pod. Each pod reaches the API through a relay of its own that can cut, hang or fail.
+ * Baking pods as real processes: elector and baker-supervisor from the bundle, a strict little baker, and in-process
+ * doubles of what answers `/status` in a pod. Each pod reaches the API through a relay of its own that can cut, hang or
+ * fail.
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import { randomBytes, randomUUID } from "node:crypto";
@@ -155,7 +156,10 @@ export interface PodFacts {
 
 const leases = (namespace: string): string => `/apis/coordination.k8s.io/v1/namespaces/${namespace}/leases`;
 
-/** Whether a living process (no zombie) of this number has `folder` in its command line: a pid may long belong to another process. */
+/**
+ * Whether a living process (no zombie) of this number has `folder` in its command line: a pid may long belong to
+ * another process.
+ */
 export function isOurs(pid: number, folder: string): boolean {
   try {
     return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(folder);

@@ -1,4 +1,7 @@
-/** Gates of one baker over real sockets: the embedded API, doubles of octez-signer, and both logs of the checker in one order. */
+/**
+ * Gates of one baker over real sockets: the embedded API, doubles of octez-signer, and both logs of the checker in one
+ * order.
+ */
 import { mkdtempSync, rmSync } from "node:fs";
 import { mkdir, readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";

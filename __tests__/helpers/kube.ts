@@ -19,8 +19,8 @@ export interface TestKube {
   url: string;
   namespace: string;
   /**
-   * A folder with a token of its own, known to faults and audit by the name `client`; `roles` names those given to startKube.
-   * "admin" may do everything.
+   * A folder with a token of its own, known to faults and audit by the name `client`; `roles` names those given to
+   * startKube. "admin" may do everything.
    */
   kubeDir(client: string, roles?: readonly string[] | "admin"): string;
   stop(): Promise<void>;

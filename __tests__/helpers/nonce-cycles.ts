@@ -1,6 +1,7 @@
 /**
- * Three accelerated cycles on two pods with a small double of octez-baker (its nonce handling only: lock, read, add or reveal, temp and rename; no memory of its
- * own) and switchovers at the worst moments. The same run with the predecessor's way: the other's file every two minutes (20 blocks), the current cycle only.
+ * Three accelerated cycles on two pods with a small double of octez-baker (its nonce handling only: lock, read, add or
+ * reveal, temp and rename; no memory of its own) and switchovers at the worst moments. The same run with the
+ * predecessor's way: the other's file every two minutes (20 blocks), the current cycle only.
  */
 import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
@@ -99,7 +100,10 @@ export interface CyclesResult {
   switchovers: number;
 }
 
-/** Levels within three cycles at whose end the mastership moves, and how: planned, crash (only the baker dies), pod (all its processes are killed). */
+/**
+ * Levels within three cycles at whose end the mastership moves, and how: planned, crash (only the baker dies), pod (all
+ * its processes are killed).
+ */
 const switchovers: [number, "planned" | "crash" | "pod", string][] = [
   [3, "crash", "right after a commitment"],
   [11, "planned", "right after a commitment"],

@@ -1,4 +1,7 @@
-/** Pods of one baker as far as the nonce exchange goes: folders and addresses of their own, real exposer and importer processes, and stand-ins for elector, gate and node. */
+/**
+ * Pods of one baker as far as the nonce exchange goes: folders and addresses of their own, real exposer and importer
+ * processes, and stand-ins for elector, gate and node.
+ */
 import { spawn, type ChildProcess } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";

@@ -1,4 +1,7 @@
-/** Writers beside the importer's: an independent one in Python, whose fcntl.lockf is what OCaml's Unix.lockf is, and the workloads of the lock and kill tests. */
+/**
+ * Writers beside the importer's: an independent one in Python, whose fcntl.lockf is what OCaml's Unix.lockf is, and the
+ * workloads of the lock and kill tests.
+ */
 import { fork, spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -12,8 +15,9 @@ import { chainId, makeNonce, readStateful, statefulFile, writeStateful } from ".
 export const python = spawnSync("python3", ["-c", "import fcntl"]).status === 0;
 
 /**
- * argv: folder, file of nonces (JSON list), `lockf` or `flock`, milliseconds of thinking under the lock. For each line on stdin ("go COUNT" or "end") it adds COUNT
- * nonces, one locked read-modify-write each, drops what is older than 3 cycles, and says which of its own of the last cycles had vanished.
+ * argv: folder, file of nonces (JSON list), `lockf` or `flock`, milliseconds of thinking under the lock. For each line
+ * on stdin ("go COUNT" or "end") it adds COUNT nonces, one locked read-modify-write each, drops what is older than 3
+ * cycles, and says which of its own of the last cycles had vanished.
  */
 const script = `
 import fcntl, json, os, random, sys, time
@@ -132,7 +136,10 @@ export interface InterplayResult {
   longestWaitOfBakerMs: number;
 }
 
-/** Both sides write into one folder for `seconds`; each looks whether what it wrote in the last cycles (2 s each) is still there. */
+/**
+ * Both sides write into one folder for `seconds`; each looks whether what it wrote in the last cycles (2 s each) is
+ * still there.
+ */
 export async function interplay(folder: string, seconds: number): Promise<InterplayResult> {
   const { writer } = await realWriter();
   const baker = await pythonWriter(

@@ -24,7 +24,10 @@ export const headJson = (level: number, timestampMs: number, round = 0, salt = "
   protocol_data: "00",
 });
 
-/** hang: never answers; cut: resets; huge: an endless body; drip: a body that never ends, slowly; anything else: this text with status 200. */
+/**
+ * hang: never answers; cut: resets; huge: an endless body; drip: a body that never ends, slowly; anything else: this
+ * text with status 200.
+ */
 export type Lie = "hang" | "cut" | "huge" | "drip" | { status?: number; text: string };
 
 export interface TestNode {

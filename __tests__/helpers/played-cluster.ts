@@ -1,4 +1,7 @@
-/** What a cluster has before anything of ours: nodes in zones (kwok plays them), volumes made beforehand and their StorageClass. */
+/**
+ * What a cluster has before anything of ours: nodes in zones (kwok plays them), volumes made beforehand and their
+ * StorageClass.
+ */
 import type { Answer, ControlPlane } from "../../tools/test-assets/control-plane";
 
 export const zones = ["zone-a", "zone-b"] as const;
@@ -66,7 +69,10 @@ export async function furnish(plane: ControlPlane): Promise<void> {
   });
 }
 
-/** Everything that the API holds, as `kind namespace/name`, but what lives by itself: events, leases of nodes, endpoints. */
+/**
+ * Everything that the API holds, as `kind namespace/name`, but what lives by itself: events, leases of nodes,
+ * endpoints.
+ */
 export async function inventory(plane: ControlPlane): Promise<string[]> {
   const passing = new Set(["Event", "Endpoints", "EndpointSlice", "Lease", "ComponentStatus", "ControllerRevision"]);
   const read = async <T>(path: string): Promise<T> => {

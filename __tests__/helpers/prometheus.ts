@@ -1,4 +1,7 @@
-/** A Prometheus (Debian's package) that scrapes the pods of a laboratory as the chart's PodMonitor would, with our alert rules. */
+/**
+ * A Prometheus (Debian's package) that scrapes the pods of a laboratory as the chart's PodMonitor would, with our alert
+ * rules.
+ */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";

@@ -1,4 +1,7 @@
-/** A tunnel pod's sshd, as synthesized, run by the real OpenSSH without root; and the home side as scripts/signer-host commands it. */
+/**
+ * A tunnel pod's sshd, as synthesized, run by the real OpenSSH without root; and the home side as scripts/signer-host
+ * commands it.
+ */
 import { execFileSync, spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { chmodSync, chownSync, existsSync, mkdtempSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
@@ -30,7 +33,10 @@ export function missingForSsh(): string | undefined {
 export const loopback = (): string =>
   `127.${100 + Math.floor(Math.random() * 100)}.${Math.floor(Math.random() * 250)}.${2 + Math.floor(Math.random() * 250)}`;
 
-/** Root gives sshd a passwd file of its own, like the image's, in a mount namespace and drops to uid 1000; anybody else runs it as themselves. */
+/**
+ * Root gives sshd a passwd file of its own, like the image's, in a mount namespace and drops to uid 1000; anybody else
+ * runs it as themselves.
+ */
 const isRoot = process.getuid?.() === 0;
 const podUser = 1000;
 export const sshUser = isRoot ? signerLinkUser : userInfo().username;

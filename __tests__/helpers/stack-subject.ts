@@ -1,6 +1,7 @@
 /**
- * A real API server that holds what the stack declares for the baker "alice": namespace with restricted pod security, service account, Role,
- * RoleBinding, watermarks. Tokens are those of the stack's service account, so that its Role is what the daemons may do.
+ * A real API server that holds what the stack declares for the baker "alice": namespace with restricted pod security,
+ * service account, Role, RoleBinding, watermarks. Tokens are those of the stack's service account, so that its Role is
+ * what the daemons may do.
  */
 import { readFileSync } from "node:fs";
 import { toManifests, type KubernetesObject } from "../../manifests/kubernetes-objects";
@@ -37,7 +38,9 @@ export async function applyStack(plane: ControlPlane, key: string, inNamespace =
   }
 }
 
-/** @param plane holds the stack: {@link applyStack}, or a deployment by Terraform. It is stopped by whoever started it. */
+/**
+ * @param plane holds the stack: {@link applyStack}, or a deployment by Terraform. It is stopped by whoever started it.
+ */
 export function stackSubject(plane: ControlPlane): ElectionSubject {
   const ca = readFileSync(plane.caFile, "utf8");
   return {

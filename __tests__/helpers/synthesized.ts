@@ -1,6 +1,7 @@
 /**
- * Synthesized stacks for tests, and assertions on their resources. cdktf's own matchers look at one level only and take a camelCase key,
- * which never matches, for a match of `.not`; here the keys are snake_case by type and everything below is compared.
+ * Synthesized stacks for tests, and assertions on their resources. cdktf's own matchers look at one level only and take
+ * a camelCase key, which never matches, for a match of `.not`; here the keys are snake_case by type and everything
+ * below is compared.
  */
 import { Testing, type IResolvable, type TerraformStack } from "cdktf";
 import { BakerStack } from "../../constructs/baker-stack";

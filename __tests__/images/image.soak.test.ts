@@ -1,6 +1,7 @@
 /**
- * The runtime image without a registry: tog.Containerfile on a base made of this machine's libraries, tini and a Node.js 22 from npm (or, without
- * a network, the Node.js at hand). Shown: its start, its user, that a read-only root is enough, and its compressed size.
+ * The runtime image without a registry: tog.Containerfile on a base made of this machine's libraries, tini and a
+ * Node.js 22 from npm (or, without a network, the Node.js at hand). Shown: its start, its user, that a read-only root
+ * is enough, and its compressed size.
  */
 import { execFileSync, spawn, spawnSync, type ChildProcess } from "node:child_process";
 import {

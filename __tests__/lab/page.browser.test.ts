@@ -1,4 +1,7 @@
-/** The laboratory's page in a real browser: what it shows is what happens, by mouse, keyboard and screen reader, on a phone, light and dark. */
+/**
+ * The laboratory's page in a real browser: what it shows is what happens, by mouse, keyboard and screen reader, on a
+ * phone, light and dark.
+ */
 import { existsSync, mkdirSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { chromium, type Browser, type Page } from "playwright-core";

@@ -1,6 +1,7 @@
 /**
- * The laboratory's pods (every container of the synthesized pod as a process) with a real API server in the place of the embedded one: electors, gates
- * and guards call it with tokens of the stack's service accounts, under the stack's Role. Takeovers, then what only a real control plane can suffer.
+ * The laboratory's pods (every container of the synthesized pod as a process) with a real API server in the place of
+ * the embedded one: electors, gates and guards call it with tokens of the stack's service accounts, under the stack's
+ * Role. Takeovers, then what only a real control plane can suffer.
  */
 import { readFileSync } from "node:fs";
 import { Lab, type LabOptions } from "../../lab/lab";

@@ -1,6 +1,7 @@
 /**
- * Each way of giving the flag, with the real cdktf command, the real Terraform and stand-in providers: it either reaches synth and Terraform alike, or
- * the plan fails with instructions. Needs terraform and the stand-ins of tools/verify-terraform.ts.
+ * Each way of giving the flag, with the real cdktf command, the real Terraform and stand-in providers: it either
+ * reaches synth and Terraform alike, or the plan fails with instructions. Needs terraform and the stand-ins of
+ * tools/verify-terraform.ts.
  */
 import { spawnSync } from "node:child_process";
 import { resolve } from "node:path";

@@ -1,4 +1,7 @@
-/** Every daemon and sub-command of the images starts from what `publish-images` stages, in a folder above which there are no packages. */
+/**
+ * Every daemon and sub-command of the images starts from what `publish-images` stages, in a folder above which there
+ * are no packages.
+ */
 import { fork, spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

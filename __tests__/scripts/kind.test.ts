@@ -1,4 +1,7 @@
-/** What can be checked of `npm run kind` without Docker: its plan, and that nothing in the objects is left to be filled in. */
+/**
+ * What can be checked of `npm run kind` without Docker: its plan, and that nothing in the objects is left to be filled
+ * in.
+ */
 import { parseAllDocuments } from "yaml";
 import { clusterConfiguration, objectsOf, plan } from "../../scripts/kind";
 

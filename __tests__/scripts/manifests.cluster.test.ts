@@ -1,4 +1,7 @@
-/** `npm run manifests` before a real API server: kubectl's server-side dry run accepts every object, with strict fields and restricted pod security. */
+/**
+ * `npm run manifests` before a real API server: kubectl's server-side dry run accepts every object, with strict fields
+ * and restricted pod security.
+ */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,4 +1,7 @@
-/** The synthesized baker stack as Kubernetes YAML: every field exists in the API's own model with the right type, and nothing is lost on the way. */
+/**
+ * The synthesized baker stack as Kubernetes YAML: every field exists in the API's own model with the right type, and
+ * nothing is lost on the way.
+ */
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -30,7 +33,10 @@ async function stackOf(example: string, flag: boolean): Promise<Stack> {
   return stack;
 }
 
-/** Type name -> field -> type, of the Kubernetes client's generated models. It is an ES module, which Jest cannot load: another process reads it. */
+/**
+ * Type name -> field -> type, of the Kubernetes client's generated models. It is an ES module, which Jest cannot load:
+ * another process reads it.
+ */
 const models = JSON.parse(
   execFileSync(
     process.execPath,

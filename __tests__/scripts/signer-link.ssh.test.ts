@@ -1,4 +1,7 @@
-/** The signer link with the real OpenSSH: the synthesized sshd configuration on one side, the command line of scripts/signer-host on the other. */
+/**
+ * The signer link with the real OpenSSH: the synthesized sshd configuration on one side, the command line of
+ * scripts/signer-host on the other.
+ */
 import { execFile, spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { createServer as createHttp, get, type Server } from "node:http";

@@ -1,6 +1,7 @@
 /**
- * Elections among real processes, against the embedded API and against a real API server alike. `k` = how many times faster than the default
- * timings. In each case the log of who ran when is printed, and bakers of two pods never overlap wherever processes are scheduled.
+ * Elections among real processes, against the embedded API and against a real API server alike. `k` = how many times
+ * faster than the default timings. In each case the log of who ran when is printed, and bakers of two pods never
+ * overlap wherever processes are scheduled.
  */
 import { annotations } from "../../contract/names";
 import { sleep } from "../../daemons/runtime/clock";

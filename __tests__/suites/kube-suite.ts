@@ -1,4 +1,6 @@
-/** What our client and a Kubernetes API must do together; run against the embedded API and against a real API server. */
+/**
+ * What our client and a Kubernetes API must do together; run against the embedded API and against a real API server.
+ */
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import * as http from "node:http";
 import * as https from "node:https";

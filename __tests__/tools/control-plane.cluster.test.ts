@@ -1,4 +1,7 @@
-/** The real control plane of the heavy suites is what they take it for: it refuses, keeps, places and ends as a cluster does. */
+/**
+ * The real control plane of the heavy suites is what they take it for: it refuses, keeps, places and ends as a cluster
+ * does.
+ */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readFileSync, rmSync } from "node:fs";

@@ -11,7 +11,10 @@ const files = execFileSync("git", ["ls-files", "--cached", "--others", "--exclud
   .split("\n")
   .filter((file) => /\.(ts|mjs|md|ya?ml|tpl|sh)$/.test(file) && existsSync(join(root, file)));
 
-/** The paths of documents that a file cites: a path below docs/ anywhere, and in a Markdown file the targets of its links. */
+/**
+ * The paths of documents that a file cites: a path below docs/ anywhere, and in a Markdown file the targets of its
+ * links.
+ */
 function cited(file: string): string[] {
   const content = text(file);
   const named = [...content.matchAll(/(?<![\w./-])docs\/[\w./-]+\.(?:md|png|svg)/g)].map(([path]) => path);

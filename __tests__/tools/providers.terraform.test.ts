@@ -1,4 +1,7 @@
-/** The real providers accept every example, both stacks, both modes: validate and plan, no error, no warning but those listed in verify-terraform. */
+/**
+ * The real providers accept every example, both stacks, both modes: validate and plan, no error, no warning but those
+ * listed in verify-terraform.
+ */
 import { missingForTerraform, providerNames, realProviders } from "../../tools/test-assets/providers";
 import { verify, type StepResult } from "../../tools/verify-terraform";
 

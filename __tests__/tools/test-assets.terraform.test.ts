@@ -1,4 +1,7 @@
-/** Terraform takes its providers from the mirror that `npm run test:assets` fills, in both layouts, and the real ones load where they could be had. */
+/**
+ * Terraform takes its providers from the mirror that `npm run test:assets` fills, in both layouts, and the real ones
+ * load where they could be had.
+ */
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,4 +1,6 @@
-/** One baking node per zone, each on its own disk; exactly one bakes, and every signature passes the gate of its pod. */
+/**
+ * One baking node per zone, each on its own disk; exactly one bakes, and every signature passes the gate of its pod.
+ */
 import type { Construct } from "constructs";
 import { ports } from "../../contract/ports";
 import { baker, elector, nonceExposer, nonceImporter, sidecar, signingGate } from "../containers/daemons";

@@ -48,8 +48,9 @@ export function bakerFile(props: BakerFileProps): BakerFile {
 }
 
 /**
- * Goes into the pod template: a changed value rolls the pods, one after the other with a handover before each. The supervisor follows
- * `daemons` by itself (a changed vote restarts octez-baker and no pod), the gate follows the signers; everything else is read at start.
+ * Goes into the pod template: a changed value rolls the pods, one after the other with a handover before each. The
+ * supervisor follows `daemons` by itself (a changed vote restarts octez-baker and no pod), the gate follows the
+ * signers; everything else is read at start.
  */
 export function restartChecksum(file: BakerFile): string {
   const keys = file.keys.map(({ address, alias, watermark }) => ({ address, alias, watermark }));

@@ -1,6 +1,7 @@
 /**
- * The flows of the baking pods of one baker. A node may always reach its own pods (kubelet probes and preStop calls), so no policy names it.
- * Policies are per pod, not per container: what the init container may reach, the others may too.
+ * The flows of the baking pods of one baker. A node may always reach its own pods (kubelet probes and preStop calls),
+ * so no policy names it. Policies are per pod, not per container: what the init container may reach, the others may
+ * too.
  */
 import { Construct } from "constructs";
 import { ports, signerPorts } from "../../contract/ports";

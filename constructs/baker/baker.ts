@@ -66,7 +66,10 @@ export interface TopologyParts {
   readonly spreadOverZones: boolean;
 }
 
-/** A configured baker may have more members than it has now while the flag is off: the guard asks for as many as there can be. */
+/**
+ * A configured baker may have more members than it has now while the flag is off: the guard asks for as many as there
+ * can be.
+ */
 export const maxMembers = 3;
 
 export abstract class Baker extends Construct {

@@ -11,7 +11,10 @@ export interface DalServicesProps {
   readonly baker: string;
   readonly settings: BakerConfiguration;
   readonly podNames: readonly string[];
-  /** On GKE a load balancer gets an address within a minute, which the pods are told; elsewhere there may be no controller to wait for. */
+  /**
+   * On GKE a load balancer gets an address within a minute, which the pods are told; elsewhere there may be no
+   * controller to wait for.
+   */
   readonly google: boolean;
 }
 

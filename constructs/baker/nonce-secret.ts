@@ -1,6 +1,7 @@
 /**
- * What the members of one baker share to know each other in the nonce exchange: 32 random bytes in hex. Terraform draws them once, at
- * creation, and ignores them ever after (docs/decisions/2026-11-23-nonce-secret.md). New ones: `terraform apply -replace=kubernetes_secret_v1.<baker>_nonce`.
+ * What the members of one baker share to know each other in the nonce exchange: 32 random bytes in hex. Terraform draws
+ * them once, at creation, and ignores them ever after (docs/decisions/2026-11-23-nonce-secret.md). New ones: `terraform
+ * apply -replace=kubernetes_secret_v1.<baker>_nonce`.
  */
 import { SecretV1 } from "@cdktf/provider-kubernetes/lib/secret-v1";
 import { Construct } from "constructs";

@@ -1,6 +1,7 @@
 /**
- * The watermark of each signing key: created empty, in both topologies, and never written again by Terraform. The signing gate (or the solo
- * supervisor) owns the data. A key that leaves the configuration takes its watermark along; a new one starts as lost does: above every head.
+ * The watermark of each signing key: created empty, in both topologies, and never written again by Terraform. The
+ * signing gate (or the solo supervisor) owns the data. A key that leaves the configuration takes its watermark along; a
+ * new one starts as lost does: above every head.
  */
 import { ConfigMapV1 } from "@cdktf/provider-kubernetes/lib/config-map-v1";
 import { Construct } from "constructs";

@@ -27,8 +27,9 @@ const folder = <T extends string>(mountPath: T) => ({
 });
 
 /**
- * The volumes of a baking pod by name; a container mounts only what it names. The disk is never mounted as a whole: the containers that talk
- * to the internet must not see the client folder, where the key lies with which the baker authenticates itself to its signers.
+ * The volumes of a baking pod by name; a container mounts only what it names. The disk is never mounted as a whole: the
+ * containers that talk to the internet must not see the client folder, where the key lies with which the baker
+ * authenticates itself to its signers.
  */
 export const volumes: Readonly<Record<VolumeName, Mount>> = {
   node: folder(mounts.nodeDir),

@@ -7,7 +7,10 @@ import { container, daemonResources, httpProbe, type PodContainer, resources, ty
 /** Own liveness only: that of the process, never of the API or of another container. */
 const alive = (port: number, path = "/live") =>
   httpProbe(port, path, { periodSeconds: 10, failureThreshold: 3, timeoutSeconds: 3 });
-/** Elector and gate: a pod in which one of them hangs cannot follow as master, so it is not ready; and it is ended in seconds. */
+/**
+ * Elector and gate: a pod in which one of them hangs cannot follow as master, so it is not ready; and it is ended in
+ * seconds.
+ */
 const aliveNow = (port: number) => ({
   // A busy node may need its time for a start.
   startup: httpProbe(port, "/live", { periodSeconds: 1, failureThreshold: 60, timeoutSeconds: 2 }),

@@ -12,7 +12,10 @@ const pod = "$(TOG_POD_ADDRESS)";
 export const nodeUrl = `http://${local}:${ports.octezRpc}`;
 export const dalUrl = `http://${local}:${ports.dalRpc}`;
 
-/** The scripts of the pods by file name; they lie beside the JSON file, so that a changed one is used at the next start and restarts nothing. */
+/**
+ * The scripts of the pods by file name; they lie beside the JSON file, so that a changed one is used at the next start
+ * and restarts nothing.
+ */
 export const podScripts = (): Record<string, string> =>
   Object.fromEntries(
     ["configure-node", "import-snapshot", "import-keys", "octez-dal-node"].map((name) => [

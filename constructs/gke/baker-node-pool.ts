@@ -1,4 +1,6 @@
-/** The nodes of the bakers: one per zone, never preemptible ones (they are the failure that we survive, not a saving). */
+/**
+ * The nodes of the bakers: one per zone, never preemptible ones (they are the failure that we survive, not a saving).
+ */
 import { ContainerNodePool } from "@cdktf/provider-google/lib/container-node-pool";
 import type { ITerraformDependable } from "cdktf";
 import { Construct } from "constructs";
@@ -34,7 +36,8 @@ export class BakerNodePool extends Construct {
         nodeConfig: {
           ...nodeSecurity,
           machineType: props.machineType,
-          // Hyperdisk machine types take no pd boot disk but balanced ones of both kinds; pd-balanced is what E2, N2 and T2D take.
+          // Hyperdisk machine types take no pd boot disk but balanced ones of both kinds; pd-balanced is what E2, N2
+          // and T2D take.
           ...(/^(e2|n1|n2|n2d|t2d|t2a|c2|c2d|c3)-/.test(props.machineType) ? { diskType: "pd-balanced" } : {}),
           diskSizeGb: 50,
           spot: false,

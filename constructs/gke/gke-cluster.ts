@@ -1,6 +1,7 @@
 /**
- * The regional cluster over exactly the configured zones: its regional control plane is what keeps the lease available when a zone is lost.
- * Deviations from the usual scanner rules, with their reasons: docs/decisions/2026-11-23-hardening-deviations.md.
+ * The regional cluster over exactly the configured zones: its regional control plane is what keeps the lease available
+ * when a zone is lost. Deviations from the usual scanner rules, with their reasons:
+ * docs/decisions/2026-11-23-hardening-deviations.md.
  */
 import { ContainerCluster, type ContainerClusterConfig } from "@cdktf/provider-google/lib/container-cluster";
 import type { ITerraformDependable } from "cdktf";
@@ -27,7 +28,10 @@ type Access = Pick<
   "privateClusterConfig" | "controlPlaneEndpointsConfig" | "masterAuthorizedNetworksConfig"
 >;
 
-/** How the control plane is reached: Google's IAM-gated name without any address, or an address for authorized networks only. */
+/**
+ * How the control plane is reached: Google's IAM-gated name without any address, or an address for authorized networks
+ * only.
+ */
 const controlPlane: Record<Configuration["control_plane"]["endpoint"], (configuration: Configuration) => Access> = {
   dns: () => ({
     // enable_private_endpoint: without it the provider shows a difference for ever.

@@ -1,7 +1,8 @@
 /**
- * Alerts, rules and dashboards through the helm provider. Custom resources stay inside charts, so that no plan needs their definitions.
- * On GKE Google's managed Prometheus collects; `monitoring.kube_prometheus_stack` installs a Prometheus operator of its own instead. On an existing
- * cluster without that nothing is installed: nobody there would understand the objects.
+ * Alerts, rules and dashboards through the helm provider. Custom resources stay inside charts, so that no plan needs
+ * their definitions. On GKE Google's managed Prometheus collects; `monitoring.kube_prometheus_stack` installs a
+ * Prometheus operator of its own instead. On an existing cluster without that nothing is installed: nobody there would
+ * understand the objects.
  */
 import { resolve } from "node:path";
 import { NamespaceV1 } from "@cdktf/provider-kubernetes/lib/namespace-v1";
@@ -36,7 +37,10 @@ export const monitoringNamespaces = ({ monitoring }: Configuration): string[] =>
   monitoring.kube_prometheus_stack ? [namespace] : ["gmp-system", "gke-gmp-system", namespace];
 
 type Secrets = Record<"slack" | "smtp", Record<string, string>>;
-/** Alertmanager's configuration: a receiver that may be empty is legal, an empty URL is not, so only what was configured appears. */
+/**
+ * Alertmanager's configuration: a receiver that may be empty is legal, an empty URL is not, so only what was configured
+ * appears.
+ */
 function alertmanager({ monitoring }: Configuration, secrets: Secrets): Record<string, unknown> {
   const { slack_channel, emails, email_from, smtp_host, smtp_user } = monitoring;
   const text = {

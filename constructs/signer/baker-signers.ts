@@ -1,4 +1,7 @@
-/** The signers of a baker as its pods see them: names, URLs and keys. Pure; the workloads behind the URLs are in this folder's constructs. */
+/**
+ * The signers of a baker as its pods see them: names, URLs and keys. Pure; the workloads behind the URLs are in this
+ * folder's constructs.
+ */
 import { type Signer } from "../../contract/baker-file";
 import { signerServiceName, watermarkName } from "../../contract/names";
 import { signerPorts } from "../../contract/ports";

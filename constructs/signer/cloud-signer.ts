@@ -1,4 +1,7 @@
-/** A key in Google Cloud KMS, used through Signatory in the cluster; one baking node only, because KMS keeps no watermark. */
+/**
+ * A key in Google Cloud KMS, used through Signatory in the cluster; one baking node only, because KMS keeps no
+ * watermark.
+ */
 import { createHash } from "node:crypto";
 import { ConfigMapV1 } from "@cdktf/provider-kubernetes/lib/config-map-v1";
 import { ServiceAccountV1 } from "@cdktf/provider-kubernetes/lib/service-account-v1";

@@ -1,6 +1,7 @@
 /**
- * Test networks only: octez-signer in the cluster with the key in a Secret. The key is in this pod alone, never in a baking pod nor on a
- * command line. Its own high watermark lies in memory and is empty after a restart: the gate's (or the baker's own) is what counts.
+ * Test networks only: octez-signer in the cluster with the key in a Secret. The key is in this pod alone, never in a
+ * baking pod nor on a command line. Its own high watermark lies in memory and is empty after a restart: the gate's (or
+ * the baker's own) is what counts.
  */
 import { createHash } from "node:crypto";
 import { SecretV1 } from "@cdktf/provider-kubernetes/lib/secret-v1";

@@ -1,8 +1,9 @@
 /**
- * The signer link: one sshd pod per signer and zone, all behind one load balancer with a port each. The signer host at home keeps a reverse
- * tunnel to every one of them; inside, a tunnel's pod is ready only while the signer answers through it.
- * A signer's new public key touches its own ConfigMap and tunnels; a new signer adds objects and a port of the load balancer. A new host key
- * reaches sshd when its pods restart: one zone after the other by hand, because every signer host must learn it first.
+ * The signer link: one sshd pod per signer and zone, all behind one load balancer with a port each. The signer host at
+ * home keeps a reverse tunnel to every one of them; inside, a tunnel's pod is ready only while the signer answers
+ * through it. A signer's new public key touches its own ConfigMap and tunnels; a new signer adds objects and a port of
+ * the load balancer. A new host key reaches sshd when its pods restart: one zone after the other by hand, because every
+ * signer host must learn it first.
  */
 import { createHash } from "node:crypto";
 import { ConfigMapV1 } from "@cdktf/provider-kubernetes/lib/config-map-v1";
@@ -32,7 +33,10 @@ const hostKeyFile = "ssh_host_ed25519_key";
 const paths = { hostKey: "/etc/tezos-on-gke/host-key", sshd: "/etc/tezos-on-gke/sshd" } as const;
 const signerLabel = "tezos-on-gke/signer";
 const linkName = "signer-link";
-/** Name of a tunnel's port, and the target by which the load balancer finds the one pod that has it. At most 15 characters. */
+/**
+ * Name of a tunnel's port, and the target by which the load balancer finds the one pod that has it. At most 15
+ * characters.
+ */
 const portName = (port: number): string => `ssh-${port}`;
 
 export interface RemoteSigner {

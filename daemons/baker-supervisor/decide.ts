@@ -60,7 +60,9 @@ export function decide(state: SupervisorState, now: number, t: Timings): Verdict
     : verdict("run", "sigterm-awaits-handover", Math.min(until, patience));
 }
 
-/** After SIGTERM: whether this process may end. While a handover goes on it stays, to say that nothing runs any more. */
+/**
+ * After SIGTERM: whether this process may end. While a handover goes on it stays, to say that nothing runs any more.
+ */
 export function mayEnd(state: SupervisorState, running: boolean, now: number, t: Timings): boolean {
   if (state.terminatingSinceMs === null || running) return false;
   const current = decide(state, now, t);
@@ -73,7 +75,10 @@ export interface CrashState {
   /** Consecutive runs that ended early. */
   failures: number;
 }
-/** A run of this length is no crash loop. In units of retrySeconds, as all of these, so that an accelerated laboratory scales them. */
+/**
+ * A run of this length is no crash loop. In units of retrySeconds, as all of these, so that an accelerated laboratory
+ * scales them.
+ */
 const longRun = 30;
 const crashLoop = 3;
 

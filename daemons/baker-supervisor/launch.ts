@@ -1,6 +1,7 @@
 /**
  * Starts a daemon so that the kernel kills it when this process dies, however it dies: parent-death signal SIGKILL.
- * setpriv of util-linux does that; where it is missing or another one (Alpine's busybox), this program does it itself and then becomes the daemon.
+ * setpriv of util-linux does that; where it is missing or another one (Alpine's busybox), this program does it itself
+ * and then becomes the daemon.
  */
 import { spawnSync } from "node:child_process";
 

@@ -131,7 +131,8 @@ export function main(): Promise<void> {
       clock,
       log,
       prepare: async () => {
-        // Without a gate a broken high watermark file is no empty one: the start conditions hold again, and set it aside.
+        // Without a gate a broken high watermark file is no empty one: the start conditions hold again, and set it
+        // aside.
         if (kube && (await brokenWatermarks(env.TOG_CLIENT_DIR))) soloWait(kube);
         else await setAside();
       },

@@ -1,6 +1,7 @@
 /**
- * Octez does not fsync its small files: after a power loss a high watermark or nonce file may hold anything, and the baker would crash on it
- * for ever. Such a file is moved aside. The signing gate's watermark is the authority for what was signed; nonces come back from the others.
+ * Octez does not fsync its small files: after a power loss a high watermark or nonce file may hold anything, and the
+ * baker would crash on it for ever. Such a file is moved aside. The signing gate's watermark is the authority for what
+ * was signed; nonces come back from the others.
  */
 import { link, mkdir, readdir, readFile, rename, unlink } from "node:fs/promises";
 import { join } from "node:path";
@@ -47,7 +48,8 @@ export async function quarantineBroken(folder: string, wallMs: number): Promise<
     const aside = join(folder, "quarantine", `${name}.${wallMs}`);
     await mkdir(join(folder, "quarantine"), { recursive: true, mode: 0o700 });
     await rename(path, aside);
-    // Another process may have repaired it in between: then what was moved is good and goes back, unless a newer one is there already.
+    // Another process may have repaired it in between: then what was moved is good and goes back, unless a newer one is
+    // there already.
     const now = await readFile(aside, "utf8");
     if (now !== content && isReadable(name, now)) {
       await link(aside, path).catch(() => undefined);

@@ -1,7 +1,8 @@
 /**
- * Before a solo pod signs without the gate: the node's head must be above every recorded mark, and every watermark must say `unfenced`,
- * so that a later gate does not take its marks for all that was signed. Where Octez' own high watermarks cannot be read nothing else tells what was
- * signed: then the head must have passed the last level that could have been.
+ * Before a solo pod signs without the gate: the node's head must be above every recorded mark, and every watermark must
+ * say `unfenced`, so that a later gate does not take its marks for all that was signed. Where Octez' own high
+ * watermarks cannot be read nothing else tells what was signed: then the head must have passed the last level that
+ * could have been.
  */
 import type { BakerFile } from "../../contract/baker-file";
 import { watermarkDataKey } from "../../contract/names";

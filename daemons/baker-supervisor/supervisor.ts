@@ -1,9 +1,9 @@
 /**
  * Runs the configured daemons while leadership is valid.
  *
- * Guarantees: nothing runs once CLOCK_MONOTONIC has passed the last validUntilNs, whether or not elector, API and network are alive, as long as
- * this process is scheduled; nothing runs at all when this process is dead; stopping needs no network.
- * Does not guarantee: that a stopped machine stops its daemons in time. The signing gate is for that.
+ * Guarantees: nothing runs once CLOCK_MONOTONIC has passed the last validUntilNs, whether or not elector, API and
+ * network are alive, as long as this process is scheduled; nothing runs at all when this process is dead; stopping
+ * needs no network. Does not guarantee: that a stopped machine stops its daemons in time. The signing gate is for that.
  * States of a daemon: stopped, starting, running, backoff, stopping (contract/status.ts).
  */
 import type { BakerFile } from "../../contract/baker-file";
@@ -84,7 +84,10 @@ export class Supervisor {
     this.evaluate();
   }
 
-  /** Replaces the list: what has changed or gone is stopped (SIGTERM, grace, SIGKILL), what is new starts when leadership allows. */
+  /**
+   * Replaces the list: what has changed or gone is stopped (SIGTERM, grace, SIGKILL), what is new starts when
+   * leadership allows.
+   */
   configure(list: SupervisorOptions["daemons"]): void {
     const text = (daemon: { name: string; command: readonly string[] }) =>
       JSON.stringify([daemon.name, daemon.command]);

@@ -21,7 +21,10 @@ export interface LeaseView {
   uidSeenAtMs: number;
   /** When this process last saw the record (its spec) change. */
   changedAtMs: number;
-  /** The holder became this pod without a write of this process: a restored backup. It then counts as held by somebody else. */
+  /**
+   * The holder became this pod without a write of this process: a restored backup. It then counts as held by somebody
+   * else.
+   */
   surprising: boolean;
 }
 
@@ -173,7 +176,10 @@ export function track(state: ElectorState, now: number, t: Timings): void {
   state.nobodyEligibleSinceMs = since(!state.eligible && eligible.length === 0, state.nobodyEligibleSinceMs);
 }
 
-/** The pause after the newest voluntary handover: base x 2^(length of its series - 1). Wall times of receipts serve for pace only. */
+/**
+ * The pause after the newest voluntary handover: base x 2^(length of its series - 1). Wall times of receipts serve for
+ * pace only.
+ */
 export function voluntaryPauseMs(receipts: readonly { cause: string; at: string }[], t: Timings): number {
   const series = receipts.filter(
     (receipt) => receipt.cause === "planned-ineligible" || receipt.cause === "planned-behind",
@@ -352,6 +358,9 @@ const table: Record<LeadershipState, (state: ElectorState, now: number, t: Timin
 export const decide = (state: ElectorState, now: number, timings: Timings): Decision =>
   table[state.phase](state, now, timings);
 
-/** Leases' transitions for the next tenure; absurd epochs do not count. @param watermarks epochs of all watermarks of the baker */
+/**
+ * Leases' transitions for the next tenure; absurd epochs do not count. @param watermarks epochs of all watermarks of
+ * the baker
+ */
 export const nextEpoch = (leaseEpoch: number, watermarks: readonly number[]): number =>
   Math.max(0, ...[leaseEpoch, ...watermarks].filter((epoch) => epoch <= maxEpoch)) + 1;

@@ -1,11 +1,11 @@
 /**
  * Executes the decisions of decide.ts: the only writer of this pod's claims on the leader lease.
  *
- * Guarantees: one request about the leader lease at a time, each conditional on what was decided upon; validity counts from the send time
- * of the last successful renewal on CLOCK_MONOTONIC; whatever wakes the process, deadlines are looked at before anything else is done; a
- * release is written only after the supervisor has said that no daemon runs.
- * Does not guarantee: that a stopped machine stops its daemons in time. The signing gate is for that.
- * States: standby, acquiring, active, handing-over, lost (contract/leadership.ts).
+ * Guarantees: one request about the leader lease at a time, each conditional on what was decided upon; validity counts
+ * from the send time of the last successful renewal on CLOCK_MONOTONIC; whatever wakes the process, deadlines are
+ * looked at before anything else is done; a release is written only after the supervisor has said that no daemon runs.
+ * Does not guarantee: that a stopped machine stops its daemons in time. The signing gate is for that. States: standby,
+ * acquiring, active, handing-over, lost (contract/leadership.ts).
  */
 import type { BakerFile } from "../../contract/baker-file";
 import { memberPods } from "../../contract/baker-file";
@@ -48,7 +48,9 @@ export interface Rights {
   bakingLevels(levels: readonly number[], signal: AbortSignal): Promise<number[]>;
   /** Minimal seconds between two blocks. */
   blockSeconds(signal: AbortSignal): Promise<number>;
-  /** Levels among `from` to `to`, both included, at which the delegate had a right to attest and no block includes it. */
+  /**
+   * Levels among `from` to `to`, both included, at which the delegate had a right to attest and no block includes it.
+   */
   missedLevels(from: number, to: number, signal: AbortSignal): Promise<number>;
 }
 
@@ -146,7 +148,10 @@ export class Elector {
   private receipt: Receipt | null = null;
   private receiptBeganMs = 0;
   private receiptDirty = false;
-  /** The last level attested before the tenure and the first in it: what was missed between is asked once the chain has gone on. */
+  /**
+   * The last level attested before the tenure and the first in it: what was missed between is asked once the chain has
+   * gone on.
+   */
   private uncounted: { from: number; to: number; askedAtMs: number } | null = null;
   private newestVoluntaryEpoch = -1;
   private lastWarnedAtMs = new Map<string, number>();
@@ -301,7 +306,10 @@ export class Elector {
     };
   }
 
-  /** A container of the pod answered, or did not (null); the same object where nothing has changed. @param askedAtMs when it was asked */
+  /**
+   * A container of the pod answered, or did not (null); the same object where nothing has changed. @param askedAtMs
+   * when it was asked
+   */
   sawStatus<K extends keyof Statuses>(name: K, status: Statuses[K], askedAtMs: number): void {
     const same = this.statuses[name] === status && this.state.handover === null && this.state.lostAtMs === null;
     this.statuses[name] = status;
@@ -310,9 +318,13 @@ export class Elector {
     if (!same) this.evaluate();
   }
 
-  // --- deciding ---------------------------------------------------------------------------------------------------------------------
+  // --- deciding
+  // ----------------------------------------------------------------------------------------------------------------
 
-  /** Decides until there is nothing to do at this moment; cheap, synchronous, called by everything that learned something. */
+  /**
+   * Decides until there is nothing to do at this moment; cheap, synchronous, called by everything that learned
+   * something.
+   */
   evaluate(): void {
     if (this.evaluating || this.stop.signal.aborted) return;
     this.evaluating = true;
@@ -542,7 +554,8 @@ export class Elector {
     this.hurry.kick(false);
   }
 
-  // --- publishing -------------------------------------------------------------------------------------------------------------------
+  // --- publishing
+  // -------------------------------------------------------------------------------------------------------------------
 
   private publish(): void {
     const { state } = this;
@@ -579,7 +592,8 @@ export class Elector {
     return renewedNs + BigInt(Math.floor(this.t.renewDeadlineSeconds * 1e9));
   }
 
-  // --- the leader lease: one request at a time ----------------------------------------------------------------------------------------
+  // --- the leader lease: one request at a time
+  // ----------------------------------------------------------------------------------------
 
   private async leaseLoop(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
@@ -611,7 +625,9 @@ export class Elector {
     }
   }
 
-  /** When the next request may be sent: at once after a first failure, then ever later, but never later than a retry. */
+  /**
+   * When the next request may be sent: at once after a first failure, then ever later, but never later than a retry.
+   */
   private pacedAt = 0;
 
   private succeeded(): void {
@@ -770,7 +786,8 @@ export class Elector {
   private writeFailed(what: string, outcome: Extract<Outcome<Lease>, { ok: false }>): void {
     if (outcome.kind === "aborted") return;
     if (outcome.kind === "conflict" || outcome.kind === "not-found") {
-      // Somebody else wrote (an operator's annotation, or a new holder): look before anything else. Not a failed renewal.
+      // Somebody else wrote (an operator's annotation, or a new holder): look before anything else. Not a failed
+      // renewal.
       this.conflicted = true;
       this.rereadAtOnce = true;
       this.o.log.info("conflict", what);
@@ -854,7 +871,9 @@ export class Elector {
     this.enter("active", cause);
   }
 
-  /** Epochs of all watermarks of the baker, or null where one cannot be read now. A missing or foreign one says nothing. */
+  /**
+   * Epochs of all watermarks of the baker, or null where one cannot be read now. A missing or foreign one says nothing.
+   */
   private async watermarkEpochs(signal: AbortSignal): Promise<number[] | null> {
     const names = [...new Set(this.o.file.keys.map((key) => key.watermark))];
     const outcomes = await Promise.all(
@@ -952,7 +971,8 @@ export class Elector {
     this.enter("standby", "released");
   }
 
-  // --- the story of a tenure ----------------------------------------------------------------------------------------------------------
+  // --- the story of a tenure
+  // ----------------------------------------------------------------------------------------------------------
 
   private note(event: string, reason: string, now: number): void {
     this.receipt?.timeline.push({ atMs: Math.max(0, Math.round(now - this.receiptBeganMs)), event, reason });
@@ -981,7 +1001,10 @@ export class Elector {
     this.countMissed(receipt, now);
   }
 
-  /** Two blocks after the first attestation, so that the block that includes it is final. A node that does not know is asked for some minutes. */
+  /**
+   * Two blocks after the first attestation, so that the block that includes it is final. A node that does not know is
+   * asked for some minutes.
+   */
   private countMissed(receipt: Receipt, now: number): void {
     const { uncounted } = this;
     const head = this.state.headLevel ?? -1;
@@ -1017,7 +1040,8 @@ export class Elector {
     this.o.log.warn(event, reason, fields);
   }
 
-  // --- member leases ------------------------------------------------------------------------------------------------------------------
+  // --- member leases
+  // ------------------------------------------------------------------------------------------------------------------
 
   private ownRecord(): MemberRecord {
     const { sidecar, supervisor, gate, exposer } = this.statuses;

@@ -22,8 +22,8 @@ export interface QuietFacts {
 }
 
 /**
- * Whether a block of ours at `level`, and our attestation of it, come before the wait ends. One that does not is the successor's:
- * to wait for a part of it would end the wait at any moment, perhaps between a block and its attestation.
+ * Whether a block of ours at `level`, and our attestation of it, come before the wait ends. One that does not is the
+ * successor's: to wait for a part of it would end the wait at any moment, perhaps between a block and its attestation.
  */
 function comesInTime(level: number, head: { level: number; ageSeconds: number }, facts: QuietFacts): boolean {
   const blockSeconds = facts.blockSeconds ?? 6;
@@ -60,12 +60,15 @@ export interface PodFacts {
 }
 
 /**
- * Why the gate cannot open a key although another pod's may: its own disk, its own process. The other reasons lie in the shared watermark, which no
- * handover mends: two pods would only hand the lease to and fro.
+ * Why the gate cannot open a key although another pod's may: its own disk, its own process. The other reasons lie in
+ * the shared watermark, which no handover mends: two pods would only hand the lease to and fro.
  */
 const ownFaults = new Set(["memory-write", "internal"]);
 
-/** Eligible = node ready, daemon not crash-looping, a signer answers, no key kept shut by this pod; and, once after a start, nonces exchanged. */
+/**
+ * Eligible = node ready, daemon not crash-looping, a signer answers, no key kept shut by this pod; and, once after a
+ * start, nonces exchanged.
+ */
 export function eligibility(facts: PodFacts): { eligible: boolean; reason: string } {
   const no = (reason: string) => ({ eligible: false, reason });
   if (!facts.sidecar) return no("sidecar-silent");
@@ -86,7 +89,10 @@ const nearlyFull = 0.97;
 /** What the exposer says after a release where all went well. */
 const wellPushed = new Set(["acknowledged", "no-other-member"]);
 
-/** What the containers complain of, for whoever asks why: the member record carries it. Bounded by the numbers of keys, signers, daemons and members. */
+/**
+ * What the containers complain of, for whoever asks why: the member record carries it. Bounded by the numbers of keys,
+ * signers, daemons and members.
+ */
 export function troubles(facts: {
   sidecar: SidecarStatus | null;
   supervisor: SupervisorStatus | null;
@@ -126,7 +132,9 @@ export function troubles(facts: {
   ].map((text) => text.slice(0, 300));
 }
 
-/** What the containers and the elector itself saw in the last ten minutes and is over: the newest eight, oldest first. */
+/**
+ * What the containers and the elector itself saw in the last ten minutes and is over: the newest eight, oldest first.
+ */
 export function recents(
   facts: {
     sidecar: SidecarStatus | null;

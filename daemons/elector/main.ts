@@ -69,7 +69,8 @@ export function main(): Promise<void> {
       preStopSeconds: t.preStopSeconds,
     });
 
-    // The containers that decide tell by a stream while all is quiet (a request costs a millisecond of CPU in two containers); 20 Hz while a handover waits.
+    // The containers that decide tell by a stream while all is quiet (a request costs a millisecond of CPU in two
+    // containers); 20 Hz while a handover waits.
     const urgent = () => elector.state.handover !== null || elector.state.lostAtMs !== null;
     const follow = <K extends keyof Statuses>(
       name: K,

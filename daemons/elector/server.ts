@@ -1,6 +1,6 @@
 /**
- * The HTTP paths of contract/leadership.ts on the pod address. What monitoring may reach only tells; what changes something is on a port of its own,
- * which no network policy opens: the kubelet reaches it all the same.
+ * The HTTP paths of contract/leadership.ts on the pod address. What monitoring may reach only tells; what changes
+ * something is on a port of its own, which no network policy opens: the kubelet reaches it all the same.
  */
 import { electorPaths } from "../../contract/leadership";
 import { sendJson, serveHttp, type HttpServer } from "../runtime/http-server";

@@ -1,10 +1,16 @@
-/** The files in which an Octez client folder holds unencrypted keys. Source: Octez, src/lib_client_base/client_keys.ml. Pure. */
+/**
+ * The files in which an Octez client folder holds unencrypted keys. Source: Octez, src/lib_client_base/client_keys.ml.
+ * Pure.
+ */
 import { publicKeyHash } from "../../tezos/keys";
 import { publicKeyOf } from "../../tezos/secret-keys";
 
 const scheme = "unencrypted:";
 
-/** @param secrets address -> "unencrypted:edsk..."; @throws Error, which names addresses and never a secret, where one is not the address's */
+/**
+ * @param secrets address -> "unencrypted:edsk..."; @throws Error, which names addresses and never a secret, where one
+ * is not the address's
+ */
 export function clientFiles(
   secrets: ReadonlyMap<string, string>,
 ): Record<"secret_keys" | "public_keys" | "public_key_hashs", object[]> {

@@ -1,7 +1,8 @@
 /**
- * Init command of the hot signer (test networks only): from a mounted secret, one file per key, it writes the client folder of octez-signer,
- * which takes keys by itself only on its command line. Guarantees that a key leaves the secret for that folder alone, with mode 0600, and
- * that each is the key of the address that names its file. Arguments: folder of the secret, folder of octez-signer.
+ * Init command of the hot signer (test networks only): from a mounted secret, one file per key, it writes the client
+ * folder of octez-signer, which takes keys by itself only on its command line. Guarantees that a key leaves the secret
+ * for that folder alone, with mode 0600, and that each is the key of the address that names its file. Arguments: folder
+ * of the secret, folder of octez-signer.
  */
 import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";

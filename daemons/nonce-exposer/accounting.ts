@@ -1,4 +1,7 @@
-/** Which commitments are safe: each block header with a seed nonce hash that the gate let through must be in our file and on another member. Pure. */
+/**
+ * Which commitments are safe: each block header with a seed nonce hash that the gate let through must be in our file
+ * and on another member. Pure.
+ */
 
 /** What the gate reports. */
 export interface Commitment {
@@ -7,7 +10,10 @@ export interface Commitment {
   level: number;
   round: number;
 }
-/** What the chain says of a level: committed with this hash, revealed with a nonce of this hash, or nothing (yet, or any more). */
+/**
+ * What the chain says of a level: committed with this hash, revealed with a nonce of this hash, or nothing (yet, or any
+ * more).
+ */
 export type ChainAnswer = { kind: "committed" | "revealed"; hash: string } | { kind: "none" };
 
 export interface Tracked extends Commitment {
@@ -17,7 +23,10 @@ export interface Tracked extends Commitment {
   revealed: boolean;
   /** The chain has another block there, or none with a commitment: nothing to reveal. */
   abandoned: boolean;
-  /** Its level was long past when we first heard of it (the gate's list survives restarts): missing only once the chain says that it is to be revealed. */
+  /**
+   * Its level was long past when we first heard of it (the gate's list survives restarts): missing only once the chain
+   * says that it is to be revealed.
+   */
   old: boolean;
   alerted: boolean;
 }

@@ -1,4 +1,7 @@
-/** Who holds what: acknowledgements by member and content, and whether the final content of a handover has arrived. Pure but for its own state. */
+/**
+ * Who holds what: acknowledgements by member and content, and whether the final content of a handover has arrived. Pure
+ * but for its own state.
+ */
 
 interface Peer {
   identity: string;
@@ -71,7 +74,8 @@ export class Acknowledgements {
   }
 
   /**
-   * The end of a planned handover: each connected member, and at least one, has the content that was read after the daemons had stopped.
+   * The end of a planned handover: each connected member, and at least one, has the content that was read after the
+   * daemons had stopped.
    * @param finalHash content hash of that reading; undefined = not read yet, or not asked for
    */
   finalPushed(finalHash: string | undefined): { finalPushed: boolean; reason: string } {

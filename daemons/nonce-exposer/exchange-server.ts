@@ -1,4 +1,7 @@
-/** The exposer's port: plain HTTP for probes, metrics and status, and the authenticated exchange (runtime/nonce-wire), told apart by the first byte. */
+/**
+ * The exposer's port: plain HTTP for probes, metrics and status, and the authenticated exchange (runtime/nonce-wire),
+ * told apart by the first byte.
+ */
 import { createServer as createNetServer, type Socket } from "node:net";
 import { createServer as createTlsServer, type TLSSocket } from "node:tls";
 import type { Clock } from "../runtime/clock";

@@ -1,6 +1,7 @@
 /**
- * One connection to another member's exposer: TLS-PSK, content in, acknowledgements out. Delivers only content that is whole: our chain, each entry
- * checked, each hash that of its nonce. Anything else is refused with a reason and changes nothing. Reconnects with backoff, for ever.
+ * One connection to another member's exposer: TLS-PSK, content in, acknowledgements out. Delivers only content that is
+ * whole: our chain, each entry checked, each hash that of its nonce. Anything else is refused with a reason and changes
+ * nothing. Reconnects with backoff, for ever.
  */
 import { connect, type TLSSocket } from "node:tls";
 import {
@@ -32,7 +33,10 @@ export interface FollowOptions {
   signal: AbortSignal;
   /** New content; `acknowledge` is called once it is durable here, and does nothing after the connection has ended. */
   onContent: (content: PeerContent, acknowledge: () => void) => void;
-  /** Connected or not, with the reason: no-address, connect, tls, silent, too-long, not-json, other-chain, hash-mismatch, state-backwards, ... */
+  /**
+   * Connected or not, with the reason: no-address, connect, tls, silent, too-long, not-json, other-chain,
+   * hash-mismatch, state-backwards, ...
+   */
   onState: (connected: boolean, code: string, reason: string) => void;
   maxBytes?: number;
 }

@@ -212,7 +212,10 @@ export function createImporter(options: {
     }
   };
 
-  /** Follows our own files: a durable copy of what they hold (octez-baker does not fsync), and a repair where they broke or vanished. */
+  /**
+   * Follows our own files: a durable copy of what they hold (octez-baker does not fsync), and a repair where they broke
+   * or vanished.
+   */
   let signature = "";
   let lookedAtMs = -Infinity;
   const look = async (): Promise<void> => {
@@ -239,7 +242,8 @@ export function createImporter(options: {
       copy = next;
     } catch (error) {
       if (error instanceof BrokenNonceFile) {
-        // An entry with a wrong hash, or that is not understood, is not repaired: the rest of the file is good, and the exposer raises the alarm.
+        // An entry with a wrong hash, or that is not understood, is not repaired: the rest of the file is good, and the
+        // exposer raises the alarm.
         if (error.code === "hash-mismatch" || error.code === "field")
           return report("file", "nonce-file-broken", error.message);
         if (!repair) log.error("nonce-file-broken", error.message);

@@ -1,7 +1,7 @@
 /**
- * The baker's own lock: POSIX `lockf` on CLIENT/wallet_lock, which octez-baker takes before each signature and for each use of the nonce files.
- * flock(2) does not exclude it, and Node has neither. A POSIX lock belongs to the process and goes with the first close of any descriptor of the
- * file: nothing else in the process may open wallet_lock.
+ * The baker's own lock: POSIX `lockf` on CLIENT/wallet_lock, which octez-baker takes before each signature and for each
+ * use of the nonce files. flock(2) does not exclude it, and Node has neither. A POSIX lock belongs to the process and
+ * goes with the first close of any descriptor of the file: nothing else in the process may open wallet_lock.
  */
 import { closeSync, constants, openSync } from "node:fs";
 import { join } from "node:path";
@@ -25,7 +25,10 @@ export interface HeldLock {
   release(): void;
 }
 
-/** Waits at most `waitMs`; undefined where another process holds the lock all that time. @throws the error of the file system */
+/**
+ * Waits at most `waitMs`; undefined where another process holds the lock all that time. @throws the error of the file
+ * system
+ */
 export async function takeWalletLock(clientDir: string, waitMs: number, clock: Clock): Promise<HeldLock | undefined> {
   const call = native();
   // Octez opens it in the same way; the mode counts only where the importer comes first.

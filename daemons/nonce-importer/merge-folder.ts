@@ -1,11 +1,12 @@
 /**
  * Merges nonces into a client folder beside a running octez-baker.
  *
- * Guarantees: no update of the baker is lost (the new files are prepared without the lock, and renamed under it only if the old ones are byte for byte
- * those that were merged); each file is complete, old or new, at any moment; the lock is held for two reads and two renames, never across the network;
- * owner and mode stay; "written" and "unchanged" mean durable. A torn stateful file is moved aside, never read as an empty one, and what is whole
- * in it is kept; one that is whole but not understood (a newer octez-baker's) is an error, and nothing is written.
- * `_orphaned_nonces` is never written: octez-baker makes it from the legacy file when it starts.
+ * Guarantees: no update of the baker is lost (the new files are prepared without the lock, and renamed under it only if
+ * the old ones are byte for byte those that were merged); each file is complete, old or new, at any moment; the lock is
+ * held for two reads and two renames, never across the network; owner and mode stay; "written" and "unchanged" mean
+ * durable. A torn stateful file is moved aside, never read as an empty one, and what is whole in it is kept; one that
+ * is whole but not understood (a newer octez-baker's) is an error, and nothing is written. `_orphaned_nonces` is never
+ * written: octez-baker makes it from the legacy file when it starts.
  */
 import { linkSync, readdirSync, readFileSync, renameSync } from "node:fs";
 import { lstat, open } from "node:fs/promises";
@@ -69,7 +70,8 @@ interface Plan {
 
 const optimisticAttempts = 4;
 
-// Synchronous, because it also runs under the lock: each turn through the event loop would lengthen the hold on a busy machine.
+// Synchronous, because it also runs under the lock: each turn through the event loop would lengthen the hold on a busy
+// machine.
 function bytesOf(path: string): Buffer | undefined {
   try {
     return readFileSync(path);
@@ -92,7 +94,10 @@ function readBase(job: MergeJob): Base {
 const same = (a: OneFile, b: OneFile): boolean =>
   a.name === b.name && (a.bytes === undefined || b.bytes === undefined ? a.bytes === b.bytes : a.bytes.equals(b.bytes));
 
-/** Pure: what has to be written where, for a base as it was read. @throws NonceFileError for entries that are not understood */
+/**
+ * Pure: what has to be written where, for a base as it was read. @throws NonceFileError for entries that are not
+ * understood
+ */
 export function plan(job: Pick<MergeJob, "remote" | "currentCycle" | "keepCycles">, base: Base): Plan {
   const broken: OneFile[] = [];
   const parse = <T>(file: OneFile, parser: (text: string) => T, rescue: (text: string) => T, none: T): T => {

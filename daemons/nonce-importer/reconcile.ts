@@ -8,7 +8,9 @@ export interface PeerProgress {
   acknowledged: boolean;
 }
 
-/** True once both directions are done with every member, or after `boundMs`: a broken exchange never vetoes for ever. */
+/**
+ * True once both directions are done with every member, or after `boundMs`: a broken exchange never vetoes for ever.
+ */
 export function decide(state: { sinceStartMs: number; boundMs: number; peers: readonly PeerProgress[] }): {
   reconciled: boolean;
   reason: string;

@@ -1,7 +1,8 @@
 /**
- * The process that takes the lock: started by the importer, killed by it when it is at the lock for too long (the kernel then gives the lock back), replaced.
- * It ends after half a minute without work and is started again with the next (0.2 s): a baker commits a few times a day, and memory costs all the time.
- * Preparing without the lock may take ten times as long: a slow machine with a large file must get there some day.
+ * The process that takes the lock: started by the importer, killed by it when it is at the lock for too long (the
+ * kernel then gives the lock back), replaced. It ends after half a minute without work and is started again with the
+ * next (0.2 s): a baker commits a few times a day, and memory costs all the time. Preparing without the lock may take
+ * ten times as long: a slow machine with a large file must get there some day.
  */
 import { fork, type ChildProcess } from "node:child_process";
 import { systemClock } from "../runtime/clock";
@@ -14,7 +15,8 @@ type Answer = { ready: true } | { lock: boolean } | { result: MergeResult } | { 
 export function runWriter(): Promise<void> {
   // An importer that is gone needs no answer; its end is our `disconnect`.
   const answer = (message: Answer): void => void process.send?.(message, () => undefined);
-  // The importer stops its writer by closing the channel; signals to the whole container must not end a job half way for nothing.
+  // The importer stops its writer by closing the channel; signals to the whole container must not end a job half way
+  // for nothing.
   process.on("SIGTERM", () => undefined);
   process.on("SIGINT", () => undefined);
   let cleaned = false;

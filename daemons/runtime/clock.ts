@@ -30,8 +30,9 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
 }
 
 /**
- * Milliseconds until the next beat of `periodMs`, at least half of it. Beats are whole multiples of the period on CLOCK_MONOTONIC, moved by the pod's address:
- * containers of one pod wake together, which costs a machine less than one after the other, and the pods of one machine do not.
+ * Milliseconds until the next beat of `periodMs`, at least half of it. Beats are whole multiples of the period on
+ * CLOCK_MONOTONIC, moved by the pod's address: containers of one pod wake together, which costs a machine less than one
+ * after the other, and the pods of one machine do not.
  */
 export function untilBeat(clock: Clock, periodMs: number, podAddress: string): number {
   // The same for every period: each second beat of one is a beat of the double one.
@@ -40,7 +41,10 @@ export function untilBeat(clock: Clock, periodMs: number, podAddress: string): n
   return wait >= periodMs / 2 ? wait : wait + periodMs;
 }
 
-/** Daemons that asked around at a beat are heard this long after it, in units of the period; whoever acts on what it hears joins them there. */
+/**
+ * Daemons that asked around at a beat are heard this long after it, in units of the period; whoever acts on what it
+ * hears joins them there.
+ */
 export const afterBeat = 1 / 50;
 
 /** Milliseconds until the next such moment, at most a period: for what must not be late. */

@@ -1,4 +1,7 @@
-/** Reads and checks a daemon's environment and its JSON file: all errors at once, exit 1. The only reader of process.env in the daemons. */
+/**
+ * Reads and checks a daemon's environment and its JSON file: all errors at once, exit 1. The only reader of process.env
+ * in the daemons.
+ */
 import { readFileSync } from "node:fs";
 import { isAbsolute } from "node:path";
 import { en } from "zod/locales";

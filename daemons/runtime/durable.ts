@@ -22,15 +22,17 @@ export interface PreparedFile {
 const sync = promisify(fsync);
 
 /**
- * The first half of writeDurably, for callers that rename under a lock. Only the fsync is left to the thread pool: what else there is to do
- * takes microseconds, less than the way there. @throws the error of the file system; no temporary file is left
+ * The first half of writeDurably, for callers that rename under a lock. Only the fsync is left to the thread pool: what
+ * else there is to do takes microseconds, less than the way there. @throws the error of the file system; no temporary
+ * file is left
  */
 export async function prepareDurably(
   path: string,
   content: string | Uint8Array,
   options: DurableOptions = {},
 ): Promise<PreparedFile> {
-  // Never a name that was used before: a restarted container has the same pid again, and another one has it at the same time.
+  // Never a name that was used before: a restarted container has the same pid again, and another one has it at the same
+  // time.
   const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(8).toString("hex")}.tmp`);
   const discard = () => unlink(temporary).catch(() => undefined);
   try {

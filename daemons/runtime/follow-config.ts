@@ -1,6 +1,7 @@
 /**
- * Follows the mounted JSON file. Guarantees that `onChange` gets only files that the schema accepts, whole, each once; and that one which
- * the schema or `onChange` refuses (by throwing) changes nothing, is logged, and shows in a metric until it is mended.
+ * Follows the mounted JSON file. Guarantees that `onChange` gets only files that the schema accepts, whole, each once;
+ * and that one which the schema or `onChange` refuses (by throwing) changes nothing, is logged, and shows in a metric
+ * until it is mended.
  */
 import { readFileSync, watch, type FSWatcher } from "node:fs";
 import { dirname } from "node:path";

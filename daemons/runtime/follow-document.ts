@@ -1,4 +1,7 @@
-/** Follows a document of another container of the pod (http-server.ts): by its stream, and by polling where that has ended or something is urgent. */
+/**
+ * Follows a document of another container of the pod (http-server.ts): by its stream, and by polling where that has
+ * ended or something is urgent.
+ */
 import { Agent, get } from "node:http";
 import { sleep, type Clock } from "./clock";
 import { exchange, followObjects } from "./http-client";
@@ -8,9 +11,9 @@ import type { Wake } from "./wake";
 const maxBytes = 256 * 1024;
 
 /**
- * Until `signal` aborts. `onDocument` gets the parsed document (the same object where the line before had the same text), or undefined where the container
- * did not answer with JSON in time. `atMs` is a Clock.now() at which the document was true, and never decreases: a line that waited (a paused process, a full
- * socket) is as old as it says.
+ * Until `signal` aborts. `onDocument` gets the parsed document (the same object where the line before had the same
+ * text), or undefined where the container did not answer with JSON in time. `atMs` is a Clock.now() at which the
+ * document was true, and never decreases: a line that waited (a paused process, a full socket) is as old as it says.
  */
 export async function followDocument(options: {
   clock: Clock;

@@ -1,4 +1,7 @@
-/** Follows `GET /leadership?watch=true` of the pod's elector. A dropped stream changes nothing: the last record stands until its deadline. */
+/**
+ * Follows `GET /leadership?watch=true` of the pod's elector. A dropped stream changes nothing: the last record stands
+ * until its deadline.
+ */
 import { get } from "node:http";
 import { electorPaths, leadershipSchema, type Leadership } from "../../contract/leadership";
 import { ports } from "../../contract/ports";
@@ -24,7 +27,8 @@ export async function followLeadership(options: {
       () => get({ host, port: ports.elector, path: `${electorPaths.leadership}?watch=true`, agent: false }),
       {
         headersMs: timings.requestTimeoutMs,
-        // A holder's record changes with each renewal; a standby's may stay as it is for long, and is then asked for again.
+        // A holder's record changes with each renewal; a standby's may stay as it is for long, and is then asked for
+        // again.
         idleMs: 2000 * timings.renewDeadlineSeconds,
         maxLength,
         signal,

@@ -1,11 +1,16 @@
-/** One bounded HTTP exchange, and one bounded stream of JSON objects: what the clients of the runtime have in common. */
+/**
+ * One bounded HTTP exchange, and one bounded stream of JSON objects: what the clients of the runtime have in common.
+ */
 import type { ClientRequest, IncomingHttpHeaders } from "node:http";
 import { StringDecoder } from "node:string_decoder";
 import { TLSSocket } from "node:tls";
 import type { Clock } from "./clock";
 
 export type ExchangeFailure = "timeout" | "network" | "malformed" | "aborted";
-/** `sentAtMs` is Clock.now() right before the request was started; `sent`: a connection stood, the request may have arrived. */
+/**
+ * `sentAtMs` is Clock.now() right before the request was started; `sent`: a connection stood, the request may have
+ * arrived.
+ */
 export type Exchange =
   | { answered: true; status: number; headers: IncomingHttpHeaders; body: string; sentAtMs: number }
   | { answered: false; kind: ExchangeFailure; message: string; sent: boolean; reused: boolean; sentAtMs: number };
@@ -77,7 +82,10 @@ export function exchange(
   });
 }
 
-/** Splits a stream of JSON objects, with or without white space between them. @throws Error for anything else, or an object of more than `maxLength` */
+/**
+ * Splits a stream of JSON objects, with or without white space between them. @throws Error for anything else, or an
+ * object of more than `maxLength`
+ */
 export function objectSplitter(maxLength: number): { push(text: string): string[]; readonly empty: boolean } {
   let rest = "";
   let scanned = 0;
@@ -118,14 +126,18 @@ export function objectSplitter(maxLength: number): { push(text: string): string[
   };
 }
 
-/** clean: the server ended the stream; silent: `idleMs` passed; refused: another status than 200, or the consumer's verdict; cut: the connection broke. */
+/**
+ * clean: the server ended the stream; silent: `idleMs` passed; refused: another status than 200, or the consumer's
+ * verdict; cut: the connection broke.
+ */
 export type StreamEnd =
   | { end: "clean" | "silent" | "cut" | "malformed" | "aborted"; message: string }
   | { end: "refused"; message: string; status: number; headers: IncomingHttpHeaders };
 
 /**
- * Follows a stream of JSON objects until it ends. `onObject` gets each object's text and ends the stream by returning a message ("malformed").
- * Silence of `idleMs` ends it too; the headers must come within `headersMs`. Never throws; destroys the connection.
+ * Follows a stream of JSON objects until it ends. `onObject` gets each object's text and ends the stream by returning a
+ * message ("malformed"). Silence of `idleMs` ends it too; the headers must come within `headersMs`. Never throws;
+ * destroys the connection.
  */
 export function followObjects(
   open: () => ClientRequest,

@@ -1,4 +1,6 @@
-/** GET of a small JSON document inside the pod or the cluster: one deadline for everything, bounded size, no redirects. */
+/**
+ * GET of a small JSON document inside the pod or the cluster: one deadline for everything, bounded size, no redirects.
+ */
 import { Agent, get } from "node:http";
 import { systemClock as clock } from "./clock";
 import { exchange } from "./http-client";

@@ -1,8 +1,8 @@
 /**
  * The small HTTP server of every daemon: routes, bounded sizes and times, /live, /ready, /metrics, /status.
- * `GET /status?watch=MS` (and other documents) repeats the document as JSON lines `{atNs, document}`: at once, at each change that the daemon
- * announces, and else about every MS (`longestPause`). `atNs` is the CLOCK_MONOTONIC at which it was true; the containers of a pod share that clock. A line
- * costs a fraction of a request.
+ * `GET /status?watch=MS` (and other documents) repeats the document as JSON lines `{atNs, document}`: at once, at each
+ * change that the daemon announces, and else about every MS (`longestPause`). `atNs` is the CLOCK_MONOTONIC at which it
+ * was true; the containers of a pod share that clock. A line costs a fraction of a request.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
@@ -45,7 +45,10 @@ export function sendJson(
   response.end(text);
 }
 
-/** Reads a body of at most `limit` bytes. @throws Error("too-large") beyond it, Error("aborted") where the peer goes away */
+/**
+ * Reads a body of at most `limit` bytes. @throws Error("too-large") beyond it, Error("aborted") where the peer goes
+ * away
+ */
 export function readBody(request: IncomingMessage, limit: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
@@ -108,7 +111,8 @@ export async function serveHttp(options: {
         const atNs = process.hrtime.bigint().toString();
         if (response.writableLength > maxBacklogBytes) return void response.destroy();
         response.write(JSON.stringify({ atNs, document: read() }) + "\n");
-        // A little after the beat at which daemons ask around: what they learn is a change that counts as this repetition.
+        // A little after the beat at which daemons ask around: what they learn is a change that counts as this
+        // repetition.
         timer = setTimeout(push, untilBeat(systemClock, periodMs, options.host) + afterBeat * periodMs);
       };
       mine.add(push);

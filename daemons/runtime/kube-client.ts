@@ -1,9 +1,11 @@
 /**
- * KubeClient over node:http(s) with keep-alive. Small on purpose: the ready-made client costs 70 MB and 400 ms more in every container.
+ * KubeClient over node:http(s) with keep-alive. Small on purpose: the ready-made client costs 70 MB and 400 ms more in
+ * every container.
  *
- * Guarantees: a hard deadline per request on the monotonic clock; a connection that timed out or broke is never used again, nor is any
- * that was idle beside it; a write is sent once; TLS is verified with the mounted CA; token and CA are read again at least every ten
- * seconds and after a 401; bodies and watch lines are bounded; an answer that is not the object asked for is `malformed`, never an object.
+ * Guarantees: a hard deadline per request on the monotonic clock; a connection that timed out or broke is never used
+ * again, nor is any that was idle beside it; a write is sent once; TLS is verified with the mounted CA; token and CA
+ * are read again at least every ten seconds and after a 401; bodies and watch lines are bounded; an answer that is not
+ * the object asked for is `malformed`, never an object.
  */
 import { randomBytes } from "node:crypto";
 import { setMaxListeners } from "node:events";
@@ -347,7 +349,10 @@ export function createKubeClient(options: KubeClientOptions): KubeClient {
     return outcome;
   };
 
-  /** The object through a list of that one name: unlike a GET it names a resourceVersion from which a watch can always start. */
+  /**
+   * The object through a list of that one name: unlike a GET it names a resourceVersion from which a watch can always
+   * start.
+   */
   const listOne = async <R extends Resource>(
     resource: R,
     name: string,

@@ -1,6 +1,7 @@
 /**
  * The Kubernetes API as our daemons use it: single objects by name, conditional writes, one watch per object.
- * Implemented over node:https by kube-client.ts; served in tests and in the laboratory by lab/kube-api or by a real API server.
+ * Implemented over node:https by kube-client.ts; served in tests and in the laboratory by lab/kube-api or by a real API
+ * server.
  */
 export interface ObjectMeta {
   name: string;
@@ -62,7 +63,10 @@ export type Outcome<T> =
   | {
       ok: false;
       kind: FailureKind;
-      /** True where a write may have happened all the same (time-out, cut, 5xx after sending): read before deciding again. */
+      /**
+       * True where a write may have happened all the same (time-out, cut, 5xx after sending): read before deciding
+       * again.
+       */
       unknown: boolean;
       status: number;
       message: string;
@@ -84,13 +88,14 @@ export interface KubeClient {
   create<R extends Resource>(resource: R, object: Kinds[R], options: RequestOptions): Promise<Outcome<Kinds[R]>>;
   /**
    * Conditional PUT of a whole object that the API returned before. One request, never repeated by the client.
-   * @throws Error before anything is sent where metadata.uid or metadata.resourceVersion is empty: such a PUT would succeed unconditionally, or create
+   * @throws Error before anything is sent where metadata.uid or metadata.resourceVersion is empty: such a PUT would
+   * succeed unconditionally, or create
    */
   replace<R extends Resource>(resource: R, object: Kinds[R], options: RequestOptions): Promise<Outcome<Kinds[R]>>;
   /**
-   * Follows one object until `signal` aborts: resumes with the last resourceVersion, starts anew (a list of that one name, delivered as MODIFIED or DELETED;
-   * the Role needs list and watch for it) after 410,
-   * after `idleMs` of silence and after errors with backoff. Delivery is for speed only; callers poll for safety.
+   * Follows one object until `signal` aborts: resumes with the last resourceVersion, starts anew (a list of that one
+   * name, delivered as MODIFIED or DELETED; the Role needs list and watch for it) after 410, after `idleMs` of silence
+   * and after errors with backoff. Delivery is for speed only; callers poll for safety.
    */
   watch<R extends Resource>(
     resource: R,

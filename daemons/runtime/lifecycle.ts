@@ -2,8 +2,8 @@
 import type { Log } from "./log";
 
 /**
- * Runs `body` until it returns or SIGTERM/SIGINT aborts its signal. A second signal, or `graceMs` after the first, ends the process with 1.
- * A body that throws ends the process with 1 and a log line. A clean end is 0.
+ * Runs `body` until it returns or SIGTERM/SIGINT aborts its signal. A second signal, or `graceMs` after the first, ends
+ * the process with 1. A body that throws ends the process with 1 and a log line. A clean end is 0.
  */
 export async function runDaemon(
   log: Log,

@@ -1,4 +1,7 @@
-/** Prometheus metrics of one daemon. Names: `tog_<daemon>_<what>_<unit>`; docs/metrics.md, which is generated, lists every metric. */
+/**
+ * Prometheus metrics of one daemon. Names: `tog_<daemon>_<what>_<unit>`; docs/metrics.md, which is generated, lists
+ * every metric.
+ */
 import { readdirSync } from "node:fs";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 

@@ -17,8 +17,9 @@ export function missedBetween(before: Account | undefined, after: Account): numb
 export const countedLevels = 600;
 
 /**
- * Missed levels among `from` to `to`, both included, on the chain of the node's head, which has block `to + 1`. Block by block, so that the end of
- * a cycle hides nothing. @throws Error where the node does not answer, or for more than `countedLevels`
+ * Missed levels among `from` to `to`, both included, on the chain of the node's head, which has block `to + 1`. Block
+ * by block, so that the end of a cycle hides nothing. @throws Error where the node does not answer, or for more than
+ * `countedLevels`
  */
 export async function missedLevels(
   rpc: Pick<OctezRpc, "participation">,

@@ -1,4 +1,7 @@
-/** The nonce files of a client folder as the exposer, the importer and `tog nonce-importer export` read them. Reading needs no lock: octez-baker replaces them by rename. */
+/**
+ * The nonce files of a client folder as the exposer, the importer and `tog nonce-importer export` read them. Reading
+ * needs no lock: octez-baker replaces them by rename.
+ */
 import { createHash } from "node:crypto";
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -19,7 +22,10 @@ export interface ReadNonces extends NonceSet {
   file: string | undefined;
   /** Names of files of other chains, which are left alone. */
   foreign: string[];
-  /** What is wrong with the orphaned file, whose pairs are then left out: no reason to withhold the nonces that are to be revealed. */
+  /**
+   * What is wrong with the orphaned file, whose pairs are then left out: no reason to withhold the nonces that are to
+   * be revealed.
+   */
   damaged: string | undefined;
 }
 
@@ -61,7 +67,8 @@ async function readOnce(folder: string, chainId: string): Promise<ReadNonces> {
       damaged = error.message;
       return [];
     })) ?? [];
-  // Once there is a stateful file, octez-baker has migrated the legacy one: what is in it besides is an orphan, or outdated.
+  // Once there is a stateful file, octez-baker has migrated the legacy one: what is in it besides is an orphan, or
+  // outdated.
   const legacy: LegacyNonce[] = stateful === undefined ? ((await parse(names.nonces, parseLegacy)) ?? []) : [];
   const covered = new Set(legacyPairs(stateful ?? []).map((pair) => pair.nonce));
   return {
@@ -74,7 +81,8 @@ async function readOnce(folder: string, chainId: string): Promise<ReadNonces> {
 }
 
 /**
- * The nonces of this chain in a client folder; a missing folder or file is empty, a broken file is an error (after two more looks, for writers that do not rename).
+ * The nonces of this chain in a client folder; a missing folder or file is empty, a broken file is an error (after two
+ * more looks, for writers that do not rename).
  * @throws BrokenNonceFile, or the error of the file system
  */
 export async function readNonces(folder: string, chainId: string): Promise<ReadNonces> {
@@ -99,8 +107,8 @@ export function contentHash(content: NonceSet): string {
 }
 
 /**
- * Changes whenever a nonce file of the folder does: for those who look often. Two replacements within one tick of the file system's clock can look alike,
- * so nobody relies on it for long.
+ * Changes whenever a nonce file of the folder does: for those who look often. Two replacements within one tick of the
+ * file system's clock can look alike, so nobody relies on it for long.
  */
 export async function filesSignature(folder: string, chainId: string): Promise<string> {
   try {

@@ -1,7 +1,8 @@
 /**
- * The nonce exchange between members, on one port with the exposer's plain HTTP: a connection whose first byte is a TLS handshake (0x16) is the exchange.
- * TLS 1.2 with a pre-shared key and an ephemeral exchange (ECDHE-PSK): both sides prove that they know the secret of the baker without sending it,
- * and confidentiality, integrity and protection against replay are TLS's own. Inside: JSON lines in both directions.
+ * The nonce exchange between members, on one port with the exposer's plain HTTP: a connection whose first byte is a TLS
+ * handshake (0x16) is the exchange. TLS 1.2 with a pre-shared key and an ephemeral exchange (ECDHE-PSK): both sides
+ * prove that they know the secret of the baker without sending it, and confidentiality, integrity and protection
+ * against replay are TLS's own. Inside: JSON lines in both directions.
  */
 import { hkdfSync } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -20,7 +21,10 @@ export const pskOptions = {
 /** Lines and files beyond this are refused. 10,000 nonces are 3 MB. */
 export const maxContentBytes = 16 << 20;
 
-/** The key of the exchange; read anew for each connection, so that a rotated secret needs no restart. @throws Error without quoting the secret */
+/**
+ * The key of the exchange; read anew for each connection, so that a rotated secret needs no restart. @throws Error
+ * without quoting the secret
+ */
 export function exchangeKey(secretsDir: string, baker: string): Buffer {
   const path = join(secretsDir, secretFiles.nonceSecret);
   const text = readFileSync(path, "utf8").trim();

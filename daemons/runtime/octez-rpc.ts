@@ -1,6 +1,7 @@
 /**
- * The RPC of the pod's own octez-node, as far as we ask it. Every answer is checked: a node that lies in form is `malformed`, never believed;
- * whether it lies in content (time, chain) is for the caller to judge. Every request has a deadline and a bounded answer.
+ * The RPC of the pod's own octez-node, as far as we ask it. Every answer is checked: a node that lies in form is
+ * `malformed`, never believed; whether it lies in content (time, chain) is for the caller to judge. Every request has a
+ * deadline and a bounded answer.
  */
 import { Agent, request } from "node:http";
 import * as z from "zod/mini";
@@ -152,8 +153,8 @@ export interface OctezRpc {
   /** What a delegate attested and missed in the running cycle, as of `block` ("head" by default). */
   participation(options: RpcOptions & { delegate: string; block?: string }): Promise<RpcOutcome<Participation>>;
   /**
-   * Follows the stream of heads until `signal` aborts; connects again with backoff after an end, an error, `idleMs` of silence or a malformed
-   * object, and says so in `onEnd`. A quiet stream proves nothing: callers poll too.
+   * Follows the stream of heads until `signal` aborts; connects again with backoff after an end, an error, `idleMs` of
+   * silence or a malformed object, and says so in `onEnd`. A quiet stream proves nothing: callers poll too.
    */
   followHeads(
     onHead: (head: Head) => void,

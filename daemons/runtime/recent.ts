@@ -1,4 +1,7 @@
-/** What happened lately and is over: a crash that was mended within a second is no state any more, but an operator asks for it. */
+/**
+ * What happened lately and is over: a crash that was mended within a second is no state any more, but an operator asks
+ * for it.
+ */
 import type { Clock } from "./clock";
 import { secondsTime } from "./kube";
 

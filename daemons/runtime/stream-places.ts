@@ -1,6 +1,7 @@
 /**
- * Places for callers of a stream. The containers of the pod have their own, which no caller from elsewhere can take: whoever may read a document
- * may not keep the signing gate from hearing of it. One caller from elsewhere cannot take all the places of the others either.
+ * Places for callers of a stream. The containers of the pod have their own, which no caller from elsewhere can take:
+ * whoever may read a document may not keep the signing gate from hearing of it. One caller from elsewhere cannot take
+ * all the places of the others either.
  */
 import type { IncomingMessage } from "node:http";
 

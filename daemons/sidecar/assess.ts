@@ -2,7 +2,10 @@
 import type { SidecarStatus } from "../../contract/status";
 import type { Head } from "../runtime/octez-rpc";
 
-/** The last valid answer and the last failure to one question. Times are monotonic milliseconds; `sentAtMs` is when the question was sent. */
+/**
+ * The last valid answer and the last failure to one question. Times are monotonic milliseconds; `sentAtMs` is when the
+ * question was sent.
+ */
 export interface Answer<T> {
   value: T;
   sentAtMs: number;
@@ -36,7 +39,9 @@ export interface Now {
   wallMs: number;
 }
 
-/** A block may be ahead of a clock that is a little behind; Octez itself refuses blocks from further ahead than that. */
+/**
+ * A block may be ahead of a clock that is a little behind; Octez itself refuses blocks from further ahead than that.
+ */
 export const futureToleranceMs = 15_000;
 
 export const emptyState: SidecarState = {
@@ -47,15 +52,18 @@ export const emptyState: SidecarState = {
 };
 
 /**
- * The age of a head: the larger of what the wall clock says now, and what it said when the head was first seen plus the monotonic time since.
- * So a wall clock that steps back cannot make an old head young again. One that steps forward ages it, which the next block mends.
- * Negative where the head is from the future.
+ * The age of a head: the larger of what the wall clock says now, and what it said when the head was first seen plus the
+ * monotonic time since. So a wall clock that steps back cannot make an old head young again. One that steps forward
+ * ages it, which the next block mends. Negative where the head is from the future.
  */
 export function headAgeMs(head: SeenHead, now: Now): number {
   return Math.max(now.wallMs - head.timestampMs, head.ageThenMs + (now.monotonicMs - head.firstSeenMs));
 }
 
-/** The state after the node has shown this block as its head. An answer to a question older than the head in hand changes nothing. */
+/**
+ * The state after the node has shown this block as its head. An answer to a question older than the head in hand
+ * changes nothing.
+ */
 export function withHead(state: SidecarState, head: Head, sentAtMs: number, now: Now): SidecarState {
   const known = state.head;
   if (known?.hash === head.hash) return state;
@@ -67,7 +75,10 @@ type Verdict = { ok: boolean; reason: string };
 const no = (code: string, text: string): Verdict => ({ ok: false, reason: `${code}: ${text}` });
 const text = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;
 
-/** Whether the node answers this question at all: a failure that is newer than the last answer counts at once, silence after `silenceMs`. */
+/**
+ * Whether the node answers this question at all: a failure that is newer than the last answer counts at once, silence
+ * after `silenceMs`.
+ */
 function answers(
   what: string,
   { answer, problem }: { answer: Answer<unknown> | undefined; problem: Problem | undefined },

@@ -1,7 +1,10 @@
 /** What the order and the delay of a node's heads say about the chain and its peers. Pure. */
 import type { SeenHead } from "./assess";
 
-/** Late: a block was seen after this part of the time between two blocks. Ten times that time is a node that catches up, which readiness tells. */
+/**
+ * Late: a block was seen after this part of the time between two blocks. Ten times that time is a node that catches up,
+ * which readiness tells.
+ */
 const late = { part: 1 / 3, most: 10, inARow: 3 };
 
 export class HeadNotes {

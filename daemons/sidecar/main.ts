@@ -1,9 +1,10 @@
 /**
  * sidecar: tells the kubelet and the elector how the pod's octez-node is.
  *
- * Guarantees: `/live` is 200 if and only if the node has said lately that it has at least one connection; `/ready` if and only if it answers,
- * follows our chain and its head is at most headMaxAgeSeconds old. Otherwise 503, and the reason is said. Works with no network but the pod's.
- * Does not: restart anything, ask the Kubernetes API, trust `is_bootstrapped` (it is only shown).
+ * Guarantees: `/live` is 200 if and only if the node has said lately that it has at least one connection; `/ready` if
+ * and only if it answers, follows our chain and its head is at most headMaxAgeSeconds old. Otherwise 503, and the
+ * reason is said. Works with no network but the pod's. Does not: restart anything, ask the Kubernetes API, trust
+ * `is_bootstrapped` (it is only shown).
  */
 import { ports } from "../../contract/ports";
 import { systemClock } from "../runtime/clock";

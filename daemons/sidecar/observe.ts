@@ -1,4 +1,7 @@
-/** Keeps a sidecar's state: follows the head stream, asks for the header once a period, for connections and sync state every fifth time. */
+/**
+ * Keeps a sidecar's state: follows the head stream, asks for the header once a period, for connections and sync state
+ * every fifth time.
+ */
 import { sleep, untilBeat, type Clock } from "../runtime/clock";
 import type { Head, OctezRpc, RpcOutcome } from "../runtime/octez-rpc";
 import { emptyState, withHead, type Answer, type Problem, type SidecarState } from "./assess";

@@ -1,4 +1,7 @@
-/** Looks at each new head for slots that the delegate missed, and counts them with their cause. Costs two questions to the node a head. */
+/**
+ * Looks at each new head for slots that the delegate missed, and counts them with their cause. Costs two questions to
+ * the node a head.
+ */
 import type { BakerFile } from "../../contract/baker-file";
 import { leadershipSchema } from "../../contract/leadership";
 import { ports } from "../../contract/ports";

@@ -1,6 +1,7 @@
 /**
- * Missed slots of the delegate: rights against the chain. Attestations by the chain's own account of the running cycle (`participation`), blocks by
- * the right at round 0 of each head. Only what happened while this process watched is counted: nothing at start, nothing over a gap.
+ * Missed slots of the delegate: rights against the chain. Attestations by the chain's own account of the running cycle
+ * (`participation`), blocks by the right at round 0 of each head. Only what happened while this process watched is
+ * counted: nothing at start, nothing over a gap.
  */
 import type { Leadership } from "../../contract/leadership";
 import type { GateStatus } from "../../contract/status";

@@ -1,4 +1,7 @@
-/** The block headers with a seed nonce hash that this gate let through, newest last, across restarts: the nonce importer's accounting. */
+/**
+ * The block headers with a seed nonce hash that this gate let through, newest last, across restarts: the nonce
+ * importer's accounting.
+ */
 import * as z from "zod/mini";
 
 export const commitmentSchema = z.object({

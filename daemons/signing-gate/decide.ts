@@ -1,5 +1,6 @@
 /**
- * The gate's rules S1-S7 (docs/protocol.md), pure. Everything that is signed was decided here; nothing here reads a clock or the network.
+ * The gate's rules S1-S7 (docs/protocol.md), pure. Everything that is signed was decided here; nothing here reads a
+ * clock or the network.
  *
  * A level orders requests of one kind together with the round: (level, round), compared lexicographically.
  */
@@ -39,8 +40,9 @@ export interface Remembered {
   floor: number;
   marks: Watermark["marks"];
   /**
-   * A mark that may have been forwarded, though nobody knows whether the API ever had it. A watermark below it is lost, and nothing is signed at its level
-   * then; but it is not put back, because whoever held the key meanwhile may have signed something else there.
+   * A mark that may have been forwarded, though nobody knows whether the API ever had it. A watermark below it is lost,
+   * and nothing is signed at its level then; but it is not put back, because whoever held the key meanwhile may have
+   * signed something else there.
    */
   unconfirmed: { kind: MarkKind; mark: Mark } | null;
 }
@@ -210,7 +212,8 @@ export function decideRaise(input: {
   if (input.syncedHead === null) return { action: "wait", reason: "no-synced-head", lost };
   const remembered = memory === undefined || memory === "unreadable" ? undefined : memory;
   const marks = remembered ? higherMarks(remembered.marks, record.marks) : record.marks;
-  // Strictly above every mark: what was signed at a lost level is unknown, so the halted-chain rule must not open it (see `passesFloor`).
+  // Strictly above every mark: what was signed at a lost level is unknown, so the halted-chain rule must not open it
+  // (see `passesFloor`).
   const level = Math.max(highest(marks).level, remembered?.unconfirmed?.mark.level ?? -1);
   const floor = Math.max(record.floor, remembered?.floor ?? -1, level + 1, input.syncedHead + headMargin);
   const ended = remembered && over(remembered, tenure);
@@ -231,8 +234,9 @@ export interface HeadView {
 }
 
 /**
- * S6: one absurd level must not brick a key. Above a fresh head by at most 5; a head that is older than `freshSeconds` counts as if blocks
- * had gone on at their fastest pace (a tenth of `freshSeconds` each), so that an outage of our view of the chain stops no baker.
+ * S6: one absurd level must not brick a key. Above a fresh head by at most 5; a head that is older than `freshSeconds`
+ * counts as if blocks had gone on at their fastest pace (a tenth of `freshSeconds` each), so that an outage of our view
+ * of the chain stops no baker.
  */
 export function plausible(level: number, head: HeadView, freshSeconds: number): boolean {
   const behind = head.ageSeconds <= freshSeconds ? 0 : Math.ceil(head.ageSeconds / (freshSeconds / 10));
@@ -240,13 +244,17 @@ export function plausible(level: number, head: HeadView, freshSeconds: number): 
 }
 
 /**
- * S5: a head so young that nothing can have been signed more than 5 levels above it: at most 4 blocks' time (4/10 of `freshSeconds`,
- * 24 s), and a baker signs one level above the tip. A timestamp from the future proves nothing beyond small differences of clocks.
+ * S5: a head so young that nothing can have been signed more than 5 levels above it: at most 4 blocks' time (4/10 of
+ * `freshSeconds`, 24 s), and a baker signs one level above the tip. A timestamp from the future proves nothing beyond
+ * small differences of clocks.
  */
 export const isSynced = (head: HeadView, freshSeconds: number): boolean =>
   head.ageSeconds <= freshSeconds * 0.4 && head.ageSeconds >= -freshSeconds / 10;
 
-/** The halted chain: after `floorPassSeconds` without a head above the floor, rounds above every round recorded when this gate opened the key. */
+/**
+ * The halted chain: after `floorPassSeconds` without a head above the floor, rounds above every round recorded when
+ * this gate opened the key.
+ */
 export interface FloorPass {
   /** True once the time has passed and the node is still being heard with no head above the floor. */
   open: boolean;
@@ -327,7 +335,10 @@ export type RepeatDecision =
   | { action: "answer"; reason: "remembered" }
   | { action: "refuse"; reason: "block-repeated" };
 
-/** S7: a request identical to its mark. `neverForwarded`: this process knows that its own write made the mark and that it sent nothing yet. */
+/**
+ * S7: a request identical to its mark. `neverForwarded`: this process knows that its own write made the mark and that
+ * it sent nothing yet.
+ */
 export function decideRepeat(input: {
   kind: MarkKind;
   deterministic: boolean;

@@ -1,11 +1,13 @@
 /**
  * The signing gate without its sockets: tenures, watermarks, marks, signatures.
  *
- * Guarantees S1-S3, S5-S7 of docs/protocol.md whatever clocks, pauses, partitions, restarts, API answers and signers do: a request is
- * forwarded only after the API acknowledged its mark in an object of this pod's own tenure and that mark is in this pod's durable memory.
- * Does not guarantee that the signature reaches the baker, nor the order in which late requests reach signers.
+ * Guarantees S1-S3, S5-S7 of docs/protocol.md whatever clocks, pauses, partitions, restarts, API answers and signers
+ * do: a request is forwarded only after the API acknowledged its mark in an object of this pod's own tenure and that
+ * mark is in this pod's durable memory. Does not guarantee that the signature reaches the baker, nor the order in which
+ * late requests reach signers.
  *
- * States of a key: closed (no tenure) -> raising -> open; lost (S5, waits for a synced head or for the object); refused (needs a person).
+ * States of a key: closed (no tenure) -> raising -> open; lost (S5, waits for a synced head or for the object); refused
+ * (needs a person).
  */
 import { watermarkDataKey, watermarkName } from "../../contract/names";
 import type { GateStatus } from "../../contract/status";
@@ -40,7 +42,10 @@ export interface SignAttempt {
   query: string;
   /** Clock.now() by which an answer is needed. */
   deadlineMs: number;
-  /** May the bytes be sent a second time after an answer that did not come? Not for blocks of a signer that is not deterministic (S7). */
+  /**
+   * May the bytes be sent a second time after an answer that did not come? Not for blocks of a signer that is not
+   * deterministic (S7).
+   */
   repeatable: boolean;
 }
 export type SignOutcome =
@@ -121,7 +126,10 @@ interface Key extends GateKey {
   opened: { epoch: number; aboveRound: number; sinceMs: number; attestedBefore: number | null } | undefined;
   raising: boolean;
   lock: Promise<void>;
-  /** S7: blocks that this process tried to mark with unknown outcome, with the epoch in which it did: a mark of another epoch may be another's. */
+  /**
+   * S7: blocks that this process tried to mark with unknown outcome, with the epoch in which it did: a mark of another
+   * epoch may be another's.
+   */
   unsure: Map<string, number>;
   /** S7: blocks that this process sent, with the signature where it came back. */
   sent: Map<string, { signature: string | null; deterministic: boolean }>;
@@ -166,7 +174,10 @@ export class Gate {
     this.follow();
   }
 
-  /** Other signers from now on; keys that the gate does not have are none of its business. A block that was sent stays what it was (S7). */
+  /**
+   * Other signers from now on; keys that the gate does not have are none of its business. A block that was sent stays
+   * what it was (S7).
+   */
   configure(keys: readonly GateKey[]): void {
     for (const { address, deterministic } of keys) {
       const key = this.keys.get(address);
@@ -181,7 +192,8 @@ export class Gate {
     this.wake();
   }
 
-  // ---------------------------------------------------------------------------------------------------------------- tenures
+  // ----------------------------------------------------------------------------------------------------------------
+  // tenures
 
   /** The tenure to work in: valid now and not known to be over. */
   private tenure(): Tenure | undefined {
@@ -250,7 +262,8 @@ export class Gate {
     this.wake();
   }
 
-  // ---------------------------------------------------------------------------------------------------------------- watermark store
+  // ----------------------------------------------------------------------------------------------------------------
+  // watermark store
 
   /** Objects are never changed, so that each is parsed once. */
   private readonly parsed = new WeakMap<ConfigMap, Observed>();
@@ -283,7 +296,10 @@ export class Gate {
     return true;
   }
 
-  /** One conditional PUT of the object last returned. The key is suspect afterwards unless the API acknowledged exactly this record. */
+  /**
+   * One conditional PUT of the object last returned. The key is suspect afterwards unless the API acknowledged exactly
+   * this record.
+   */
   private async write(key: Key, record: unknown, timeoutMs: number): Promise<Outcome<ConfigMap>> {
     const base = key.object;
     if (!base || !base.metadata.uid || !base.metadata.resourceVersion)
@@ -408,7 +424,10 @@ export class Gate {
     return "done";
   }
 
-  /** What a regular look at a watermark showed, in standby too: remembered for S5; where it contradicts the cache, the key is raised again. `undefined`: missing. */
+  /**
+   * What a regular look at a watermark showed, in standby too: remembered for S5; where it contradicts the cache, the
+   * key is raised again. `undefined`: missing.
+   */
   onSeen(address: string, object: ConfigMap | undefined): void {
     const key = this.keys.get(address);
     if (!key) return;
@@ -427,11 +446,12 @@ export class Gate {
     this.startRaise(key, "watermark-changed");
   }
 
-  // ---------------------------------------------------------------------------------------------------------------- signing
+  // ----------------------------------------------------------------------------------------------------------------
+  // signing
 
   /**
-   * Decides one request and answers within the budget. `bytes` as decoded from the body; nothing of them is ever changed.
-   * An identical request under way shares the answer.
+   * Decides one request and answers within the budget. `bytes` as decoded from the body; nothing of them is ever
+   * changed. An identical request under way shares the answer.
    */
   sign(address: string, bytes: Uint8Array, query = ""): Promise<GateAnswer> {
     const startedMs = this.options.clock.now();
@@ -741,7 +761,8 @@ export class Gate {
     return { status: 200, signature: outcome.signature, reason };
   }
 
-  // ---------------------------------------------------------------------------------------------------------------- status
+  // ----------------------------------------------------------------------------------------------------------------
+  // status
 
   status(): Pick<GateStatus, "open" | "reason" | "inFlight" | "epoch" | "keys" | "tenureLost"> {
     const tenure = this.tenure();

@@ -20,8 +20,9 @@ const constantsSchema = z.object({ aggregate_attestation: z.boolean() });
 export const ageSeconds = (timestamp: string, wallMs: number): number => (wallMs - Date.parse(timestamp)) / 1000;
 
 /**
- * Highest level of a synced head (S5) among this node's and the members'; null where none is synced. A member's record may be old: the age
- * of its head's timestamp alone decides, since a head of age A proves the same whenever it was told.
+ * Highest level of a synced head (S5) among this node's and the members'; null where none is synced. A member's record
+ * may be old: the age of its head's timestamp alone decides, since a head of age A proves the same whenever it was
+ * told.
  */
 export function syncedLevel(
   own: { level: number; ageSeconds: number } | undefined,

@@ -1,4 +1,7 @@
-/** One bounded HTTP exchange with a signer, the node or the elector, and the one thing that a signature needs to know: could the request have left? */
+/**
+ * One bounded HTTP exchange with a signer, the node or the elector, and the one thing that a signature needs to know:
+ * could the request have left?
+ */
 import * as http from "node:http";
 import * as https from "node:https";
 import { systemClock } from "../runtime/clock";
@@ -19,7 +22,10 @@ export interface ExchangeOptions {
   signal?: AbortSignal;
 }
 
-/** Never rejects. A connection whose exchange failed is destroyed. `sent` is false only where no connection was established. */
+/**
+ * Never rejects. A connection whose exchange failed is destroyed. `sent` is false only where no connection was
+ * established.
+ */
 export async function exchange(url: URL, options: ExchangeOptions): Promise<Exchange> {
   const { method, agent, body, timeoutMs, maxBytes = 16_384, signal } = options;
   const json =

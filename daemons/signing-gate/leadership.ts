@@ -1,4 +1,7 @@
-/** What this pod may do now, as its elector says: level-triggered, worthless without a deadline that lies ahead on CLOCK_MONOTONIC. */
+/**
+ * What this pod may do now, as its elector says: level-triggered, worthless without a deadline that lies ahead on
+ * CLOCK_MONOTONIC.
+ */
 import type { Leadership as LeadershipRecord } from "../../contract/leadership";
 import type { Tenure } from "./decide";
 

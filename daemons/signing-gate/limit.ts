@@ -1,6 +1,7 @@
 /**
- * At most so many requests to the API at once: with many keys a burst of new TLS connections would cost more than waiting for a free one.
- * Waiting ends after `waitMs`, the budget of a signature: an API that hangs does not hold one for ever.
+ * At most so many requests to the API at once: with many keys a burst of new TLS connections would cost more than
+ * waiting for a free one. Waiting ends after `waitMs`, the budget of a signature: an API that hangs does not hold one
+ * for ever.
  */
 import type { Clock } from "../runtime/clock";
 import type { KubeClient, Outcome } from "../runtime/kube";

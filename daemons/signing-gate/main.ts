@@ -1,8 +1,9 @@
 /**
  * signing-gate: every signature of the baking pod passes here.
  *
- * Guarantees S1-S3 and S5-S7 (gate.ts) for every key; listens for the baker on the loopback address only; decides nothing about who is master.
- * Does not guarantee an answer: without the Kubernetes API, without leadership or without a signer it refuses, inside its budget.
+ * Guarantees S1-S3 and S5-S7 (gate.ts) for every key; listens for the baker on the loopback address only; decides
+ * nothing about who is master. Does not guarantee an answer: without the Kubernetes API, without leadership or without
+ * a signer it refuses, inside its budget.
  */
 import { setMaxListeners } from "node:events";
 import { mkdir, readFile } from "node:fs/promises";

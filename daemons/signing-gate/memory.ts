@@ -1,11 +1,13 @@
 /**
- * The gate's own durable memory of the highest marks that it saw, per key: what tells a rewound or replaced watermark from a good one (S5).
- * Nothing is forwarded before its mark is on the disk (slot-file.ts). A file that cannot be read makes every key lost, never empty, until that
- * key has been raised again; only then is its entry replaced.
+ * The gate's own durable memory of the highest marks that it saw, per key: what tells a rewound or replaced watermark
+ * from a good one (S5). Nothing is forwarded before its mark is on the disk (slot-file.ts). A file that cannot be read
+ * makes every key lost, never empty, until that key has been raised again; only then is its entry replaced.
  *
- * A mark is *announced* while the API is asked for it, so that the disk is ready when the API is, and *confirmed* in a cell of the file when the API has
- * acknowledged it, before it is forwarded. A cell outlives the process but not the machine. So a process that finds an announced mark without its cell knows
- * that nothing was forwarded for it, and forgets it; after another start of the machine the cell may have been lost, and the mark is remembered as unconfirmed.
+ * A mark is *announced* while the API is asked for it, so that the disk is ready when the API is, and *confirmed* in a
+ * cell of the file when the API has acknowledged it, before it is forwarded. A cell outlives the process but not the
+ * machine. So a process that finds an announced mark without its cell knows that nothing was forwarded for it, and
+ * forgets it; after another start of the machine the cell may have been lost, and the mark is remembered as
+ * unconfirmed.
  */
 import * as z from "zod/mini";
 import {
@@ -46,19 +48,26 @@ type Announced = z.infer<typeof announcedSchema>;
 
 export interface MemoryFile {
   /**
-   * The text last written and the number last noted in each cell, or undefined where there is no file. A cell that cannot be read is NaN.
+   * The text last written and the number last noted in each cell, or undefined where there is no file. A cell that
+   * cannot be read is NaN.
    * @throws where the text cannot be read
    */
   read(): Promise<{ text: string; cells: readonly number[] } | undefined>;
   /** Durable replacement. */
   write(text: string): Promise<void>;
-  /** At once and without the disk: a later process reads it, unless the machine ends. Only after a `write`. @throws where it cannot be noted */
+  /**
+   * At once and without the disk: a later process reads it, unless the machine ends. Only after a `write`. @throws
+   * where it cannot be noted
+   */
   note(cell: number, number: number): void;
 }
 
 /** A mark that the API is being asked for. Exactly one of the two is called. */
 export interface Announcement {
-  /** The API acknowledged `record`: resolves when this gate will remember it whatever ends. @throws where the disk refuses */
+  /**
+   * The API acknowledged `record`: resolves when this gate will remember it whatever ends. @throws where the disk
+   * refuses
+   */
   confirm(uid: string, record: Watermark): Promise<void>;
   /** It did not, or nobody knows. */
   withdraw(): void;
@@ -126,8 +135,8 @@ export class MarksMemory {
   }
 
   /**
-   * What a read showed. Only raises; `flush` makes it durable later. The uid stays the one that this gate knows, so that a
-   * replaced object is lost for it until it has raised there itself.
+   * What a read showed. Only raises; `flush` makes it durable later. The uid stays the one that this gate knows, so
+   * that a replaced object is lost for it until it has raised there itself.
    */
   note(address: string, uid: string, record: Watermark): void {
     const known = this.keys.get(address);
@@ -136,7 +145,10 @@ export class MarksMemory {
     this.merge(address, known, known?.uid ?? uid, record, before && covers(record, before) ? null : before);
   }
 
-  /** Resolves when what `record` says of the key is on the disk. Replaces an object that was lost. @throws where the disk refuses */
+  /**
+   * Resolves when what `record` says of the key is on the disk. Replaces an object that was lost. @throws where the
+   * disk refuses
+   */
   async commit(address: string, uid: string, record: Watermark): Promise<void> {
     this.settle(address, uid, record);
     await this.flush();

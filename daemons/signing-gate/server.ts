@@ -6,7 +6,8 @@
  *   POST /keys/<pkh>[?authentication=<sig>]  "<hex>" -> {"signature": "..."}
  *   GET  /bls_prove_possession/<pkh>, GET /known_keys: passed to a signer, as is every query string.
  *
- * Refusals are Octez' list of errors with a stable id: 400 not understood, 404 unknown key, 409 watermark, 503 not now, 504 signer; never 502, on which Octez repeats.
+ * Refusals are Octez' list of errors with a stable id: 400 not understood, 404 unknown key, 409 watermark, 503 not now,
+ * 504 signer; never 502, on which Octez repeats.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Handler } from "../runtime/http-server";

@@ -1,12 +1,15 @@
 /**
- * A small text that is replaced before every signature. Guarantees what writeDurably does (after a crash at any point the text is the old or
- * the new one) in a quarter of its time: two slots of one file are written in turn and in place, with one fdatasync of blocks that the disk
- * has already, where a rename waits twice for the journal of the file system.
+ * A small text that is replaced before every signature. Guarantees what writeDurably does (after a crash at any point
+ * the text is the old or the new one) in a quarter of its time: two slots of one file are written in turn and in place,
+ * with one fdatasync of blocks that the disk has already, where a rename waits twice for the journal of the file
+ * system.
  *
- * A slot holds one line: SHA-256 of the rest, number, text. One that is torn was never acknowledged, so the other one counts. Where none is
- * whole, reading is an error. Each process begins with a new file, and does so again where the disk refused.
+ * A slot holds one line: SHA-256 of the rest, number, text. One that is torn was never acknowledged, so the other one
+ * counts. Where none is whole, reading is an error. Each process begins with a new file, and does so again where the
+ * disk refused.
  *
- * Behind the slots are cells, a number each, that are written without waiting for the disk: in the page cache they outlive the process, not the machine.
+ * Behind the slots are cells, a number each, that are written without waiting for the disk: in the page cache they
+ * outlive the process, not the machine.
  */
 import { createHash } from "node:crypto";
 import { closeSync, fdatasync, openSync, writeSync } from "node:fs";

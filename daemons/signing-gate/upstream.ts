@@ -1,9 +1,10 @@
 /**
  * The signers behind the gate: octez-signer's HTTP protocol, several ways to each, own zone first.
  *
- * Guarantees: the bytes that are sent are the bytes that came; every attempt ends by its deadline; a request that must not be signed twice
- * (S7) goes to one signer over a connection of its own, and to another only where the first cannot have got it; a signature is handed on
- * only if it has the shape of the key's curve and, but for BLS (25 ms a check), verifies with the public key.
+ * Guarantees: the bytes that are sent are the bytes that came; every attempt ends by its deadline; a request that must
+ * not be signed twice (S7) goes to one signer over a connection of its own, and to another only where the first cannot
+ * have got it; a signature is handed on only if it has the shape of the key's curve and, but for BLS (25 ms a check),
+ * verifies with the public key.
  */
 import { setMaxListeners } from "node:events";
 import * as http from "node:http";
@@ -99,8 +100,8 @@ export class Upstream {
   }
 
   /**
-   * These signers from now on. What is under way ends where it began; an endpoint that stays keeps what is known of it; a new one comes
-   * after those that answer until it has answered itself.
+   * These signers from now on. What is under way ends where it began; an endpoint that stays keeps what is known of it;
+   * a new one comes after those that answer until it has answered itself.
    */
   configure(file: SignersOfKeys): void {
     const before = this.endpoints;
@@ -113,7 +114,10 @@ export class Upstream {
     void this.check();
   }
 
-  /** Endpoints of a key in the order in which to try them: the key's signers as listed, in each own zone first; what answers before what does not. */
+  /**
+   * Endpoints of a key in the order in which to try them: the key's signers as listed, in each own zone first; what
+   * answers before what does not.
+   */
   private candidates(address: string): Endpoint[] {
     const key = this.file.keys.find((entry) => entry.address === address);
     const ordered = (key?.signers ?? []).flatMap((name) => {
@@ -227,7 +231,10 @@ export class Upstream {
     endpoint.reason = answers ? "" : reason;
   }
 
-  /** Asks every endpoint for its authorized keys and, where not yet known, for the public keys; concurrent calls share one round. */
+  /**
+   * Asks every endpoint for its authorized keys and, where not yet known, for the public keys; concurrent calls share
+   * one round.
+   */
   check(): Promise<void> {
     if (this.checking) return this.checking;
     const round: Promise<void> = Promise.all(this.endpoints.map((endpoint) => this.checkOne(endpoint)))
@@ -257,7 +264,8 @@ export class Upstream {
     endpoint.authorized = listed as string[] | undefined;
     endpoint.checkedMs = clock.now();
     this.mark(endpoint, true, "");
-    // A few keys a round that are not known to be served here, those first that were not asked for yet: a long list makes no burst.
+    // A few keys a round that are not known to be served here, those first that were not asked for yet: a long list
+    // makes no burst.
     const mine = this.file.keys.filter((key) => key.signers.includes(endpoint.signer)).map((key) => key.address);
     const asked = [...endpoint.unfit].flatMap(([address, why]) =>
       why !== "" && mine.includes(address) ? [address] : [],
@@ -331,7 +339,9 @@ export class Upstream {
       : { authorized_keys: [...new Set(lists)] };
   }
 
-  /** Passes a GET to the first signer that answers 200; the last answer otherwise. `address`: only signers of this key. */
+  /**
+   * Passes a GET to the first signer that answers 200; the last answer otherwise. `address`: only signers of this key.
+   */
   async pass(path: string, query: string, address?: string): Promise<{ status: number; body: string } | undefined> {
     const order = address === undefined ? this.endpoints : this.candidates(address);
     let last: { status: number; body: string } | undefined;

@@ -2,14 +2,20 @@
 
 export interface GuardFacts {
   topology: "solo" | "active-standby";
-  /** Pods of the other topology: phase as the API says, "gone" where it has none of the name, null where it did not answer. */
+  /**
+   * Pods of the other topology: phase as the API says, "gone" where it has none of the name, null where it did not
+   * answer.
+   */
   pods: readonly { name: string; phase: string | null }[];
   /** The leader lease; null where the API did not answer. */
   lease: { exists: false } | { exists: true; holder: string; durationMs: number; changedAtMs: number } | null;
   leaseMs: number;
 }
 
-/** @param now milliseconds of CLOCK_MONOTONIC @returns ok once the other topology is gone; else a stable reason and its detail */
+/**
+ * @param now milliseconds of CLOCK_MONOTONIC @returns ok once the other topology is gone; else a stable reason and its
+ * detail
+ */
 export function decide(facts: GuardFacts, now: number): { ok: boolean; reason: string; detail: string } {
   const no = (reason: string, detail: string) => ({ ok: false, reason, detail });
   for (const { name, phase } of facts.pods) {

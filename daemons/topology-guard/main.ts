@@ -1,7 +1,8 @@
 /**
- * Init command of a baking pod: ends with 0 once no pod of the other topology exists and, for solo, the leader lease has run out by our own
- * observation. Guarantees that an unanswered question counts as "not yet": it waits as long as it takes. It does not compare heads with
- * marks, as no node runs yet: the baker-supervisor does. States: waiting, done.
+ * Init command of a baking pod: ends with 0 once no pod of the other topology exists and, for solo, the leader lease
+ * has run out by our own observation. Guarantees that an unanswered question counts as "not yet": it waits as long as
+ * it takes. It does not compare heads with marks, as no node runs yet: the baker-supervisor does. States: waiting,
+ * done.
  */
 import { otherPods } from "../../contract/baker-file";
 import { leaderLeaseName } from "../../contract/names";

@@ -1,8 +1,10 @@
 /**
- * A simulated Tezos chain with virtual peers and other bakers. It keeps Tenderbake's outward rules: rounds, rights, one proposal a round, votes of a level
- * count until the next block, commitments and revelations. It does not keep votes of the others: they always reach a quorum, but in a halt.
+ * A simulated Tezos chain with virtual peers and other bakers. It keeps Tenderbake's outward rules: rounds, rights, one
+ * proposal a round, votes of a level count until the next block, commitments and revelations. It does not keep votes of
+ * the others: they always reach a quorum, but in a halt.
  *
- * Node doubles connect to `serve()`: a stream of blocks and quorums, and injections. Everything that our delegate did or missed is in `levels`.
+ * Node doubles connect to `serve()`: a stream of blocks and quorums, and injections. Everything that our delegate did
+ * or missed is in `levels`.
  */
 import { createServer, type Server, type ServerResponse } from "node:http";
 import { EventEmitter } from "node:events";
@@ -441,7 +443,10 @@ export class Chain extends EventEmitter<ChainEvents> {
     };
   }
 
-  /** `context/delegates/<ours>/participation` of the block at `level`: the attestations of its cycle's blocks, that is of the level before each. */
+  /**
+   * `context/delegates/<ours>/participation` of the block at `level`: the attestations of its cycle's blocks, that is
+   * of the level before each.
+   */
   private participation(level: number): Record<string, number> {
     const cycle = cycleOf(this.options, level).cycle;
     const missed = this.levels.filter(

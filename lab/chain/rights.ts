@@ -1,4 +1,7 @@
-/** Who may propose when, and how long a round takes: pure, from a seed, so that the chain and every node agree without talking. */
+/**
+ * Who may propose when, and how long a round takes: pure, from a seed, so that the chain and every node agree without
+ * talking.
+ */
 import { hash32 } from "./encode";
 
 /** What a chain is made of; a node gets it from its first peer. */

@@ -1,6 +1,7 @@
 /**
- * Judges what was signed. Input: every signature request that reached any signer, and every write of a watermark that the API committed,
- * in one order. Knows nothing of the gate's code: it derives the rules S1-S3, S5 and S7 again from the two logs.
+ * Judges what was signed. Input: every signature request that reached any signer, and every write of a watermark that
+ * the API committed, in one order. Knows nothing of the gate's code: it derives the rules S1-S3, S5 and S7 again from
+ * the two logs.
  */
 import { z } from "zod";
 import { markKinds, watermarkSchema, type Mark, type MarkKind, type Watermark } from "../../contract/watermark";
@@ -25,7 +26,10 @@ export const commitEntrySchema = z.object({
   at: z.number(),
   address: z.string(),
   uid: z.string(),
-  /** `gate`: judged. `other`: an operator, Terraform or a fault put it there (created, rewound, replaced, deleted); not judged, but it changes what is stored. */
+  /**
+   * `gate`: judged. `other`: an operator, Terraform or a fault put it there (created, rewound, replaced, deleted); not
+   * judged, but it changes what is stored.
+   */
   by: z.enum(["gate", "other"]),
   /** Null: created empty, or deleted. */
   record: z.nullable(watermarkSchema),
@@ -198,7 +202,8 @@ function checkKey(
     } else
       for (const [kind, mark] of changed) {
         const before = stored?.marks[kind];
-        // A gate that hears late of what was taken away puts it back: raised, and below the floor, so that nothing new is signed with it.
+        // A gate that hears late of what was taken away puts it back: raised, and below the floor, so that nothing new
+        // is signed with it.
         if ((!before || order(mark, before) > 0) && mark.level < record.floor && restored.has(kind)) continue;
         const top = best[kind];
         if (top && order(mark, top) <= 0) report("mark-not-monotone", at, `${kind} ${place(mark)} after ${place(top)}`);

@@ -1,6 +1,7 @@
 /**
- * Structure-aware fuzzing of the signing-request parser: valid requests of every layout, then mutated where a layout says that something is.
- * Each input is judged by a second reading that shares no code with the parser: plain offsets, as the signers' documents give them.
+ * Structure-aware fuzzing of the signing-request parser: valid requests of every layout, then mutated where a layout
+ * says that something is. Each input is judged by a second reading that shares no code with the parser: plain offsets,
+ * as the signers' documents give them.
  */
 import { expectBase58 } from "../../tezos/base58";
 import {

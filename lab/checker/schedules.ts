@@ -1,11 +1,12 @@
 /**
- * Randomized schedules of several gates on a simulated network with virtual time: real gate code, simulated API, signers, disks, chain and
- * elector. The elector elects whom it likes; processes stop, crash and come back; answers are lost, late or wrong; watermarks are deleted
- * and rewound. Everything follows from the seed. The verdict is the checker's, and that a healed baker signs again.
+ * Randomized schedules of several gates on a simulated network with virtual time: real gate code, simulated API,
+ * signers, disks, chain and elector. The elector elects whom it likes; processes stop, crash and come back; answers are
+ * lost, late or wrong; watermarks are deleted and rewound. Everything follows from the seed. The verdict is the
+ * checker's, and that a healed baker signs again.
  *
- * Two things are assumed of an adversary who takes watermarks away. What is taken away had reached every pod's disk: a gate
- * looks every two seconds, a restore needs minutes. And the lease, which keeps the epochs, is not rolled back at the same moment. Without takings-away the
- * elector hands out any epoch, twice and backwards.
+ * Two things are assumed of an adversary who takes watermarks away. What is taken away had reached every pod's disk: a
+ * gate looks every two seconds, a restore needs minutes. And the lease, which keeps the epochs, is not rolled back at
+ * the same moment. Without takings-away the elector hands out any epoch, twice and backwards.
  */
 import { createHash } from "node:crypto";
 import { labels, podName, watermarkDataKey, watermarkName } from "../../contract/names";
@@ -246,7 +247,8 @@ export async function runSchedule(options: ScheduleOptions): Promise<ScheduleRes
     deterministic: f.deterministic,
   }));
 
-  // ------------------------------------------------------------------------------------------------------------------ chain
+  // ------------------------------------------------------------------------------------------------------------------
+  // chain
   let tip = 1000;
   let tipSinceMs = 0;
   let round = 0;
@@ -264,7 +266,8 @@ export async function runSchedule(options: ScheduleOptions): Promise<ScheduleRes
   };
   world.after(blockMs, step);
 
-  // ------------------------------------------------------------------------------------------------------------------ API
+  // ------------------------------------------------------------------------------------------------------------------
+  // API
   interface Stored {
     uid: string;
     rv: number;
@@ -429,7 +432,8 @@ export async function runSchedule(options: ScheduleOptions): Promise<ScheduleRes
     };
   };
 
-  // ------------------------------------------------------------------------------------------------------------------ signers
+  // ------------------------------------------------------------------------------------------------------------------
+  // signers
   let signatures = 0;
   const signerOf = (process: Process) => ({
     sign: async (attempt: SignAttempt): Promise<SignOutcome> => {
@@ -475,7 +479,8 @@ export async function runSchedule(options: ScheduleOptions): Promise<ScheduleRes
     },
   });
 
-  // ------------------------------------------------------------------------------------------------------------------ processes
+  // ------------------------------------------------------------------------------------------------------------------
+  // processes
   const headOf = (process: Process) => {
     const head = process.frozenHead ?? { level: tip, sinceMs: tipSinceMs };
     return { level: head.level, ageSeconds: (world.now - head.sinceMs) / 1000 };
@@ -592,7 +597,8 @@ export async function runSchedule(options: ScheduleOptions): Promise<ScheduleRes
     running[at] = await start(process.identity, disk);
   };
 
-  // ------------------------------------------------------------------------------------------------------------------ elector
+  // ------------------------------------------------------------------------------------------------------------------
+  // elector
   const lead = (process: Process, epoch: number, validMs: number, gate: "open" | "shut" = "open") =>
     deliver(process, () => {
       counts.tenures++;
@@ -633,7 +639,8 @@ export async function runSchedule(options: ScheduleOptions): Promise<ScheduleRes
   };
   world.after(10, elect);
 
-  // ------------------------------------------------------------------------------------------------------------------ clients
+  // ------------------------------------------------------------------------------------------------------------------
+  // clients
   const payload = (n: number) => new Uint8Array(32).fill(n);
   const bytesOf = (
     kind: "block" | "preattestation" | "attestation",
@@ -667,7 +674,8 @@ export async function runSchedule(options: ScheduleOptions): Promise<ScheduleRes
     const process = master && world.chance(0.6) ? master : world.pick(running);
     const { address } = world.pick(keys);
     const kinds = ["block", "preattestation", "attestation"] as const;
-    // A baker signs one level above the tip that it knows; where nothing is ever taken away the client may also be absurd.
+    // A baker signs one level above the tip that it knows; where nothing is ever taken away the client may also be
+    // absurd.
     const honest = tip + 1;
     const again = recent.length > 0 && world.chance(0.15) ? world.pick(recent) : undefined;
     if (again) ask(process, again.address, again.bytes);
@@ -693,7 +701,8 @@ export async function runSchedule(options: ScheduleOptions): Promise<ScheduleRes
   world.after(200, client);
   world.after(350, client);
 
-  // ------------------------------------------------------------------------------------------------------------------ faults
+  // ------------------------------------------------------------------------------------------------------------------
+  // faults
   /** Every pod's disk says so of this watermark; a broken disk makes its pod start anew, which is as good. */
   const disksSay = (name: string, says: (entry: Remembered) => boolean): boolean =>
     running.every(({ disk }) => {
@@ -773,7 +782,8 @@ export async function runSchedule(options: ScheduleOptions): Promise<ScheduleRes
   };
   world.after(1500, trouble);
 
-  // ------------------------------------------------------------------------------------------------------------------ run, heal, judge
+  // ------------------------------------------------------------------------------------------------------------------
+  // run, heal, judge
   await world.run(durationMs);
   faults = false;
   for (const process of running) {

@@ -1,4 +1,6 @@
-/** Loopback addresses of one laboratory: 127.A.B.1 and up, with A.B of its own, so that several can run on a machine. */
+/**
+ * Loopback addresses of one laboratory: 127.A.B.1 and up, with A.B of its own, so that several can run on a machine.
+ */
 import { createServer, type Server } from "node:net";
 import { randomInt } from "node:crypto";
 

@@ -1,6 +1,7 @@
 /**
- * A local cluster: the synthesized workloads as pods of this machine, an embedded Kubernetes API with their Role, services, zones, and a network of links
- * that can be cut. Controllers do what StatefulSet, Deployment and kubelet do; their delays are scaled.
+ * A local cluster: the synthesized workloads as pods of this machine, an embedded Kubernetes API with their Role,
+ * services, zones, and a network of links that can be cut. Controllers do what StatefulSet, Deployment and kubelet do;
+ * their delays are scaled.
  */
 import { randomBytes } from "node:crypto";
 import { EventEmitter } from "node:events";
@@ -136,7 +137,10 @@ export class Cluster extends EventEmitter<ClusterEvents> {
     await this.apply(this.stack);
   }
 
-  /** As `terraform apply`: objects are created or changed, config maps and workloads that are gone are deleted; their claims stay. */
+  /**
+   * As `terraform apply`: objects are created or changed, config maps and workloads that are gone are deleted; their
+   * claims stay.
+   */
   async apply(stack: StackObjects): Promise<void> {
     const before = this.stack;
     this.stack = stack;
@@ -502,7 +506,10 @@ export class Cluster extends EventEmitter<ClusterEvents> {
   killPod(name: string): void {
     this.member(name).pod.kill();
   }
-  /** Removed from the API while its processes run on, as by `kubectl delete --force` of a pod on a machine that nobody reaches. Its disk is copied. */
+  /**
+   * Removed from the API while its processes run on, as by `kubectl delete --force` of a pod on a machine that nobody
+   * reaches. Its disk is copied.
+   */
   async twin(name: string): Promise<{ old: Member; young: Member }> {
     const old = this.member(name);
     old.orphan = true;

@@ -5,7 +5,10 @@ export interface Endpoint {
   host: string;
   port: number;
 }
-/** `refuse`: connections are reset, new ones too. `silent`: nothing arrives and nobody is told; what was sent arrives after the end of it. */
+/**
+ * `refuse`: connections are reset, new ones too. `silent`: nothing arrives and nobody is told; what was sent arrives
+ * after the end of it.
+ */
 export type LinkMode = "open" | "refuse" | "silent";
 
 interface Pair {

@@ -1,6 +1,7 @@
 /**
- * A pod as a kubelet runs it: volumes, init containers in order, containers with restart policy Always and back-off, probes, readiness, preStop calls,
- * termination grace. Times of probes and back-off are scaled with the laboratory; the containers' own times are in their configuration.
+ * A pod as a kubelet runs it: volumes, init containers in order, containers with restart policy Always and back-off,
+ * probes, readiness, preStop calls, termination grace. Times of probes and back-off are scaled with the laboratory; the
+ * containers' own times are in their configuration.
  */
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { EventEmitter } from "node:events";
@@ -24,7 +25,10 @@ export interface PodOptions {
   template: PodTemplate;
   /** The pod's own folder: volumes that end with it, logs. */
   folder: string;
-  /** Volume name -> folder, for claims, config maps, secrets and projected volumes; the rest are empty folders of the pod. */
+  /**
+   * Volume name -> folder, for claims, config maps, secrets and projected volumes; the rest are empty folders of the
+   * pod.
+   */
   volumes: Record<string, string>;
   /** Added to each container's environment. */
   env: Record<string, string>;

@@ -1,7 +1,8 @@
 /**
- * Loaded into every Node process of a pod (`--require`): what a cluster's network and a machine's clock and disk do for a container. It routes
- * connections by name or address to the laboratory's links, steps the wall clock, and slows or fills a disk. Nothing of the daemons is replaced.
- * Its settings are a JSON file, followed while the process runs: {"routes": {"HOST:PORT": "HOST:PORT"}, "clockMs": 0, "disk": {...}}.
+ * Loaded into every Node process of a pod (`--require`): what a cluster's network and a machine's clock and disk do for
+ * a container. It routes connections by name or address to the laboratory's links, steps the wall clock, and slows or
+ * fills a disk. Nothing of the daemons is replaced. Its settings are a JSON file, followed while the process runs:
+ * {"routes": {"HOST:PORT": "HOST:PORT"}, "clockMs": 0, "disk": {...}}.
  */
 import fs from "node:fs";
 import net from "node:net";

@@ -1,6 +1,6 @@
 /**
- * One container as processes of this machine. A real container's processes die with its first one; here every process carries the container's id in its
- * environment, and what is left of them is killed by that.
+ * One container as processes of this machine. A real container's processes die with its first one; here every process
+ * carries the container's id in its environment, and what is left of them is killed by that.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";

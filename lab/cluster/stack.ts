@@ -1,4 +1,7 @@
-/** Reads the synthesized baker stack (cdk.tf.json) as a cluster would see it after the apply: Kubernetes objects, with Terraform's references resolved. */
+/**
+ * Reads the synthesized baker stack (cdk.tf.json) as a cluster would see it after the apply: Kubernetes objects, with
+ * Terraform's references resolved.
+ */
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 
@@ -70,8 +73,8 @@ const list = <T>(value: unknown): T[] =>
 const texts = (value: unknown): Record<string, string> => (value ?? {}) as Record<string, string>;
 
 /**
- * Terraform's templates: `$${` is a literal; the nonce secret's expression becomes random hex; references into `var.secrets` become the
- * given secrets; anything else (an address that only a cloud knows) is empty.
+ * Terraform's templates: `$${` is a literal; the nonce secret's expression becomes random hex; references into
+ * `var.secrets` become the given secrets; anything else (an address that only a cloud knows) is empty.
  */
 export function resolveTemplate(text: string, secrets: Json): string {
   return text.replace(/\$\$\{|\$\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\}/g, (whole, expression: string | undefined) => {

@@ -1,4 +1,7 @@
-/** The laboratory's API: the real one where KUBEBUILDER_ASSETS names the folder of etcd and kube-apiserver (`npm run test:assets`), else the embedded one. */
+/**
+ * The laboratory's API: the real one where KUBEBUILDER_ASSETS names the folder of etcd and kube-apiserver (`npm run
+ * test:assets`), else the embedded one.
+ */
 import { readFileSync } from "node:fs";
 import type { LabOptions } from "../lab";
 import { missingForControlPlane, startControlPlane } from "../../tools/test-assets/control-plane";

@@ -1,6 +1,6 @@
 /**
- * `npm run soak -- --bakers 6 --minutes 10`: many bakers, two pods each, in one laboratory. Shows that every lease is kept, that no process is left and that memory
- * stays flat. Exit code 0 only if all of it holds.
+ * `npm run soak -- --bakers 6 --minutes 10`: many bakers, two pods each, in one laboratory. Shows that every lease is
+ * kept, that no process is left and that memory stays flat. Exit code 0 only if all of it holds.
  */
 import { readFileSync } from "node:fs";
 import { Command } from "commander";

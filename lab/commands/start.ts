@@ -1,6 +1,7 @@
 /**
- * `npm start`: says what the configuration at hand would deploy, then opens the laboratory: the synthesized pods as processes of this machine, with a page.
- * `npm start -- --scenario NAME --exit --json` runs one scenario for machines. Ctrl-C leaves no process.
+ * `npm start`: says what the configuration at hand would deploy, then opens the laboratory: the synthesized pods as
+ * processes of this machine, with a page. `npm start -- --scenario NAME --exit --json` runs one scenario for machines.
+ * Ctrl-C leaves no process.
  */
 import "../../configuration/node";
 import { spawn } from "node:child_process";

@@ -1,4 +1,7 @@
-/** What the Octez doubles share: strict command lines, signals and exit codes, a life line to the laboratory, POSIX locks. */
+/**
+ * What the Octez doubles share: strict command lines, signals and exit codes, a life line to the laboratory, POSIX
+ * locks.
+ */
 import { closeSync, openSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { connect } from "node:net";

@@ -1,6 +1,7 @@
 /**
- * Double of `octez-baker ... run with local node`: strict command line, high watermarks before the signer, nonces before the injection, one signature at a
- * time per key, `/authorized_keys` before each. It votes for the current head when it starts in that head's round, as Octez does.
+ * Double of `octez-baker ... run with local node`: strict command line, high watermarks before the signer, nonces
+ * before the injection, one signature at a time per key, `/authorized_keys` before each. It votes for the current head
+ * when it starts in that head's round, as Octez does.
  */
 import { existsSync } from "node:fs";
 import { Agent, get, request } from "node:http";

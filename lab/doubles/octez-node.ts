@@ -1,4 +1,7 @@
-/** Double of `octez-node`: `config init`, `snapshot import`, `run`. Its only peer is the simulated chain, over a connection that can be cut. */
+/**
+ * Double of `octez-node`: `config init`, `snapshot import`, `run`. Its only peer is the simulated chain, over a
+ * connection that can be cut.
+ */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { Agent, get, request } from "node:http";
 import { join } from "node:path";

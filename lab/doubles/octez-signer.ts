@@ -1,6 +1,7 @@
 /**
- * Double of `octez-signer`: the command line and the HTTP protocol, strictly, with real keys and real signatures of all four curves, and with
- * the ways in which signers fail. Its answers are those that were recorded of octez-signer 25.1. Its high watermarks live in memory.
+ * Double of `octez-signer`: the command line and the HTTP protocol, strictly, with real keys and real signatures of all
+ * four curves, and with the ways in which signers fail. Its answers are those that were recorded of octez-signer 25.1.
+ * Its high watermarks live in memory.
  */
 import { bls12_381 } from "@noble/curves/bls12-381";
 import { ed25519 } from "@noble/curves/ed25519";
@@ -146,8 +147,9 @@ function bytesOfBody(text: string): Uint8Array {
 
 const kinds: Readonly<Record<number, string>> = { 0x11: "block", 0x12: "preattestation", 0x13: "attestation" };
 /**
- * Level and round as octez-signer's high watermark reads them: the layout of a vote follows the type of the key, not the tag, and nothing
- * behind the round is looked at. Undefined for other bytes, which it does not watch. @throws Error with octez-signer's words
+ * Level and round as octez-signer's high watermark reads them: the layout of a vote follows the type of the key, not
+ * the tag, and nothing behind the round is looked at. Undefined for other bytes, which it does not watch. @throws Error
+ * with octez-signer's words
  */
 function placeOf(curve: string, bytes: Uint8Array): { kind: string; level: number; round: number } | undefined {
   const kind = kinds[bytes[0] ?? -1];
@@ -377,7 +379,10 @@ type PublicKeyValue = string | { locator: string; key: string };
 type Named<V = string> = { name: string; value: V }[];
 const scheme = "unencrypted:";
 
-/** The keys of a client folder as Octez finds them: from the hash to the alias, from there to both keys. @throws Error where the files do not agree */
+/**
+ * The keys of a client folder as Octez finds them: from the hash to the alias, from there to both keys. @throws Error
+ * where the files do not agree
+ */
 function keysOf(dir: string): SigningKey[] {
   const read = <V>(name: string): Named<V> => {
     const list = readJson<unknown>(join(dir, name), []);
@@ -412,8 +417,9 @@ const usage =
   "usage: octez-signer [-d DIR] launch http signer [-a HOST] [-p PORT] | import secret key ALIAS unencrypted:SECRET | add authorized key PK";
 
 /**
- * `launch http signer`, `import secret key`, `add authorized key`. LAB_SIGNER_LOG names a file that gets every request as a JSON line
- * (`at` is CLOCK_MONOTONIC in milliseconds); LAB_SIGNER_FAULTS a JSON file of SignerFaults (without otherKey), read again at every request.
+ * `launch http signer`, `import secret key`, `add authorized key`. LAB_SIGNER_LOG names a file that gets every request
+ * as a JSON line (`at` is CLOCK_MONOTONIC in milliseconds); LAB_SIGNER_FAULTS a JSON file of SignerFaults (without
+ * otherKey), read again at every request.
  */
 export async function main(argv: readonly string[]): Promise<void> {
   let parsed: ReturnType<typeof parseArguments>;

@@ -1,7 +1,7 @@
 /**
- * The predecessor's design, for comparison in one run: `predecessor elector|loop|exposer|importer`. Leader election with TTL 10 s, renewed every 2.5 s within
- * 5 s; a loop that asks it every 5 s and starts or stops the daemon; nonces copied every 120 s. Nothing fences, nothing follows the node's readiness.
- * LAB_SCALE scales all of it.
+ * The predecessor's design, for comparison in one run: `predecessor elector|loop|exposer|importer`. Leader election
+ * with TTL 10 s, renewed every 2.5 s within 5 s; a loop that asks it every 5 s and starts or stops the daemon; nonces
+ * copied every 120 s. Nothing fences, nothing follows the node's readiness. LAB_SCALE scales all of it.
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";

@@ -1,6 +1,6 @@
 /**
- * Everything that can be done to a laboratory, by name: from the page, the command line and scenario files. A fault that lasts hands back its end.
- * Targets: a pod's name, or `active` and `standby`; a zone's name, or `active-zone`.
+ * Everything that can be done to a laboratory, by name: from the page, the command line and scenario files. A fault
+ * that lasts hands back its end. Targets: a pod's name, or `active` and `standby`; a zone's name, or `active-zone`.
  */
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,4 +1,6 @@
-/** A certificate authority for laboratories and tests: ECDSA P-256, made with Node's own crypto (no openssl program). */
+/**
+ * A certificate authority for laboratories and tests: ECDSA P-256, made with Node's own crypto (no openssl program).
+ */
 import {
   createHash,
   createPrivateKey,

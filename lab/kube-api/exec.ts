@@ -1,6 +1,6 @@
 /**
- * `kubectl exec` over a web socket, protocol v5.channel.k8s.io: each message begins with the number of its channel; 255 closes one. The process is
- * whatever `execute` starts.
+ * `kubectl exec` over a web socket, protocol v5.channel.k8s.io: each message begins with the number of its channel; 255
+ * closes one. The process is whatever `execute` starts.
  */
 import type { ChildProcessWithoutNullStreams } from "node:child_process";
 import type { IncomingMessage } from "node:http";

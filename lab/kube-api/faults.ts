@@ -18,8 +18,9 @@ export type FaultEffect =
   /** The request is not carried out (or its result is replaced by this failure). */
   | { kind: "status"; code: 401 | 403 | 409 | 410 | 429 | 500 | 503 | 504; retryAfterSeconds?: number; after?: boolean }
   /**
-   * Silence on an open connection; running watches fall silent too and catch up afterwards. When the fault ends, requests whose client still
-   * waits are carried out; those whose client has given up are dropped, or with `late` carried out all the same.
+   * Silence on an open connection; running watches fall silent too and catch up afterwards. When the fault ends,
+   * requests whose client still waits are carried out; those whose client has given up are dropped, or with `late`
+   * carried out all the same.
    */
   | { kind: "hang"; after?: boolean; late?: boolean }
   /** The connection is reset; running watches too. */

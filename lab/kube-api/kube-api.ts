@@ -1,7 +1,8 @@
 /**
- * A Kubernetes API server for tests and the laboratory: leases, config maps, pods and events with the semantics that our daemons depend on
- * (resourceVersion, uid preconditions, PUT that creates a lease, watches, RBAC), as recorded from API servers 1.20 and 1.36, and with
- * switches for every way in which it can fail. In one process, without etcd. It does not keep managedFields, nor admit, schedule or run anything.
+ * A Kubernetes API server for tests and the laboratory: leases, config maps, pods and events with the semantics that
+ * our daemons depend on (resourceVersion, uid preconditions, PUT that creates a lease, watches, RBAC), as recorded from
+ * API servers 1.20 and 1.36, and with switches for every way in which it can fail. In one process, without etcd. It
+ * does not keep managedFields, nor admit, schedule or run anything.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import * as http from "node:http";
@@ -193,7 +194,8 @@ export class KubeApi {
   }
 
   /**
-   * Listens. Also again after stop(): with the same objects, and without the past (watches from old versions are answered 410).
+   * Listens. Also again after stop(): with the same objects, and without the past (watches from old versions are
+   * answered 410).
    * @param options `tls` true; `host` 127.0.0.1; `port` 0 = any; `names` = further names of the certificate
    */
   async start(
@@ -258,7 +260,10 @@ export class KubeApi {
   addRoleBinding(binding: RoleBinding): void {
     this.rbac.addRoleBinding(binding);
   }
-  /** `client` names the holder of this token in faults and in the audit; several tokens of one user may have different ones. */
+  /**
+   * `client` names the holder of this token in faults and in the audit; several tokens of one user may have different
+   * ones.
+   */
   addToken(token: string, user: User | { namespace: string; serviceAccount: string }, client?: string): void {
     const known = "serviceAccount" in user ? serviceAccountUser(user.namespace, user.serviceAccount) : user;
     this.tokens.set(token, { user: known, client: client ?? known.name });

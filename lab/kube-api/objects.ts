@@ -110,7 +110,10 @@ const metaFields = [
   "selfLink",
 ];
 
-/** Go's time.Parse with the MicroTime layout: exactly six fractional digits. Returns the normalized text. @throws ApiError 400 */
+/**
+ * Go's time.Parse with the MicroTime layout: exactly six fractional digits. Returns the normalized text. @throws
+ * ApiError 400
+ */
 function microTime(type: ResourceType, value: unknown): string {
   const fail = (message: string) =>
     badRequest(`${type.kind} in version "v1" cannot be handled as a ${type.kind}: ${message}`);

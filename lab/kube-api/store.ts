@@ -1,6 +1,7 @@
 /**
- * The objects, as etcd and the API server's watch cache hold them: one counter for all versions, one ordered history, everything synchronous.
- * With a folder each commit is in its journal before it is answered, so that a new instance begins where the old one was killed.
+ * The objects, as etcd and the API server's watch cache hold them: one counter for all versions, one ordered history,
+ * everything synchronous. With a folder each commit is in its journal before it is answered, so that a new instance
+ * begins where the old one was killed.
  */
 import {
   closeSync,

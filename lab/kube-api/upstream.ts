@@ -1,9 +1,10 @@
 /**
- * A real API server in the place of the embedded one: the same faults, audit and tokens by name in front of it, and its own authentication, roles,
- * admission and storage behind. Each token of a laboratory stands for one that the real API issued to that service account.
+ * A real API server in the place of the embedded one: the same faults, audit and tokens by name in front of it, and its
+ * own authentication, roles, admission and storage behind. Each token of a laboratory stands for one that the real API
+ * issued to that service account.
  *
- * The audit is exact: writes of one object pass one after the other, each is told before it is answered, and a write of unknown outcome is looked up
- * before the next one.
+ * The audit is exact: writes of one object pass one after the other, each is told before it is answered, and a write of
+ * unknown outcome is looked up before the next one.
  */
 import type * as http from "node:http";
 import * as https from "node:https";

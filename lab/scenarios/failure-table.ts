@@ -1,4 +1,7 @@
-/** The rows that scenarios measure, with their goals; D is the start time of the daemon, a declared parameter of the doubles. */
+/**
+ * The rows that scenarios measure, with their goals; D is the start time of the daemon, a declared parameter of the
+ * doubles.
+ */
 export interface FailureRow {
   row: string;
   goal: string;

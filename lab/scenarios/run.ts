@@ -163,8 +163,9 @@ export async function calm(lab: Lab): Promise<void> {
 }
 
 /**
- * Receipts of the tenures after `epoch` against the chain: each must have the number of levels that were missed from the last attestation before the
- * tenure to its first one. @returns a sentence for each that has another number, or none although it is to have one
+ * Receipts of the tenures after `epoch` against the chain: each must have the number of levels that were missed from
+ * the last attestation before the tenure to its first one. @returns a sentence for each that has another number, or
+ * none although it is to have one
  */
 async function historyDisagrees(lab: Lab, epoch: number): Promise<string[]> {
   const receipts = () => {

@@ -1,4 +1,7 @@
-/** A scenario: a laboratory, faults at times, and what must hold afterwards. Files have the same shape as the built-in ones. */
+/**
+ * A scenario: a laboratory, faults at times, and what must hold afterwards. Files have the same shape as the built-in
+ * ones.
+ */
 import { readFileSync } from "node:fs";
 import { z } from "zod";
 import { parse } from "yaml";
@@ -34,7 +37,9 @@ export const scenarioSchema = z.strictObject({
   steps: z.array(stepSchema),
   /** Levels that may be missed; absent: no promise. */
   goalMissedLevels: z.number().int().optional(),
-  /** Promised seconds, at 6 s blocks, from the first fault until another daemon is ready to sign: with its start time D. */
+  /**
+   * Promised seconds, at 6 s blocks, from the first fault until another daemon is ready to sign: with its start time D.
+   */
   goalTakeoverSeconds: z.number().optional(),
   /** Promised seconds, at 6 s blocks, from the end of the fault to a new tenure: without D. */
   goalTenureSeconds: z.number().optional(),

@@ -1,8 +1,10 @@
 /**
- * Memory, start time and idle CPU of every daemon: the daemons of two baking pods as processes, beside an embedded API (TLS), a node with 50 peers and a
- * head every 6 s, and a signer. Idle: one pod is the master, both are eligible, nobody signs; counted is everything that daemons and API ask of each
- * other, for the whole process with its threads and its own helper process, and the higher figure of the two pods is told. Not counted: the kubelet's probes.
- * Options: --seconds N (of CPU measurement, default 60), --settle N (default 60), --starts N (default 5), --only NAME,NAME, --node FILE (another Node.js).
+ * Memory, start time and idle CPU of every daemon: the daemons of two baking pods as processes, beside an embedded API
+ * (TLS), a node with 50 peers and a head every 6 s, and a signer. Idle: one pod is the master, both are eligible,
+ * nobody signs; counted is everything that daemons and API ask of each other, for the whole process with its threads
+ * and its own helper process, and the higher figure of the two pods is told. Not counted: the kubelet's probes.
+ * Options: --seconds N (of CPU measurement, default 60), --settle N (default 60), --starts N (default 5), --only
+ * NAME,NAME, --node FILE (another Node.js).
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";

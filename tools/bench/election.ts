@@ -1,6 +1,6 @@
 /**
- * Takeover and handover among real processes (two electors, two supervisors, a baker that starts in some 50 ms) against the embedded API.
- * One run measures our default timings and, beside them, client-go's 15/10/2 in the same elector.
+ * Takeover and handover among real processes (two electors, two supervisors, a baker that starts in some 50 ms) against
+ * the embedded API. One run measures our default timings and, beside them, client-go's 15/10/2 in the same elector.
  * `--runs N` (default 3); `--handovers N` (default 10).
  */
 import { sleep } from "../../daemons/runtime/clock";
@@ -48,7 +48,10 @@ async function takeover(
   }
 }
 
-/** Milliseconds from the release of a planned handover until the other one has acquired, and from its last baker to the next. */
+/**
+ * Milliseconds from the release of a planned handover until the other one has acquired, and from its last baker to the
+ * next.
+ */
 async function handovers(count: number): Promise<{ acquiredMs: number[]; gapMs: number[]; overlapMs: number }> {
   const subject = await embeddedSubject();
   const cluster = new Cluster(subject, 1);

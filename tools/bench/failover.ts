@@ -1,8 +1,9 @@
 /**
- * `npm run bench -- failover [--runs N] [--block-time 2] [--designs ours,client-go,predecessor,single] [--events switchover,crash,kill,zone,stale] [--svg FILE] [--out FILE]`:
- * seconds from the last signature before an event to the first after it, missed levels, overlap of running daemons and conflicting signatures; ours, our elector with
- * client-go's timings, the predecessor's design and its single replica beside each other in one run, in the laboratory. Where the file of `--out` exists, its
- * measurements are added to.
+ * `npm run bench -- failover [--runs N] [--block-time 2] [--designs ours,client-go,predecessor,single] [--events
+ * switchover,crash,kill,zone,stale] [--svg FILE] [--out FILE]`: seconds from the last signature before an event to the
+ * first after it, missed levels, overlap of running daemons and conflicting signatures; ours, our elector with
+ * client-go's timings, the predecessor's design and its single replica beside each other in one run, in the laboratory.
+ * Where the file of `--out` exists, its measurements are added to.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { loadavg } from "node:os";
@@ -147,12 +148,14 @@ export async function runFailover(
   process.once("SIGINT", interrupted);
   process.once("SIGTERM", interrupted);
 
-  // What leaves something behind comes late: after a stale head no other voluntary handover follows for a minute and more, so there is one in each laboratory;
-  // a member whose daemon has crashed three times in a row takes over as the last resort only.
+  // What leaves something behind comes late: after a stale head no other voluntary handover follows for a minute and
+  // more, so there is one in each laboratory; a member whose daemon has crashed three times in a row takes over as the
+  // last resort only.
   const order: readonly Happening[] = ["switchover", "kill", "zone", "stale", "crash"];
   const series = async (design: Design, lab: Lab): Promise<void> => {
     for (const event of order.filter((wanted) => given.events.includes(wanted))) {
-      // With one replica a lost zone is Kubernetes' own affair: minutes, and not ours to measure. A stale head has nobody to go to.
+      // With one replica a lost zone is Kubernetes' own affair: minutes, and not ours to measure. A stale head has
+      // nobody to go to.
       if (design === "single" && (event === "zone" || event === "stale")) continue;
       const runs = event === "stale" ? 1 : given.runs;
       for (let run = 0; run < runs; run++) {

@@ -1,6 +1,6 @@
 /**
- * The least that any gate in Node.js can do: one conditional write, then the signer, and nothing else; no check, no memory, no decision. The gate's own cost
- * is what it takes beyond this on the same machine.
+ * The least that any gate in Node.js can do: one conditional write, then the signer, and nothing else; no check, no
+ * memory, no decision. The gate's own cost is what it takes beyond this on the same machine.
  */
 import { createServer } from "node:http";
 import { bareHttp } from "./bare-http";

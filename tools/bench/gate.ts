@@ -1,6 +1,7 @@
 /**
- * What the gate adds to a signature: the bundled daemon and the signer as processes of their own, the API embedded here, everything on
- * loopback. Direct and gated requests alternate in one run, and so does a proxy that writes and forwards and does nothing else. `--requests N` (default 1500); `--kube-url URL --kube-dir DIR --namespace NS`
+ * What the gate adds to a signature: the bundled daemon and the signer as processes of their own, the API embedded
+ * here, everything on loopback. Direct and gated requests alternate in one run, and so does a proxy that writes and
+ * forwards and does nothing else. `--requests N` (default 1500); `--kube-url URL --kube-dir DIR --namespace NS`
  * measures against a real API server in which the caller may create ConfigMaps.
  */
 import { spawn, type ChildProcess } from "node:child_process";

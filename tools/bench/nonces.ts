@@ -1,6 +1,7 @@
 /**
- * `npm run bench -- nonces [SAMPLES]`: from the rename of the nonce file on one pod to the rename of the nonce file on the other, both with a real exposer and
- * importer, on loopback; with a file as bakers have it (50 entries) and with 10,000. The load of the machine is in the figures.
+ * `npm run bench -- nonces [SAMPLES]`: from the rename of the nonce file on one pod to the rename of the nonce file on
+ * the other, both with a real exposer and importer, on loopback; with a file as bakers have it (50 entries) and with
+ * 10,000. The load of the machine is in the figures.
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import { randomBytes } from "node:crypto";

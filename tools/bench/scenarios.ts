@@ -1,7 +1,8 @@
 /**
- * `npm run bench -- scenarios [--scenarios pod-kill,drain] [--runs 3] [--block-time 2] [--reuse] [--out docs/failover]`: runs scenarios and adds each run to the
- * result files that `npm run docs` makes docs/failover.md of. `--reuse`: all runs of a scenario in one laboratory, for long series of those that leave nothing
- * behind. `--minutes 5`: no run begins later. Without `--out` nothing is written.
+ * `npm run bench -- scenarios [--scenarios pod-kill,drain] [--runs 3] [--block-time 2] [--reuse] [--out
+ * docs/failover]`: runs scenarios and adds each run to the result files that `npm run docs` makes docs/failover.md of.
+ * `--reuse`: all runs of a scenario in one laboratory, for long series of those that leave nothing behind. `--minutes
+ * 5`: no run begins later. Without `--out` nothing is written.
  */
 import { readFileSync } from "node:fs";
 import { cpus, getPriority, loadavg } from "node:os";
@@ -17,7 +18,9 @@ import { labApi, labApiName } from "../../lab/commands/lab-api";
 import { blockTime } from "../../lab/commands/start";
 
 const load = () => Number((loadavg()[0] ?? 0).toFixed(1));
-/** Field 41 of a process's status: 2 is SCHED_RR, a laboratory that has precedence over everything else on its machine. */
+/**
+ * Field 41 of a process's status: 2 is SCHED_RR, a laboratory that has precedence over everything else on its machine.
+ */
 const realTime = () => readFileSync("/proc/self/stat", "utf8").split(") ")[1]?.split(" ")[38] === "2";
 const machine = () => {
   const precedence = realTime()

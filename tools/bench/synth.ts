@@ -1,6 +1,6 @@
 /**
- * `npm run bench -- synth [--json] [--runs N] [--tests]`: time and memory of one synthesis without the cdktf command, for one baker and for 50, and the
- * type-check; with --tests also the whole test command.
+ * `npm run bench -- synth [--json] [--runs N] [--tests]`: time and memory of one synthesis without the cdktf command,
+ * for one baker and for 50, and the type-check; with --tests also the whole test command.
  */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";

@@ -32,7 +32,10 @@ const counts = (values: readonly number[]): string =>
     .map((value) => `${values.filter((other) => other === value).length} x ${value}`)
     .join(", ");
 
-/** Longer than half a lease without its network and API: what the pods did then is no measurement. Its signatures are checked all the same. */
+/**
+ * Longer than half a lease without its network and API: what the pods did then is no measurement. Its signatures are
+ * checked all the same.
+ */
 const stoodStill = (series: Series) => (run: Run) =>
   run.stallMs > (defaultTimings.leaseSeconds / 2) * 1000 * scaleOf(series.blockSeconds * 1000);
 

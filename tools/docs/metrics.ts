@@ -22,7 +22,10 @@ function sources(folder: string): string[] {
     });
 }
 
-/** The texts that an expression can stand for, as far as its literals tell: those of a condition's branches, and the parts of a sum. */
+/**
+ * The texts that an expression can stand for, as far as its literals tell: those of a condition's branches, and the
+ * parts of a sum.
+ */
 function texts(node: ts.Expression | undefined): string[] {
   if (!node) return [];
   if (ts.isStringLiteralLike(node)) return [node.text];

@@ -1,6 +1,6 @@
 /**
- * Deliberate faults, each against one promise of the protocol. A suite that stays green with one of them does not notice what it promises.
- * The text to find must occur exactly once in its file: a test holds the list to the code.
+ * Deliberate faults, each against one promise of the protocol. A suite that stays green with one of them does not
+ * notice what it promises. The text to find must occur exactly once in its file: a test holds the list to the code.
  */
 export interface Mutant {
   name: string;

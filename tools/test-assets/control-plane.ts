@@ -1,12 +1,13 @@
 /**
- * A real control plane for tests: etcd and kube-apiserver (RBAC, static tokens, service-account tokens, pod-security admission), on request
- * with kube-controller-manager, kube-scheduler and kwok, on a loopback address of its own.
+ * A real control plane for tests: etcd and kube-apiserver (RBAC, static tokens, service-account tokens, pod-security
+ * admission), on request with kube-controller-manager, kube-scheduler and kwok, on a loopback address of its own.
  *
- * Guarantees: its processes end with stop(), with this process (parent-death signal, exit handler) and with a failed start; they are ended by
- * their ids. Secrets stay in a folder of mode 0700 that stop() removes.
- * Not: high availability, kubelets, a cluster network. Needs Linux.
+ * Guarantees: its processes end with stop(), with this process (parent-death signal, exit handler) and with a failed
+ * start; they are ended by their ids. Secrets stay in a folder of mode 0700 that stop() removes. Not: high
+ * availability, kubelets, a cluster network. Needs Linux.
  *
- *     node --import tsx tools/test-assets/control-plane.ts [--with kube-controller-manager,kube-scheduler,kwok] [--pod-security restricted]
+ * node --import tsx tools/test-assets/control-plane.ts [--with kube-controller-manager,kube-scheduler,kwok]
+ * [--pod-security restricted]
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import { generateKeyPairSync, randomBytes } from "node:crypto";
@@ -57,7 +58,9 @@ export interface ControlPlane {
     body?: unknown,
     options?: { token?: string; contentType?: string; timeoutMs?: number },
   ): Promise<Answer>;
-  /** A bound token of a service account, like the one in a pod's projected volume. @throws Error where the API refuses */
+  /**
+   * A bound token of a service account, like the one in a pod's projected volume. @throws Error where the API refuses
+   */
   serviceAccountToken(namespace: string, name: string, seconds?: number): Promise<string>;
   /** A kubeconfig file for a token. */
   kubeconfig(name: string, token: string): string;

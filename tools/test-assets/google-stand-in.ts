@@ -1,6 +1,7 @@
 /**
- * The two calls by which the stack `baker` finds what `platform` made, answered on this machine: the cluster and the signer link's address of any name.
- * With it the real google provider plans that stack without an account. Everything else is 404 and kept in `refused`.
+ * The two calls by which the stack `baker` finds what `platform` made, answered on this machine: the cluster and the
+ * signer link's address of any name. With it the real google provider plans that stack without an account. Everything
+ * else is 404 and kept in `refused`.
  */
 import { createServer } from "node:http";
 import { once } from "node:events";

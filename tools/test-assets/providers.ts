@@ -1,4 +1,7 @@
-/** Terraform with the real providers out of a mirror: TOG_PROVIDER_MIRROR, a TF_CLI_CONFIG_FILE of yours, or what `npm run test:assets` made. */
+/**
+ * Terraform with the real providers out of a mirror: TOG_PROVIDER_MIRROR, a TF_CLI_CONFIG_FILE of yours, or what `npm
+ * run test:assets` made.
+ */
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";

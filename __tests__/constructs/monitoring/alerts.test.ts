@@ -1,4 +1,7 @@
-/** The alert rules: each has a runbook, uses metrics that exist, fires when it should and is quiet when it should (promtool, the real evaluator). */
+/**
+ * The alert rules: each has a runbook, uses metrics that exist, fires when it should and is quiet when it should
+ * (promtool, the real evaluator).
+ */
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

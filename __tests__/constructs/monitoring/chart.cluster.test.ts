@@ -1,7 +1,8 @@
 /**
- * The chart's objects against the custom resource definitions of those who read them, at a real API server with strict field validation.
- * `MONITORING_CRDS` names a folder with these definitions, one YAML file each: of the Prometheus operator (PodMonitor, PrometheusRule) and of
- * Google Managed Prometheus (PodMonitoring, Rules). Needs helm on the PATH.
+ * The chart's objects against the custom resource definitions of those who read them, at a real API server with strict
+ * field validation. `MONITORING_CRDS` names a folder with these definitions, one YAML file each: of the Prometheus
+ * operator (PodMonitor, PrometheusRule) and of Google Managed Prometheus (PodMonitoring, Rules). Needs helm on the
+ * PATH.
  */
 import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";

@@ -1,6 +1,6 @@
 /**
- * The dashboard's and the alerts' queries against what the daemons of a running laboratory really export. TOG_WRITE_DOCS=1 writes what came back to
- * docs/monitoring.md.
+ * The dashboard's and the alerts' queries against what the daemons of a running laboratory really export.
+ * TOG_WRITE_DOCS=1 writes what came back to docs/monitoring.md.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { cpus, loadavg } from "node:os";

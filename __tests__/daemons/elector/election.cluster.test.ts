@@ -1,6 +1,7 @@
 /**
- * The election suite, unchanged, against a real API server, with the service account and the Role that the stack declares. Then what only a real
- * control plane can do: its API server killed and started again, its etcd paused, the Role missing a verb.
+ * The election suite, unchanged, against a real API server, with the service account and the Role that the stack
+ * declares. Then what only a real control plane can do: its API server killed and started again, its etcd paused, the
+ * Role missing a verb.
  */
 import { missingForControlPlane, startControlPlane, type ControlPlane } from "../../../tools/test-assets/control-plane";
 import { sleep } from "../../../daemons/runtime/clock";

@@ -1,4 +1,7 @@
-/** Three electors (two members and a twin of one) in simulated time, under random weather: who may run, and with which epochs. */
+/**
+ * Three electors (two members and a twin of one) in simulated time, under random weather: who may run, and with which
+ * epochs.
+ */
 import type { BakerFile } from "../../../contract/baker-file";
 import type { PodEnv } from "../../../contract/env";
 import type { Leadership } from "../../../contract/leadership";
@@ -221,7 +224,8 @@ async function simulate(seed: number, body: (sim: Sim) => Promise<void>): Promis
   const sim = new Sim(generator(seed));
   try {
     await body(sim);
-    // Of one lease. A new lease without a raised watermark may repeat an epoch: the gate then sees an equal epoch with another holder.
+    // Of one lease. A new lease without a raised watermark may repeat an epoch: the gate then sees an equal epoch with
+    // another holder.
     for (const uid of new Set(sim.tenures.map((tenure) => tenure.uid))) {
       const epochs = sim.tenures.filter((tenure) => tenure.uid === uid).map((tenure) => tenure.epoch);
       expect(epochs).toEqual([...new Set(epochs)].sort((a, b) => a - b));

@@ -1,4 +1,7 @@
-/** From a mounted secret to a signer that signs: the bundled program, the files, and the double that reads them as Octez does. */
+/**
+ * From a mounted secret to a signer that signs: the bundled program, the files, and the double that reads them as Octez
+ * does.
+ */
 import { spawn, spawnSync } from "node:child_process";
 import {
   chmodSync,

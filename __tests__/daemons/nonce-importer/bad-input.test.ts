@@ -1,4 +1,7 @@
-/** A member that has the secret but sends nonsense, and strangers at the exposer's port: nothing changes on disk, and an alert says why. */
+/**
+ * A member that has the secret but sends nonsense, and strangers at the exposer's port: nothing changes on disk, and an
+ * alert says why.
+ */
 import { readFileSync, writeFileSync } from "node:fs";
 import { connect as connectTcp, type AddressInfo } from "node:net";
 import { join } from "node:path";

@@ -1,4 +1,7 @@
-/** The long variants: NONCE_SOAK_SECONDS of writers on both sides (default 600) and NONCE_SOAK_KILLS kills (default 1,000). */
+/**
+ * The long variants: NONCE_SOAK_SECONDS of writers on both sides (default 600) and NONCE_SOAK_KILLS kills (default
+ * 1,000).
+ */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -1,4 +1,6 @@
-/** A status followed by its stream: what is told, how old it is, and what happens where the stream is missing or dies. */
+/**
+ * A status followed by its stream: what is told, how old it is, and what happens where the stream is missing or dies.
+ */
 import * as http from "node:http";
 import type { AddressInfo } from "node:net";
 import { systemClock as clock } from "../../../daemons/runtime/clock";

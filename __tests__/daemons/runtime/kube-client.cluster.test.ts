@@ -1,4 +1,7 @@
-/** The client against a real API server (KUBEBUILDER_ASSETS, or `npm run test:assets`): the suite that the embedded API passes. */
+/**
+ * The client against a real API server (KUBEBUILDER_ASSETS, or `npm run test:assets`): the suite that the embedded API
+ * passes.
+ */
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { missingForControlPlane, startControlPlane } from "../../../tools/test-assets/control-plane";

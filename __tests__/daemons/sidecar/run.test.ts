@@ -1,4 +1,7 @@
-/** The sidecar against a node that tells the truth, lies, hangs or is not there: over real sockets, with accelerated timings. */
+/**
+ * The sidecar against a node that tells the truth, lies, hangs or is not there: over real sockets, with accelerated
+ * timings.
+ */
 import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { get } from "node:http";

@@ -1,4 +1,7 @@
-/** The fencing suite of process.test.ts, the very file, against a real API server, with the service account and the Role that the stack declares. */
+/**
+ * The fencing suite of process.test.ts, the very file, against a real API server, with the service account and the Role
+ * that the stack declares.
+ */
 import { readFileSync } from "node:fs";
 import { UpstreamKubeApi } from "../../../lab/kube-api/upstream";
 import { testKey } from "../../../lab/doubles/octez-signer";

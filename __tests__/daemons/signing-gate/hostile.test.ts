@@ -1,4 +1,7 @@
-/** Two gates and two signers with the same key, over real sockets, against everything that may go wrong around them. Every test ends with the checker. */
+/**
+ * Two gates and two signers with the same key, over real sockets, against everything that may go wrong around them.
+ * Every test ends with the checker.
+ */
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { planRaise } from "../../../cockpit/watermark-plan";
@@ -147,7 +150,8 @@ test.each([
     const announced = requestDigest(request("attestation", 1002, 0, 1));
     while (fault.hits() === 0 || !readFileSync(marks, "latin1").includes(announced))
       await new Promise((resolve) => setTimeout(resolve, 5));
-    // What the disk says at the end, whatever the ended gate still does here with a file that the next one does not have.
+    // What the disk says at the end, whatever the ended gate still does here with a file that the next one does not
+    // have.
     const left = readFileSync(marks);
     a.lead(1, { gate: "shut" });
     await a.close();
@@ -362,7 +366,8 @@ test.each(["block", "preattestation", "attestation"] as const)(
       Array.from({ length: 100 }, (_, i) => (i % 2 === 0 ? b : a).sign(key, request(kind, 1001, 0, i))),
     );
     expect(answers.filter((answer) => answer.status === 200).length).toBe(1);
-    // Which of the two depends on who marked first: where it was the older tenure, all its other requests may meet their own mark.
+    // Which of the two depends on who marked first: where it was the older tenure, all its other requests may meet
+    // their own mark.
     for (const { status, reason } of answers) if (status !== 200) expect(["conflict", "not-master"]).toContain(reason);
     expect(count(world.signed)).toBe(1);
   },

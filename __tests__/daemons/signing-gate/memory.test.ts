@@ -152,7 +152,10 @@ test("a file that cannot be read at all makes every key lost; none is nothing", 
   expect([fresh.memory.get("k"), fresh.problem]).toEqual([undefined, undefined]);
 });
 
-/** A key that was raised on a disk whose writes end at once, and is read again in the same start of the machine or in another one. */
+/**
+ * A key that was raised on a disk whose writes end at once, and is read again in the same start of the machine or in
+ * another one.
+ */
 async function raised() {
   const { disk, file } = slowDisk();
   const { memory } = await MarksMemory.load(file, "Net", ["k"], "boot 1");

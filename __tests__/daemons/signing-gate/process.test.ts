@@ -1,4 +1,7 @@
-/** The bundled daemon as two real processes: paused between write and forward, killed, and what it serves on its health port. */
+/**
+ * The bundled daemon as two real processes: paused between write and forward, killed, and what it serves on its health
+ * port.
+ */
 import { spawn, type ChildProcess } from "node:child_process";
 import { existsSync, mkdirSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -15,7 +18,10 @@ import { baker, chainName, GateWorld, namespace, post, request } from "../../hel
 jest.setTimeout(60_000);
 const key = testKey("tz1", "baker");
 
-/** A write may take as long as a process is stopped here on a busy machine; a request to a gate that is no master waits for all of its budget. */
+/**
+ * A write may take as long as a process is stopped here on a busy machine; a request to a gate that is no master waits
+ * for all of its budget.
+ */
 const patient = { gateBudgetMs: 6000, markWriteMs: 4000, signerTimeoutMs: 1500 };
 
 /** A pod: the gate as a process, its elector and its node as stubs, on a loopback address of its own. */
@@ -66,7 +72,10 @@ class Pod {
     deterministic: true,
     endpoints: urls.map((url) => ({ zone: null, url })),
   });
-  /** Writes the configuration as a ConfigMap volume does: its files are links into a folder that is exchanged. A text is written as it is. */
+  /**
+   * Writes the configuration as a ConfigMap volume does: its files are links into a folder that is exchanged. A text is
+   * written as it is.
+   */
   publish(content: Signer[] | string): void {
     const config = join(this.folder, "config");
     const text =

@@ -1,4 +1,7 @@
-/** What the gate promises at the moments that no schedule reaches by luck: the API's answers are held until the test lets them go. */
+/**
+ * What the gate promises at the moments that no schedule reaches by luck: the API's answers are held until the test
+ * lets them go.
+ */
 import { labels, watermarkDataKey, watermarkName } from "../../../contract/names";
 import { timingsSchema } from "../../../contract/timings";
 import { watermarkSchema, type Watermark } from "../../../contract/watermark";
@@ -63,7 +66,10 @@ interface Pod {
   signed: string[];
 }
 const gates: Gate[] = [];
-/** `get` and `replace` of the watermark, and what the disk does before a text is on it; time goes on only where the gate waits without leadership. */
+/**
+ * `get` and `replace` of the watermark, and what the disk does before a text is on it; time goes on only where the gate
+ * waits without leadership.
+ */
 async function pod(
   name: string,
   get: () => Promise<Outcome<ConfigMap>>,

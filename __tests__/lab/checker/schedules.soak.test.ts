@@ -1,4 +1,7 @@
-/** 10,000 schedules, about ten minutes. `SEED=n npx jest --config jest.heavy.config.js schedules.soak` begins at that seed. */
+/**
+ * 10,000 schedules, about ten minutes. `SEED=n npx jest --config jest.heavy.config.js schedules.soak` begins at that
+ * seed.
+ */
 import { describe as explain, runSchedule } from "../../../lab/checker/schedules";
 
 const seed = process.env.SEED === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(process.env.SEED);

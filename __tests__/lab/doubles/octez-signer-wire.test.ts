@@ -1,4 +1,6 @@
-/** What octez-signer 25.1 answered, and what the double answers to the same requests, in the order of the recordings. */
+/**
+ * What octez-signer 25.1 answered, and what the double answers to the same requests, in the order of the recordings.
+ */
 import { readdirSync, readFileSync } from "node:fs";
 import { request as httpRequest } from "node:http";
 import { join } from "node:path";

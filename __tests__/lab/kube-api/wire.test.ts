@@ -1,6 +1,7 @@
 /**
- * The embedded API answers what a real API server 1.36 answered. The recordings hold answers only; the requests that led to them are written here.
- * Not compared: managedFields (not kept), headers other than Content-Type and Warning, the server's own identifiers and times.
+ * The embedded API answers what a real API server 1.36 answered. The recordings hold answers only; the requests that
+ * led to them are written here. Not compared: managedFields (not kept), headers other than Content-Type and Warning,
+ * the server's own identifiers and times.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
