@@ -32,6 +32,7 @@ export const versions = {
   kubernetes: "1.36.3",
   etcd: "3.6.16",
   kwok: "0.8.0",
+  containerd: "2.4.2",
   "provider-kubernetes": "2.38.0",
   "provider-helm": "3.1.1",
   "provider-google": "6.50.0",
@@ -151,6 +152,30 @@ function kubernetes(name: string, use: string): Asset {
   };
 }
 
+/** What test:nodes runs its containers with. Debian's is older, and does as well. */
+function containerd(name: "containerd" | "containerd-shim-runc-v2" | "ctr", ask: string): Asset {
+  const version = versions.containerd;
+  const module = "github.com/containerd/containerd/v2";
+  return {
+    name,
+    version,
+    use: "npm run test:nodes",
+    file: binary(name),
+    tells: { args: [ask], pattern: /(?:containerd\S*\s+|Version:\s+)v?(\d+\.\d+\.\S+)/ },
+    sources: [
+      { kind: "present", paths: onPath(name) },
+      {
+        kind: "go",
+        module,
+        version: `v${version}`,
+        command: `${module}/cmd/${name}`,
+        ldflags: `-X ${module}/version.Version=${version}`,
+      },
+      { kind: "debian", package: "containerd", path: `usr/bin/${name}` },
+    ],
+  };
+}
+
 function provider(short: "kubernetes" | "helm" | "google", major: string): Asset {
   const version = versions[`provider-${short}`];
   const name = `terraform-provider-${short}`;
@@ -218,6 +243,11 @@ export function assets(): Asset[] {
     kubernetes("kube-controller-manager", `${suites}: suites in which pods are made`),
     kubernetes("kube-scheduler", `${suites}: suites in which pods are placed`),
     kubernetes("kubectl", "nothing but a person's convenience"),
+    kubernetes("kubelet", "npm run test:nodes"),
+    kubernetes("kube-proxy", "npm run test:nodes"),
+    containerd("containerd", "--version"),
+    containerd("containerd-shim-runc-v2", "-v"),
+    containerd("ctr", "--version"),
     {
       name: "kwok",
       version: kwok,
@@ -699,13 +729,14 @@ export const usage =
   "usage: npm run test:assets -- [--only NAME,..] [--require NAME,..] [--cache DIR] [--keep-build-cache] [--json]\n" +
   `NAME is one of ${assets()
     .map(({ name }) => name)
-    .join(", ")}, or a group: control-plane, providers`;
+    .join(", ")}, or a group: control-plane, nodes, providers`;
 
 /** Names of a comma list, groups resolved. @throws Error naming what is unknown */
 export function named(text: string | undefined): string[] {
   const all = assets().map(({ name }) => name);
   const groups: Record<string, string[]> = {
     "control-plane": ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"],
+    nodes: ["kubelet", "kube-proxy", "containerd", "containerd-shim-runc-v2", "ctr"],
     providers: all.filter((name) => name.startsWith("provider-")),
   };
   const names = (text ?? "").split(",").flatMap((name) => (name === "" ? [] : (groups[name] ?? [name])));
