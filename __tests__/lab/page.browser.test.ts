@@ -3,7 +3,7 @@
  * phone, light and dark.
  */
 import { existsSync, mkdirSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { chromium, type Browser, type Page } from "playwright-core";
 import { Lab } from "../../lab/lab";
 import { servePage } from "../../lab/page-server";
@@ -13,12 +13,12 @@ import { bundlePath } from "../helpers/bundle";
 const executablePath = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find((path) =>
   existsSync(path),
 );
-const images = resolve(__dirname, "../../docs/images");
-/** Written only where asked: they are part of the documentation. */
+/** Screenshots for people to look at, in the folder that SCREENSHOTS names. docs/images keeps the one that is shown. */
 const shoot = async (page: Page, name: string) => {
-  if (!process.env.SCREENSHOTS) return;
-  mkdirSync(images, { recursive: true });
-  await page.screenshot({ path: join(images, `${name}.png`), fullPage: true });
+  const folder = process.env.SCREENSHOTS;
+  if (!folder) return;
+  mkdirSync(folder, { recursive: true });
+  await page.screenshot({ path: join(folder, `${name}.png`), fullPage: true });
 };
 
 (executablePath ? describe : describe.skip)(
