@@ -156,6 +156,7 @@ function kubernetes(name: string, use: string): Asset {
 function containerd(name: "containerd" | "containerd-shim-runc-v2" | "ctr", ask: string): Asset {
   const version = versions.containerd;
   const module = "github.com/containerd/containerd/v2";
+  const url = `https://github.com/containerd/containerd/releases/download/v${version}/containerd-${version}-linux-${arch}.tar.gz`;
   return {
     name,
     version,
@@ -164,6 +165,7 @@ function containerd(name: "containerd" | "containerd-shim-runc-v2" | "ctr", ask:
     tells: { args: [ask], pattern: /(?:containerd\S*\s+|Version:\s+)v?(\d+\.\d+\.\S+)/ },
     sources: [
       { kind: "present", paths: onPath(name) },
+      { kind: "download", url, sums: `${url}.sha256sum`, member: `bin/${name}` },
       {
         kind: "go",
         module,
