@@ -4,7 +4,7 @@ import { bakerFileSchema, memberPods, type BakerFile } from "../contract/baker-f
 import { annotations, holderPod, labels, leaderLeaseName, memberLeaseName, watermarkDataKey } from "../contract/names";
 import { receiptSchema, type Receipt } from "../contract/receipt";
 import { memberRecordSchema, type MemberRecord } from "../contract/status";
-import { markKinds, watermarkSchema, type Watermark } from "../contract/watermark";
+import { markKinds, readWatermark, type Watermark } from "../contract/watermark";
 import { defaultTimings } from "../contract/timings";
 import { secondsTime } from "../daemons/runtime/kube";
 import type { Cluster, ConfigMapView, LeaseView, PodView } from "./cluster";
@@ -131,14 +131,14 @@ export async function readView(cluster: Cluster, baker: string, options: ViewOpt
   const addresses = new Map(file?.keys.map((key) => [key.watermark, key.address]));
   const absent = [...addresses].filter(([name]) => !maps.some((map) => map.metadata.name === name));
   const watermarkOf = (map: ConfigMapView): WatermarkView => {
-    const text = map.data[watermarkDataKey];
-    const record = watermarkSchema.safeParse(parseJson(text));
-    const levels = record.success ? markKinds.flatMap((kind) => record.data.marks[kind]?.level ?? []) : [];
+    const reading = readWatermark(map.data[watermarkDataKey]);
+    const record = reading.state === "record" ? reading.record : undefined;
+    const levels = record ? markKinds.flatMap((kind) => record.marks[kind]?.level ?? []) : [];
     return {
       name: map.metadata.name,
       address: addresses.get(map.metadata.name) ?? map.metadata.name,
-      record: record.success ? record.data : undefined,
-      missing: record.success ? "" : text === undefined || text === "" ? "empty" : "unreadable",
+      record,
+      missing: reading.state === "record" ? "" : reading.state,
       highestLevel: levels.length > 0 ? Math.max(...levels) : undefined,
     };
   };

@@ -1,6 +1,6 @@
 /** What the operator's commands say and do about watermarks, without a cluster: other command lines may use it. */
 import { watermarkName } from "../contract/names";
-import { markKinds, watermarkSchema, type Watermark } from "../contract/watermark";
+import { markKinds, readWatermark, type Watermark } from "../contract/watermark";
 import { table } from "./render";
 
 /** A watermark as the cluster has it. */
@@ -12,22 +12,6 @@ export interface WatermarkObject {
   baker: string;
   /** The text of the record, or undefined where it was never written. */
   text: string | undefined;
-}
-export type ReadRecord =
-  { state: "record"; record: Watermark } | { state: "empty" } | { state: "unreadable"; problem: string };
-
-export function readRecord(text: string | undefined): ReadRecord {
-  if (text === undefined || text.trim() === "") return { state: "empty" };
-  try {
-    const parsed = watermarkSchema.safeParse(JSON.parse(text));
-    if (parsed.success) return { state: "record", record: parsed.data };
-    return {
-      state: "unreadable",
-      problem: `${parsed.error.issues[0]?.path.join(".") ?? ""}: ${parsed.error.issues[0]?.message ?? ""}`,
-    };
-  } catch {
-    return { state: "unreadable", problem: "it is no JSON" };
-  }
 }
 /** Highest level of the floor and of every mark. */
 export const highestLevel = (record: Watermark): number =>
@@ -53,7 +37,7 @@ export function planRaise(object: WatermarkObject | undefined, name: string, lev
     return refuse(
       `${name} does not exist: create it with \`npm run deploy -- --only baker\`; the gate then starts above the head by itself`,
     );
-  const read = readRecord(object.text);
+  const read = readWatermark(object.text);
   if (read.state === "empty")
     return refuse(
       `${name} was never written: the gate starts above a synced head by itself, there is nothing to raise`,
@@ -95,7 +79,7 @@ export interface WatermarkCluster {
 /** Shape: one line per watermark, for people. */
 export function renderWatermarks(objects: readonly WatermarkObject[]): string {
   const rows = objects.map((object) => {
-    const read = readRecord(object.text);
+    const read = readWatermark(object.text);
     if (read.state !== "record")
       return [
         object.name,

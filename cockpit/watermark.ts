@@ -7,17 +7,11 @@
 import { Command, CommanderError, InvalidArgumentError } from "commander";
 import { keyHashHex } from "../tezos/addresses";
 import { labels, watermarkDataKey } from "../contract/names";
+import { readWatermark } from "../contract/watermark";
 import { ClusterError, type Cluster, type ConfigMapView } from "./cluster";
 import type { CockpitIo } from "./main";
 import { clusterCommand, plainNumber, type Common } from "./options";
-import {
-  farLevels,
-  raise,
-  readRecord,
-  renderWatermarks,
-  type WatermarkCluster,
-  type WatermarkObject,
-} from "./watermark-plan";
+import { farLevels, raise, renderWatermarks, type WatermarkCluster, type WatermarkObject } from "./watermark-plan";
 
 /** The watermarks among the cluster's config maps; replaced only where nobody has written meanwhile. */
 function watermarks(cluster: Cluster): WatermarkCluster {
@@ -75,7 +69,7 @@ export async function watermark(
     .option("--json", "print one JSON array")
     .action(async (common: Common) => {
       const objects = await watermarks(io.connect(common)).list(common.baker);
-      if (common.json) say(JSON.stringify(objects.map((object) => ({ ...object, ...readRecord(object.text) }))));
+      if (common.json) say(JSON.stringify(objects.map((object) => ({ ...readWatermark(object.text), ...object }))));
       else say(objects.length === 0 ? "no watermark in this namespace" : renderWatermarks(objects));
     });
   clusterCommand(program, "raise", "nothing at or below this level is signed any more; never lowers")

@@ -44,3 +44,30 @@ export const watermarkSchema = z.strictObject({
 });
 export type Watermark = z.infer<typeof watermarkSchema>;
 export const noMarks: Watermark["marks"] = { block: null, preattestation: null, attestation: null };
+
+/** What the text in a watermark says. */
+export type WatermarkReading =
+  /** Created, never written. */
+  | { state: "empty" }
+  | { state: "record"; record: Watermark }
+  /** With what it says of its baker and epoch all the same, for those who must stay above every epoch. */
+  | { state: "unreadable"; problem: string; baker: string | undefined; epoch: number | undefined };
+
+export function readWatermark(text: string | undefined): WatermarkReading {
+  if (text === undefined || text.trim() === "") return { state: "empty" };
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return { state: "unreadable", problem: "its record is no JSON", baker: undefined, epoch: undefined };
+  }
+  const parsed = watermarkSchema.safeParse(value);
+  if (parsed.success) return { state: "record", record: parsed.data };
+  const { baker, epoch } = (value ?? {}) as Record<string, unknown>;
+  return {
+    state: "unreadable",
+    problem: parsed.error.issues[0]?.path.join(".") || "its record has another shape",
+    baker: typeof baker === "string" ? baker : undefined,
+    epoch: typeof epoch === "number" && Number.isInteger(epoch) ? epoch : undefined,
+  };
+}

@@ -12,7 +12,7 @@ import { join } from "node:path";
 import type { LogEntry } from "../contract/log";
 import { annotations, leaderLeaseName, watermarkDataKey, watermarkName } from "../contract/names";
 import { defaultTimings, type Timings } from "../contract/timings";
-import { noMarks, watermarkSchema, type Watermark } from "../contract/watermark";
+import { noMarks, readWatermark, type Watermark } from "../contract/watermark";
 import { bundleDoubles } from "./bundle";
 import { Chain } from "./chain/chain";
 import { check, type CommitEntry, type SignerEntry, type Violation, type ViolationCode } from "./checker/checker";
@@ -481,18 +481,12 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
       .flatMap(({ keys }) => Object.keys(keys))
       .find((key) => watermarkName(key) === entry.name);
     const object = entry.object as unknown as { metadata: { uid: string }; data?: Record<string, string> };
-    let parsed: unknown = null;
-    try {
-      parsed = entry.type === "DELETED" ? null : JSON.parse(object.data?.[watermarkDataKey] ?? "null");
-    } catch {
-      parsed = null;
-    }
-    const record = watermarkSchema.safeParse(parsed);
+    const reading = readWatermark(entry.type === "DELETED" ? undefined : object.data?.[watermarkDataKey]);
     if (address === undefined) return;
     this.marks.push({
       ...{ at: Lab.at(), address, uid: object.metadata.uid },
       by: /-as-\d+$/.test(entry.client) ? "gate" : "other",
-      record: record.success ? record.data : null,
+      record: reading.state === "record" ? reading.record : null,
     });
   }
 

@@ -9,7 +9,7 @@ import { join, resolve } from "node:path";
 import { z } from "zod";
 import { annotations, memberLeaseName, watermarkDataKey, watermarkName } from "../contract/names";
 import { memberRecordSchema, type MemberRecord } from "../contract/status";
-import { watermarkSchema } from "../contract/watermark";
+import { readWatermark } from "../contract/watermark";
 import type { LevelRecord } from "./chain/chain";
 import { directions, type Member } from "./cluster/cluster";
 import { faultArgumentsSchema, faults, inject } from "./faults/faults";
@@ -182,13 +182,8 @@ export function stateOf(
   const watermarks = lab.synthesis.bakers.slice(0, 1).flatMap(({ keys }) =>
     Object.keys(keys).map((key) => {
       const object = lab.object("configmaps", watermarkName(key)) as { data?: Record<string, string> } | undefined;
-      let record: unknown = null;
-      try {
-        record = watermarkSchema.parse(JSON.parse(object?.data?.[watermarkDataKey] ?? "null"));
-      } catch {
-        record = null;
-      }
-      return { key, missing: object === undefined, record };
+      const reading = readWatermark(object?.data?.[watermarkDataKey]);
+      return { key, missing: object === undefined, record: reading.state === "record" ? reading.record : null };
     }),
   );
   const commitments = [...lab.chain.commitments.values()];

@@ -6,7 +6,7 @@
  */
 import type { BakerFile } from "../../contract/baker-file";
 import { watermarkDataKey } from "../../contract/names";
-import { noMarks, watermarkSchema, type Watermark } from "../../contract/watermark";
+import { noMarks, readWatermark, type Watermark } from "../../contract/watermark";
 import type { KubeClient } from "../runtime/kube";
 
 export interface SoloFacts {
@@ -77,16 +77,8 @@ export async function trySolo(options: {
         reason: outcome.kind === "not-found" ? "watermark-missing" : "api-failure",
         detail: `${name}: ${outcome.message}`,
       };
-    const text = outcome.object.data?.[watermarkDataKey] ?? "";
-    let record: Watermark | null | "unreadable" = null;
-    if (text !== "") {
-      try {
-        const parsed = watermarkSchema.safeParse(JSON.parse(text));
-        record = parsed.success ? parsed.data : "unreadable";
-      } catch {
-        record = "unreadable";
-      }
-    }
+    const reading = readWatermark(outcome.object.data?.[watermarkDataKey]);
+    const record = reading.state === "record" ? reading.record : reading.state === "empty" ? null : reading.state;
     records.push({ name, record });
   }
   const judged = soloConditions(

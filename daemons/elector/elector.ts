@@ -13,7 +13,7 @@ import type { PodEnv } from "../../contract/env";
 import type { Leadership, LeadershipState } from "../../contract/leadership";
 import { annotations, leaderLeaseName, memberLeaseName, podOrdinal, watermarkDataKey } from "../../contract/names";
 import type { Receipt } from "../../contract/receipt";
-import { maxEpoch } from "../../contract/watermark";
+import { maxEpoch, readWatermark } from "../../contract/watermark";
 import {
   memberRecordSchema,
   type GateStatus,
@@ -882,18 +882,12 @@ export class Elector {
     const epochs: number[] = [];
     for (const [i, outcome] of outcomes.entries()) {
       if (outcome.ok) {
-        const text = outcome.object.data?.[watermarkDataKey];
-        if (text === undefined || text === "") continue;
-        try {
-          const record = JSON.parse(text) as { epoch?: unknown; baker?: unknown } | null;
-          const epoch = record?.baker === this.o.file.baker ? record.epoch : undefined;
-          if (typeof epoch !== "number" || !Number.isInteger(epoch))
-            this.warn("watermark-not-understood", names[i] ?? "");
-          else if (epoch <= maxEpoch) epochs.push(epoch);
-          else this.absurdEpoch(names[i] ?? "", epoch);
-        } catch {
-          this.warn("watermark-not-understood", names[i] ?? "");
-        }
+        const reading = readWatermark(outcome.object.data?.[watermarkDataKey]);
+        if (reading.state === "empty") continue;
+        const { baker, epoch } = reading.state === "record" ? reading.record : reading;
+        if (baker !== this.o.file.baker || epoch === undefined) this.warn("watermark-not-understood", names[i] ?? "");
+        else if (epoch <= maxEpoch) epochs.push(epoch);
+        else this.absurdEpoch(names[i] ?? "", epoch);
       } else if (outcome.kind === "not-found") this.warn("watermark-missing", names[i] ?? "");
       else {
         this.failed(outcome.kind, `${names[i]}: ${outcome.message}`, outcome.sentAtMs);

@@ -4,14 +4,7 @@
  *
  * A level orders requests of one kind together with the round: (level, round), compared lexicographically.
  */
-import {
-  markKinds,
-  noMarks,
-  watermarkSchema,
-  type Mark,
-  type MarkKind,
-  type Watermark,
-} from "../../contract/watermark";
+import { markKinds, noMarks, readWatermark, type Mark, type MarkKind, type Watermark } from "../../contract/watermark";
 
 /** One mastership of this pod. */
 export interface Tenure {
@@ -71,22 +64,11 @@ export function observe(
   const label = object.metadata.labels?.baker;
   if (label !== undefined && label !== expected.baker)
     return { state: "refused", reason: "watermark-other-baker", detail: `its label says ${label}` };
-  const text = object.data?.[expected.dataKey];
-  if (text === undefined || text.trim() === "") return { state: "empty", uid };
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    return { state: "refused", reason: "watermark-unreadable", detail: "its record is no JSON" };
-  }
-  const parsed = watermarkSchema.safeParse(value);
-  if (!parsed.success)
-    return {
-      state: "refused",
-      reason: "watermark-unreadable",
-      detail: parsed.error.issues[0]?.path.join(".") || "its record has another shape",
-    };
-  const record = parsed.data;
+  const reading = readWatermark(object.data?.[expected.dataKey]);
+  if (reading.state === "empty") return { state: "empty", uid };
+  if (reading.state === "unreadable")
+    return { state: "refused", reason: "watermark-unreadable", detail: reading.problem };
+  const { record } = reading;
   if (record.baker !== expected.baker)
     return { state: "refused", reason: "watermark-other-baker", detail: `it belongs to ${record.baker}` };
   if (record.chain !== expected.chain)
