@@ -9,19 +9,27 @@
  * node --import tsx tools/test-assets/control-plane.ts [--with kube-controller-manager,kube-scheduler,kwok]
  * [--pod-security restricted]
  */
-import { spawn, type ChildProcess } from "node:child_process";
-import { generateKeyPairSync, randomBytes } from "node:crypto";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { randomBytes } from "node:crypto";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { request } from "node:https";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { controlPlaneFolder, defaultCache } from "../test-assets";
+import { ChildProcesses } from "./child-processes";
+import {
+  etcdPeerPort,
+  extras,
+  ports,
+  programArguments,
+  writeKubeconfig,
+  type Extra,
+  type Program,
+  type Settings,
+} from "./control-plane-programs";
 
-export const extras = ["kube-controller-manager", "kube-scheduler", "kwok"] as const;
-export type Extra = (typeof extras)[number];
-export type Program = "etcd" | "kube-apiserver" | Extra;
+export { extras, type Extra, type Program } from "./control-plane-programs";
 
 export interface ControlPlaneOptions {
   with?: readonly Extra[];
@@ -103,202 +111,31 @@ async function freeAddress(ports: readonly number[]): Promise<string> {
 }
 
 const sleep = (ms: number) => new Promise((done) => setTimeout(done, ms));
-const setpriv = ["/usr/bin/setpriv", "/bin/setpriv"].find((path) => existsSync(path));
-const ports = { api: 6443, etcd: 2379, etcdPeer: 2380, controllerManager: 10257, scheduler: 10259, kwok: 10247 };
-const issuer = "https://kubernetes.default.svc.cluster.local";
 
-export async function startControlPlane(options: ControlPlaneOptions = {}): Promise<ControlPlane> {
-  const wanted = options.with ?? [];
-  const missing = missingForControlPlane(wanted, options.assets);
-  if (missing !== undefined) throw new Error(missing);
-  const assets = assetsFolder(options.assets);
-  const folder = mkdtempSync(join(tmpdir(), "tog-control-plane-"));
-  const file = (name: string, text?: string | Buffer): string => {
-    if (text !== undefined) writeFileSync(join(folder, name), text, { mode: 0o600 });
-    return join(folder, name);
-  };
-  const address = await freeAddress(Object.values(ports));
-  const url = `https://${address}:${ports.api}`;
-  const etcdUrl = `http://${address}:${ports.etcd}`;
-  const peerUrl = `http://${address}:${ports.etcdPeer}`;
-  const caFile = file("apiserver.crt");
-
-  const kubeconfig = (name: string, token: string): string =>
-    file(
-      `${name}.kubeconfig`,
-      JSON.stringify({
-        apiVersion: "v1",
-        kind: "Config",
-        "current-context": "test",
-        clusters: [{ name: "test", cluster: { server: url, "certificate-authority": caFile } }],
-        users: [{ name, user: { token } }],
-        contexts: [{ name: "test", context: { cluster: "test", user: name } }],
-      }),
-    );
-  const users = { admin: "system:masters", "system:kube-controller-manager": "", "system:kube-scheduler": "" };
-  const tokens = new Map(Object.keys(users).map((name) => [name, randomBytes(24).toString("hex")]));
-  const token = (name: keyof typeof users): string => tokens.get(name) ?? "";
-  const adminToken = token("admin");
-  const lines = Object.entries(users).map(
-    ([name, group]) => `${tokens.get(name)},${name},${name}${group && `,${group}`}`,
-  );
-  const tokenFile = file("tokens.csv", `${lines.join("\n")}\n`);
-  const adminKubeconfig = kubeconfig("admin", adminToken);
-  const pair = generateKeyPairSync("rsa", {
-    modulusLength: 2048,
-    publicKeyEncoding: { type: "spki", format: "pem" },
-    privateKeyEncoding: { type: "pkcs8", format: "pem" },
+const listens = (address: string, port: number): Promise<boolean> =>
+  new Promise((done) => {
+    const socket = connect({ host: address, port, timeout: 1000 }, () => (socket.destroy(), done(true)));
+    socket.once("error", () => done(false));
+    socket.once("timeout", () => (socket.destroy(), done(false)));
   });
-  const [privateKey, publicKey] = [
-    file("service-accounts.key", pair.privateKey),
-    file("service-accounts.pub", pair.publicKey),
-  ];
-  const level = options.podSecurity;
-  const admission = (enforced: string): string =>
-    file(
-      "admission.json",
-      JSON.stringify({
-        apiVersion: "apiserver.config.k8s.io/v1",
-        kind: "AdmissionConfiguration",
-        plugins: [
-          {
-            name: "PodSecurity",
-            configuration: {
-              apiVersion: "pod-security.admission.config.k8s.io/v1",
-              kind: "PodSecurityConfiguration",
-              defaults: { enforce: enforced, "enforce-version": "latest" },
-              exemptions: { namespaces: ["kube-system"] },
-            },
-          },
-        ],
-      }),
-    );
 
-  const commands: Record<Program, string[]> = {
-    etcd: [
-      `--data-dir=${file("etcd")}`,
-      `--listen-client-urls=${etcdUrl}`,
-      `--advertise-client-urls=${etcdUrl}`,
-      `--listen-peer-urls=${peerUrl}`,
-      `--initial-advertise-peer-urls=${peerUrl}`,
-      `--initial-cluster=default=${peerUrl}`,
-      "--log-level=warn",
-      ...(options.fsync === false ? ["--unsafe-no-fsync"] : []),
-    ],
-    "kube-apiserver": [
-      `--etcd-servers=${etcdUrl}`,
-      `--bind-address=${address}`,
-      `--advertise-address=${address}`,
-      `--secure-port=${ports.api}`,
-      `--cert-dir=${folder}`,
-      "--authorization-mode=RBAC",
-      `--token-auth-file=${tokenFile}`,
-      `--service-account-issuer=${issuer}`,
-      `--service-account-key-file=${publicKey}`,
-      `--service-account-signing-key-file=${privateKey}`,
-      "--service-cluster-ip-range=10.96.0.0/16",
-      "--endpoint-reconciler-type=none",
-      ...(level === undefined ? [] : [`--admission-control-config-file=${admission(level)}`]),
-    ],
-    "kube-controller-manager": [
-      `--kubeconfig=${kubeconfig("kube-controller-manager", token("system:kube-controller-manager"))}`,
-      `--bind-address=${address}`,
-      `--secure-port=${ports.controllerManager}`,
-      `--cert-dir=${file("controller-manager")}`,
-      "--leader-elect=false",
-      "--use-service-account-credentials",
-      `--service-account-private-key-file=${privateKey}`,
-      `--root-ca-file=${caFile}`,
-    ],
-    "kube-scheduler": [
-      `--kubeconfig=${kubeconfig("kube-scheduler", token("system:kube-scheduler"))}`,
-      `--bind-address=${address}`,
-      `--secure-port=${ports.scheduler}`,
-      `--cert-dir=${file("scheduler")}`,
-      "--leader-elect=false",
-    ],
-    kwok: [
-      `--kubeconfig=${adminKubeconfig}`,
-      `--config=${join(__dirname, "kwok-stages.yaml")}`,
-      "--manage-all-nodes",
-      "--node-lease-duration-seconds=40",
-      `--server-address=${address}:${ports.kwok}`,
-    ],
-  };
+/** JSON where it is JSON; not every answer is: /readyz says "ok". */
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
 
-  const listensOn: Record<Program, number> = {
-    etcd: ports.etcd,
-    "kube-apiserver": ports.api,
-    "kube-controller-manager": ports.controllerManager,
-    "kube-scheduler": ports.scheduler,
-    kwok: ports.kwok,
-  };
-  const listens = (port: number): Promise<boolean> =>
-    new Promise((done) => {
-      const socket = connect({ host: address, port, timeout: 1000 }, () => (socket.destroy(), done(true)));
-      socket.once("error", () => done(false));
-      socket.once("timeout", () => (socket.destroy(), done(false)));
-    });
-
-  const running = new Map<Program, ChildProcess>();
-  const logs = new Map<Program, string>();
-  const alive = (child: ChildProcess): boolean =>
-    child.pid !== undefined && child.exitCode === null && child.signalCode === null;
-  const living = (program: Program): ChildProcess | undefined => {
-    const child = running.get(program);
-    return child && alive(child) ? child : undefined;
-  };
-  const launch = (program: Program): void => {
-    if (living(program)) return;
-    const command = [join(assets, program), ...commands[program], ...(options.flags?.[program] ?? [])];
-    const words = setpriv === undefined ? command : [setpriv, "--pdeathsig", "KILL", "--", ...command];
-    const child = spawn(words[0] ?? "", words.slice(1), { cwd: folder, stdio: ["ignore", "pipe", "pipe"] });
-    const keep = (data: Buffer) => logs.set(program, ((logs.get(program) ?? "") + data.toString()).slice(-8000));
-    child.stdout.on("data", keep);
-    child.stderr.on("data", keep);
-    child.once("error", (error) => keep(Buffer.from(error.message)));
-    running.set(program, child);
-  };
-  const killAll = () => {
-    for (const child of running.values()) if (alive(child)) child.kill("SIGKILL");
-  };
-  process.once("exit", killAll);
-  const gone = (child: ChildProcess, ms: number): Promise<boolean> =>
-    new Promise((done) => {
-      if (!alive(child)) return done(true);
-      const timer = setTimeout(() => done(false), ms);
-      child.once("exit", () => (clearTimeout(timer), done(true)));
-    });
-  const end = async (program: Program): Promise<void> => {
-    const child = living(program);
-    if (!child) return;
-    child.kill("SIGCONT");
-    child.kill("SIGTERM");
-    if (await gone(child, 3000)) return;
-    child.kill("SIGKILL");
-    await gone(child, 5000);
-  };
-  const stop = async (): Promise<void> => {
-    await Promise.all(extras.map(end));
-    // Without a quiet period: nobody is served any more.
-    const apiserver = living("kube-apiserver");
-    apiserver?.kill("SIGKILL");
-    if (apiserver) await gone(apiserver, 5000);
-    await end("etcd");
-    process.removeListener("exit", killAll);
-    rmSync(folder, { recursive: true, force: true });
-  };
-
-  const call: ControlPlane["call"] = (
-    method,
-    path,
-    body,
-    { token: bearer = adminToken, contentType = "application/json", timeoutMs = 10_000 } = {},
-  ) =>
+/** How a control plane at `url` is called. */
+const caller =
+  (url: string, caFile: string, adminToken: string): ControlPlane["call"] =>
+  (method, path, body, { token = adminToken, contentType = "application/json", timeoutMs = 10_000 } = {}) =>
     new Promise((done, fail) => {
       const text = body === undefined ? undefined : typeof body === "string" ? body : JSON.stringify(body);
       const headers = {
-        ...(bearer === "" ? {} : { authorization: `Bearer ${bearer}` }),
+        ...(token === "" ? {} : { authorization: `Bearer ${token}` }),
         ...(text === undefined ? {} : { "content-type": contentType, "content-length": Buffer.byteLength(text) }),
       };
       const ca = readFileSync(caFile);
@@ -307,48 +144,81 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
         const chunks: Buffer[] = [];
         response.on("data", (chunk: Buffer) => chunks.push(chunk));
         response.on("error", fail);
-        response.on("end", () => {
-          const answer = Buffer.concat(chunks).toString();
-          let parsed: unknown = answer;
-          try {
-            parsed = JSON.parse(answer);
-          } catch {
-            // Not every answer is JSON: /readyz says "ok".
-          }
-          done({ status: response.statusCode ?? 0, body: parsed });
-        });
+        response.on("end", () =>
+          done({ status: response.statusCode ?? 0, body: parsed(Buffer.concat(chunks).toString()) }),
+        );
       });
       sent.on("error", fail);
       sent.end(text);
     });
 
-  const ready = async (program: Program): Promise<void> => {
-    const deadline = performance.now() + (options.readyMs ?? 120_000);
-    let last = "";
-    while (performance.now() < deadline) {
-      for (const [name, child] of running)
-        if (!alive(child))
-          throw new Error(
-            `${name} ended with ${child.signalCode ?? child.exitCode ?? "no start"}:\n${logs.get(name) ?? ""}`,
-          );
-      if (program !== "kube-apiserver" && (await listens(listensOn[program]))) return;
-      try {
-        if (program !== "kube-apiserver") throw new Error(`port ${listensOn[program]} is shut`);
-        const { status, body } = await call("GET", "/readyz", undefined, { timeoutMs: 2000 });
-        if (status === 200) return;
-        last = `${status} ${String(body).slice(-300)}`;
-      } catch (error) {
-        last = String(error);
-      }
-      await sleep(100);
-    }
-    throw new Error(
-      `${program} is not ready within ${options.readyMs ?? 120_000} ms: ${last}\n${logs.get(program) ?? ""}`,
+/** Waits until a program answers. @throws Error if it does not in time, or if any of the processes ends. */
+async function untilReady(
+  program: Program,
+  processes: ChildProcesses,
+  answers: (program: Program) => Promise<string | undefined>,
+  withinMs: number,
+): Promise<void> {
+  const deadline = performance.now() + withinMs;
+  let reason: string | undefined = "not asked yet";
+  while (performance.now() < deadline) {
+    processes.assertAllLive();
+    reason = await answers(program);
+    if (reason === undefined) return;
+    await sleep(100);
+  }
+  throw new Error(`${program} is not ready within ${withinMs} ms: ${reason}\n${processes.log(program)}`);
+}
+
+async function requestToken(call: ControlPlane["call"], namespace: string, name: string, seconds: number) {
+  const body = {
+    apiVersion: "authentication.k8s.io/v1",
+    kind: "TokenRequest",
+    spec: { expirationSeconds: seconds },
+  };
+  const path = `/api/v1/namespaces/${namespace}/serviceaccounts/${name}/token`;
+  const { status, body: answer } = await call("POST", path, body);
+  const { status: given, message } = answer as { status?: { token?: string }; message?: string };
+  if (status !== 201 || !given?.token) throw new Error(`no token of ${namespace}/${name}: ${status} ${message ?? ""}`);
+  return given.token;
+}
+
+export async function startControlPlane(options: ControlPlaneOptions = {}): Promise<ControlPlane> {
+  const wanted = options.with ?? [];
+  const missing = missingForControlPlane(wanted, options.assets);
+  if (missing !== undefined) throw new Error(missing);
+  const assets = assetsFolder(options.assets);
+  const folder = mkdtempSync(join(tmpdir(), "tog-control-plane-"));
+  const address = await freeAddress([...Object.values(ports), etcdPeerPort]);
+  const settings: Settings = { folder, address, podSecurity: options.podSecurity, fsync: options.fsync };
+  const url = `https://${address}:${ports["kube-apiserver"]}`;
+  const caFile = join(folder, "apiserver.crt");
+  const { commands, adminToken } = programArguments(settings);
+  const processes = new ChildProcesses(folder);
+  const call = caller(url, caFile, adminToken);
+
+  /** Why the program does not answer yet. */
+  const answers = async (program: Program): Promise<string | undefined> => {
+    if (program !== "kube-apiserver")
+      return (await listens(address, ports[program])) ? undefined : `port ${ports[program]} is shut`;
+    return call("GET", "/readyz", undefined, { timeoutMs: 2000 }).then(
+      ({ status, body }) => (status === 200 ? undefined : `${status} ${String(body).slice(-300)}`),
+      String,
     );
   };
+  const launch = (program: Program) =>
+    processes.launch(program, [join(assets, program), ...commands[program], ...(options.flags?.[program] ?? [])]);
   const start = async (program: Program): Promise<void> => {
     launch(program);
-    await ready(program);
+    await untilReady(program, processes, answers, options.readyMs ?? 120_000);
+  };
+  const stop = async (): Promise<void> => {
+    await Promise.all(extras.map((program) => processes.end(program)));
+    // The API server gets no time of grace: nobody is served any more.
+    await processes.end("kube-apiserver", 0);
+    await processes.end("etcd");
+    processes.forget();
+    rmSync(folder, { recursive: true, force: true });
   };
 
   try {
@@ -364,33 +234,16 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
     address,
     caFile,
     adminToken,
-    adminKubeconfig,
+    adminKubeconfig: writeKubeconfig(settings, "admin", adminToken),
     folder,
     call,
-    kubeconfig,
     start,
     stop,
-    pid: (program) => running.get(program)?.pid,
-    log: (program) => logs.get(program) ?? "",
-    async serviceAccountToken(namespace, name, seconds = 3600) {
-      const path = `/api/v1/namespaces/${namespace}/serviceaccounts/${name}/token`;
-      const spec = { expirationSeconds: seconds };
-      const { status, body } = await call("POST", path, {
-        apiVersion: "authentication.k8s.io/v1",
-        kind: "TokenRequest",
-        spec,
-      });
-      const answer = body as { status?: { token?: string }; message?: string };
-      if (status !== 201 || !answer.status?.token)
-        throw new Error(`no token of ${namespace}/${name}: ${status} ${answer.message ?? ""}`);
-      return answer.status.token;
-    },
-    async signal(program, signal) {
-      const child = living(program);
-      if (!child) throw new Error(`${program} does not run`);
-      child.kill(signal);
-      if (signal === "SIGKILL" && !(await gone(child, 5000))) throw new Error(`${program} lives on after SIGKILL`);
-    },
+    kubeconfig: (name, token) => writeKubeconfig(settings, name, token),
+    pid: (program) => processes.pid(program),
+    log: (program) => processes.log(program),
+    signal: (program, signal) => processes.signal(program, signal),
+    serviceAccountToken: (namespace, name, seconds = 3600) => requestToken(call, namespace, name, seconds),
   };
 }
 
