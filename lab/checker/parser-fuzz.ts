@@ -10,7 +10,7 @@ import {
   parseSigningRequest,
   refusalReasons,
 } from "../../tezos/signing-request";
-import { randomOf } from "./schedules";
+import { randomOf } from "./schedules/world";
 
 export interface ParserFuzzResult {
   seed: number;

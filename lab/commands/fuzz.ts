@@ -5,7 +5,8 @@
  */
 import { parseArgs } from "node:util";
 import { fuzzParser } from "../checker/parser-fuzz";
-import { describe, runSchedule } from "../checker/schedules";
+import { describe } from "../checker/schedules/describe";
+import { runSchedule } from "../checker/schedules/run-schedule";
 
 const usage = "usage: npm run fuzz -- parser [--inputs N] [--seed N] | schedules [--count N] [--seed N]";
 

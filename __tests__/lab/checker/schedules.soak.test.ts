@@ -2,7 +2,8 @@
  * 10,000 schedules, about ten minutes. `SEED=n npx jest --config jest.heavy.config.js schedules.soak` begins at that
  * seed.
  */
-import { describe as explain, runSchedule } from "../../../lab/checker/schedules";
+import { describe as explain } from "../../../lab/checker/schedules/describe";
+import { runSchedule } from "../../../lab/checker/schedules/run-schedule";
 
 const seed = process.env.SEED === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(process.env.SEED);
 

@@ -1,0 +1,68 @@
+/**
+ * An elector that elects whom it likes. Without takings-away it hands out any epoch, twice and backwards; with them it
+ * keeps to the epochs of a lease that was not rolled back.
+ */
+import type { SimulatedApi } from "./api";
+import type { GateProcess } from "./gate-process";
+import type { Pods } from "./pods";
+import type { Scene } from "./scene";
+
+export class HostileElector {
+  /** The one that was elected last in an orderly way. */
+  master: GateProcess | undefined;
+
+  constructor(
+    private readonly scene: Scene,
+    private readonly api: SimulatedApi,
+    private readonly pods: Pods,
+  ) {
+    scene.world.after(10, () => this.elect());
+  }
+
+  /** Tells a process that it leads. */
+  lead(process: GateProcess, epoch: number, validMs: number, gate: "open" | "shut" = "open"): void {
+    const { world, counts } = this.scene;
+    process.deliver(() => {
+      counts.tenures++;
+      process.leadership.update({
+        holder: "",
+        holderIdentity: process.identity,
+        self: process.identity,
+        leaseUid: "lease",
+        epoch,
+        state: gate === "open" ? "active" : "handing-over",
+        reason: "",
+        validUntilNs: String(BigInt(Math.round((world.now + validMs) * 1e6))),
+        gate,
+        daemons: "run",
+        nonces: "follow",
+      });
+    });
+  }
+
+  private elect(): void {
+    const { world, features, faults } = this.scene;
+    if (!faults) return;
+    const process = world.pick(this.pods.running);
+    if (features.hostileElector && world.chance(0.4)) this.electWildly(process);
+    else {
+      const epoch = ++this.api.highestEpoch;
+      if (!features.hostileElector)
+        for (const other of this.pods.running) if (other !== process) this.lead(other, 0, 0, "shut");
+      this.lead(process, epoch, features.calm ? 60_000 : world.between(3000, 20_000));
+      this.master = process;
+    }
+    world.after(features.calm ? world.between(8000, 60_000) : world.between(300, 12_000), () => this.elect());
+  }
+
+  private electWildly(process: GateProcess): void {
+    const { world, features, takesAway } = this.scene;
+    const wild = !takesAway ? [-1, 0, 0, 1, 2] : features.badDisk ? [1, 2] : [1, 1, 2];
+    const epoch = Math.max(0, this.api.highestEpoch + world.pick(wild));
+    const validMs = world.between(100, 20_000);
+    this.lead(process, epoch, validMs, world.chance(0.1) ? "shut" : "open");
+    // Two masters of one epoch. One whose memory is broken cannot know the other once the watermark is gone.
+    if (!(takesAway && features.badDisk) && world.chance(0.4)) this.lead(world.pick(this.pods.running), epoch, validMs);
+    if (takesAway) this.api.highestEpoch = Math.max(this.api.highestEpoch, epoch);
+  }
+}
