@@ -12,11 +12,12 @@ import {
 import type { Construct, IConstruct } from "constructs";
 import { leaderLeaseName } from "../contract/names";
 import { ActiveStandbyBaker } from "./baker/active-standby-baker";
+import type { Baker } from "./baker/baker";
 import { DefaultDeny } from "./baker/baker-network-policies";
 import { RegionalStorage } from "./baker/regional-storage";
 import { SoloBaker } from "./baker/solo-baker";
 import { ZonalStorage } from "./baker/zonal-storage";
-import { ExistingAccess, GkeAccess } from "./cluster-access";
+import { type ClusterAccess, ExistingAccess, GkeAccess } from "./cluster-access";
 import type { Configuration } from "../configuration/schema";
 import { declareVariables } from "./variables";
 import { objectLabels, pin, protect, withoutCreationTraces } from "./element";
@@ -69,23 +70,7 @@ export class BakerStack extends TerraformStack {
           kubeconfig: existing.kubeconfig,
         })
       : new GkeAccess(this, "cluster", { configuration });
-
-    const namespaceObject = pin(
-      new NamespaceV1(this, "namespace", {
-        metadata: {
-          name: namespace,
-          labels: objectLabels(
-            Object.fromEntries(
-              ["enforce", "warn", "audit"].map((mode) => [`pod-security.kubernetes.io/${mode}`, "restricted"]),
-            ),
-          ),
-        },
-        // It holds the claims of the disks, the watermarks and the leases.
-        lifecycle: protect(configuration.deletion_protection),
-      }),
-      "namespace",
-    );
-    Aspects.of(this).add(new AfterNamespace(namespaceObject));
+    Aspects.of(this).add(new AfterNamespace(this.namespace(configuration)));
     new DefaultDeny(this, "default-deny", { namespace });
 
     const images = resolveImages(configuration);
@@ -116,11 +101,37 @@ export class BakerStack extends TerraformStack {
         }),
     );
     new Monitoring(this, "monitoring", { configuration, access });
+    this.outputs(configuration, access, signers, bakers);
+  }
 
+  private namespace(configuration: Configuration): NamespaceV1 {
+    return pin(
+      new NamespaceV1(this, "namespace", {
+        metadata: {
+          name: configuration.namespace,
+          labels: objectLabels(
+            Object.fromEntries(
+              ["enforce", "warn", "audit"].map((mode) => [`pod-security.kubernetes.io/${mode}`, "restricted"]),
+            ),
+          ),
+        },
+        // It holds the claims of the disks, the watermarks and the leases.
+        lifecycle: protect(configuration.deletion_protection),
+      }),
+      "namespace",
+    );
+  }
+
+  private outputs(
+    { namespace, cluster }: Configuration,
+    access: ClusterAccess,
+    signers: Signers,
+    bakers: readonly Baker[],
+  ): void {
     const output = (name: string, value: unknown, description: string): void => {
       pin(new TerraformOutput(this, `output-${name}`, { value, description }), name);
     };
-    const kubectl = existing ? `kubectl --context ${existing.context} -n ${namespace}` : `kubectl -n ${namespace}`;
+    const kubectl = `kubectl ${cluster ? `--context ${cluster.existing.context} ` : ""}-n ${namespace}`;
     output("namespace", namespace, "Kubernetes namespace of the bakers.");
     if (access.credentialsCommand !== undefined)
       output("get_credentials_command", access.credentialsCommand, "Gives kubectl access to the cluster.");

@@ -17,16 +17,24 @@ export interface Port {
 export const tcp = (...numbers: readonly number[]): Port[] => numbers.map((port) => ({ port }));
 
 export type Peer = NetworkPolicyV1SpecEgressTo & NetworkPolicyV1SpecIngressFrom;
-export const anywhere: Peer = { ipBlock: { cidr: "0.0.0.0/0" } };
+export const range = (cidr: string, except?: string[]): Peer => ({ ipBlock: { cidr, ...(except && { except }) } });
+export const anywhere: Peer = range("0.0.0.0/0");
 /** Link-local addresses hold the metadata servers of clouds. */
 export const linkLocal = "169.254.0.0/16";
 export const privateRanges = ["10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16"];
-export const internet: Peer = { ipBlock: { cidr: "0.0.0.0/0", except: [...privateRanges, linkLocal] } };
-export const anywhereButMetadata: Peer = { ipBlock: { cidr: "0.0.0.0/0", except: [linkLocal] } };
+export const internet: Peer = range("0.0.0.0/0", [...privateRanges, linkLocal]);
+export const anywhereButMetadata: Peer = range("0.0.0.0/0", [linkLocal]);
 export const pods = (matchLabels: Record<string, string>): Peer => ({ podSelector: { matchLabels } });
 export const namespaces = (...names: readonly string[]): Peer => ({
   namespaceSelector: { matchExpressions: [{ key: "kubernetes.io/metadata.name", operator: "In", values: [...names] }] },
 });
+/** The cluster's DNS, its node-local cache, Google's resolver. */
+export const nameServers: readonly Peer[] = [
+  namespaces("kube-system"),
+  range("169.254.20.10/32"),
+  range("169.254.169.254/32"),
+];
+export const dnsPorts: readonly Port[] = [{ port: 53, protocol: "UDP" }, ...tcp(53)];
 
 export interface FlowProps {
   readonly namespace: string;

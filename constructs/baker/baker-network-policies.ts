@@ -10,13 +10,18 @@ import { type Component, selectorLabels } from "../element";
 import {
   anywhere,
   anywhereButMetadata,
+  dnsPorts,
   type FlowProps,
   internet,
   linkLocal,
   namespaces,
+  nameServers,
   NetworkFlow,
+  type Peer,
   pods,
+  type Port,
   privateRanges,
+  range,
   tcp,
 } from "../network-policy";
 
@@ -33,92 +38,110 @@ export interface BakerNetworkPoliciesProps {
   readonly monitoringNamespaces: readonly string[];
 }
 
-const dnsPorts = [{ port: 53, protocol: "UDP" as const }, ...tcp(53)];
+interface Flow extends Pick<FlowProps, "ingress" | "egress"> {
+  /** Name of the policy without the baker's. */
+  readonly name: string;
+  readonly purpose: string;
+}
+const into = (name: string, purpose: string, from: readonly Peer[], ports: readonly Port[]): Flow => ({
+  name,
+  purpose,
+  ingress: { from, ports },
+});
+const out = (name: string, purpose: string, to: readonly Peer[], ports: readonly Port[]): Flow => ({
+  name,
+  purpose,
+  egress: { to, ports },
+});
 
 export class BakerNetworkPolicies extends Construct {
   constructor(scope: Construct, id: string, props: BakerNetworkPoliciesProps) {
     super(scope, id);
-    const { baker, settings } = props;
+    const { namespace, baker } = props;
     const selector = selectorLabels(baker, "baking-pod");
-    const self = pods(selector);
-    const flow = (name: string, purpose: string, direction: Pick<FlowProps, "ingress" | "egress">): void => {
-      new NetworkFlow(this, name, {
-        namespace: props.namespace,
-        name: `${baker}-${name}`,
-        purpose,
-        selector,
-        ...direction,
-      });
-    };
-
-    flow("dns", "Names of peers, signers and members: the cluster's DNS, its node-local cache, Google's resolver.", {
-      egress: {
-        to: [
-          namespaces("kube-system"),
-          { ipBlock: { cidr: "169.254.20.10/32" } },
-          { ipBlock: { cidr: "169.254.169.254/32" } },
-        ],
-        ports: dnsPorts,
-      },
-    });
-    flow("api", "The Kubernetes API: leases, watermarks, the topology guard. 6443 is its port outside of GKE.", {
-      egress: {
-        to: [...privateRanges.map((cidr) => ({ ipBlock: { cidr } })), ...(props.publicApi ? [internet] : [])],
-        ports: tcp(443, 6443),
-      },
-    });
-    flow("snapshot", "Download of the snapshot by the init container.", {
-      egress: { to: [internet], ports: tcp(80, 443) },
-    });
-    if (settings.private_peers.length > 0) {
-      const peerPorts = [
-        ...new Set(settings.private_peers.map((peer) => Number(peer.slice(peer.lastIndexOf(":") + 1)))),
-      ];
-      flow("p2p-out", "Connections of octez-node to its sentries.", {
-        egress: { to: [anywhereButMetadata], ports: tcp(...peerPorts) },
-      });
-    } else
-      flow(
-        "p2p-out",
-        "Connections of octez-node (and octez-dal-node) to peers of the network, which choose their ports.",
-        {
-          egress: { to: [internet], ports: [{ port: 1024, endPort: 65535 }] },
-        },
-      );
-    flow("p2p-in", "Connections of peers to octez-node.", {
-      ingress: { from: [anywhere], ports: tcp(ports.octezP2p) },
-    });
-    if (settings.dal.enabled) {
-      flow("dal-in", "Connections of peers to octez-dal-node.", {
-        ingress: { from: [anywhere], ports: tcp(ports.dalP2p) },
-      });
-      if (settings.private_peers.length > 0)
-        flow("dal-out", "Connections of octez-dal-node to peers of the network: DAL knows no private mode.", {
-          egress: { to: [internet], ports: [{ port: 1024, endPort: 65535 }] },
-        });
-    }
-    flow("signer", "Signing requests to this baker's own signers.", {
-      egress: { to: [pods(selectorLabels(baker, props.signer))], ports: tcp(signerPorts.signer) },
-    });
-    if (props.exchange) {
-      const exchanged = tcp(ports.nonceExposer);
-      flow("members-in", "Nonces to the other pods of this baker; who they are is in the leases.", {
-        ingress: { from: [self], ports: exchanged },
-      });
-      flow("members-out", "Nonces from the other pods of this baker.", { egress: { to: [self], ports: exchanged } });
-    }
-    flow("metrics", "Metrics from the monitoring namespaces.", {
-      ingress: {
-        from: [namespaces(...props.monitoringNamespaces)],
-        ports: tcp(
-          ...[ports.sidecar, ports.octezMetrics, ports.supervisor],
-          ...(props.exchange ? [ports.elector, ports.gateHealth, ports.nonceExposer, ports.nonceImporter] : []),
-          ...(settings.dal.enabled ? [ports.dalMetrics] : []),
-        ),
-      },
-    });
+    const flows = [
+      ...foundations(props),
+      ...networkPeers(props.settings),
+      out(
+        "signer",
+        "Signing requests to this baker's own signers.",
+        [pods(selectorLabels(baker, props.signer))],
+        [{ port: signerPorts.signer }],
+      ),
+      ...(props.exchange ? exchange(pods(selector)) : []),
+      metrics(props),
+    ];
+    for (const { name, ...flow } of flows)
+      new NetworkFlow(this, name, { namespace, name: `${baker}-${name}`, selector, ...flow });
   }
 }
+
+const foundations = ({ publicApi }: BakerNetworkPoliciesProps): Flow[] => [
+  out(
+    "dns",
+    "Names of peers, signers and members: the cluster's DNS, its node-local cache, Google's resolver.",
+    nameServers,
+    dnsPorts,
+  ),
+  out(
+    "api",
+    "The Kubernetes API: leases, watermarks, the topology guard. 6443 is its port outside of GKE.",
+    [...privateRanges.map((cidr) => range(cidr)), ...(publicApi ? [internet] : [])],
+    tcp(443, 6443),
+  ),
+  out("snapshot", "Download of the snapshot by the init container.", [internet], tcp(80, 443)),
+];
+
+/** Peers choose their ports. */
+const unprivileged: readonly Port[] = [{ port: 1024, endPort: 65535 }];
+
+function networkPeers({ private_peers: sentries, dal }: BakerConfiguration): Flow[] {
+  const sentryPorts = new Set(sentries.map((peer) => Number(peer.slice(peer.lastIndexOf(":") + 1))));
+  return [
+    sentries.length > 0
+      ? out("p2p-out", "Connections of octez-node to its sentries.", [anywhereButMetadata], tcp(...sentryPorts))
+      : out(
+          "p2p-out",
+          "Connections of octez-node (and octez-dal-node) to peers of the network, which choose their ports.",
+          [internet],
+          unprivileged,
+        ),
+    into("p2p-in", "Connections of peers to octez-node.", [anywhere], tcp(ports.octezP2p)),
+    ...(dal.enabled ? [into("dal-in", "Connections of peers to octez-dal-node.", [anywhere], tcp(ports.dalP2p))] : []),
+    ...(dal.enabled && sentries.length > 0
+      ? [
+          out(
+            "dal-out",
+            "Connections of octez-dal-node to peers of the network: DAL knows no private mode.",
+            [internet],
+            unprivileged,
+          ),
+        ]
+      : []),
+  ];
+}
+
+const exchange = (self: Peer): Flow[] => [
+  into(
+    "members-in",
+    "Nonces to the other pods of this baker; who they are is in the leases.",
+    [self],
+    tcp(ports.nonceExposer),
+  ),
+  out("members-out", "Nonces from the other pods of this baker.", [self], tcp(ports.nonceExposer)),
+];
+
+const metrics = (props: BakerNetworkPoliciesProps): Flow =>
+  into(
+    "metrics",
+    "Metrics from the monitoring namespaces.",
+    [namespaces(...props.monitoringNamespaces)],
+    tcp(
+      ...[ports.sidecar, ports.octezMetrics, ports.supervisor],
+      ...(props.exchange ? [ports.elector, ports.gateHealth, ports.nonceExposer, ports.nonceImporter] : []),
+      ...(props.settings.dal.enabled ? [ports.dalMetrics] : []),
+    ),
+  );
 
 /** The namespace's default: nothing in, nothing out. */
 export class DefaultDeny extends Construct {

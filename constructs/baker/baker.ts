@@ -4,10 +4,7 @@ import { PodDisruptionBudgetV1 } from "@cdktf/provider-kubernetes/lib/pod-disrup
 import type { RoleV1Rule } from "@cdktf/provider-kubernetes/lib/role-v1";
 import { SecretV1 } from "@cdktf/provider-kubernetes/lib/secret-v1";
 import { ServiceV1 } from "@cdktf/provider-kubernetes/lib/service-v1";
-import {
-  StatefulSetV1,
-  type StatefulSetV1SpecTemplateSpecVolume,
-} from "@cdktf/provider-kubernetes/lib/stateful-set-v1";
+import { StatefulSetV1 } from "@cdktf/provider-kubernetes/lib/stateful-set-v1";
 import type { ITerraformDependable } from "cdktf";
 import { Construct } from "constructs";
 import type { BakerFile } from "../../contract/baker-file";
@@ -16,23 +13,15 @@ import { headlessServiceName, labels, podName, statefulSetName, type Topology } 
 import { ports } from "../../contract/ports";
 import type { BakerConfiguration, Configuration } from "../../configuration/schema";
 import { secretReference } from "../variables";
-import { mountClaim, type PodContainer, podSecurity } from "../containers/container";
-import { topologyGuard } from "../containers/daemons";
-import {
-  accuser,
-  authenticationKeyFile,
-  configureNode,
-  dalNode,
-  importKeys,
-  importSnapshot,
-  podScripts,
-} from "../containers/octez";
+import type { PodContainer } from "../containers/container";
+import { authenticationKeyFile, podScripts } from "../containers/octez";
 import { type Component, objectLabels, pin, selectorLabels } from "../element";
 import type { Images } from "../images";
 import { signingKeys } from "../signer/baker-signers";
 import { bakerFile, restartChecksum } from "./baker-file";
 import { BakerNetworkPolicies } from "./baker-network-policies";
 import { BakerRole } from "./baker-role";
+import { authenticationSecretName, bakingPodSpec } from "./baking-pod";
 import { DalServices } from "./dal-services";
 import type { BakerStorage } from "./zonal-storage";
 import { Watermarks } from "./watermarks";
@@ -76,24 +65,23 @@ export abstract class Baker extends Construct {
   readonly statefulSetName: string;
   readonly serviceName: string;
   readonly file: BakerFile;
+  /** Labels by which the pods of this topology are selected. */
+  private readonly selector: Readonly<Record<string, string>>;
 
-  protected constructor(scope: Construct, id: string, props: BakerProps, parts: TopologyParts) {
+  protected constructor(
+    scope: Construct,
+    id: string,
+    private readonly props: BakerProps,
+    private readonly parts: TopologyParts,
+  ) {
     super(scope, id);
-    const { name, settings, configuration, images } = props;
+    const { name, settings, configuration } = props;
     const { namespace } = configuration;
     const { topology } = parts;
     this.statefulSetName = statefulSetName(name, topology);
     this.serviceName = headlessServiceName(name, topology);
     this.file = bakerFile({ ...parts, baker: name, settings, configuration });
-
-    const selector = { ...selectorLabels(name, "baking-pod"), [labels.topology]: topology };
-    const podLabels = objectLabels({ ...selector, [labels.name]: this.statefulSetName });
-    const metadata = (objectName: string) => ({
-      name: objectName,
-      namespace,
-      labels: objectLabels({ [labels.baker]: name, [labels.topology]: topology }),
-    });
-    const podNames = Array.from({ length: parts.members }, (_, i) => podName(name, topology, i));
+    this.selector = { ...selectorLabels(name, "baking-pod"), [labels.topology]: topology };
 
     new Watermarks(this, "watermarks", {
       namespace,
@@ -116,30 +104,63 @@ export abstract class Baker extends Construct {
       exchange: parts.nonceSecretName !== undefined,
       monitoringNamespaces: props.monitoringNamespaces,
     });
-    const config = pin(
+    const config = this.config();
+    const authentication = settings.authentication_key === undefined ? [] : [this.authentication()];
+    const service = this.service();
+    this.budget();
+    const dal = settings.dal.enabled
+      ? new DalServices(this, "dal", {
+          namespace,
+          baker: name,
+          settings,
+          podNames: Array.from({ length: parts.members }, (_, i) => podName(name, topology, i)),
+          google: configuration.cluster === undefined,
+        })
+      : undefined;
+    this.statefulSet(role.serviceAccountName, dal, [config, service, role.binding, ...authentication]);
+  }
+
+  private metadata(name: string) {
+    return {
+      name,
+      namespace: this.props.configuration.namespace,
+      labels: objectLabels({ [labels.baker]: this.props.name, [labels.topology]: this.parts.topology }),
+    };
+  }
+
+  private config(): ConfigMapV1 {
+    return pin(
       new ConfigMapV1(this, "config", {
-        metadata: metadata(this.statefulSetName),
+        metadata: this.metadata(this.statefulSetName),
         data: { [configKey]: JSON.stringify(this.file, null, 2), ...podScripts() },
       }),
       this.statefulSetName,
     );
-    const authentication =
-      settings.authentication_key === undefined
-        ? undefined
-        : pin(
-            new SecretV1(this, "authentication", {
-              metadata: { ...metadata(`${name}-authentication`), labels: objectLabels({ [labels.baker]: name }) },
-              data: { [authenticationKeyFile]: secretReference("authentication_keys", name) },
-            }),
-            name,
-            "authentication",
-          );
-    const service = pin(
+  }
+
+  private authentication(): SecretV1 {
+    const { name } = this.props;
+    return pin(
+      new SecretV1(this, "authentication", {
+        // Not of one topology: the key stays where the flag changes.
+        metadata: {
+          ...this.metadata(authenticationSecretName(name)),
+          labels: objectLabels({ [labels.baker]: name }),
+        },
+        data: { [authenticationKeyFile]: secretReference("authentication_keys", name) },
+      }),
+      name,
+      "authentication",
+    );
+  }
+
+  private service(): ServiceV1 {
+    return pin(
       new ServiceV1(this, "service", {
-        metadata: metadata(this.serviceName),
+        metadata: this.metadata(this.serviceName),
         spec: {
           clusterIp: "None",
-          selector,
+          selector: this.selector,
           // An unready member still gives and takes nonces.
           publishNotReadyAddresses: true,
           port: [{ name: "p2p", port: ports.octezP2p, targetPort: String(ports.octezP2p), protocol: "TCP" }],
@@ -147,131 +168,57 @@ export abstract class Baker extends Construct {
       }),
       this.statefulSetName,
     );
+  }
+
+  private budget(): void {
     pin(
       new PodDisruptionBudgetV1(this, "budget", {
-        metadata: metadata(this.statefulSetName),
-        spec: { maxUnavailable: "1", selector: { matchLabels: selector } },
+        metadata: this.metadata(this.statefulSetName),
+        spec: { maxUnavailable: "1", selector: { matchLabels: this.selector } },
       }),
       this.statefulSetName,
     );
-    const dal = settings.dal.enabled
-      ? new DalServices(this, "dal", {
-          namespace,
-          baker: name,
-          settings,
-          podNames,
-          google: configuration.cluster === undefined,
-        })
-      : undefined;
+  }
 
-    const volumes: StatefulSetV1SpecTemplateSpecVolume[] = [
-      { name: "config", configMap: { name: this.statefulSetName, defaultMode: "0444" } },
-      { name: "tmp", emptyDir: { sizeLimit: "256Mi" } },
-      {
-        name: "kube",
-        projected: [
-          {
-            defaultMode: "0440",
-            sources: [
-              { serviceAccountToken: { path: "token", expirationSeconds: 3600 } },
-              { configMap: [{ name: "kube-root-ca.crt", items: [{ key: "ca.crt", path: "ca.crt" }] }] },
-              { downwardApi: { items: [{ path: "namespace", fieldRef: { fieldPath: "metadata.namespace" } }] } },
-            ],
-          },
-        ],
-      },
-      ...(parts.nonceSecretName === undefined
-        ? []
-        : [{ name: "secrets", secret: { secretName: parts.nonceSecretName, defaultMode: "0440" } }]),
-      ...(authentication
-        ? [{ name: "authentication", secret: { secretName: `${name}-authentication`, defaultMode: "0440" } }]
-        : []),
-    ];
-
-    const dependsOn: ITerraformDependable[] = [
-      config,
-      service,
-      role.binding,
-      ...(authentication ? [authentication] : []),
-    ];
+  private statefulSet(
+    serviceAccountName: string,
+    dal: DalServices | undefined,
+    dependsOn: ITerraformDependable[],
+  ): void {
+    const { configuration, storage } = this.props;
+    const podLabels = objectLabels({ ...this.selector, [labels.name]: this.statefulSetName });
+    const checksum = restartChecksum(this.file);
     pin(
       new StatefulSetV1(this, "stateful-set", {
-        metadata: metadata(this.statefulSetName),
+        metadata: this.metadata(this.statefulSetName),
         // A node synchronizes for hours.
         waitForRollout: false,
         spec: {
           serviceName: this.serviceName,
-          replicas: String(parts.members),
+          replicas: String(this.parts.members),
           podManagementPolicy: "Parallel",
           minReadySeconds: 10,
           revisionHistoryLimit: 10,
           updateStrategy: [{ type: "RollingUpdate", rollingUpdate: [{ partition: 0 }] }],
           persistentVolumeClaimRetentionPolicy: [{ whenDeleted: "Retain", whenScaled: "Retain" }],
-          selector: { matchLabels: selector },
+          selector: { matchLabels: this.selector },
           template: {
-            metadata: { labels: podLabels, annotations: { "tezos-on-gke/config": restartChecksum(this.file) } },
-            spec: {
-              serviceAccountName: role.serviceAccountName,
-              automountServiceAccountToken: false,
-              enableServiceLinks: false,
-              terminationGracePeriodSeconds: 120,
-              securityContext: podSecurity,
-              ...(props.nodeSelector ? { nodeSelector: { ...props.nodeSelector } } : {}),
-              ...(parts.spreadOverZones
-                ? {
-                    topologySpreadConstraint: [
-                      {
-                        maxSkew: 1,
-                        topologyKey: labels.zone,
-                        whenUnsatisfiable: "DoNotSchedule",
-                        labelSelector: [{ matchLabels: selector }],
-                      },
-                    ],
-                  }
-                : {}),
-              initContainer: [
-                topologyGuard({ image: images.runtime }),
-                configureNode({
-                  image: images.octez,
-                  network: configuration.network,
-                  historyMode: configuration.history_mode,
-                  privatePeers: settings.private_peers,
-                }),
-                importSnapshot({
-                  image: images.octez,
-                  network: configuration.network,
-                  historyMode: configuration.history_mode,
-                  url: configuration.snapshot.url,
-                  blockHash: configuration.snapshot.block_hash,
-                }),
-                importKeys({
-                  image: images.octez,
-                  keys: signingKeys(settings),
-                  authenticationKey: settings.authentication_key,
-                }),
-              ].map((container) => mountClaim(container, props.storage.claimName)),
-              container: [
-                ...parts.containers,
-                ...(dal
-                  ? [
-                      dalNode({
-                        image: images.octez,
-                        attester: settings.delegate,
-                        publicAddresses: dal.publicAddresses,
-                      }),
-                    ]
-                  : []),
-                ...(settings.accuser ? [accuser({ image: images.octez })] : []),
-              ].map((container) => mountClaim(container, props.storage.claimName)),
-              volume: volumes,
-            },
+            metadata: { labels: podLabels, annotations: { "tezos-on-gke/config": checksum } },
+            spec: bakingPodSpec({
+              ...this.props,
+              ...this.parts,
+              statefulSetName: this.statefulSetName,
+              selector: this.selector,
+              serviceAccountName,
+              dalAddresses: dal?.publicAddresses,
+            }),
           },
           volumeClaimTemplate: [
             {
-              metadata: { name: props.storage.claimName, labels: objectLabels(selector) },
+              metadata: { name: storage.claimName, labels: objectLabels(this.selector) },
               spec: {
                 accessModes: ["ReadWriteOnce"],
-                storageClassName: props.storage.storageClassName,
+                storageClassName: storage.storageClassName,
                 resources: { requests: { storage: `${configuration.disk.size_gib}Gi` } },
               },
             },

@@ -79,78 +79,67 @@ function alertmanager({ monitoring }: Configuration, secrets: Secrets): Record<s
 }
 
 export class Monitoring extends Construct {
+  private readonly configuration: Configuration;
+
   constructor(scope: Construct, id: string, { configuration, access }: MonitoringProps) {
     super(scope, id);
-    const { monitoring } = configuration;
-    const operator = monitoring.kube_prometheus_stack;
-    if (!monitoring.enabled || (configuration.cluster !== undefined && !operator)) return;
+    this.configuration = configuration;
+    const { enabled, kube_prometheus_stack: operator } = configuration.monitoring;
+    if (!enabled || (configuration.cluster !== undefined && !operator)) return;
     const { exec, ...connection } = access.connection;
     new HelmProvider(this, "helm", {
       kubernetes: { ...connection, ...(Array.isArray(exec) ? { exec: exec[0] } : {}) },
     });
-    const slackUrl = secretReference("slack_webhook_url");
-    const smtpPassword = secretReference("smtp_password");
-    const told = monitoring.slack_channel !== undefined || monitoring.emails.length > 0;
     const chart = new TerraformAsset(this, "chart", { path: resolve(__dirname, "chart"), type: AssetType.DIRECTORY });
-    const own = {
-      name: "tezos-baker-monitoring",
-      namespace: configuration.namespace,
-      chart: `./${chart.path}`,
-      values: [
-        JSON.stringify({
-          collector: operator ? "operator" : "google",
-          bakersNamespace: configuration.namespace,
-          runbooksUrl: monitoring.runbooks_url,
-        }),
-      ],
-      atomic: true,
-    };
-    if (!operator) {
-      // Google's managed Alertmanager reads its configuration here.
-      if (told)
-        pin(
-          new SecretV1(this, "alertmanager", {
-            metadata: { name: "alertmanager", namespace: "gmp-public", labels: objectLabels({}) },
-            data: {
-              "alertmanager.yaml": JSON.stringify(
-                alertmanager(configuration, {
-                  slack: { api_url: slackUrl },
-                  smtp: { smtp_auth_password: smtpPassword },
-                }),
-              ),
-            },
+    const dependsOn = operator ? [this.prometheusStack()] : this.managedAlertmanager();
+    pin(
+      new Release(this, "release", {
+        name: "tezos-baker-monitoring",
+        namespace: configuration.namespace,
+        chart: `./${chart.path}`,
+        values: [
+          JSON.stringify({
+            collector: operator ? "operator" : "google",
+            bakersNamespace: configuration.namespace,
+            runbooksUrl: configuration.monitoring.runbooks_url,
           }),
-          "alertmanager",
-        );
-      pin(new Release(this, "release", own), "monitoring");
-      return;
-    }
-    const place = pin(
-      new NamespaceV1(this, "namespace", { metadata: { name: namespace, labels: objectLabels({}) } }),
+        ],
+        atomic: true,
+        ...(dependsOn && { dependsOn }),
+      }),
       "monitoring",
     );
-    const receivers = pin(
-      new SecretV1(this, "receivers", {
-        metadata: { name: receiversSecret, namespace, labels: objectLabels({}) },
-        data: {
-          ...(monitoring.slack_channel === undefined ? {} : { "slack-url": slackUrl }),
-          ...(monitoring.smtp_user === undefined ? {} : { "smtp-password": smtpPassword }),
-        },
-        dependsOn: [place],
+  }
+
+  /** Google's managed Alertmanager reads its configuration from this Secret. */
+  private managedAlertmanager(): undefined {
+    const { monitoring } = this.configuration;
+    if (monitoring.slack_channel === undefined && monitoring.emails.length === 0) return;
+    const secrets = {
+      slack: { api_url: secretReference("slack_webhook_url") },
+      smtp: { smtp_auth_password: secretReference("smtp_password") },
+    };
+    pin(
+      new SecretV1(this, "alertmanager", {
+        metadata: { name: "alertmanager", namespace: "gmp-public", labels: objectLabels({}) },
+        data: { "alertmanager.yaml": JSON.stringify(alertmanager(this.configuration, secrets)) },
       }),
-      "alert_receivers",
+      "alertmanager",
     );
+  }
+
+  /** A Prometheus operator of its own, with the receivers' secrets as files of its Alertmanager. */
+  private prometheusStack(): Release {
     const files = {
       slack: { api_url_file: secretPath("slack-url") },
       smtp: { smtp_auth_password_file: secretPath("smtp-password") },
     };
-    const selectAll = Object.fromEntries(
-      ["pod", "service", "rule"].map((kind) => [
-        `${kind}${kind === "rule" ? "" : "Monitor"}SelectorNilUsesHelmValues`,
-        false,
-      ]),
-    );
-    const stack = pin(
+    const selectAll = {
+      podMonitorSelectorNilUsesHelmValues: false,
+      serviceMonitorSelectorNilUsesHelmValues: false,
+      ruleSelectorNilUsesHelmValues: false,
+    };
+    return pin(
       new Release(this, "stack", {
         name: "monitoring",
         namespace,
@@ -159,17 +148,35 @@ export class Monitoring extends Construct {
           JSON.stringify({
             prometheus: { prometheusSpec: selectAll },
             alertmanager: {
-              config: alertmanager(configuration, files),
+              config: alertmanager(this.configuration, files),
               alertmanagerSpec: { secrets: [receiversSecret] },
             },
             grafana: { sidecar: { dashboards: { searchNamespace: "ALL" } } },
           }),
         ],
         atomic: true,
-        dependsOn: [receivers],
+        dependsOn: [this.receivers()],
       }),
       "kube_prometheus_stack",
     );
-    pin(new Release(this, "release", { ...own, dependsOn: [stack] }), "monitoring");
+  }
+
+  private receivers(): SecretV1 {
+    const { monitoring } = this.configuration;
+    const place = pin(
+      new NamespaceV1(this, "namespace", { metadata: { name: namespace, labels: objectLabels({}) } }),
+      "monitoring",
+    );
+    return pin(
+      new SecretV1(this, "receivers", {
+        metadata: { name: receiversSecret, namespace, labels: objectLabels({}) },
+        data: {
+          ...(monitoring.slack_channel === undefined ? {} : { "slack-url": secretReference("slack_webhook_url") }),
+          ...(monitoring.smtp_user === undefined ? {} : { "smtp-password": secretReference("smtp_password") }),
+        },
+        dependsOn: [place],
+      }),
+      "alert_receivers",
+    );
   }
 }

@@ -11,9 +11,9 @@ import { labels, signerServiceName } from "../../contract/names";
 import { signerPorts } from "../../contract/ports";
 import { containerSecurity, resources } from "../containers/container";
 import { objectLabels, pin, selectorLabels } from "../element";
-import { internet, NetworkFlow, namespaces, tcp } from "../network-policy";
+import { dnsPorts, internet, nameServers, NetworkFlow, type Peer, type Port, range, tcp } from "../network-policy";
 import { cloudSignerName, type SigningKey } from "./baker-signers";
-import { InClusterSigner } from "./in-cluster-signer";
+import { InClusterSigner, type InClusterSignerProps } from "./in-cluster-signer";
 
 export interface CloudSignerProps {
   readonly namespace: string;
@@ -46,11 +46,14 @@ const signatoryConfig = (props: CloudSignerProps): string => {
 };
 
 export class CloudSigner extends Construct {
-  constructor(scope: Construct, id: string, props: CloudSignerProps) {
+  constructor(
+    scope: Construct,
+    id: string,
+    private readonly props: CloudSignerProps,
+  ) {
     super(scope, id);
     const { namespace, baker } = props;
     const name = signerServiceName(baker, cloudSignerName);
-    const selector = selectorLabels(baker, "cloud-signer");
     const metadata = { name, namespace, labels: objectLabels({ [labels.baker]: baker }) };
     const data = { "signatory.yaml": signatoryConfig(props) };
     const config = pin(new ConfigMapV1(this, "config", { metadata, data }), baker, "cloud");
@@ -70,66 +73,59 @@ export class CloudSigner extends Construct {
       serviceAccountName: name,
       checksum: createHash("sha256").update(JSON.stringify(data)).digest("hex"),
       dependsOn: [config, account],
-      container: {
-        name: "signatory",
-        image: props.image,
-        imagePullPolicy: "IfNotPresent",
-        args: ["serve", "-c", "/etc/signatory/signatory.yaml"],
-        securityContext: containerSecurity,
-        resources: resources({ cpu: "50m", memory: "64Mi" }, { cpu: "1", memory: "256Mi" }),
-        port: [{ name: "signer", containerPort: signerPorts.signer, protocol: "TCP" }],
-        volumeMount: [
-          { name: "config", mountPath: "/etc/signatory", readOnly: true },
-          { name: "state", mountPath: "/var/signatory" },
-        ],
-        livenessProbe: {
-          httpGet: { port: String(signerPorts.health), path: "/healthz" },
-          periodSeconds: 10,
-          failureThreshold: 3,
-          timeoutSeconds: 3,
-        },
-        readinessProbe: {
-          httpGet: { port: String(signerPorts.signer), path: "/authorized_keys" },
-          periodSeconds: 5,
-          failureThreshold: 2,
-          timeoutSeconds: 3,
-        },
-      },
+      container: signatory(props.image),
       volumes: [
         { name: "config", configMap: { name, defaultMode: "0444" } },
         { name: "state", emptyDir: { sizeLimit: "64Mi" } },
       ],
     });
-    new NetworkFlow(this, "google", {
-      namespace,
-      name: `${name}-google`,
-      purpose: "Google's KMS over HTTPS.",
-      selector,
-      egress: { to: [internet, { ipBlock: { cidr: "199.36.153.4/30" } }], ports: tcp(443) },
-    });
-    new NetworkFlow(this, "identity", {
-      namespace,
-      name: `${name}-identity`,
-      purpose: "Workload identity: GKE's metadata server, on its address and on the node's port that stands for it.",
-      selector,
-      egress: {
-        to: [{ ipBlock: { cidr: "169.254.169.252/32" } }, { ipBlock: { cidr: "169.254.169.254/32" } }],
-        ports: tcp(80, 988),
-      },
-    });
-    new NetworkFlow(this, "dns", {
-      namespace,
-      name: `${name}-dns`,
-      purpose: "Names of Google's services.",
-      selector,
-      egress: {
-        to: [
-          namespaces("kube-system"),
-          { ipBlock: { cidr: "169.254.20.10/32" } },
-          { ipBlock: { cidr: "169.254.169.254/32" } },
-        ],
-        ports: [{ port: 53, protocol: "UDP" }, ...tcp(53)],
-      },
-    });
+    this.flows(name);
+  }
+
+  private flows(name: string): void {
+    const { namespace, baker } = this.props;
+    const out = (flow: string, purpose: string, to: readonly Peer[], ports: readonly Port[]): void => {
+      new NetworkFlow(this, flow, {
+        namespace,
+        name: `${name}-${flow}`,
+        purpose,
+        selector: selectorLabels(baker, "cloud-signer"),
+        egress: { to, ports },
+      });
+    };
+    out("google", "Google's KMS over HTTPS.", [internet, range("199.36.153.4/30")], tcp(443));
+    out(
+      "identity",
+      "Workload identity: GKE's metadata server, on its address and on the node's port that stands for it.",
+      [range("169.254.169.252/32"), range("169.254.169.254/32")],
+      tcp(80, 988),
+    );
+    out("dns", "Names of Google's services.", nameServers, dnsPorts);
   }
 }
+
+const signatory = (image: string): InClusterSignerProps["container"] => ({
+  name: "signatory",
+  image,
+  imagePullPolicy: "IfNotPresent",
+  args: ["serve", "-c", "/etc/signatory/signatory.yaml"],
+  securityContext: containerSecurity,
+  resources: resources({ cpu: "50m", memory: "64Mi" }, { cpu: "1", memory: "256Mi" }),
+  port: [{ name: "signer", containerPort: signerPorts.signer, protocol: "TCP" }],
+  volumeMount: [
+    { name: "config", mountPath: "/etc/signatory", readOnly: true },
+    { name: "state", mountPath: "/var/signatory" },
+  ],
+  livenessProbe: {
+    httpGet: { port: String(signerPorts.health), path: "/healthz" },
+    periodSeconds: 10,
+    failureThreshold: 3,
+    timeoutSeconds: 3,
+  },
+  readinessProbe: {
+    httpGet: { port: String(signerPorts.signer), path: "/authorized_keys" },
+    periodSeconds: 5,
+    failureThreshold: 2,
+    timeoutSeconds: 3,
+  },
+});
