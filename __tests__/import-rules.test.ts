@@ -31,8 +31,9 @@ const allowed: Record<string, string[]> = {
   ...Object.fromEntries(daemons.map((name) => [`daemons/${name}`, ["daemons/runtime", "contract", "tezos"]])),
   daemons: ["contract", ...everyDaemon],
   constructs: ["configuration", "contract", "tezos"],
-  cockpit: ["configuration", "contract", "tezos", "daemons/runtime"],
-  lab: ["contract", "tezos", "manifests", "daemons", ...everyDaemon],
+  diagnosis: ["contract", "tezos", "daemons/runtime"],
+  cockpit: ["configuration", "contract", "tezos", "daemons/runtime", "diagnosis"],
+  lab: ["contract", "tezos", "manifests", "diagnosis", "daemons", ...everyDaemon],
   // Commands are entry points: they may use what people run to deploy.
   "lab/commands": ["lab", "contract", "tezos", "configuration", "scripts", "tools"],
 };
@@ -53,6 +54,7 @@ test("each layer imports only the layers below it", () => {
     "manifests",
     "daemons",
     "constructs",
+    "diagnosis",
     "cockpit",
     "lab",
   ].flatMap((folder) =>

@@ -1,40 +1,5 @@
-/** What the operator's commands need of a cluster, as plain objects. */
-export interface ObjectMetadata {
-  name: string;
-  uid: string;
-  resourceVersion: string;
-  labels: Record<string, string>;
-  annotations: Record<string, string>;
-}
-export interface LeaseView {
-  metadata: ObjectMetadata;
-  holderIdentity: string;
-  leaseDurationSeconds: number;
-  leaseTransitions: number;
-  /** Milliseconds since 1970 by the writer's clock, or undefined where it was never renewed. */
-  renewTimeMs: number | undefined;
-}
-export interface ConfigMapView {
-  metadata: ObjectMetadata;
-  data: Record<string, string>;
-}
-export interface PodView {
-  metadata: ObjectMetadata;
-  phase: string;
-  node: string;
-  deleting: boolean;
-  containers: {
-    name: string;
-    ready: boolean;
-    running: boolean;
-    restarts: number;
-    waiting: string;
-    /** How it ended last: `exit 137 (Error)`, and when, milliseconds since 1970; undefined where it never did. */
-    ended: { how: string; atMs: number } | undefined;
-  }[];
-  /** The init container that runs or waits now, with why it waits; "" where none does. */
-  init: string;
-}
+/** What the operator's commands need of a cluster. */
+import type { ConfigMapView, LeaseView, PodView } from "../diagnosis/objects";
 
 /** @throws ClusterError for everything but "not found" */
 export interface Cluster {

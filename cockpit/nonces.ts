@@ -5,31 +5,20 @@
  * failed, 2 usage, 3 the cluster was not reached. The file holds unrevealed nonces: mode 0600, delete it afterwards.
  */
 import { readFileSync } from "node:fs";
-import { Command, CommanderError } from "commander";
+import type { Command } from "commander";
 import { containers, labels } from "../contract/names";
 import { writeDurably } from "../daemons/runtime/durable";
-import { ClusterError, type Cluster, type PodView } from "./cluster";
-import { bakerCommand, type Common } from "./options";
+import type { PodView } from "../diagnosis/objects";
 import { checkBundle, mergeSets, type NonceBundle } from "../tezos/nonces";
+import { ClusterError, UsageError, type Cluster } from "./cluster";
+import { bakerCommand, type Common } from "./options";
+import type { CockpitIo, Session } from "./session";
 
-class Failure extends Error {
-  constructor(
-    readonly exitCode: 1 | 2 | 3,
-    message: string,
-  ) {
-    super(message);
-  }
-}
 const tog = "/usr/local/bin/tog";
+type Pods = Pick<Cluster, "namespace" | "pods" | "exec">;
+type Io = Pick<CockpitIo, "connect" | "out" | "err">;
 
-export interface Io {
-  connect(options: Common): Pick<Cluster, "namespace" | "pods" | "exec">;
-  out(text: string): void;
-  err(text: string): void;
-}
-type Pods = ReturnType<Io["connect"]>;
-
-/** Runs `tog nonce-importer` in a pod. @returns stdout. @throws Failure with the last lines of stderr */
+/** Runs `tog nonce-importer` in a pod. @returns stdout. @throws Error with the last lines of stderr */
 async function importer(cluster: Pods, pod: PodView, verb: "export" | "import", input = ""): Promise<string> {
   const { code, out, err } = await cluster.exec(
     pod.metadata.name,
@@ -38,7 +27,7 @@ async function importer(cluster: Pods, pod: PodView, verb: "export" | "import", 
     input,
   );
   if (code !== 0)
-    throw new Failure(1, err.trim().slice(-1000) || (code === null ? "it did not end" : `it ended with ${code}`));
+    throw new Error(err.trim().slice(-1000) || (code === null ? "it did not end" : `it ended with ${code}`));
   return out;
 }
 
@@ -48,10 +37,10 @@ async function bakingPods(cluster: Pods, common: Common): Promise<{ baker: strin
   const pods = await cluster.pods(selector);
   const bakers = [...new Set(pods.map(({ metadata }) => metadata.labels[labels.baker] ?? ""))].sort();
   const [baker] = bakers;
-  if (bakers.length > 1) throw new Failure(2, `--baker names one of ${bakers.join(", ")}: there are ${bakers.length}`);
+  if (bakers.length > 1) throw new UsageError(`--baker names one of ${bakers.join(", ")}: there are ${bakers.length}`);
   if (baker === undefined)
-    throw new Failure(
-      3,
+    throw new ClusterError(
+      "other",
       `namespace ${common.namespace} has no baking pod${common.baker ? ` of ${common.baker}` : ""}: check --namespace and --context`,
     );
   return { baker, pods };
@@ -70,7 +59,7 @@ async function inEachPod<T>(
   for (const pod of pods) {
     try {
       if (!pod.containers.some(({ name, running }) => name === containers.baker && running))
-        throw new Failure(1, `its container ${containers.baker} does not run (yet)`);
+        throw new Error(`its container ${containers.baker} does not run (yet)`);
       results.push(await work(pod));
     } catch (error) {
       io.err(`${pod.metadata.name}: ${error instanceof Error ? error.message : String(error)}\n`);
@@ -87,8 +76,8 @@ async function exportNonces(io: Io, common: Common & { out?: string }): Promise<
   );
   const [first] = results;
   if (!first)
-    throw new Failure(1, `nothing exported: none of ${pods.map(({ metadata }) => metadata.name).join(", ")} answered`);
-  if (results.some(({ chain }) => chain !== first.chain)) throw new Failure(1, "the pods are on different chains");
+    throw new Error(`nothing exported: none of ${pods.map(({ metadata }) => metadata.name).join(", ")} answered`);
+  if (results.some(({ chain }) => chain !== first.chain)) throw new Error("the pods are on different chains");
   const merged: NonceBundle = results.reduce((all, one) => ({ ...all, ...mergeSets(all, one) }));
   const text = JSON.stringify(merged) + "\n";
   if (common.out === undefined) io.out(text);
@@ -110,30 +99,16 @@ async function importNonces(io: Io, file: string, common: Common): Promise<numbe
   return code;
 }
 
-/** @param argv the words after the script's name @returns the exit code */
-export async function nonces(argv: readonly string[], io: Io): Promise<number> {
-  let code = 0;
-  const program = new Command("nonces")
-    .description("The seed nonces of a baker, out of its pods and into them.")
-    .showHelpAfterError()
-    .exitOverride()
-    .configureOutput({ writeOut: io.out, writeErr: io.err });
-  bakerCommand(program, "export", "merge the nonces of all pods of a baker into one file")
+export function addNonces(program: Command, session: Session): void {
+  const nonces = program.command("nonces").description("the seed nonces of a baker, out of its pods and into them");
+  bakerCommand(nonces, "export", "merge the nonces of all pods of a baker into one file")
     .option("--out <file>", "where to write it (default: stdout)")
     .action(async (options: Common & { out?: string }) => {
-      code = await exportNonces(io, options);
+      session.exitCode = await exportNonces(session, options);
     });
-  bakerCommand(program, "import", "merge a file into every pod of a baker, beside running bakers")
+  bakerCommand(nonces, "import", "merge a file into every pod of a baker, beside running bakers")
     .argument("<file>", "an export; - is stdin")
     .action(async (file: string, options: Common) => {
-      code = await importNonces(io, file, options);
+      session.exitCode = await importNonces(session, file, options);
     });
-  try {
-    await program.parseAsync(argv, { from: "user" });
-    return code;
-  } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
-    io.err(`${error instanceof Error ? error.message : String(error)}\n`);
-    return error instanceof Failure ? error.exitCode : error instanceof ClusterError ? 3 : 1;
-  }
 }

@@ -9,6 +9,11 @@ export const plainNumber =
     return Number(text);
   };
 
+export const plainSeconds = plainNumber(
+  "seconds above 0 are written in digits, for instance 90 or 0.5",
+  /^(?=.*[1-9])\d+(\.\d+)?$/,
+);
+
 export interface Common {
   baker?: string;
   context?: string;
@@ -29,3 +34,6 @@ export const clusterCommand = (program: Command, name: string, text: string): Co
 /** One that is about a single baker. */
 export const bakerCommand = (program: Command, name: string, text: string): Command =>
   clusterCommand(program, name, text).option("--baker <name>", "the baker (default: the only one of the namespace)");
+/** One that can also print JSON. */
+export const jsonCommand = (program: Command, name: string, text: string): Command =>
+  bakerCommand(program, name, text).option("--json", "print one JSON object");

@@ -1,6 +1,9 @@
 /** Plain text for people: tables without a library, so that pipes and screen readers get them whole. */
 import type { Receipt } from "../contract/receipt";
-import { diagnose, type BakerView } from "./view";
+import { diagnose } from "../diagnosis/diagnose";
+import { wholeSeconds } from "../diagnosis/facts";
+import type { Finding } from "../diagnosis/finding";
+import type { BakerView, Member } from "../diagnosis/view";
 
 /**
  * What the cluster says may come from anybody who can write there: control characters, escape sequences and marks that
@@ -46,88 +49,76 @@ export function renderReceipt(receipt: Receipt): string {
   ].join("\n");
 }
 
+const yesNo = (value: boolean): string => (value ? "yes" : "no");
+const memberHead = [
+  ...["MEMBER", "HOLDS", "ZONE", "READY", "ELIGIBLE", "HEAD", "LAG", "DAEMONS", "SIGNERS", "NONCES MISSING", "SEEN"],
+  "REASON",
+];
+function memberRow({ pod, zone, fresh, ageSeconds, record: told }: Member, holder: string, highest: number): string[] {
+  // Of a member that is silent nothing is known: what it once wrote may be long over.
+  const record = fresh ? told : undefined;
+  const head = record?.headLevel ?? undefined;
+  return [
+    pod,
+    holder === pod ? "yes" : "",
+    text(zone),
+    record ? yesNo(record.ready) : "?",
+    record ? yesNo(record.eligible) : "?",
+    text(head),
+    head === undefined ? "-" : String(highest - head),
+    text(record?.daemons),
+    text(record?.signersAnswering),
+    text(record?.noncesMissing),
+    `${wholeSeconds(ageSeconds)}${fresh ? "" : " (silent)"}`,
+    fresh ? text(record?.reason) : "its record is old",
+  ];
+}
+function renderMembers({ members, holder }: BakerView): string {
+  const highest = Math.max(0, ...members.map(({ fresh, record }) => (fresh ? (record?.headLevel ?? 0) : 0)));
+  return table(
+    memberHead,
+    members.map((member) => memberRow(member, holder, highest)),
+  );
+}
+
+function renderLease({ lease, leaseAgeSeconds, preferredHolder }: BakerView): string {
+  if (!lease) return "";
+  const wish = preferredHolder ? `, wished for: ${preferredHolder}` : "";
+  const holder = lease.holderIdentity || "free";
+  return printable(
+    `lease: ${holder}, epoch ${lease.leaseTransitions}, renewed ${wholeSeconds(leaseAgeSeconds)} ago${wish}`,
+  );
+}
+
+const renderMarks = ({ watermarks }: BakerView): string =>
+  table(
+    ["WATERMARK", "EPOCH", "HOLDER", "FLOOR", "BLOCK", "PREATTESTATION", "ATTESTATION"],
+    watermarks.map(({ address, record, missing }) => {
+      if (!record) return [address, missing];
+      const { block, preattestation, attestation } = record.marks;
+      return [
+        ...[address, String(record.epoch), record.holder.split("_")[0] ?? "", String(record.floor)],
+        ...[block, preattestation, attestation].map((mark) => (mark ? `${mark.level}/${mark.round}` : "-")),
+      ];
+    }),
+  );
+
+const severityWords = { critical: "CRITICAL", warning: "warning ", note: "note    " } as const;
+const renderFinding = ({ severity, text: what, remedy }: Finding): string =>
+  `${severityWords[severity]}  ${printable(what)}\n          -> ${printable(remedy)}`;
+
 /** The `status` command's text. */
 export function renderStatus(view: BakerView): string {
   const { sentence, findings } = diagnose(view);
-  // Of a member that is silent nothing is known: what it once wrote may be long over.
-  const known = view.members.map((member) => (member.fresh ? member.record : undefined));
-  const highest = Math.max(0, ...known.map((record) => record?.headLevel ?? 0));
-  const parts = [printable(`${view.baker}: ${sentence}`)];
-  if (view.members.length > 0) {
-    parts.push(
-      table(
-        [
-          "MEMBER",
-          "HOLDS",
-          "ZONE",
-          "READY",
-          "ELIGIBLE",
-          "HEAD",
-          "LAG",
-          "DAEMONS",
-          "SIGNERS",
-          "NONCES MISSING",
-          "SEEN",
-          "REASON",
-        ],
-        view.members.map(({ pod, zone, fresh, ageSeconds }, i) => {
-          const record = known[i];
-          return [
-            pod,
-            view.holder === pod ? "yes" : "",
-            text(zone),
-            record ? (record.ready ? "yes" : "no") : "?",
-            record ? (record.eligible ? "yes" : "no") : "?",
-            text(record?.headLevel),
-            record?.headLevel === null || record?.headLevel === undefined ? "-" : String(highest - record.headLevel),
-            text(record?.daemons),
-            text(record?.signersAnswering),
-            text(record?.noncesMissing),
-            `${Math.max(0, Math.round(ageSeconds ?? 0))} s${fresh ? "" : " (silent)"}`,
-            fresh ? text(record?.reason) : "its record is old",
-          ];
-        }),
-      ),
-    );
-  }
-  if (view.lease) {
-    const age = `renewed ${Math.max(0, Math.round(view.leaseAgeSeconds ?? 0))} s ago`;
-    parts.push(
-      printable(
-        `lease: ${view.lease.holderIdentity || "free"}, epoch ${view.lease.leaseTransitions}, ${age}${view.preferredHolder ? `, wished for: ${view.preferredHolder}` : ""}`,
-      ),
-    );
-  }
-  if (view.watermarks.length > 0) {
-    parts.push(
-      table(
-        ["WATERMARK", "EPOCH", "HOLDER", "FLOOR", "BLOCK", "PREATTESTATION", "ATTESTATION"],
-        view.watermarks.map(({ address, record, missing }) =>
-          record
-            ? [
-                address,
-                String(record.epoch),
-                record.holder.split("_")[0] ?? "",
-                String(record.floor),
-                ...[record.marks.block, record.marks.preattestation, record.marks.attestation].map((mark) =>
-                  mark ? `${mark.level}/${mark.round}` : "-",
-                ),
-              ]
-            : [address, missing],
-        ),
-      ),
-    );
-  }
   const receipt = view.receipts[0];
-  if (receipt) parts.push(`last transition: ${renderReceipt(receipt).split("\n")[0]}`);
-  if (findings.length > 0)
-    parts.push(
-      findings
-        .map(
-          (finding) =>
-            `${{ critical: "CRITICAL", warning: "warning ", note: "note    " }[finding.severity]}  ${printable(finding.text)}\n          -> ${printable(finding.remedy)}`,
-        )
-        .join("\n"),
-    );
-  return parts.join("\n\n");
+  return [
+    printable(`${view.baker}: ${sentence}`),
+    view.members.length > 0 ? renderMembers(view) : "",
+    renderLease(view),
+    view.watermarks.length > 0 ? renderMarks(view) : "",
+    receipt ? `last transition: ${renderReceipt(receipt).split("\n")[0]}` : "",
+    findings.map(renderFinding).join("\n"),
+  ]
+    .filter((part) => part !== "")
+    .join("\n\n");
 }

@@ -1,8 +1,10 @@
 /** The planned switchover as an ordinary act: a plan with objections, then the wish on the lease, then the receipt. */
 import { annotations, leaderLeaseName } from "../contract/names";
 import type { Receipt } from "../contract/receipt";
-import { ClusterError, UsageError, type Cluster, type LeaseView } from "./cluster";
-import { readView, receiptsOf, type BakerView, type Member, type ViewOptions } from "./view";
+import type { LeaseView } from "../diagnosis/objects";
+import { receiptsOf, type BakerView, type Member } from "../diagnosis/view";
+import { ClusterError, UsageError, type Cluster } from "./cluster";
+import { readView, type ViewOptions } from "./view";
 
 export interface SwitchoverPlan {
   from: string;

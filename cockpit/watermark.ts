@@ -4,12 +4,13 @@
  * more. It never lowers anything, writes conditionally, and without --yes only says what it would do. Exit codes: 0
  * done (or nothing to do), 1 refused or changed meanwhile, 2 usage, 3 the cluster was not reached.
  */
-import { Command, CommanderError, InvalidArgumentError } from "commander";
-import { keyHashHex } from "../tezos/addresses";
+import { InvalidArgumentError, type Command } from "commander";
 import { labels, watermarkDataKey } from "../contract/names";
 import { readWatermark } from "../contract/watermark";
-import { ClusterError, type Cluster, type ConfigMapView } from "./cluster";
-import type { CockpitIo } from "./main";
+import type { ConfigMapView } from "../diagnosis/objects";
+import { keyHashHex } from "../tezos/addresses";
+import { ClusterError, type Cluster } from "./cluster";
+import type { Session } from "./session";
 import { clusterCommand, plainNumber, type Common } from "./options";
 import { farLevels, raise, renderWatermarks, type WatermarkCluster, type WatermarkObject } from "./watermark-plan";
 
@@ -53,26 +54,20 @@ const address = (text: string): string => {
   }
 };
 
-/** @param argv the words after the script's name @returns the exit code */
-export async function watermark(
-  argv: readonly string[],
-  io: Pick<CockpitIo, "connect" | "out" | "err">,
-): Promise<number> {
-  let exitCode = 0;
-  const program = new Command("watermark")
-    .description("The watermarks of a baker's keys: show them, raise their floor.")
-    .exitOverride();
-  program.configureOutput({ writeOut: io.out, writeErr: io.err });
-  const say = (text: string) => io.out(`${text}\n`);
-  clusterCommand(program, "show", "every watermark: holder, epoch, floor and the marks as level/round")
+export function addWatermark(program: Command, session: Session): void {
+  const group = program
+    .command("watermark")
+    .description("the watermarks of a baker's keys: show them, raise their floor");
+  const say = (text: string) => session.out(`${text}\n`);
+  clusterCommand(group, "show", "every watermark: holder, epoch, floor and the marks as level/round")
     .option("--baker <name>", "only this baker's")
     .option("--json", "print one JSON array")
     .action(async (common: Common) => {
-      const objects = await watermarks(io.connect(common)).list(common.baker);
+      const objects = await watermarks(session.connect(common)).list(common.baker);
       if (common.json) say(JSON.stringify(objects.map((object) => ({ ...readWatermark(object.text), ...object }))));
       else say(objects.length === 0 ? "no watermark in this namespace" : renderWatermarks(objects));
     });
-  clusterCommand(program, "raise", "nothing at or below this level is signed any more; never lowers")
+  clusterCommand(group, "raise", "nothing at or below this level is signed any more; never lowers")
     .requiredOption("--key <address>", "tz1..tz4 of the signing key", address)
     .requiredOption(
       "--level <number>",
@@ -82,19 +77,11 @@ export async function watermark(
     .option("--far", `a level more than ${farLevels} above everything recorded is meant`)
     .option("--yes", "do it")
     .action(async (common: Common & { key: string; level: number; far?: boolean; yes?: boolean }) => {
-      const result = await raise(watermarks(io.connect(common)), common.key, common.level, {
+      const result = await raise(watermarks(session.connect(common)), common.key, common.level, {
         yes: common.yes === true,
         far: common.far === true,
       });
-      exitCode = result.exitCode;
-      (result.exitCode === 0 ? io.out : io.err)(`${result.text}\n`);
+      session.exitCode = result.exitCode;
+      (result.exitCode === 0 ? session.out : session.err)(`${result.text}\n`);
     });
-  try {
-    await program.parseAsync([...argv], { from: "user" });
-    return exitCode;
-  } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
-    io.err(`${error instanceof Error ? error.message : String(error)}\n`);
-    return error instanceof ClusterError ? 3 : 1;
-  }
 }

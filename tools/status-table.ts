@@ -18,7 +18,7 @@ import { buildDaemons } from "../scripts/build";
 import { labApi, labApiName } from "../lab/commands/lab-api";
 import { connectCluster } from "../cockpit/connect";
 import { cockpit } from "../cockpit/main";
-import type { Diagnosis } from "../cockpit/view";
+import type { Diagnosis } from "../diagnosis/finding";
 
 const root = resolve(__dirname, "..");
 const blockMs = 2000;

@@ -5,8 +5,9 @@ import { spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Cluster, PodView } from "../../cockpit/cluster";
-import { nonces as run } from "../../cockpit/nonces";
+import type { Cluster } from "../../cockpit/cluster";
+import { cockpit } from "../../cockpit/main";
+import type { PodView } from "../../diagnosis/objects";
 import { podName, type Topology } from "../../contract/names";
 import { parseLegacy } from "../../tezos/nonces";
 import { bundlePath } from "../helpers/bundle";
@@ -67,11 +68,12 @@ const exec: Cluster["exec"] = async (pod, container, words, input) => {
     child.stdin.end(input);
   });
 };
-const connect = () => ({ namespace: "tezos", pods: () => Promise.resolve(pods), exec });
+const connect = () => ({ namespace: "tezos", pods: () => Promise.resolve(pods), exec }) as unknown as Cluster;
 async function nonces(...words: string[]): Promise<{ code: number; out: string; err: string }> {
   const said = { out: "", err: "" };
-  const code = await run(words, {
+  const code = await cockpit(["nonces", ...words], {
     connect,
+    terminal: false,
     out: (text) => void (said.out += text),
     err: (text) => void (said.err += text),
   });

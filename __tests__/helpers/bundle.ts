@@ -15,15 +15,18 @@ export const bundlePath = (): Promise<string> => (daemons ??= daemonBundle(build
  * what is tested.
  */
 export const commandPath = (name: "baker"): Promise<string> =>
-  cached(`${name}-${sourceHash(["contract", "tezos", "configuration", "daemons", "cockpit"])}.cjs`, async (outfile) => {
-    const entryPoints = [resolve(__dirname, `../../cockpit/${name}.ts`)];
-    await build({
-      entryPoints,
-      outfile,
-      bundle: true,
-      platform: "node",
-      target: "node20",
-      format: "cjs",
-      logLevel: "warning",
-    });
-  });
+  cached(
+    `${name}-${sourceHash(["contract", "tezos", "configuration", "daemons", "diagnosis", "cockpit"])}.cjs`,
+    async (outfile) => {
+      const entryPoints = [resolve(__dirname, `../../cockpit/${name}.ts`)];
+      await build({
+        entryPoints,
+        outfile,
+        bundle: true,
+        platform: "node",
+        target: "node20",
+        format: "cjs",
+        logLevel: "warning",
+      });
+    },
+  );

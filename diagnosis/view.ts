@@ -1,0 +1,196 @@
+/** Everything that the cluster says about one baker at one time, as plain facts. */
+import * as z from "zod/mini";
+import { bakerFileSchema, memberPods, type BakerFile } from "../contract/baker-file";
+import { annotations, holderPod, labels, watermarkDataKey } from "../contract/names";
+import { receiptSchema, type Receipt } from "../contract/receipt";
+import { memberRecordSchema, type MemberRecord } from "../contract/status";
+import { defaultTimings, type Timings } from "../contract/timings";
+import { markKinds, readWatermark, type Watermark } from "../contract/watermark";
+import type { ConfigMapView, LeaseView, PodView } from "./objects";
+
+export interface Member {
+  pod: string;
+  zone: string;
+  lease: LeaseView | undefined;
+  record: MemberRecord | undefined;
+  /** Renewed within the time that counts (memberMaxAge), by the clocks of writer and reader, or seen to change. */
+  fresh: boolean;
+  ageSeconds: number | undefined;
+  /**
+   * Seconds by which its wall clock seems to be ahead of this machine's (negative: behind); 0 where nothing speaks for
+   * that.
+   */
+  clockSeconds: number;
+}
+export interface WatermarkView {
+  name: string;
+  address: string;
+  record: Watermark | undefined;
+  /** Why there is no record: "absent" (no such object), "empty" (never written) or "unreadable". */
+  missing: "" | "absent" | "empty" | "unreadable";
+  highestLevel: number | undefined;
+}
+export type Topology = "solo" | "active-standby" | "none";
+export interface BakerView {
+  baker: string;
+  lease: LeaseView | undefined;
+  /** True while the holder renews. */
+  held: boolean;
+  leaseAgeSeconds: number | undefined;
+  holder: string;
+  preferredHolder: string;
+  members: Member[];
+  watermarks: WatermarkView[];
+  receipts: Receipt[];
+  pods: PodView[];
+  topology: Topology;
+  /** Pods that the topology has and the cluster has not. */
+  missingPods: string[];
+  /** Age of the newest head that a member has told of, by the clock of this machine. */
+  headAgeSeconds: number | undefined;
+  /** When it was read, milliseconds since 1970. */
+  atMs: number;
+  /** What the baker was deployed with; undefined where its config map cannot be read. */
+  file: BakerFile | undefined;
+}
+
+const parseJson = (text: string | undefined): unknown => {
+  try {
+    return text === undefined ? undefined : JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+};
+export const receiptsOf = (lease: LeaseView | undefined): Receipt[] => {
+  const list = z.array(receiptSchema).safeParse(parseJson(lease?.metadata.annotations[annotations.receipts]));
+  if (list.success && list.data.length > 0) return list.data;
+  const last = receiptSchema.safeParse(parseJson(lease?.metadata.annotations[annotations.lastTransition]));
+  return last.success ? [last.data] : [];
+};
+
+/** What does not change between two looks at the leases. */
+export interface Deployment {
+  baker: string;
+  pods: PodView[];
+  topology: Topology;
+  file: BakerFile | undefined;
+  timings: Timings;
+  configMaps: ConfigMapView[];
+}
+export function deploymentOf(baker: string, allPods: PodView[], configMaps: ConfigMapView[]): Deployment {
+  const pods = allPods.filter((pod) => /-(as|solo)-\d+$/.test(pod.metadata.name));
+  const files = configMaps.flatMap((map) => bakerFileSchema.safeParse(parseJson(map.data["baker.json"])).data ?? []);
+  // While the flag is being switched there can be both: the one whose pods stay.
+  const file =
+    files.find((entry) => pods.some((pod) => !pod.deleting && memberPods(entry).includes(pod.metadata.name))) ??
+    files[0];
+  const has = (part: string) => pods.some((pod) => pod.metadata.name.includes(part));
+  const topology = file?.topology ?? (has("-as-") ? "active-standby" : has("-solo-") ? "solo" : "none");
+  return { baker, pods, topology, file, timings: file?.timings ?? defaultTimings, configMaps };
+}
+
+/** One look at the leases of a baker; `changed` has the names of those that were seen to be renewed. */
+export interface Leases {
+  lease: LeaseView | undefined;
+  /** By ordinal. */
+  members: LeaseView[];
+  changed: ReadonlySet<string>;
+}
+
+const ageSeconds = (lease: LeaseView | undefined, nowMs: number): number | undefined =>
+  lease?.renewTimeMs === undefined ? undefined : (nowMs - lease.renewTimeMs) / 1000;
+/** In both directions: the clocks of writer and reader differ. */
+const isYoung = (lease: LeaseView | undefined, limitSeconds: number, nowMs: number): boolean =>
+  Math.abs(ageSeconds(lease, nowMs) ?? Infinity) <= limitSeconds;
+
+/** Whether a renewal looks old, so that a second look must tell whether its writer lives. */
+export const looksOld = ({ lease, members }: Leases, { timings }: Deployment, nowMs: number): boolean =>
+  (lease !== undefined && lease.holderIdentity !== "" && !isYoung(lease, lease.leaseDurationSeconds, nowMs)) ||
+  members.some((member) => !isYoung(member, timings.memberMaxAgeSeconds, nowMs));
+
+const recordOf = (lease: LeaseView): MemberRecord | undefined =>
+  memberRecordSchema.safeParse(parseJson(lease.metadata.annotations[annotations.member])).data;
+
+function memberOf(
+  lease: LeaseView,
+  ordinal: number,
+  { baker, pods, timings }: Deployment,
+  seen: Leases,
+  nowMs: number,
+) {
+  const young = isYoung(lease, timings.memberMaxAgeSeconds, nowMs);
+  const changed = seen.changed.has(lease.metadata.name);
+  const pod = `${baker}-as-${ordinal}`;
+  const record = recordOf(lease);
+  const age = ageSeconds(lease, nowMs);
+  const member: Member = {
+    pod,
+    zone: record?.zone || (pods.find(({ metadata }) => metadata.name === pod)?.metadata.labels[labels.zone] ?? ""),
+    lease,
+    record,
+    fresh: young || changed,
+    ageSeconds: age,
+    // It renews, and yet its renewals look old or come from the future.
+    clockSeconds: !young && changed ? Math.round(-(age ?? 0)) : 0,
+  };
+  return member;
+}
+
+function watermarksOf({ configMaps, file }: Deployment): WatermarkView[] {
+  const maps = configMaps.filter((map) => /^wm-[0-9a-f]{40}$/.test(map.metadata.name));
+  const addresses = new Map(file?.keys.map((key) => [key.watermark, key.address]));
+  const absent = [...addresses].filter(([name]) => !maps.some((map) => map.metadata.name === name));
+  return [
+    ...absent.map(([name, address]) => ({
+      name,
+      address,
+      record: undefined,
+      missing: "absent" as const,
+      highestLevel: undefined,
+    })),
+    ...maps.map((map): WatermarkView => {
+      const reading = readWatermark(map.data[watermarkDataKey]);
+      const record = reading.state === "record" ? reading.record : undefined;
+      const levels = record ? markKinds.flatMap((kind) => record.marks[kind]?.level ?? []) : [];
+      return {
+        name: map.metadata.name,
+        address: addresses.get(map.metadata.name) ?? map.metadata.name,
+        record,
+        missing: reading.state === "record" ? "" : reading.state,
+        highestLevel: levels.length > 0 ? Math.max(...levels) : undefined,
+      };
+    }),
+  ];
+}
+
+/** Pure. */
+export function viewOf(deployment: Deployment, seen: Leases, nowMs: number): BakerView {
+  const { baker, pods, topology, file } = deployment;
+  const { lease } = seen;
+  const members = seen.members.map((member, ordinal) => memberOf(member, ordinal, deployment, seen, nowMs));
+  const heads = members.flatMap(({ record }) => {
+    const at = Date.parse(record?.headTimestamp ?? "");
+    return Number.isNaN(at) ? [] : [at];
+  });
+  const held =
+    lease !== undefined &&
+    lease.holderIdentity !== "" &&
+    (isYoung(lease, lease.leaseDurationSeconds, nowMs) || seen.changed.has(lease.metadata.name));
+  return {
+    baker,
+    lease,
+    held,
+    leaseAgeSeconds: ageSeconds(lease, nowMs),
+    holder: held ? holderPod(lease.holderIdentity) : "",
+    preferredHolder: lease?.metadata.annotations[annotations.preferredHolder] ?? "",
+    members,
+    watermarks: watermarksOf(deployment),
+    receipts: receiptsOf(lease),
+    pods,
+    topology,
+    missingPods: file ? memberPods(file).filter((name) => !pods.some((pod) => pod.metadata.name === name)) : [],
+    headAgeSeconds: heads.length > 0 ? (nowMs - Math.max(...heads)) / 1000 : undefined,
+    atMs: nowMs,
+    file,
+  };
+}
