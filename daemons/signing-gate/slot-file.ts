@@ -32,22 +32,37 @@ function readSlot(slot: Buffer): { number: number; text: string } | undefined {
   return hash !== undefined && digest(rest) === hash ? { number: Number(number), text } : undefined;
 }
 
-/**
- * @param slotBytes of the longest text; some 800 are needed for a key
- * @param sync resolves when what was written to the file is on the disk
- */
-export function slotFile(
-  path: string,
-  slotBytes = 262_144,
-  sync: (fd: number) => Promise<void> = promisify(fdatasync),
-): MemoryFile {
+/** What a slot file asks of the file system; rejects and throws as node:fs does. */
+export interface SlotDisk {
+  read(path: string): Promise<Buffer>;
+  /** Durable replacement of the whole file. */
+  replace(path: string, content: Buffer): Promise<void>;
+  open(path: string): number;
+  /** Writes `bytes` from `offset` on at `position`. @returns how many were written */
+  write(fd: number, bytes: Buffer, offset: number, position: number): number;
+  /** Resolves when what was written to the file is on the disk. */
+  sync(fd: number): Promise<void>;
+  close(fd: number): void;
+}
+const fileSystem: SlotDisk = {
+  read: (path) => readFile(path),
+  replace: writeDurably,
+  open: (path) => openSync(path, "r+"),
+  write: (fd, bytes, offset, position) => writeSync(fd, bytes, offset, bytes.length - offset, position),
+  sync: promisify(fdatasync),
+  close: closeSync,
+};
+
+/** @param slotBytes of the longest text; some 800 are needed for a key */
+export function slotFile(path: string, slotBytes = 262_144, on: Partial<SlotDisk> = {}): MemoryFile {
+  const disk = { ...fileSystem, ...on };
   let fd: number | undefined;
   let number = 0;
   return {
     async read() {
       let content: Buffer;
       try {
-        content = await readFile(path);
+        content = await disk.read(path);
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
         throw error;
@@ -72,24 +87,23 @@ export function slotFile(
           const fresh = Buffer.alloc(2 * slotBytes + cellCount * cellBytes, cellText(0));
           fresh.fill(0, 0, 2 * slotBytes);
           line.copy(fresh, position);
-          await writeDurably(path, fresh);
-          fd = openSync(path, "r+");
+          await disk.replace(path, fresh);
+          fd = disk.open(path);
         } else {
-          for (let done = 0; done < line.length;)
-            done += writeSync(fd, line, done, line.length - done, position + done);
-          await sync(fd);
+          for (let done = 0; done < line.length;) done += disk.write(fd, line, done, position + done);
+          await disk.sync(fd);
         }
         number++;
       } catch (error) {
         // After a failed sync the kernel may take for written what is not: never again into these blocks.
-        if (fd !== undefined) closeSync(fd);
+        if (fd !== undefined) disk.close(fd);
         fd = undefined;
         throw error;
       }
     },
     note(cell, noted) {
       if (fd === undefined || cell >= cellCount) throw new Error(`cell ${cell} of ${cellCount} cannot be noted now`);
-      writeSync(fd, cellText(noted), 2 * slotBytes + cell * cellBytes);
+      disk.write(fd, Buffer.from(cellText(noted)), 0, 2 * slotBytes + cell * cellBytes);
     },
   };
 }

@@ -40,14 +40,14 @@ export const mutants: readonly Mutant[] = [
     name: "no-sync",
     breaks: "a mark survives the end of the machine",
     file: slots,
-    find: "          await sync(fd);\n",
+    find: "          await disk.sync(fd);\n",
     replace: "",
   },
   {
     name: "same-file-after-failed-sync",
     breaks: "after a failed sync nothing is written into the same blocks again",
     file: slots,
-    find: "        if (fd !== undefined) closeSync(fd);\n        fd = undefined;\n",
+    find: "        if (fd !== undefined) disk.close(fd);\n        fd = undefined;\n",
     replace: "",
   },
   {

@@ -70,7 +70,7 @@ test("a write is over only when the disk has it; after a sync that failed the ne
   const syncs: { done: () => void; fail: (error: Error) => void; text: string }[] = [];
   const sync = (fd: number): Promise<void> =>
     new Promise((done, fail) => syncs.push({ done, fail, text: readFileSync(`/proc/self/fd/${fd}`, "utf8") }));
-  const file = slotFile(path, 4096, sync);
+  const file = slotFile(path, 4096, { sync });
   await file.write("first");
   let over = false;
   const second = file.write("second").then(() => (over = true));
