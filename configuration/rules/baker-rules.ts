@@ -1,0 +1,140 @@
+/** Rules about one baker: who signs, with which key, under which names. */
+import { decodeAddress } from "../../tezos/addresses";
+import { signerServiceName } from "../../contract/names";
+import { networks, type NetworkName } from "../../contract/networks";
+import { show } from "../errors";
+import { type BakerRule, given, map, text, type Values, when } from "./facts";
+
+export const signersOf = (baker: Values): [string, Values][] =>
+  Object.entries(map(baker.signers)).map(([name, signer]) => [name, map(signer)]);
+/** A key's address if it is one, of the curves that begin with these three letters. */
+const isAddress = (value: unknown): value is string => typeof value === "string" && decodeAddress(value) !== undefined;
+/** The key that signs blocks and votes. */
+const signingKey = (baker: Values): string | undefined => text(baker.consensus_key) ?? text(baker.delegate);
+
+const oneWayToSign: BakerRule = ({ baker, path }) => {
+  const ways = [
+    signersOf(baker).length > 0 && "signers",
+    given(baker.hot_test_key) && baker.hot_test_key !== false && "hot_test_key",
+    given(baker.cloud_key) && "cloud_key",
+  ].filter((way) => way !== false);
+  return when(
+    ways.length !== 1,
+    path,
+    ways.length === 0 ? "nobody who signs" : ways.join(" and "),
+    'exactly one of: signers = { ... }, hot_test_key = true, cloud_key = "..."',
+  );
+};
+
+const authenticationNeedsSigners: BakerRule = ({ baker, path }) =>
+  when(
+    given(baker.authentication_key) && signersOf(baker).length === 0,
+    [...path, "authentication_key"],
+    "a key without signers, which would be ignored",
+    "signers, or leave it out",
+  );
+
+const hotKeysOnTestNetworks: BakerRule = ({ baker, path }, { values, flag }) => {
+  const network = text(values.network);
+  return when(
+    baker.hot_test_key === true && networks[network as NetworkName]?.test === false,
+    [...path, "hot_test_key"],
+    `true on ${network}${flag ? " with experimental_active_standby_mode" : ""}`,
+    "signers with your Ledger or key server; a key inside the cluster is for test networks",
+  );
+};
+
+const cloudKey: BakerRule = ({ baker, path }, { flag }) => {
+  if (!given(baker.cloud_key)) return [];
+  const key = signingKey(baker);
+  return [
+    ...when(
+      flag,
+      [...path, "cloud_key"],
+      "a cloud-hosted key with experimental_active_standby_mode",
+      "signers = { ... }, or experimental_active_standby_mode = false",
+    ),
+    ...when(
+      isAddress(key) && !key.startsWith("tz3"),
+      [...path, given(baker.consensus_key) ? "consensus_key" : "delegate"],
+      `${show(key)} with cloud_key`,
+      "a tz3 address: Google's KMS signs with P-256 only",
+    ),
+  ];
+};
+
+const companionKey: BakerRule = ({ baker, path }) => {
+  const key = signingKey(baker);
+  const companion = baker.companion_key;
+  const here = [...path, "companion_key"];
+  if (!given(companion))
+    return when(
+      isAddress(key) && key.startsWith("tz4") && map(baker.dal).enabled !== false,
+      here,
+      `nothing beside ${show(key)} with DAL`,
+      "the companion key registered for the delegate (tz4), or dal = { enabled = false }",
+    );
+  return [
+    ...when(isAddress(companion) && !companion.startsWith("tz4"), here, show(companion), "a tz4 address"),
+    ...when(
+      isAddress(key) && !key.startsWith("tz4"),
+      here,
+      `a companion key beside ${show(key)}`,
+      "a tz4 consensus_key, or leave companion_key out",
+    ),
+  ];
+};
+
+const signerNames: BakerRule = ({ name, baker, path }, { zones }) => {
+  const names = signersOf(baker).flatMap(([signer]) =>
+    [undefined, ...zones].map((zone) => ({ signer, service: signerServiceName(name, signer, zone) })),
+  );
+  const tooLong = names.filter(({ service }) => service.length > 63).slice(0, 1);
+  const twice = names.filter(({ service }, i) => names.findIndex((other) => other.service === service) !== i);
+  return [
+    ...tooLong.flatMap(({ signer, service }) =>
+      when(
+        true,
+        [...path, "signers", signer],
+        `the service name "${service}" with ${service.length} characters`,
+        "shorter names of baker and signer: a service name has at most 63",
+      ),
+    ),
+    ...twice.flatMap(({ signer, service }) =>
+      when(true, [...path, "signers", signer], `the service name "${service}" twice`, "another name of the signer"),
+    ),
+  ];
+};
+
+const dalAddresses: BakerRule = ({ baker, path }, { flag, zones }) => {
+  const addresses = map(baker.dal).public_addresses;
+  const members = flag ? zones.length : 1;
+  if (!Array.isArray(addresses) || addresses.length === 0) return [];
+  return when(
+    addresses.length !== members,
+    [...path, "dal", "public_addresses"],
+    `${addresses.length} addresses for ${members} ${members === 1 ? "pod" : "pods"}`,
+    "one for each pod, by ordinal",
+  );
+};
+
+const unauthenticated: BakerRule = ({ name, baker }) =>
+  signersOf(baker).length > 0 && !given(baker.authentication_key)
+    ? [
+        {
+          warning: `bakers.${name}.authentication_key is not set: the signer host that scripts/signer-host sets up refuses whoever does not authenticate. Write the hash of a key made for this, the key itself into secrets.authentication_keys.`,
+        },
+      ]
+    : [];
+
+export const bakerRules: readonly BakerRule[] = [
+  oneWayToSign,
+  authenticationNeedsSigners,
+  hotKeysOnTestNetworks,
+  cloudKey,
+  companionKey,
+  signerNames,
+  dalAddresses,
+];
+/** Warnings, after the errors of all bakers. */
+export const bakerWarnings: readonly BakerRule[] = [unauthenticated];

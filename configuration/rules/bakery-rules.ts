@@ -1,0 +1,100 @@
+/** Rules about all bakers together: keys and ports are used once, secrets are elsewhere. */
+import { decodeAddress } from "../../tezos/addresses";
+import { tunnelPort } from "../../contract/signer-link";
+import { pathText, secretKind, show } from "../errors";
+import { signersOf } from "./baker-rules";
+import { type Finding, given, isMap, issue, map, type Rule, text, when } from "./facts";
+
+const someBaker: Rule = ({ values, bakers }) =>
+  when(
+    isMap(values.bakers) && bakers.length === 0,
+    ["bakers"],
+    "{}",
+    'at least one baker: bakers = { alice = { delegate = "tz1..." } }',
+  );
+
+const keysOnce: Rule = ({ bakers }) => {
+  const seen = new Map<string, string>();
+  const findings: Finding[] = [];
+  for (const { baker, path } of bakers)
+    for (const field of ["delegate", "consensus_key", "companion_key", "authentication_key"]) {
+      const key = text(baker[field]);
+      if (key === undefined || !decodeAddress(key)) continue;
+      const first = seen.get(key);
+      const here = [...path, field];
+      if (first === undefined) seen.set(key, pathText(here));
+      else if (first === pathText([...path, "delegate"]) && field === "consensus_key")
+        findings.push(
+          issue(
+            here,
+            `${show(key)}, which is the delegate`,
+            "another key, or leave consensus_key out: the delegate's key signs then",
+          ),
+        );
+      else
+        findings.push(
+          issue(
+            here,
+            `${show(key)}, already used by ${first}`,
+            "another key: one key used twice signs twice, and that is slashed",
+          ),
+        );
+    }
+  return findings;
+};
+
+const portsOnce: Rule = ({ bakers, zones }) => {
+  const taken = new Map<number, string>();
+  const tunnels = Math.max(1, zones.length);
+  const portsFrom = (first: number) => Array.from({ length: tunnels }, (_, zone) => tunnelPort(first, zone));
+  const findings: Finding[] = [];
+  for (const { baker, path } of bakers)
+    for (const [signer, { port }] of signersOf(baker)) {
+      if (typeof port !== "number") continue;
+      const here = [...path, "signers", signer];
+      const mine = portsFrom(port);
+      const clash = mine.find((number) => taken.has(number));
+      if (clash !== undefined) {
+        let free = port;
+        while (portsFrom(free).some((number) => taken.has(number))) free++;
+        findings.push(
+          issue(
+            [...here, "port"],
+            `${port}: its tunnels use ${mine.join(", ")}, and ${clash} belongs to ${taken.get(clash)}`,
+            `a port whose next ${tunnels} are free, for instance ${free}`,
+          ),
+        );
+      }
+      for (const number of mine) taken.set(number, pathText(here));
+    }
+  return findings;
+};
+
+const secretsElsewhere: Rule = ({ values }) => secretsInside([], values);
+
+function secretsInside(path: readonly string[], value: unknown): Finding[] {
+  const kind = path.length > 0 ? secretKind(path[0] === "bakers" ? (path.at(-1) ?? "") : "", value) : undefined;
+  if (kind !== undefined)
+    return [
+      issue(
+        path,
+        `${kind} (not shown)`,
+        "nothing here: it belongs into the variable `secrets`, in a file of its own (secrets.auto.tfvars). Synth writes all other values into its output",
+      ),
+    ];
+  if (Array.isArray(value)) return value.flatMap((item, i) => secretsInside([...path, String(i)], item));
+  return isMap(value) ? Object.entries(value).flatMap(([key, item]) => secretsInside([...path, key], item)) : [];
+}
+
+const hostPublicKey: Rule = ({ values, bakers }) =>
+  bakers.some(({ baker }) => signersOf(baker).length > 0) && !given(map(values.signer_link).host_public_key)
+    ? [
+        {
+          warning:
+            "signer_link.host_public_key is not set: the outputs cannot tell signer hosts which host key to trust. Write the public half of the link's host key.",
+        },
+      ]
+    : [];
+
+export const firstBakeryRules: readonly Rule[] = [someBaker];
+export const bakeryRules: readonly Rule[] = [keysOnce, portsOnce, secretsElsewhere, hostPublicKey];

@@ -1,0 +1,165 @@
+/** Rules about the cluster: project, zones, disks, control plane, maintenance. */
+import { show } from "../errors";
+import { type Finding, given, issue, map, type Rule, text, texts, when } from "./facts";
+
+const project: Rule = ({ values, existing }) =>
+  when(
+    !existing && !given(values.project),
+    ["project"],
+    "nothing",
+    'the id of a Google Cloud project, or cluster = { existing = { context = "..." } }',
+  );
+
+const zonesOnce: Rule = ({ zones }) => {
+  const twice = [...new Set(zones.filter((zone, i) => zones.indexOf(zone) !== i))];
+  return when(twice.length > 0, ["zones"], `${twice.join(", ")} twice`, "each zone once");
+};
+
+const zonesOfRegion: Rule = ({ values, existing, region, zones }) => {
+  if (existing || !given(values.zones) || typeof region !== "string") return [];
+  const outside = zones.filter((zone) => !new RegExp(`^${region.replace(/[^a-z0-9-]/g, "")}-[a-z]$`).test(zone));
+  return when(
+    outside.length > 0,
+    ["zones"],
+    `${outside.join(", ")}, outside the region ${region}`,
+    `zones of ${region}, like ${exampleZones(region)}`,
+  );
+};
+
+const twoZones: Rule = ({ values, flag, existing, region, zones }) => {
+  if ((given(values.zones) && !Array.isArray(values.zones)) || new Set(zones).size >= 2) return [];
+  const example = exampleZones(region);
+  if (flag)
+    return [
+      issue(
+        ["zones"],
+        show(values.zones ?? zones),
+        `at least two zones: experimental_active_standby_mode runs one node in each, like ${example}`,
+      ),
+    ];
+  return when(!existing, ["zones"], show(zones), `two zones: a regional disk lies in two, like ${example}`);
+};
+
+const exampleZones = (region: unknown): string => {
+  const name = text(region) ?? "us-central1";
+  return `zones = ["${name}-b", "${name}-c"]`;
+};
+
+const hyperdisk: Rule = ({ values, flag, existing }) => {
+  const type = text(map(values.disk).type);
+  if (type !== "hyperdisk-balanced" || existing) return [];
+  const machine = text(values.machine_type) ?? "e2-highmem-4";
+  return [
+    ...when(
+      /^(e2|n2|n2d|n1|t2d|t2a)-/.test(machine),
+      ["disk", "type"],
+      `"${type}" with machine_type "${machine}"`,
+      '"pd-ssd", or a machine type with Hyperdisk, like "n4-highmem-4" or "c3-highmem-4"',
+    ),
+    ...when(
+      !flag,
+      ["disk", "type"],
+      `"${type}" without experimental_active_standby_mode`,
+      '"pd-ssd" or "pd-balanced": Hyperdisk Balanced has no regional disks',
+    ),
+  ];
+};
+
+const authorizedNetworks: Rule = ({ values }) => {
+  const { endpoint = "dns", authorized_networks } = map(values.control_plane);
+  const path = ["control_plane", "authorized_networks"];
+  const ranges = Object.entries(map(authorized_networks));
+  return [
+    ...ranges.flatMap(([name, range]) =>
+      when(
+        typeof range === "string" && range.endsWith("/0"),
+        [...path, name],
+        show(range),
+        'the ranges that you come from, never everybody, like "203.0.113.7/32"',
+      ),
+    ),
+    ...when(
+      endpoint === "ip" && ranges.length === 0,
+      path,
+      'none with endpoint = "ip"',
+      'who may reach it: authorized_networks = { office = "203.0.113.7/32" }',
+    ),
+    ...when(
+      endpoint === "dns" && ranges.length > 0,
+      path,
+      'networks with endpoint = "dns", which would be ignored',
+      'endpoint = "ip", or leave them out',
+    ),
+  ];
+};
+
+const windows: Rule = ({ values }) => {
+  const { start, end, exclusions } = map(values.maintenance);
+  const all: [string[], unknown, unknown][] = [
+    [["maintenance"], start, end],
+    ...Object.entries(map(exclusions)).map(([name, exclusion]): [string[], unknown, unknown] => [
+      ["maintenance", "exclusions", name],
+      map(exclusion).start,
+      map(exclusion).end,
+    ]),
+  ];
+  return all.flatMap(([path, from, to]): Finding[] =>
+    typeof from === "string" && typeof to === "string"
+      ? when(
+          !(Date.parse(from) < Date.parse(to)) && !Number.isNaN(Date.parse(from)),
+          [...path, "end"],
+          `"${to}", not after start = "${from}"`,
+          "a later time",
+        )
+      : [],
+  );
+};
+
+const mail: Rule = ({ values }) => {
+  const { emails, smtp_host, email_from } = map(values.monitoring);
+  if (texts(emails).length === 0) return [];
+  const beside = "nothing beside emails";
+  return [
+    ...when(!given(smtp_host), ["monitoring", "smtp_host"], beside, 'the mail server, like "smtp.example.org:587"'),
+    ...when(!given(email_from), ["monitoring", "email_from"], beside, 'the sender, like "bakery@example.org"'),
+  ];
+};
+
+const snapshot: Rule = ({ values }) => {
+  const { url, block_hash } = map(values.snapshot);
+  return [
+    ...when(
+      given(block_hash) && !given(url),
+      ["snapshot", "url"],
+      "nothing beside block_hash",
+      "the URL of the snapshot that ends with this block, or leave block_hash out",
+    ),
+    ...(given(url) && !given(block_hash)
+      ? [
+          {
+            warning:
+              "snapshot.block_hash is not set: nothing but the server vouches for the snapshot. Write the hash of its block from another source.",
+          },
+        ]
+      : []),
+  ];
+};
+
+const localState: Rule = ({ values }) =>
+  given(values.state)
+    ? []
+    : [{ warning: 'Terraform state is a local file. For anything that lasts write state = { bucket = "..." }.' }];
+
+export const clusterRules: readonly Rule[] = [
+  project,
+  zonesOnce,
+  zonesOfRegion,
+  twoZones,
+  hyperdisk,
+  authorizedNetworks,
+  snapshot,
+  windows,
+  mail,
+];
+/** After all others: it concerns everybody. */
+export const lastRules: readonly Rule[] = [localState];
