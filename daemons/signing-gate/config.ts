@@ -4,7 +4,7 @@ import { ports } from "../../contract/ports";
 import { podOrdinal } from "../../contract/names";
 import type { BakerFile } from "../../contract/baker-file";
 import type { DaemonConfig } from "../runtime/config";
-import type { GateKey } from "./gate";
+import type { GateKey } from "./gate-options";
 
 /** A key is deterministic where every one of its signers is. */
 export function gateKeys({ keys, signers }: Pick<BakerFile, "keys" | "signers">): GateKey[] {

@@ -1,177 +1,57 @@
 /**
- * The signing gate without its sockets: tenures, watermarks, marks, signatures.
+ * The signing gate without its sockets: the way of a request.
  *
  * Guarantees S1-S3, S5-S7 of docs/protocol.md whatever clocks, pauses, partitions, restarts, API answers and signers
  * do: a request is forwarded only after the API acknowledged its mark in an object of this pod's own tenure and that
  * mark is in this pod's durable memory. Does not guarantee that the signature reaches the baker, nor the order in which
  * late requests reach signers.
- *
- * States of a key: closed (no tenure) -> raising -> open; lost (S5, waits for a synced head or for the object); refused
- * (needs a person).
  */
-import { watermarkDataKey, watermarkName } from "../../contract/names";
 import type { GateStatus } from "../../contract/status";
-import type { Timings } from "../../contract/timings";
-import type { Clock } from "../runtime/clock";
-import type { ConfigMap, KubeClient, Outcome } from "../runtime/kube";
-import type { Log } from "../runtime/log";
 import { encodeBase58 } from "../../tezos/base58";
 import { layoutFits, parseSigningRequest, type SigningRequest } from "../../tezos/signing-request";
-import {
-  decideRaise,
-  decideRepeat,
-  decideSign,
-  highest,
-  observe,
-  plausible,
-  type FloorPass,
-  type HeadView,
-  type Observed,
-  type Tenure,
-  type TenureLost,
-} from "./decide";
-import type { LeadershipView } from "./leadership";
-import type { Announcement, MarksMemory } from "./memory";
+import type { ConfigMap } from "../runtime/kube";
+import { refuse, type GateAnswer, type Refusal } from "./answer";
+import { plausible, type Tenure } from "./decide";
+import type { GateKey, GateOptions } from "./gate-options";
+import { Marking } from "./marking";
+import { pauseMs, SigningKey } from "./signing-key";
+import { Tenures } from "./tenures";
 
-export interface SignAttempt {
-  address: string;
-  /** The very bytes that arrived, and their BLAKE2b-256. */
+export type { GateAnswer } from "./answer";
+export type { GateOptions, SignAttempt, SignOutcome } from "./gate-options";
+
+/** One request on its way: what came, for which key, and by when it must be answered. */
+interface Pending {
+  key: SigningKey;
+  request: SigningRequest;
+  /** As decoded from the body; nothing of them is ever changed. */
   bytes: Uint8Array;
-  digest: Uint8Array;
-  /** Query string of the request, "" or "?authentication=...". */
   query: string;
-  /** Clock.now() by which an answer is needed. */
   deadlineMs: number;
-  /**
-   * May the bytes be sent a second time after an answer that did not come? Not for blocks of a signer that is not
-   * deterministic (S7).
-   */
-  repeatable: boolean;
 }
-export type SignOutcome =
-  | { ok: true; signature: string; signer: string }
-  | { ok: false; reason: string; detail: string; mayHaveSigned: boolean };
-
-/** The node's head as this pod last heard it. */
-export interface HeardHead extends HeadView {
-  /** Highest level ever heard. */
-  highestLevel: number;
-  /** Time since the node last answered, whatever its head. */
-  heardAgoMs: number;
-}
-
-export interface GateKey {
-  address: string;
-  /** All of its signers give the same signature for the same bytes. */
-  deterministic: boolean;
-}
-
-export interface GateOptions {
-  baker: string;
-  chainId: string;
-  identity: string;
-  keys: readonly GateKey[];
-  timings: Timings;
-  clock: Clock;
-  /** Resolves after `ms`, or at once when aborted; never rejects. */
-  sleep: (ms: number, signal?: AbortSignal) => Promise<void>;
-  kube: Pick<KubeClient, "get" | "replace">;
-  memory: MarksMemory;
-  leadership: LeadershipView;
-  heads: {
-    own(): HeardHead | undefined;
-    /** Highest synced level of any member (isSynced), or null. */
-    synced(): Promise<number | null>;
-    /** Does the chain aggregate the votes of BLS keys? Null where the node has not told it. */
-    aggregates(): boolean | null;
-  };
-  signer: { sign(attempt: SignAttempt): Promise<SignOutcome> };
-  log: Log;
-  /** A block header with a seed nonce hash was signed; the answer waits for this. */
-  onCommitment?: (commitment: {
-    address: string;
-    level: number;
-    round: number;
-    seedNonceHash: string;
-    blockPayloadHash: string;
-  }) => Promise<void>;
-  /** One call per request that was decided, for metrics. */
-  onDecision?: (decision: {
-    kind: string;
-    result: "signed" | "refused";
-    reason: string;
-    markMs: number;
-    signMs: number;
-    totalMs: number;
-  }) => void;
-  /** A key needs a person, or does no longer. */
-  onTrouble?: (address: string, reason: string, detail: string) => void;
-  /** @default 256 */
-  maxConcurrent?: number;
-}
-
-export type GateAnswer =
-  | { status: 200; signature: string; reason: string }
-  | { status: 400 | 404 | 409 | 503 | 504; reason: string; detail: string };
-
-type KeyState = GateStatus["keys"][number]["state"];
-interface Key extends GateKey {
-  name: string;
-  state: KeyState;
-  reason: string;
-  /** The last whole object that the API returned, or undefined where nothing is known. */
-  object: ConfigMap | undefined;
-  /** A write's outcome is unknown or a conflict was seen: read before deciding. */
-  suspect: boolean;
-  opened: { epoch: number; aboveRound: number; sinceMs: number; attestedBefore: number | null } | undefined;
-  raising: boolean;
-  lock: Promise<void>;
-  /**
-   * S7: blocks that this process tried to mark with unknown outcome, with the epoch in which it did: a mark of another
-   * epoch may be another's.
-   */
-  unsure: Map<string, number>;
-  /** S7: blocks that this process sent, with the signature where it came back. */
-  sent: Map<string, { signature: string | null; deterministic: boolean }>;
-}
-
-const maxRemembered = 512;
-const pauseMs = { read: 50, wait: 500 };
-
-type Marked = { forward: true; repeated: boolean; reason: string } | { forward: false; answer: GateAnswer } | "again";
-const refuse = (status: 400 | 404 | 409 | 503 | 504, reason: string, detail: string): GateAnswer => ({
-  status,
-  reason,
-  detail,
-});
 
 export class Gate {
-  private readonly keys = new Map<string, Key>();
+  private readonly keys = new Map<string, SigningKey>();
   private readonly running = new Map<string, Promise<GateAnswer>>();
-  private readonly waiters = new Set<() => void>();
-  private readonly ending = new AbortController();
-  private tenureLost: { epoch: number; why: TenureLost } | undefined;
+  private readonly tenures: Tenures;
+  private readonly marking: Marking;
   private working = 0;
-  private lastEpoch = 0;
-  private readonly unsubscribe: () => void;
 
   constructor(private readonly options: GateOptions) {
-    for (const key of options.keys)
-      this.keys.set(key.address, {
-        ...key,
-        name: watermarkName(key.address),
-        state: "closed",
-        reason: "not-master",
-        object: undefined,
-        suspect: true,
-        opened: undefined,
-        raising: false,
-        lock: Promise.resolve(),
-        unsure: new Map(),
-        sent: new Map(),
-      });
-    this.unsubscribe = options.leadership.onChange(() => this.follow());
-    this.follow();
+    const everyKey = (work: (key: SigningKey) => void) => [...this.keys.values()].forEach(work);
+    this.tenures = new Tenures(options, {
+      tenure: (tenure, begins) => {
+        if (begins) everyKey((key) => key.newTenure());
+        everyKey((key) => {
+          if (!key.isOpen(tenure)) key.raise("new-tenure");
+        });
+      },
+      end: () => everyKey((key) => key.shut()),
+    });
+    this.marking = new Marking(options, this.tenures);
+    for (const { address, deterministic } of options.keys)
+      this.keys.set(address, new SigningKey(address, deterministic, options, this.tenures));
+    this.tenures.start();
   }
 
   /**
@@ -187,317 +67,46 @@ export class Gate {
 
   /** No new work; what is under way ends by its own deadlines. */
   close(): void {
-    this.ending.abort();
-    this.unsubscribe();
-    this.wake();
+    this.tenures.close();
   }
 
-  // ----------------------------------------------------------------------------------------------------------------
-  // tenures
-
-  /** The tenure to work in: valid now and not known to be over. */
-  private tenure(): Tenure | undefined {
-    const tenure = this.ending.signal.aborted ? undefined : this.options.leadership.tenure();
-    return tenure && this.tenureLost?.epoch !== tenure.epoch ? tenure : undefined;
-  }
-  private holds(tenure: Tenure): boolean {
-    return this.tenure()?.epoch === tenure.epoch;
+  /** What a regular look at a watermark showed, in standby too. `undefined`: missing. */
+  look(address: string, object: ConfigMap | undefined): void {
+    this.keys.get(address)?.look(object, this.working > 0);
   }
 
-  private follow(): void {
-    const tenure = this.tenure();
-    if (tenure) {
-      if (tenure.epoch !== this.lastEpoch) {
-        this.lastEpoch = tenure.epoch;
-        for (const key of this.keys.values()) {
-          key.opened = undefined;
-          key.unsure.clear();
-        }
-      }
-      for (const key of this.keys.values()) if (key.opened?.epoch !== tenure.epoch) this.startRaise(key, "new-tenure");
-    }
-    this.wake();
-  }
-
-  private endTenure(tenure: Tenure, why: TenureLost, address: string): void {
-    this.tenureLost = { epoch: tenure.epoch, why };
-    for (const key of this.keys.values()) key.opened = undefined;
-    this.options.log.warn("tenure-lost", why, { epoch: tenure.epoch, address });
-    this.wake();
-  }
-
-  private wake(): void {
-    const waiting = [...this.waiters];
-    this.waiters.clear();
-    for (const resume of waiting) resume();
-  }
-  /** Resolves at the next change of leadership or of a key, or after `ms`. */
-  private async changed(ms: number): Promise<void> {
-    if (ms <= 0) return;
-    const controller = new AbortController();
-    const resume = () => controller.abort();
-    this.waiters.add(resume);
-    await this.options.sleep(ms, controller.signal);
-    this.waiters.delete(resume);
-  }
-
-  private exclusively<T>(key: Key, work: () => Promise<T>): Promise<T> {
-    const result = key.lock.then(work);
-    key.lock = result.then(
-      () => undefined,
-      () => undefined,
-    );
-    return result;
-  }
-
-  private setState(key: Key, state: KeyState, reason: string, detail = ""): void {
-    if (key.state === state && key.reason === reason) return;
-    const fields = { address: key.address, state, detail, epoch: this.lastEpoch };
-    if (state === "lost" || state === "refused") {
-      this.options.log.warn("watermark", reason, fields);
-      this.options.onTrouble?.(key.address, reason, detail);
-    } else this.options.log.info("watermark", reason, fields);
-    key.state = state;
-    key.reason = reason;
-    this.wake();
-  }
-
-  // ----------------------------------------------------------------------------------------------------------------
-  // watermark store
-
-  /** Objects are never changed, so that each is parsed once. */
-  private readonly parsed = new WeakMap<ConfigMap, Observed>();
-  private observed(object: ConfigMap | undefined): Observed {
-    if (!object) return { state: "missing" };
-    let observed = this.parsed.get(object);
-    if (!observed) {
-      observed = observe(object, { baker: this.options.baker, chain: this.options.chainId, dataKey: watermarkDataKey });
-      this.parsed.set(object, observed);
-    }
-    return observed;
-  }
-
-  /** A plain GET. False where the API did not answer; then the key stays suspect. */
-  private async read(key: Key, deadlineMs: number): Promise<boolean> {
-    const { kube, clock, timings, memory } = this.options;
-    const timeoutMs = Math.min(timings.requestTimeoutMs, deadlineMs - clock.now());
-    if (timeoutMs <= 0) return false;
-    const outcome = await kube.get("configmaps", key.name, { timeoutMs });
-    if (outcome.ok) {
-      key.object = outcome.object;
-      const observed = this.observed(outcome.object);
-      if (observed.state === "record") memory.note(key.address, observed.uid, observed.record);
-    } else if (outcome.kind === "not-found") key.object = undefined;
-    else {
-      key.reason = `watermark-${outcome.kind}`;
-      return false;
-    }
-    key.suspect = false;
-    return true;
-  }
-
-  /**
-   * One conditional PUT of the object last returned. The key is suspect afterwards unless the API acknowledged exactly
-   * this record.
-   */
-  private async write(key: Key, record: unknown, timeoutMs: number): Promise<Outcome<ConfigMap>> {
-    const base = key.object;
-    if (!base || !base.metadata.uid || !base.metadata.resourceVersion)
-      throw new Error("a watermark is written over an object that the API returned");
-    const text = JSON.stringify(record);
-    key.suspect = true;
-    const outcome = await this.options.kube.replace(
-      "configmaps",
-      { ...base, data: { ...base.data, [watermarkDataKey]: text } },
-      { timeoutMs },
-    );
-    if (!outcome.ok) return outcome;
-    const { metadata, data } = outcome.object;
-    if (
-      metadata.name !== key.name ||
-      metadata.uid !== base.metadata.uid ||
-      !metadata.resourceVersion ||
-      data?.[watermarkDataKey] !== text
-    )
-      return {
-        ok: false,
-        kind: "malformed",
-        unknown: true,
-        status: 200,
-        message: "not what was written",
-        sentAtMs: outcome.sentAtMs,
-      };
-    key.object = outcome.object;
-    key.suspect = false;
-    return outcome;
-  }
-
-  private startRaise(key: Key, cause: string): void {
-    if (key.raising) return;
-    key.raising = true;
-    void this.raise(key, cause)
-      .catch((error: unknown) => this.setState(key, "refused", "internal", String(error)))
-      .finally(() => {
-        key.raising = false;
-        // A tenure that began while the last one's raise ended.
-        const tenure = this.tenure();
-        if (tenure && key.opened?.epoch !== tenure.epoch && key.reason !== "internal")
-          this.startRaise(key, "new-tenure");
-      });
-  }
-
-  /** Raises until the key is open, the tenure is over or no longer ours, or the gate ends. */
-  private async raise(key: Key, cause: string): Promise<void> {
-    key.opened = undefined;
-    if (cause === "new-tenure" || (key.state !== "lost" && key.state !== "refused"))
-      this.setState(key, "raising", cause);
-    for (let attempt = 0; ; attempt++) {
-      const tenure = this.tenure();
-      if (!tenure) return;
-      const pause = await this.exclusively(key, () => this.raiseOnce(key, tenure));
-      if (pause === "done") return;
-      if (pause > 0) await this.changed(Math.min(pauseMs.wait, pause * 2 ** Math.min(attempt, 10)));
-    }
-  }
-
-  /** "done", or how long to wait before the next try. */
-  private async raiseOnce(key: Key, tenure: Tenure): Promise<"done" | number> {
-    const { clock, timings, memory, heads, baker, chainId: chain } = this.options;
-    if (!(await this.read(key, clock.now() + timings.requestTimeoutMs))) return pauseMs.read;
-    const observed = this.observed(key.object);
-    const input = { observed, memory: memory.get(key.address), tenure, baker, chain };
-    let decision = decideRaise({ ...input, syncedHead: null });
-    if (decision.action === "wait" && decision.reason === "no-synced-head")
-      decision = decideRaise({ ...input, syncedHead: await heads.synced() });
-    switch (decision.action) {
-      case "wait":
-        this.setState(key, "lost", decision.reason, decision.lost);
-        return pauseMs.wait;
-      case "refuse":
-        this.setState(key, "refused", decision.reason, decision.detail);
-        return pauseMs.wait;
-      case "over":
-        this.endTenure(tenure, decision.reason, key.address);
-        return "done";
-      case "open":
-        break;
-      case "restore":
-      case "write": {
-        if (!this.holds(tenure)) return 0;
-        const written = await this.write(key, decision.record, timings.requestTimeoutMs);
-        if (!written.ok) {
-          this.options.log.warn("raise-failed", written.kind, {
-            address: key.address,
-            epoch: tenure.epoch,
-            unknown: written.unknown,
-          });
-          return written.kind === "conflict" ? 0 : pauseMs.read;
-        }
-        break;
-      }
-    }
-    const current = this.observed(key.object);
-    if (current.state !== "record") return pauseMs.read;
-    try {
-      await memory.commit(key.address, current.uid, current.record);
-    } catch (error) {
-      this.setState(key, "refused", "memory-write", String(error));
-      return pauseMs.wait;
-    }
-    if (decision.action === "restore") {
-      this.endTenure(tenure, decision.lost, key.address);
-      return "done";
-    }
-    key.opened = {
-      epoch: tenure.epoch,
-      aboveRound: highest(current.record.marks).round,
-      sinceMs: clock.now(),
-      attestedBefore: current.record.marks.attestation?.level ?? null,
-    };
-    const reason =
-      decision.action === "open"
-        ? decision.reason
-        : decision.reason === "raise"
-          ? "raised"
-          : `raised-${decision.reason}`;
-    this.setState(key, "open", reason, `floor ${current.record.floor}`);
-    return "done";
-  }
-
-  /**
-   * What a regular look at a watermark showed, in standby too: remembered for S5; where it contradicts the cache, the
-   * key is raised again. `undefined`: missing.
-   */
-  onSeen(address: string, object: ConfigMap | undefined): void {
-    const key = this.keys.get(address);
-    if (!key) return;
-    const observed = this.observed(object);
-    if (observed.state === "record") this.options.memory.note(address, observed.uid, observed.record);
-    if (!key.opened || this.working > 0) return;
-    const cached = this.observed(key.object);
-    const same =
-      observed.state === "record" &&
-      cached.state === "record" &&
-      observed.uid === cached.uid &&
-      observed.record.epoch <= cached.record.epoch &&
-      observed.record.floor <= cached.record.floor;
-    if (same) return;
-    key.suspect = true;
-    this.startRaise(key, "watermark-changed");
-  }
-
-  // ----------------------------------------------------------------------------------------------------------------
-  // signing
-
-  /**
-   * Decides one request and answers within the budget. `bytes` as decoded from the body; nothing of them is ever
-   * changed. An identical request under way shares the answer.
-   */
+  /** Decides one request and answers within the budget. An identical request under way shares the answer. */
   sign(address: string, bytes: Uint8Array, query = ""): Promise<GateAnswer> {
     const startedMs = this.options.clock.now();
     const parsed = parseSigningRequest(bytes);
-    if (!parsed.ok)
-      return Promise.resolve(this.decided(startedMs, address, undefined, refuse(400, parsed.reason, "not understood")));
-    const { request } = parsed;
+    const request = parsed.ok ? parsed.request : undefined;
+    const decided = (answer: GateAnswer) => this.decided(startedMs, address, request, answer);
+    const refusal = parsed.ok ? this.notForUs(address, parsed.request) : refuse(400, parsed.reason, "not understood");
     const key = this.keys.get(address);
-    if (!key)
-      return Promise.resolve(
-        this.decided(startedMs, address, request, refuse(404, "unknown-key", "no key of this baker")),
-      );
-    if (request.chainId !== this.options.chainId)
-      return Promise.resolve(
-        this.decided(startedMs, address, request, refuse(400, "other-chain", `the request is for ${request.chainId}`)),
-      );
-    if (request.kind !== "block" && !layoutFits(request.tag, address, this.options.heads.aggregates()))
-      return Promise.resolve(
-        this.decided(
-          startedMs,
-          address,
-          request,
-          refuse(
-            400,
-            "tag-of-other-key",
-            `a vote with tag ${request.tag} is none for a ${address.slice(0, 3)} key here`,
-          ),
-        ),
-      );
+    if (refusal || !key || !request) return Promise.resolve(decided(refusal ?? unknownKey));
     const id = `${address} ${request.digest} ${request.kind === "block" ? "" : query}`;
     const shared = this.running.get(id);
     if (shared) return shared;
     if (this.running.size >= (this.options.maxConcurrent ?? 256))
-      return Promise.resolve(
-        this.decided(
-          startedMs,
-          address,
-          request,
-          refuse(503, "overloaded", `${this.running.size} requests are under way`),
-        ),
-      );
-    const answer = this.process(key, request, bytes, query, startedMs)
-      .catch((error: unknown) => this.decided(startedMs, address, request, refuse(503, "internal", String(error))))
+      return Promise.resolve(decided(refuse(503, "overloaded", `${this.running.size} requests are under way`)));
+    const deadlineMs = startedMs + this.options.timings.gateBudgetMs;
+    const answer = this.process({ key, request, bytes, query, deadlineMs }, startedMs)
+      .catch((error: unknown) => decided(refuse(503, "internal", String(error))))
       .finally(() => this.running.delete(id));
     this.running.set(id, answer);
     return answer;
+  }
+
+  /** Why a request that could be read is not for this gate, whatever the watermark says. */
+  private notForUs(address: string, request: SigningRequest): Refusal | undefined {
+    if (!this.keys.has(address)) return unknownKey;
+    if (request.chainId !== this.options.chainId)
+      return refuse(400, "other-chain", `the request is for ${request.chainId}`);
+    if (request.kind !== "block" && !layoutFits(request.tag, address, this.options.heads.aggregates())) {
+      const vote = `a vote with tag ${request.tag} is none for a ${address.slice(0, 3)} key here`;
+      return refuse(400, "tag-of-other-key", vote);
+    }
+    return undefined;
   }
 
   private decided(
@@ -516,7 +125,7 @@ export class Gate {
       round: request?.round,
       digest: request?.digest,
       status: answer.status,
-      epoch: this.lastEpoch,
+      epoch: this.tenures.epoch,
       ms: Math.round(totalMs * 10) / 10,
       ...(answer.status === 200 ? {} : { detail: answer.detail }),
     };
@@ -529,31 +138,25 @@ export class Gate {
     return answer;
   }
 
-  private async process(
-    key: Key,
-    request: SigningRequest,
-    bytes: Uint8Array,
-    query: string,
-    startedMs: number,
-  ): Promise<GateAnswer> {
-    const { clock, timings } = this.options;
-    const deadlineMs = startedMs + timings.gateBudgetMs;
+  private async process(pending: Pending, startedMs: number): Promise<GateAnswer> {
+    const { clock } = this.options;
+    const { key, request, deadlineMs } = pending;
     const times = { markMs: 0, signMs: 0 };
     const end = (answer: GateAnswer) => this.decided(startedMs, key.address, request, answer, times);
     for (;;) {
-      const waiting = await this.waitOpen(key, request, deadlineMs);
-      if ("status" in waiting) return end(waiting);
-      const { tenure } = waiting;
+      const waited = await this.waitUntilOpen(pending);
+      if ("status" in waited) return end(waited);
+      const { tenure } = waited;
       this.working++;
       try {
         const markStartMs = clock.now();
-        const marked = await this.exclusively(key, () => this.mark(key, request, tenure, deadlineMs));
+        const marked = await key.watermark.exclusively(() => this.marking.mark(key, request, tenure, deadlineMs));
         times.markMs += clock.now() - markStartMs;
         if (marked === "again") continue;
-        if (!marked.forward) return end(marked.answer);
-        if (!this.holds(tenure)) continue;
+        if (!marked.forward) return end(marked.refusal);
+        if (!this.tenures.isCurrent(tenure)) continue;
         const signStartMs = clock.now();
-        const answer = await this.forward(key, request, bytes, query, marked, tenure, deadlineMs);
+        const answer = await this.forward(pending, marked, tenure);
         times.signMs = clock.now() - signStartMs;
         return end(answer);
       } finally {
@@ -563,26 +166,15 @@ export class Gate {
   }
 
   /** Waits inside the budget until this pod may sign with this key and the request is plausible; or the refusal. */
-  private async waitOpen(
-    key: Key,
-    request: SigningRequest,
-    deadlineMs: number,
-  ): Promise<{ tenure: Tenure } | GateAnswer> {
-    const { clock, leadership, heads, timings } = this.options;
+  private async waitUntilOpen({ key, request, deadlineMs }: Pending): Promise<{ tenure: Tenure } | Refusal> {
+    const { clock, heads, timings } = this.options;
     for (;;) {
-      const tenure = this.tenure();
-      let refusal: GateAnswer;
-      if (!tenure) {
-        const held = leadership.tenure();
-        refusal = refuse(
-          503,
-          "not-master",
-          held && this.tenureLost ? `tenure-over-${this.tenureLost.why}` : leadership.reason(),
-        );
-      } else if (key.opened?.epoch !== tenure.epoch) {
-        if (key.state === "lost" || key.state === "refused")
-          return refuse(409, key.reason, "see the runbook watermark-lost");
-        this.startRaise(key, "new-tenure");
+      const tenure = this.tenures.current();
+      let refusal: Refusal;
+      if (!tenure) refusal = refuse(503, "not-master", this.tenures.reason());
+      else if (!key.isOpen(tenure)) {
+        if (key.stuck) return refuse(409, key.reason, "see the runbook watermark-lost");
+        key.raise("new-tenure");
         refusal = refuse(503, "raising", key.reason);
       } else {
         const head = heads.own();
@@ -596,214 +188,72 @@ export class Gate {
       const remaining = deadlineMs - clock.now();
       if (remaining <= 0) return refusal;
       // Without a head nothing wakes us: look again soon.
-      await this.changed(tenure && key.opened ? Math.min(remaining, pauseMs.read) : remaining);
+      await this.tenures.changed(tenure && key.isOpen() ? Math.min(remaining, pauseMs.read) : remaining);
     }
   }
 
-  private pass(key: Key): FloorPass {
-    const { clock, heads, timings } = this.options;
-    const opened = key.opened;
-    const observed = this.observed(key.object);
-    const head = heads.own();
-    if (!opened || observed.state !== "record" || !head) return { open: false, aboveRound: Infinity };
-    const heard = head.heardAgoMs <= (timings.headFreshSeconds * 1000) / 6;
-    if (head.highestLevel > observed.record.floor) opened.sinceMs = clock.now();
-    return {
-      open: heard && clock.now() - opened.sinceMs >= timings.floorPassSeconds * 1000,
-      aboveRound: opened.aboveRound,
-    };
-  }
-
-  /** Under the key's lock. Forward only where the mark is acknowledged by the API and on this disk. */
-  private async mark(key: Key, request: SigningRequest, tenure: Tenure, deadlineMs: number): Promise<Marked> {
-    const { clock, timings, memory, log } = this.options;
-    let trouble = "budget";
-    const failed = async (kind: string, pause: number) => {
-      trouble = kind;
-      if (pause > 0) await this.options.sleep(Math.min(pause, Math.max(0, deadlineMs - clock.now())));
-    };
-    for (;;) {
-      if (clock.now() >= deadlineMs) return { forward: false, answer: refuse(503, "watermark-unavailable", trouble) };
-      if (!this.holds(tenure) || key.opened?.epoch !== tenure.epoch) return "again";
-      const fresh = key.suspect;
-      if (key.suspect && !(await this.read(key, deadlineMs))) {
-        await failed(`read-${key.reason}`, pauseMs.read);
-        continue;
-      }
-      const observed = this.observed(key.object);
-      const decision = decideSign({ request, observed, memory: memory.get(key.address), tenure, pass: this.pass(key) });
-      if (!fresh && (decision.action === "raise" || decision.action === "over")) {
-        key.suspect = true;
-        continue;
-      }
-      switch (decision.action) {
-        case "refuse":
-          return { forward: false, answer: refuse(409, decision.reason, decision.detail) };
-        case "over":
-          this.endTenure(tenure, decision.reason, key.address);
-          return "again";
-        case "raise":
-          key.opened = undefined;
-          key.suspect = true;
-          this.startRaise(key, decision.reason);
-          return "again";
-        case "repeat":
-        case "mark":
-          break;
-      }
-      let announced: Announcement | undefined;
-      if (decision.action === "mark") {
-        if (!this.holds(tenure)) return "again";
-        // The disk works while the API does.
-        const { level, round, digest } = request;
-        announced = memory.announce(key.address, request.kind, { level, round, digest });
-        const timeoutMs = Math.max(1, Math.min(timings.markWriteMs, deadlineMs - clock.now()));
-        let written: Outcome<ConfigMap> | undefined;
-        try {
-          written = await this.write(key, decision.record, timeoutMs);
-        } finally {
-          if (!written?.ok) announced.withdraw();
-        }
-        if (!written.ok) {
-          if (written.unknown && request.kind === "block") key.unsure.set(request.digest, tenure.epoch);
-          log.warn("mark-failed", written.kind, {
-            address: key.address,
-            kind: request.kind,
-            blockLevel: request.level,
-            unknown: written.unknown,
-          });
-          await failed(`write-${written.kind}`, written.kind === "conflict" || written.unknown ? 0 : pauseMs.read);
-          continue;
-        }
-      }
-      const current = this.observed(key.object);
-      if (current.state !== "record") {
-        announced?.withdraw();
-        return "again";
-      }
-      try {
-        if (announced) await announced.confirm(current.uid, current.record);
-        else await memory.commit(key.address, current.uid, current.record);
-      } catch (error) {
-        return { forward: false, answer: refuse(503, "memory-write", String(error)) };
-      }
-      return { forward: true, repeated: decision.action === "repeat", reason: decision.reason };
-    }
-  }
-
+  /** Sends a request whose mark is durable to a signer, unless S7 forbids it. */
   private async forward(
-    key: Key,
-    request: SigningRequest,
-    bytes: Uint8Array,
-    query: string,
+    { key, request, bytes, query, deadlineMs }: Pending,
     marked: { repeated: boolean; reason: string },
-    tenure: Tenure,
-    deadlineMs: number,
+    { epoch }: Tenure,
   ): Promise<GateAnswer> {
-    const { digest, kind } = request;
+    const { address, blocks, deterministic } = key;
+    const { kind, digest } = request;
     let reason = marked.reason;
-    const sent = key.sent.get(digest);
-    const neverForwarded = sent === undefined && (!marked.repeated || key.unsure.get(digest) === tenure.epoch);
     if (marked.repeated) {
-      const repeat = decideRepeat({
-        kind,
-        deterministic: key.deterministic && sent?.deterministic !== false,
-        remembered: typeof sent?.signature === "string",
-        neverForwarded,
-      });
-      if (repeat.action === "answer" && typeof sent?.signature === "string")
-        return { status: 200, signature: sent.signature, reason: repeat.reason };
+      const repeat = blocks.repeat(request, deterministic, epoch);
+      if (repeat.action === "answer") return { status: 200, signature: repeat.signature, reason: repeat.reason };
       if (repeat.action === "refuse")
         return refuse(409, repeat.reason, "an identical block was sent to a signer before");
       reason = repeat.reason;
     }
-    const { deterministic } = key;
-    if (kind === "block") {
-      key.sent.set(digest, { signature: null, deterministic });
-      if (key.sent.size > maxRemembered) key.sent.delete(key.sent.keys().next().value ?? "");
-    }
+    const isBlock = kind === "block";
+    const takeBack = isBlock ? blocks.sending(digest, deterministic, marked.repeated, epoch) : undefined;
     const outcome = await this.options.signer.sign({
-      address: key.address,
-      bytes,
-      digest: Buffer.from(digest, "hex"),
-      query,
-      deadlineMs,
-      repeatable: kind !== "block" || deterministic,
+      ...{ address, bytes, digest: Buffer.from(digest, "hex"), query, deadlineMs },
+      repeatable: !isBlock || deterministic,
     });
     if (!outcome.ok) {
-      if (kind === "block" && !outcome.mayHaveSigned) {
-        // Nothing reached a signer this time: where nothing did before, the same bytes may still be sent once.
-        if (sent) key.sent.set(digest, sent);
-        else {
-          key.sent.delete(digest);
-          if (neverForwarded) key.unsure.set(digest, tenure.epoch);
-        }
-      }
+      if (!outcome.mayHaveSigned) takeBack?.();
       return refuse(504, outcome.reason, outcome.detail);
     }
-    if (kind === "block") {
-      key.sent.set(digest, { signature: outcome.signature, deterministic });
-      if (request.kind === "block" && request.seedNonceHash !== null && this.options.onCommitment) {
-        const { level, round } = request;
-        const seedNonceHash = encodeBase58("nonceHash", request.seedNonceHash);
-        const blockPayloadHash = encodeBase58("payloadHash", request.payloadHash);
-        await this.options
-          .onCommitment({ address: key.address, level, round, seedNonceHash, blockPayloadHash })
-          .catch((error: unknown) => {
-            this.options.log.error("commitment-not-recorded", String(error), {
-              address: key.address,
-              blockLevel: level,
-              round,
-            });
-          });
-      }
+    if (isBlock) {
+      blocks.signed(digest, outcome.signature, deterministic);
+      await this.recordCommitment(address, request);
     }
     return { status: 200, signature: outcome.signature, reason };
   }
 
-  // ----------------------------------------------------------------------------------------------------------------
-  // status
+  /** The answer with a block that commits to a nonce waits until the commitment is recorded. */
+  private async recordCommitment(address: string, request: SigningRequest): Promise<void> {
+    const { onCommitment, log } = this.options;
+    if (request.kind !== "block" || request.seedNonceHash === null || !onCommitment) return;
+    const { level, round } = request;
+    const seedNonceHash = encodeBase58("nonceHash", request.seedNonceHash);
+    const blockPayloadHash = encodeBase58("payloadHash", request.payloadHash);
+    try {
+      await onCommitment({ address, level, round, seedNonceHash, blockPayloadHash });
+    } catch (error) {
+      log.error("commitment-not-recorded", String(error), { address, blockLevel: level, round });
+    }
+  }
 
   status(): Pick<GateStatus, "open" | "reason" | "inFlight" | "epoch" | "keys" | "tenureLost"> {
-    const tenure = this.tenure();
-    const keys = [...this.keys.values()].map((key) => {
-      const observed = this.observed(key.object);
-      const record = observed.state === "record" ? observed.record : undefined;
-      const attestation = record?.marks.attestation;
-      const open = tenure !== undefined && key.opened?.epoch === tenure.epoch;
-      return {
-        address: key.address,
-        state:
-          tenure === undefined
-            ? ("closed" as const)
-            : open
-              ? ("open" as const)
-              : key.state === "open" || key.state === "closed"
-                ? ("raising" as const)
-                : key.state,
-        reason: tenure === undefined ? this.options.leadership.reason() : key.reason,
-        floor: record?.floor ?? null,
-        highestLevel: record ? (highest(record.marks).level >= 0 ? highest(record.marks).level : null) : null,
-        attestedBefore: open ? (key.opened?.attestedBefore ?? null) : null,
-        lastAttestation: attestation ? { level: attestation.level, round: attestation.round } : null,
-      };
-    });
+    const tenure = this.tenures.current();
+    const keys = [...this.keys.values()].map((key) => key.status());
     const open = keys.some((key) => key.state === "open");
-    const held = this.options.leadership.tenure();
-    const lost = held && this.tenureLost?.epoch === held.epoch ? this.tenureLost.why : null;
+    const tenureLost = this.tenures.lost();
+    const reason = open ? "open" : (keys[0]?.reason ?? "no-key");
     return {
       open,
-      reason: lost
-        ? `tenure-over-${lost}`
-        : tenure === undefined
-          ? this.options.leadership.reason()
-          : open
-            ? "open"
-            : (keys[0]?.reason ?? "no-key"),
+      reason: tenureLost ? `tenure-over-${tenureLost}` : tenure ? reason : this.options.leadership.reason(),
       inFlight: this.working,
-      epoch: tenure?.epoch ?? this.lastEpoch,
+      epoch: tenure?.epoch ?? this.tenures.epoch,
       keys,
-      tenureLost: lost,
+      tenureLost,
     };
   }
 }
+
+const unknownKey = refuse(404, "unknown-key", "no key of this baker");

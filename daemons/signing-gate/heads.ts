@@ -5,7 +5,7 @@ import type { MemberRecord } from "../../contract/status";
 import type { Timings } from "../../contract/timings";
 import { sleep, untilBeat, type Clock } from "../runtime/clock";
 import { isSynced } from "./decide";
-import type { HeardHead } from "./gate";
+import type { HeardHead } from "./gate-options";
 import { exchange } from "./http-client";
 
 const headerSchema = z.object({

@@ -28,10 +28,6 @@ export class LeadershipView {
     return this.nowNs() < BigInt(record.validUntilNs) ? { epoch: record.epoch, holder: this.identity } : undefined;
   }
 
-  holds(tenure: Tenure): boolean {
-    return this.tenure()?.epoch === tenure.epoch;
-  }
-
   /** Stable code of what stands against signing now. */
   reason(): string {
     const record = this.record;

@@ -4,6 +4,41 @@ import { Counter, Gauge, Histogram, type Registry } from "../runtime/metrics";
 
 const buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3.5];
 
+/** What the gate's status says, read at each scrape. */
+function exportStatus(registry: Registry, status: () => GateStatus): void {
+  const registers = [registry];
+  const gauge = (name: string, help: string, value: (status: GateStatus) => number) =>
+    new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        this.set(value(status()));
+      },
+    });
+  gauge("tog_gate_open", "1 while requests of this tenure are forwarded for at least one key", (s) => (s.open ? 1 : 0));
+  gauge("tog_gate_epoch", "Epoch of the tenure", (s) => s.epoch);
+  gauge("tog_gate_in_flight", "Requests being marked or forwarded", (s) => s.inFlight);
+  gauge(
+    "tog_gate_keys_lost",
+    "Keys whose watermark is lost or refused",
+    (s) => s.keys.filter((key) => key.state === "lost" || key.state === "refused").length,
+  );
+  gauge("tog_gate_signers_answering", "Signers that answered the last health check", (s) => s.signersAnswering);
+  new Gauge({
+    name: "tog_gate_endpoint_up",
+    help: "1 where a signer answered the last health check through this endpoint",
+    labelNames: ["signer", "zone"],
+    registers,
+    collect() {
+      // A signer that was taken out must not stay as one that is down.
+      this.reset();
+      for (const { name, zone, answers } of status().signers)
+        this.set({ signer: name, zone: zone ?? "" }, answers ? 1 : 0);
+    },
+  });
+}
+
 export function gateMetrics(registry: Registry) {
   const registers = [registry];
   const requests = new Counter({
@@ -32,41 +67,8 @@ export function gateMetrics(registry: Registry) {
     buckets,
     registers,
   });
-  let status: (() => GateStatus) | undefined;
-  const gauge = (name: string, help: string, value: (status: GateStatus) => number) =>
-    new Gauge({
-      name,
-      help,
-      registers,
-      collect() {
-        if (status) this.set(value(status()));
-      },
-    });
-  gauge("tog_gate_open", "1 while requests of this tenure are forwarded for at least one key", (s) => (s.open ? 1 : 0));
-  gauge("tog_gate_epoch", "Epoch of the tenure", (s) => s.epoch);
-  gauge("tog_gate_in_flight", "Requests being marked or forwarded", (s) => s.inFlight);
-  gauge(
-    "tog_gate_keys_lost",
-    "Keys whose watermark is lost or refused",
-    (s) => s.keys.filter((key) => key.state === "lost" || key.state === "refused").length,
-  );
-  gauge("tog_gate_signers_answering", "Signers that answered the last health check", (s) => s.signersAnswering);
-  new Gauge({
-    name: "tog_gate_endpoint_up",
-    help: "1 where a signer answered the last health check through this endpoint",
-    labelNames: ["signer", "zone"],
-    registers,
-    collect() {
-      // A signer that was taken out must not stay as one that is down.
-      this.reset();
-      for (const { name, zone, answers } of status?.().signers ?? [])
-        this.set({ signer: name, zone: zone ?? "" }, answers ? 1 : 0);
-    },
-  });
   return {
-    follow: (source: () => GateStatus) => {
-      status = source;
-    },
+    follow: (status: () => GateStatus) => exportStatus(registry, status),
     attempt: (name: string, result: string, ms: number) => signer.observe({ signer: name, result }, ms / 1000),
     decision: (decision: {
       kind: string;

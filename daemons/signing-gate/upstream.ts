@@ -14,7 +14,7 @@ import type { Timings } from "../../contract/timings";
 import { decodeSignature, publicKeyHash, verifySignature } from "../../tezos/keys";
 import { sleep, untilBeat, type Clock } from "../runtime/clock";
 import type { Log } from "../runtime/log";
-import type { SignAttempt, SignOutcome } from "./gate";
+import type { SignAttempt, SignOutcome } from "./gate-options";
 import { exchange } from "./http-client";
 
 interface Endpoint {

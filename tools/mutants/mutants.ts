@@ -12,6 +12,9 @@ export interface Mutant {
 }
 
 const gate = "daemons/signing-gate/gate.ts";
+const marking = "daemons/signing-gate/marking.ts";
+const tenures = "daemons/signing-gate/tenures.ts";
+const sentBlocks = "daemons/signing-gate/sent-blocks.ts";
 const rules = "daemons/signing-gate/decide.ts";
 const memory = "daemons/signing-gate/memory.ts";
 const slots = "daemons/signing-gate/slot-file.ts";
@@ -32,7 +35,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: "gate-does-not-wait-for-disk",
     breaks: "a request is forwarded only after its mark is on this disk (S5)",
-    file: gate,
+    file: marking,
     find: "if (announced) await announced.confirm(",
     replace: "if (announced) void announced.confirm(",
   },
@@ -53,30 +56,30 @@ export const mutants: readonly Mutant[] = [
   {
     name: "no-tenure-check-before-write",
     breaks: "a mark is written only in a tenure that is still held",
-    file: gate,
-    find: '        if (!this.holds(tenure)) return "again";\n',
+    file: marking,
+    find: '        if (!this.tenures.isCurrent(tenure)) return "again";\n',
     replace: "",
   },
   {
     name: "no-tenure-check-after-mark",
     breaks: "nothing is forwarded after the tenure ended",
     file: gate,
-    find: "        if (!this.holds(tenure)) continue;\n",
+    find: "        if (!this.tenures.isCurrent(tenure)) continue;\n",
     replace: "",
   },
   {
     name: "open-while-it-ends",
     breaks: "a gate that ends takes no new work",
-    file: gate,
+    file: tenures,
     find: "this.ending.signal.aborted ? undefined : this.options.leadership.tenure();",
     replace: "this.options.leadership.tenure();",
   },
   {
     name: "unknown-outcome-without-epoch",
     breaks: "an unknown outcome belongs to the epoch in which it was tried (S7)",
-    file: gate,
-    find: "key.unsure.get(digest) === tenure.epoch",
-    replace: "key.unsure.has(digest)",
+    file: sentBlocks,
+    find: "this.uncertain.get(digest) === epoch",
+    replace: "this.uncertain.has(digest)",
   },
   {
     name: "floor-may-be-signed",

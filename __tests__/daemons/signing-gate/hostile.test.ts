@@ -215,7 +215,7 @@ test.each(["rewound", "replaced"] as const)(
     const old = world.read(key);
     await a.sign(key, request("attestation", 1002, 0, 1));
     // The other pod saw it, as it looks every two seconds.
-    b.gate.onSeen(key, world.stored(key));
+    b.gate.look(key, world.stored(key));
     if (how === "replaced") world.remove(key);
     await world.put(key, old);
     world.head = { level: 1000, ageSeconds: 300 };
@@ -268,7 +268,7 @@ test.each(["a person raised", "a lost watermark set"] as const)(
       await world.put(key, plan.record);
     } else await world.put(key, world.record());
     expect((await a.sign(key, request("attestation", 1001, 4, 2))).status).toBe(409);
-    b.gate.onSeen(key, world.stored(key));
+    b.gate.look(key, world.stored(key));
     for (const [pod, epoch] of [
       [a, 1],
       [b, 2],

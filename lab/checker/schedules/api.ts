@@ -89,7 +89,7 @@ export class SimulatedApi {
       const stored = this.store.get(name);
       const object = stored ? toObject(name, stored) : undefined;
       world.after(world.between(2, faults ? 2500 : 10), () =>
-        process.deliver(() => process.gate?.onSeen(this.address(name), object)),
+        process.deliver(() => process.gate?.look(this.address(name), object)),
       );
     }
   }
