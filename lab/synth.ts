@@ -2,15 +2,14 @@
 import { spawn } from "node:child_process";
 import { cpSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { parse } from "@cdktf/hcl2json";
 import type { Timings } from "../contract/timings";
 import { cacheFolder, cached, sourceHash } from "./bundle";
+import { exampleFolder, exampleHotKeys } from "./example";
 import { readStack, type StackObjects } from "./cluster/stack";
 import { makeKey } from "./keys";
 import { snakeCase } from "./scale";
 
 const root = resolve(__dirname, "..");
-const example = join(root, "examples/shadownet");
 
 export interface BakerDescription {
   name: string;
@@ -35,12 +34,8 @@ export interface SynthesisOptions {
   bakers?: number;
 }
 
-const exampleKey = async (): Promise<BakerDescription> => {
-  const text = readFileSync(join(example, "secrets.auto.tfvars.example"), "utf8");
-  const parsed = (await parse("secrets.tfvars", text)) as {
-    secrets: { hot_keys: Record<string, Record<string, string>> };
-  };
-  const [name, keys] = Object.entries(parsed.secrets.hot_keys)[0] ?? ["alice", {}];
+const exampleBaker = async (): Promise<BakerDescription> => {
+  const [name, keys] = Object.entries(await exampleHotKeys())[0] ?? ["alice", {}];
   return { name, delegate: Object.keys(keys)[0] ?? "", keys };
 };
 /** Any Ed25519 key: nobody connects to the laboratory's tunnels by SSH. */
@@ -66,7 +61,7 @@ function run(folder: string, outdir: string): Promise<void> {
 
 /** The shadownet example with these changes; kept in the cache until a source changes. */
 export async function synthesize(options: SynthesisOptions): Promise<Synthesis> {
-  const first = await exampleKey();
+  const first = await exampleBaker();
   const bakers = [first, ...Array.from({ length: (options.bakers ?? 1) - 1 }, (_, i) => makeKey(`baker${i + 2}`))];
   const signer = (port: number) => ({ ssh_public_key: sshKey, port, deterministic: true });
   const settings = bakers.map(({ name, delegate }, i) => [
@@ -85,13 +80,13 @@ export async function synthesize(options: SynthesisOptions): Promise<Synthesis> 
     monitoring: { enabled: false },
   };
   const text = JSON.stringify(changes);
-  const tfvars = readFileSync(join(example, "terraform.tfvars"), "utf8");
+  const tfvars = readFileSync(join(exampleFolder, "terraform.tfvars"), "utf8");
   const hash = sourceHash(["constructs", "contract"], readFileSync(join(root, "main.ts"), "utf8"), text, tfvars);
   const file = await cached(`stack-${hash}.json`, async (temporary) => {
     const folder = join(cacheFolder, `synth-${process.pid}-${hash}`);
     rmSync(folder, { recursive: true, force: true });
     mkdirSync(folder, { recursive: true });
-    cpSync(join(example, "terraform.tfvars"), join(folder, "terraform.tfvars"));
+    cpSync(join(exampleFolder, "terraform.tfvars"), join(folder, "terraform.tfvars"));
     writeFileSync(join(folder, "laboratory.auto.tfvars.json"), text);
     try {
       await run(folder, join(folder, "out"));

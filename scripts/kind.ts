@@ -8,18 +8,17 @@
  */
 import "../configuration/node";
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { randomBytes } from "node:crypto";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { parse } from "@cdktf/hcl2json";
 import { defaultOctezVersion } from "../contract/images";
+import { exampleHotKeys, type HotKeys } from "../lab/example";
 import { toYaml } from "../manifests/kubernetes-objects";
 import { manifestsOf } from "./manifests";
 import { buildSteps, imageNames, reference, stageContext } from "./publish-images";
 
-const root = resolve(__dirname, "..");
 const cluster = "tezos";
 const context = `kind-${cluster}`;
 const zones = ["zone-a", "zone-b"] as const;
@@ -34,16 +33,6 @@ export const clusterConfiguration = {
     ...zones.map((zone) => ({ role: "worker", labels: { "topology.kubernetes.io/zone": zone } })),
   ],
 };
-
-type HotKeys = Record<string, Record<string, string>>;
-/** The published keys of the example, which are worth nothing. */
-async function exampleKeys(): Promise<HotKeys> {
-  const file = "examples/shadownet/secrets.auto.tfvars.example";
-  const parsed = (await parse("secrets.tfvars", readFileSync(join(root, file), "utf8"))) as {
-    secrets: { hot_keys: HotKeys };
-  };
-  return parsed.secrets.hot_keys;
-}
 
 /** The configuration of the cluster, as a tfvars file. */
 export const configurationOf = (keys: HotKeys, tag: string): object => ({
@@ -127,7 +116,7 @@ async function main(): Promise<void> {
   const images = mkdtempSync(join(tmpdir(), "tezos-kind-images-"));
   try {
     const tag = (await stageContext(images)).slice(0, 12);
-    const steps = plan(await objectsOf(await exampleKeys(), tag), images, tag);
+    const steps = plan(await objectsOf(await exampleHotKeys(), tag), images, tag);
     if (values["dry-run"]) for (const { command } of steps) console.log(command.join(" "));
     else {
       steps.forEach(run);

@@ -156,29 +156,47 @@ export async function stageContext(folder: string): Promise<string> {
   const native = join(tog, "node_modules/@koromix", koffiPlatform);
   if (existsSync(join(modules, "@koromix", koffiPlatform)))
     cpSync(join(modules, "@koromix", koffiPlatform), native, { recursive: true });
-  else {
-    // Another machine than the image's: npm has installed another one.
-    const { version } = JSON.parse(readFileSync(join(modules, "koffi/package.json"), "utf8")) as { version: string };
-    const packed = spawnSync(
-      "npm",
-      ["pack", "--silent", `@koromix/${koffiPlatform}@${version}`, "--pack-destination", folder],
-      {
-        encoding: "utf8",
-      },
-    );
-    if (packed.status !== 0) throw new Error(`npm pack @koromix/${koffiPlatform}@${version}: ${packed.stderr}`);
-    mkdirSync(native, { recursive: true });
-    const archive = join(folder, packed.stdout.trim());
-    const unpacked = spawnSync("tar", ["-xzf", archive, "-C", native, "--strip-components=1"], { encoding: "utf8" });
-    if (unpacked.status !== 0) throw new Error(`tar: ${unpacked.stderr}`);
-    rmSync(archive);
-  }
+  // Another machine than the image's: npm has installed another one.
+  else fetchPackage(`@koromix/${koffiPlatform}`, native, folder);
   const hash = createHash("sha256").update(readFileSync(bundle));
   for (const file of ["runtime-base", "baker-base", "tog", "signer-link"].map((name) => `${name}.Containerfile`)) {
     cpSync(join(root, "images", file), join(folder, file));
     hash.update(readFileSync(join(folder, file)));
   }
   return hash.digest("hex");
+}
+
+/** Version and `sha512-...` of a package in the project's lock file. @throws Error where the lock file has none */
+export function lockedIntegrity(name: string): { version: string; integrity: string } {
+  const lock = JSON.parse(readFileSync(join(root, "package-lock.json"), "utf8")) as {
+    packages: Record<string, { version: string; integrity?: string } | undefined>;
+  };
+  const { version, integrity } = lock.packages[`node_modules/${name}`] ?? {};
+  if (version === undefined || !integrity?.startsWith("sha512-"))
+    throw new Error(`package-lock.json must hold version and sha512 of ${name}; got ${integrity ?? "none"}`);
+  return { version, integrity };
+}
+
+/** @throws Error where the archive is another one than the lock file's */
+export function verifyIntegrity(name: string, archive: Buffer, integrity: string): void {
+  const got = `sha512-${createHash("sha512").update(archive).digest("base64")}`;
+  if (got !== integrity)
+    throw new Error(`${name}: the downloaded archive must have the lock file's ${integrity}; got ${got}`);
+}
+
+/** Downloads a package that npm left out on this machine and unpacks it, if it is the lock file's. */
+function fetchPackage(name: string, target: string, folder: string): void {
+  const { version, integrity } = lockedIntegrity(name);
+  const run = (program: string, ...args: string[]): string => {
+    const { status, stdout, stderr } = spawnSync(program, args, { encoding: "utf8" });
+    if (status !== 0) throw new Error(`${program} ${args.slice(0, 3).join(" ")}: ${stderr}`);
+    return stdout.trim();
+  };
+  const archive = join(folder, run("npm", "pack", "--silent", `${name}@${version}`, "--pack-destination", folder));
+  verifyIntegrity(name, readFileSync(archive), integrity);
+  mkdirSync(target, { recursive: true });
+  run("tar", "-xzf", archive, "-C", target, "--strip-components=1");
+  rmSync(archive);
 }
 
 /** Runs a command with its output on stderr; resolves with its stdout. @throws Error where it fails */
@@ -257,51 +275,66 @@ const usage = `npm run publish-images [-- OPTIONS]
   --no-push                build only
   --dry-run                print the commands only`;
 
-async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      builder: { type: "string" },
-      registry: { type: "string" },
-      only: { type: "string" },
-      "octez-version": { type: "string" },
-      tag: { type: "string" },
-      "no-push": { type: "boolean" },
-      "dry-run": { type: "boolean" },
-      help: { type: "boolean" },
-    },
-  });
-  if (values.help) return console.log(usage);
-  const images = (values.only?.split(",") ?? [...imageNames]).map((name) => {
+const optionTypes = {
+  builder: { type: "string" },
+  registry: { type: "string" },
+  only: { type: "string" },
+  "octez-version": { type: "string" },
+  tag: { type: "string" },
+  "no-push": { type: "boolean" },
+  "dry-run": { type: "boolean" },
+  help: { type: "boolean" },
+} as const;
+
+/** @throws Error for a name that no image has */
+const imagesNamed = (only: string | undefined): ImageName[] =>
+  (only?.split(",") ?? [...imageNames]).map((name) => {
     const known = imageNames.find((candidate) => candidate === name.replace("-", "_"));
     if (!known) throw new Error(`--only takes names of ${imageNames.join(", ")}; got ${name}`);
     return known;
   });
+
+/** Registry and Octez' version, where they are not given: the configuration's. @throws Error where nobody says */
+async function fromConfiguration(given: {
+  registry?: string | undefined;
+  octezVersion?: string | undefined;
+}): Promise<{ registry: string; octezVersion: string }> {
+  const { registry, octezVersion } = given;
+  if (registry !== undefined && octezVersion !== undefined) return { registry, octezVersion };
+  const { resolveConfiguration } = await import("../configuration/load");
+  const { cdktfContext } = await import("../configuration/folder");
+  const folder = process.cwd();
+  const resolved = await resolveConfiguration({ folder, context: cdktfContext(folder) }).catch((error: unknown) => {
+    if (registry !== undefined) return undefined;
+    throw new Error(
+      `without --registry the configuration must say where to push: ${error instanceof Error ? error.message : String(error)}`,
+    );
+  });
+  const configuration = resolved?.configuration;
+  if (registry === undefined && configuration?.project === undefined)
+    throw new Error("on a cluster of your own, say where to push: --registry HOST/PATH");
+  return {
+    registry: registry ?? `${configuration?.region}-docker.pkg.dev/${configuration?.project}/${configuration?.name}`,
+    octezVersion: octezVersion ?? configuration?.octez_version ?? defaultOctezVersion,
+  };
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({ options: optionTypes });
+  if (values.help) return console.log(usage);
+  const images = imagesNamed(values.only);
   const wanted = builders.find((name) => name === values.builder);
   if (values.builder !== undefined && !wanted)
     throw new Error(`--builder is one of ${builders.join(", ")}; got ${values.builder}`);
-  let { registry, "octez-version": octezVersion } = values;
-  if (registry === undefined || octezVersion === undefined) {
-    const { resolveConfiguration } = await import("../configuration/load");
-    const { cdktfContext } = await import("../configuration/folder");
-    const resolved = await resolveConfiguration({ folder: process.cwd(), context: cdktfContext(process.cwd()) }).catch(
-      (error: unknown) => {
-        if (registry !== undefined) return undefined;
-        throw new Error(
-          `without --registry the configuration must say where to push: ${error instanceof Error ? error.message : String(error)}`,
-        );
-      },
-    );
-    const configuration = resolved?.configuration;
-    octezVersion ??= configuration?.octez_version ?? defaultOctezVersion;
-    if (registry === undefined && configuration?.project === undefined)
-      throw new Error("on a cluster of your own, say where to push: --registry HOST/PATH");
-    registry ??= `${configuration?.region}-docker.pkg.dev/${configuration?.project}/${configuration?.name}`;
-  }
+  const { registry, octezVersion } = await fromConfiguration({
+    registry: values.registry,
+    octezVersion: values["octez-version"],
+  });
   const context = mkdtempSync(join(tmpdir(), "tog-images-"));
   try {
     const hash = await stageContext(context);
+    const builder = wanted ?? (values["dry-run"] ? "docker" : findBuilder());
     const options = {
-      builder: wanted ?? (values["dry-run"] ? "docker" : findBuilder()),
       images,
       registry: registry.replace(/\/$/, ""),
       tag: values.tag ?? `${octezVersion}-${hash.slice(0, 12)}`,
@@ -310,23 +343,21 @@ async function main(): Promise<void> {
       push: !values["no-push"],
     };
     if (values["dry-run"]) {
-      const { builder } = options;
       if (builder === "cloud-build") console.log(JSON.stringify(cloudBuild(options), null, 2));
       else for (const step of buildSteps({ ...options, builder })) console.log(step.command.join(" "));
       return;
     }
-    const published = await publish(options);
-    if (!options.push) return;
-    const file = join(process.cwd(), "images.auto.tfvars.json");
-    writeFileSync(file, withDigests(existsSync(file) ? readFileSync(file, "utf8") : undefined, published));
-    console.log(
-      `${file}:\n${Object.entries(published)
-        .map(([name, value]) => `  ${name} = ${value}`)
-        .join("\n")}`,
-    );
+    const published = await publish({ ...options, builder });
+    if (options.push) writeDigests(join(process.cwd(), "images.auto.tfvars.json"), published);
   } finally {
     rmSync(context, { recursive: true, force: true });
   }
+}
+
+function writeDigests(file: string, published: Readonly<Partial<Record<ImageName, string>>>): void {
+  writeFileSync(file, withDigests(existsSync(file) ? readFileSync(file, "utf8") : undefined, published));
+  const lines = Object.entries(published).map(([name, value]) => `  ${name} = ${value}`);
+  console.log(`${file}:\n${lines.join("\n")}`);
 }
 
 if (require.main === module)

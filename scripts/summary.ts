@@ -8,7 +8,9 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { ConfigurationError } from "../configuration/errors";
 import { type Resolved } from "../configuration/load";
+import type { Configuration } from "../configuration/schema";
 import { type Handed } from "../configuration/tfvars";
+import { containers } from "../contract/names";
 import { synthesize } from "../main";
 import { handedOf, parseRequest } from "./cdktf";
 import { estimate, pricesAsOf, type CostItem } from "./cost";
@@ -52,13 +54,14 @@ const list = (value: unknown): Block[] =>
 const names = (value: unknown): string[] => list(value).map(({ name }) => String(name));
 const instances = (stack: Stack | undefined, type: string): Block[] => Object.values(stack?.resource?.[type] ?? {});
 
+type Stacks = Readonly<Record<string, Stack>>;
+type Workload = Record<"metadata" | "spec", Block>;
+const podOf = ({ spec }: Workload): Block => first(first(spec.template).spec);
+
 /** @param stacks parsed cdk.tf.json by stack name */
-export function summarize(
-  { configuration, sources, warnings }: Resolved,
-  stacks: Readonly<Record<string, Stack>>,
-): Summary {
+export function summarize({ configuration, sources, warnings }: Resolved, stacks: Stacks): Summary {
   const existing = configuration.cluster?.existing;
-  const statefulSets = instances(stacks.baker, "kubernetes_stateful_set_v1").map(({ metadata, spec }) => ({
+  const workloads = instances(stacks.baker, "kubernetes_stateful_set_v1").map(({ metadata, spec }) => ({
     metadata: first(metadata),
     spec: first(spec),
   }));
@@ -78,60 +81,56 @@ export function summarize(
         Object.fromEntries(Object.entries(resource).map(([type, all]) => [type, Object.keys(all).length])),
       ]),
     ),
-    pods: statefulSets.map(({ metadata, spec }) => {
-      const pod = first(first(spec.template).spec);
-      const baker = String((metadata.labels as Block | undefined)?.baker);
-      const settings = configuration.bakers[baker];
-      const signers = Object.keys(settings?.signers ?? {});
-      return {
-        baker,
-        workload: String(metadata.name),
-        replicas: Number(spec.replicas),
-        initContainers: names(pod.init_container),
-        containers: names(pod.container),
-        signs: settings?.hot_test_key
-          ? "hot test key in the cluster"
-          : settings?.cloud_key
-            ? "Cloud KMS"
-            : `remote signer${signers.length === 1 ? "" : "s"} ${signers.join(", ")}`,
-      };
-    }),
-    cost: existing ? null : cost(),
+    pods: workloads.map((workload) => podSummary(workload, configuration)),
+    cost: existing ? null : costOf(configuration, stacks, workloads),
     warnings: [...warnings],
   };
+}
 
-  function cost(): NonNullable<Summary["cost"]> {
-    const pool = first(instances(stacks.platform, "google_container_node_pool"));
-    const node = first(pool.node_config);
-    const services = instances(stacks.baker, "kubernetes_service_v1").filter(
+function podSummary(workload: Workload, { bakers }: Configuration): Summary["pods"][number] {
+  const { metadata, spec } = workload;
+  const baker = String((metadata.labels as Block | undefined)?.baker);
+  const settings = bakers[baker];
+  const signers = Object.keys(settings?.signers ?? {});
+  return {
+    baker,
+    workload: String(metadata.name),
+    replicas: Number(spec.replicas),
+    initContainers: names(podOf(workload).init_container),
+    containers: names(podOf(workload).container),
+    signs: settings?.hot_test_key
+      ? "hot test key in the cluster"
+      : settings?.cloud_key
+        ? "Cloud KMS"
+        : `remote signer${signers.length === 1 ? "" : "s"} ${signers.join(", ")}`,
+  };
+}
+
+function costOf(configuration: Configuration, stacks: Stacks, workloads: readonly Workload[]): Summary["cost"] {
+  const pool = first(instances(stacks.platform, "google_container_node_pool"));
+  const node = first(pool.node_config);
+  const zones = (pool.node_locations as unknown[] | undefined) ?? configuration.zones;
+  const regional = instances(stacks.baker, "kubernetes_storage_class_v1").some(
+    ({ parameters }) => (parameters as Block | undefined)?.["replication-type"] === "regional-pd",
+  );
+  const replicas = (of: readonly Workload[]): number => of.reduce((sum, { spec }) => sum + Number(spec.replicas), 0);
+  const { items, low, high, unknown } = estimate({
+    machineType: configuration.machine_type,
+    nodes: Number(pool.node_count ?? 1) * zones.length,
+    bootDisk: { type: String(node.disk_type), gib: Number(node.disk_size_gb ?? 50) },
+    disks: [{ type: configuration.disk.type, gib: configuration.disk.size_gib, regional, count: replicas(workloads) }],
+    loadBalancers: instances(stacks.baker, "kubernetes_service_v1").filter(
       ({ spec }) => first(spec).type === "LoadBalancer",
-    );
-    const regional = instances(stacks.baker, "kubernetes_storage_class_v1").some(
-      ({ parameters }) => (parameters as Block | undefined)?.["replication-type"] === "regional-pd",
-    );
-    const disks = statefulSets.reduce((count, { spec }) => count + Number(spec.replicas), 0);
-    const { items, low, high, unknown } = estimate({
-      machineType: configuration.machine_type,
-      nodes:
-        Number(pool.node_count ?? 1) * ((pool.node_locations as unknown[] | undefined) ?? configuration.zones).length,
-      bootDisk: { type: String(node.disk_type), gib: Number(node.disk_size_gb ?? 50) },
-      disks: [{ type: configuration.disk.type, gib: configuration.disk.size_gib, regional, count: disks }],
-      loadBalancers: services.length,
-      dalNodes: statefulSets.reduce(
-        (count, { spec }) =>
-          count +
-          (names(first(first(spec.template).spec).container).includes("octez-dal-node") ? Number(spec.replicas) : 0),
-        0,
-      ),
-    });
-    return {
-      asOf: pricesAsOf,
-      items,
-      low,
-      high,
-      notEstimated: [...unknown, "traffic out, logs, metrics, backups, taxes"],
-    };
-  }
+    ).length,
+    dalNodes: replicas(workloads.filter((workload) => names(podOf(workload).container).includes(containers.dalNode))),
+  });
+  return {
+    asOf: pricesAsOf,
+    items,
+    low,
+    high,
+    notEstimated: [...unknown, "traffic out, logs, metrics, backups, taxes"],
+  };
 }
 
 /** The summary for a person. */

@@ -1,5 +1,6 @@
 import { chmodSync, existsSync, mkdtempSync, readFileSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
 import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { nodeOptions, togCommand } from "../../contract/images";
@@ -8,8 +9,10 @@ import {
   cloudBuild,
   digestIn,
   imageNames,
+  lockedIntegrity,
   publish,
   stageContext,
+  verifyIntegrity,
   withDigests,
 } from "../../scripts/publish-images";
 
@@ -127,4 +130,17 @@ describe("with a folder", () => {
     error.mockRestore();
     expect(existsSync(join(folder, "broken"))).toBe(true);
   });
+});
+
+test("a downloaded package is used only where it is the one of the lock file", () => {
+  const name = "@koromix/koffi-linux-x64";
+  expect(lockedIntegrity(name)).toEqual({
+    version: expect.stringMatching(/^\d+\.\d+\.\d+$/),
+    integrity: expect.stringMatching(/^sha512-/),
+  });
+  expect(() => lockedIntegrity("@koromix/koffi-unheard-of")).toThrow(/must hold version and sha512/);
+  const archive = Buffer.from("an archive");
+  const integrity = `sha512-${createHash("sha512").update(archive).digest("base64")}`;
+  expect(() => verifyIntegrity(name, archive, integrity)).not.toThrow();
+  expect(() => verifyIntegrity(name, Buffer.from("an Archive"), integrity)).toThrow(/the lock file's sha512-/);
 });
