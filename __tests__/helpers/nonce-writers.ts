@@ -6,7 +6,7 @@ import { fork, spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { systemClock } from "../../daemons/runtime/clock";
-import { createWriter, type Writer } from "../../daemons/nonce-importer/writer";
+import { Writer } from "../../daemons/nonce-importer/writer";
 import type { MergeJob } from "../../daemons/nonce-importer/merge-folder";
 import { parseStateful, type SeedNonce } from "../../tezos/nonces";
 import { bundlePath } from "./bundle";
@@ -99,7 +99,7 @@ export async function realWriter(
 ): Promise<{ writer: Writer; current: () => ChildProcess | undefined }> {
   const bundle = await bundlePath();
   let latest: ChildProcess | undefined;
-  const writer = createWriter(
+  const writer = new Writer(
     killMs,
     () =>
       (latest = fork(bundle, ["nonce-importer", "writer"], {

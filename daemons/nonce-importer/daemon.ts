@@ -6,16 +6,16 @@ import { serveHttp } from "../runtime/http-server";
 import { runDaemon } from "../runtime/lifecycle";
 import { createLog } from "../runtime/log";
 import { createRegistry } from "../runtime/metrics";
-import { createImporter } from "./importer";
-import { createWriter } from "./writer";
+import { Importer } from "./importer";
+import { Writer } from "./writer";
 
 export async function runImporter(): Promise<void> {
   const config = loadConfig("nonce-importer");
   const log = createLog(config.env.TOG_POD_NAME, "nonce-importer");
   await runDaemon(log, async (signal) => {
     const registry = createRegistry(config.file.baker, config.env.TOG_POD_NAME);
-    const writer = createWriter(config.file.timings.importerKillMs);
-    const importer = createImporter({
+    const writer = new Writer(config.file.timings.importerKillMs);
+    const importer = new Importer({
       ...{ config, writer, clock: systemClock, log, registry },
       onTrouble: () => server.changed("/status"),
     });
@@ -23,7 +23,7 @@ export async function runImporter(): Promise<void> {
       host: config.env.TOG_POD_ADDRESS,
       port: ports.nonceImporter,
       routes: {},
-      status: importer.status,
+      status: () => importer.status(),
       metrics: registry,
     });
     log.info("started", "", { port: server.port });

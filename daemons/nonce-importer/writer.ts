@@ -39,120 +39,137 @@ export function runWriter(): Promise<void> {
 
 export type WriterOutcome = MergeResult | { outcome: "killed" | "failed"; reason: string };
 
-export interface Writer {
-  /** One job at a time; never rejects. */
-  run(job: MergeJob): Promise<WriterOutcome>;
-  close(): Promise<void>;
-}
-
-/**
- * @param killMs from asking for the lock to having given it back
- * @param idleMs without a job, after which the process ends
- */
-export function createWriter(
-  killMs: number,
-  start: () => ChildProcess = startWriter,
-  readyMs = 10_000,
-  idleMs = 30_000,
-): Writer {
-  interface Child {
-    process: ChildProcess;
-    ready: Promise<boolean>;
-    exited: Promise<string>;
-    answer?: (value: Answer) => void;
-    ended?: (how: string) => void;
-  }
-  let closed = false;
-  let child: Child | undefined;
-  let idle: NodeJS.Timeout | undefined;
-  const rest = (): void => {
-    clearTimeout(idle);
-    idle = setTimeout(() => {
-      const resting = child;
-      child = undefined;
-      if (resting?.process.connected) resting.process.disconnect();
-    }, idleMs).unref();
-  };
-  const make = (): Child => {
-    const process = start();
-    const made: Child = {
-      process,
-      ready: Promise.resolve(false),
-      exited: new Promise((resolve) => {
-        process.once("exit", (code, signal) => resolve(signal ?? `exit ${code ?? "?"}`));
-        process.once("error", (error) => resolve(error.message));
-      }),
-    };
-    made.ready = new Promise((resolve) => {
-      const timer = setTimeout(() => resolve(false), readyMs);
-      void made.exited.then(() => resolve(false));
-      process.on("message", (message: Answer) => {
-        if ("ready" in message) resolve(true);
-        else made.answer?.(message);
-      });
-      void made.exited.then(() => clearTimeout(timer));
-      process.once("message", () => clearTimeout(timer));
-    });
-    void made.exited.then((how) => {
-      made.ended?.(how);
-      if (child === made) child = closed ? undefined : make();
-    });
-    return made;
-  };
-  child = make();
-  rest();
-  return {
-    async run(job) {
-      if (closed) return { outcome: "failed", reason: "the writer is closed" };
-      clearTimeout(idle);
-      const current = (child ??= make());
-      if (!(await current.ready)) {
-        current.process.kill("SIGKILL");
-        return { outcome: "failed", reason: `no writer within ${readyMs} ms: ${await current.exited}` };
-      }
-      return new Promise((resolve) => {
-        const kill = (): void => void current.process.kill("SIGKILL");
-        const whole = setTimeout(kill, 10 * killMs);
-        let atLock: NodeJS.Timeout | undefined;
-        const finish = (outcome: WriterOutcome): void => {
-          clearTimeout(whole);
-          clearTimeout(atLock);
-          current.answer = current.ended = undefined;
-          rest();
-          resolve(outcome);
-        };
-        const sentAt = systemClock.now();
-        current.ended = (how) =>
-          finish({ outcome: "killed", reason: `${how} after ${Math.round(systemClock.now() - sentAt)} ms` });
-        current.answer = (message) => {
-          if (!("lock" in message))
-            return finish(
-              "result" in message
-                ? message.result
-                : { outcome: "failed", reason: "error" in message ? message.error : "no result" },
-            );
-          clearTimeout(atLock);
-          if (message.lock) atLock = setTimeout(kill, killMs);
-        };
-        current.process.send(job, (error) => {
-          if (error) current.process.kill("SIGKILL");
-        });
-      });
-    },
-    async close() {
-      closed = true;
-      clearTimeout(idle);
-      const current = child;
-      child = undefined;
-      if (!current) return;
-      if (current.process.connected) current.process.disconnect();
-      const timer = setTimeout(() => current.process.kill("SIGKILL"), killMs);
-      await current.exited;
-      clearTimeout(timer);
-    },
-  };
-}
-
 /** The same program in its role as writer. */
 const startWriter = (): ChildProcess =>
   fork(process.argv[1] ?? "", ["nonce-importer", "writer"], { stdio: ["ignore", "inherit", "inherit", "ipc"] });
+
+/** One process of the writer, seen from the importer. */
+class WriterProcess {
+  /** How it ended. */
+  readonly exited: Promise<string>;
+  /** False where it ended, or said nothing for `readyMs`. */
+  readonly ready: Promise<boolean>;
+  private onAnswer: ((answer: Answer) => void) | undefined;
+
+  constructor(
+    private readonly process: ChildProcess,
+    readyMs: number,
+  ) {
+    this.exited = new Promise((resolve) => {
+      process.once("exit", (code, signal) => resolve(signal ?? `exit ${code ?? "?"}`));
+      process.once("error", (error) => resolve(error.message));
+    });
+    this.ready = new Promise((resolve) => {
+      const timer = setTimeout(() => resolve(false), readyMs);
+      const settle = (ready: boolean): void => {
+        clearTimeout(timer);
+        resolve(ready);
+      };
+      void this.exited.then(() => settle(false));
+      process.on("message", (answer: Answer) => {
+        if ("ready" in answer) settle(true);
+        else this.onAnswer?.(answer);
+      });
+    });
+  }
+
+  kill(): void {
+    this.process.kill("SIGKILL");
+  }
+
+  /** It ends by itself once the job in hand is done. */
+  disconnect(): void {
+    if (this.process.connected) this.process.disconnect();
+  }
+
+  /** One job at a time. @param killMs from asking for the lock to having given it back */
+  async work(job: MergeJob, killMs: number): Promise<WriterOutcome> {
+    const sentAt = systemClock.now();
+    const timers: { whole?: NodeJS.Timeout; atLock?: NodeJS.Timeout } = {};
+    timers.whole = setTimeout(() => this.kill(), 10 * killMs);
+    const answered = new Promise<WriterOutcome>((resolve) => {
+      this.onAnswer = (answer) => {
+        if ("result" in answer) return resolve(answer.result);
+        if ("error" in answer) return resolve({ outcome: "failed", reason: answer.error });
+        clearTimeout(timers.atLock);
+        if ("lock" in answer && answer.lock) timers.atLock = setTimeout(() => this.kill(), killMs);
+      };
+    });
+    this.process.send(job, (error) => {
+      if (error) this.kill();
+    });
+    const killed = this.exited.then((how): WriterOutcome => ({
+      outcome: "killed",
+      reason: `${how} after ${Math.round(systemClock.now() - sentAt)} ms`,
+    }));
+    const outcome = await Promise.race([answered, killed]);
+    clearTimeout(timers.whole);
+    clearTimeout(timers.atLock);
+    this.onAnswer = undefined;
+    return outcome;
+  }
+}
+
+export class Writer {
+  private closed = false;
+  private current: WriterProcess | undefined;
+  private idle: NodeJS.Timeout | undefined;
+
+  /**
+   * @param killMs from asking for the lock to having given it back
+   * @param idleMs without a job, after which the process ends
+   */
+  constructor(
+    private readonly killMs: number,
+    private readonly start: () => ChildProcess = startWriter,
+    private readonly readyMs = 10_000,
+    private readonly idleMs = 30_000,
+  ) {
+    this.current = this.make();
+    this.rest();
+  }
+
+  /** One job at a time; never rejects. */
+  async run(job: MergeJob): Promise<WriterOutcome> {
+    if (this.closed) return { outcome: "failed", reason: "the writer is closed" };
+    clearTimeout(this.idle);
+    const current = (this.current ??= this.make());
+    if (!(await current.ready)) {
+      current.kill();
+      return { outcome: "failed", reason: `no writer within ${this.readyMs} ms: ${await current.exited}` };
+    }
+    const outcome = await current.work(job, this.killMs);
+    this.rest();
+    return outcome;
+  }
+
+  async close(): Promise<void> {
+    this.closed = true;
+    clearTimeout(this.idle);
+    const { current } = this;
+    this.current = undefined;
+    if (!current) return;
+    current.disconnect();
+    const timer = setTimeout(() => current.kill(), this.killMs);
+    await current.exited;
+    clearTimeout(timer);
+  }
+
+  private make(): WriterProcess {
+    const made = new WriterProcess(this.start(), this.readyMs);
+    // The next job starts another.
+    void made.exited.then(() => {
+      if (this.current === made) this.current = undefined;
+    });
+    return made;
+  }
+
+  private rest(): void {
+    clearTimeout(this.idle);
+    this.idle = setTimeout(() => {
+      const resting = this.current;
+      this.current = undefined;
+      resting?.disconnect();
+    }, this.idleMs).unref();
+  }
+}

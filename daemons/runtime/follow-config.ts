@@ -3,9 +3,10 @@
  * and that one which the schema or `onChange` refuses (by throwing) changes nothing, is logged, and shows in a metric
  * until it is mended.
  */
-import { readFileSync, watch, type FSWatcher } from "node:fs";
+import { readFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { bakerFileSchema, type BakerFile } from "../../contract/baker-file";
+import { FolderWatch } from "./folder-watch";
 import type { Log } from "./log";
 import { Gauge, type Registry } from "./metrics";
 
@@ -43,20 +44,21 @@ export function followConfig({ path, file, log, registry, onChange }: FollowOpti
       log.error("configuration-rejected", error instanceof Error ? error.message : String(error));
     }
   };
-  // A mounted ConfigMap changes by a renamed link in this folder; the rescan is for file systems that do not tell.
-  let watcher: FSWatcher | undefined;
-  const unwatched = (error: unknown) =>
-    log.warn("configuration-watch", error instanceof Error ? error.message : String(error));
-  try {
-    watcher = watch(dirname(path), look).on("error", unwatched);
-  } catch (error) {
-    // A node of Kubernetes can run out of watches.
-    unwatched(error);
-  }
-  const rescan = setInterval(look, rescanMs);
+  // A mounted ConfigMap changes by a renamed link in this folder.
+  const folder = new FolderWatch(
+    dirname(path),
+    () => true,
+    look,
+    (reason) => log.warn("configuration-watch", reason),
+  );
+  const rescan = setInterval(() => {
+    folder.open();
+    look();
+  }, rescanMs);
+  folder.open();
   look();
   return () => {
-    watcher?.close();
+    folder.close();
     clearInterval(rescan);
   };
 }
