@@ -2,22 +2,17 @@
  * The exposer's port: plain HTTP for probes, metrics and status, and the authenticated exchange (runtime/nonce-wire),
  * told apart by the first byte.
  */
-import { createServer as createNetServer, type Socket } from "node:net";
+import { createServer as createNetServer, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer, type TLSSocket } from "node:tls";
 import type { Clock } from "../runtime/clock";
-import { clientMessageSchema, line, pskOptions, readLines, type ServerMessage } from "../runtime/nonce-wire";
+import { pskOptions, type ServerMessage } from "../runtime/nonce-wire";
+import { MemberConnection } from "./member-connection";
 
 const tlsHandshake = 0x16;
-const maxMessageBytes = 4096;
 const firstByteMs = 5000;
 const plainIdleMs = 60_000;
+const maxConnections = 64;
 
-export interface ExchangeServer {
-  port: number;
-  /** Sends to every connected member; a slow one gets only the newest. */
-  push(): void;
-  close(): Promise<void>;
-}
 export interface ExchangeOptions {
   host: string;
   port: number;
@@ -38,112 +33,66 @@ export interface ExchangeOptions {
   clock: Clock;
 }
 
-interface Member {
-  pod: string;
-  send(): void;
-  end(): void;
-}
+export class ExchangeServer {
+  private readonly members = new Map<string, MemberConnection>();
+  private readonly sockets = new Set<Socket>();
+  private readonly tls: ReturnType<typeof createTlsServer>;
+  private readonly server: Server;
 
-export async function serveExchange(options: ExchangeOptions): Promise<ExchangeServer> {
-  const members = new Map<string, Member>();
-  const sockets = new Set<Socket>();
-  const tls = createTlsServer({
-    ...pskOptions,
-    handshakeTimeout: firstByteMs,
-    pskCallback: (_socket, identity) => {
-      if (!options.members.includes(identity)) return null;
-      try {
-        return options.key();
-      } catch (error) {
-        options.onRefused("secret", error instanceof Error ? error.message : String(error));
-        return null;
-      }
-    },
-  });
-  tls.on("tlsClientError", (error, socket) => {
-    options.onRefused("authentication", (error as NodeJS.ErrnoException).code ?? error.message);
-    socket.destroy();
-  });
-  tls.on("secureConnection", (socket) => accept(socket));
-
-  const accept = (socket: TLSSocket): void => {
-    socket.setNoDelay(true);
-    let heardAtMs = options.clock.now();
-    let member: Member | undefined;
-    let sending = false;
-    let owed = false;
-    const send = (): void => {
-      const message = options.message();
-      if (!message || socket.destroyed) return;
-      // A member that does not read gets the newest content when it does, not a queue.
-      owed = sending;
-      if (sending) return;
-      sending = true;
-      socket.write(line(message), () => {
-        sending = false;
-        if (owed) send();
-      });
-    };
-    const end = (): void => {
-      clearInterval(timer);
+  constructor(private readonly o: ExchangeOptions) {
+    this.tls = createTlsServer({
+      ...pskOptions,
+      handshakeTimeout: firstByteMs,
+      pskCallback: (_socket, identity) => this.keyFor(identity),
+    });
+    this.tls.on("tlsClientError", (error, socket) => {
+      o.onRefused("authentication", (error as NodeJS.ErrnoException).code ?? error.message);
       socket.destroy();
-      if (member && members.get(member.pod) === member) {
-        members.delete(member.pod);
-        options.onDisconnected(member.pod);
-      }
-      member = undefined;
-    };
-    const refuse = (code: string, reason: string): void => {
-      options.onRefused(code, reason);
-      end();
-    };
-    const timer = setInterval(() => {
-      if (options.clock.now() - heardAtMs > options.silenceMs)
-        refuse("silent", `${member?.pod ?? "a connection"} said nothing for ${options.silenceMs} ms`);
-      else if (member && socket.writableLength === 0) socket.write(line({ type: "beat" }));
-    }, options.beatMs);
-    socket.on("error", end);
-    socket.on("close", end);
-    socket.on("end", end);
-    readLines(
-      socket,
-      maxMessageBytes,
-      (text) => {
-        heardAtMs = options.clock.now();
-        let value: unknown;
-        try {
-          value = JSON.parse(text);
-        } catch {
-          return refuse("not-json", `a line of ${text.length} characters is no JSON`);
-        }
-        const parsed = clientMessageSchema.safeParse(value);
-        if (!parsed.success) return refuse("malformed", "no known message");
-        const message = parsed.data;
-        switch (message.type) {
-          case "beat":
-            return;
-          case "hello":
-            if (!options.members.includes(message.pod)) return refuse("other-pod", message.pod.slice(0, 80));
-            if (message.chain !== options.chainId) return refuse("other-chain", message.chain.slice(0, 20));
-            members.get(message.pod)?.end();
-            member = { pod: message.pod, send, end };
-            members.set(message.pod, member);
-            options.onConnected(message.pod, message.identity);
-            return send();
-          case "ack":
-            if (member) options.onAcknowledged(member.pod, message.hash);
-            return;
-        }
-      },
-      () => refuse("too-long", `a message of more than ${maxMessageBytes} bytes`),
-    );
-  };
+    });
+    this.tls.on("secureConnection", (socket) => this.accept(socket));
+    this.server = createNetServer((socket) => this.admit(socket));
+    this.server.maxConnections = maxConnections;
+  }
 
-  const server = createNetServer((socket) => {
-    sockets.add(socket);
+  /** @returns the port */
+  async listen(): Promise<number> {
+    await new Promise<void>((resolve, reject) => {
+      this.server.once("error", reject);
+      this.server.listen(this.o.port, this.o.host, resolve);
+    });
+    const address = this.server.address();
+    return typeof address === "object" && address ? address.port : this.o.port;
+  }
+
+  /** Sends to every connected member; a slow one gets only the newest. */
+  push(): void {
+    for (const member of this.members.values()) member.send();
+  }
+
+  close(): Promise<void> {
+    return new Promise((resolve) => {
+      for (const member of [...this.members.values()]) member.end();
+      for (const socket of this.sockets) socket.destroy();
+      this.server.close(() => resolve());
+    });
+  }
+
+  private keyFor(identity: string): Buffer | null {
+    if (!this.o.members.includes(identity)) return null;
+    try {
+      return this.o.key();
+    } catch (error) {
+      this.o.onRefused("secret", error instanceof Error ? error.message : String(error));
+      return null;
+    }
+  }
+
+  /** Looks at the first byte of a connection, and hands it on. */
+  private admit(socket: Socket): void {
+    this.sockets.add(socket);
     socket.setTimeout(firstByteMs, () => socket.destroy());
     socket.on("error", () => socket.destroy());
-    socket.on("close", () => sockets.delete(socket));
+    socket.on("close", () => this.sockets.delete(socket));
     const look = (): void => {
       const first = socket.read(1) as Buffer | null;
       if (first === null) {
@@ -153,27 +102,29 @@ export async function serveExchange(options: ExchangeOptions): Promise<ExchangeS
       const isExchange = first[0] === tlsHandshake;
       socket.setTimeout(isExchange ? 0 : plainIdleMs);
       socket.unshift(first);
-      if (isExchange) tls.emit("connection", socket);
-      else options.plain(socket);
+      if (isExchange) this.tls.emit("connection", socket);
+      else this.o.plain(socket);
     };
     socket.once("readable", look);
-  });
-  server.maxConnections = 64;
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(options.port, options.host, resolve);
-  });
-  const address = server.address();
-  return {
-    port: typeof address === "object" && address ? address.port : options.port,
-    push: () => {
-      for (const member of members.values()) member.send();
-    },
-    close: () =>
-      new Promise((resolve) => {
-        for (const member of [...members.values()]) member.end();
-        for (const socket of sockets) socket.destroy();
-        server.close(() => resolve());
-      }),
-  };
+  }
+
+  private accept(socket: TLSSocket): void {
+    new MemberConnection(
+      socket,
+      this.o,
+      (connection, identity) => {
+        const pod = connection.pod ?? "";
+        const before = this.members.get(pod);
+        if (before !== connection) before?.end();
+        this.members.set(pod, connection);
+        this.o.onConnected(pod, identity);
+      },
+      (connection) => {
+        const pod = connection.pod ?? "";
+        if (this.members.get(pod) !== connection) return;
+        this.members.delete(pod);
+        this.o.onDisconnected(pod);
+      },
+    );
+  }
 }

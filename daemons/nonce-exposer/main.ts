@@ -13,13 +13,13 @@ import { loadConfig } from "../runtime/config";
 import { runDaemon } from "../runtime/lifecycle";
 import { createLog } from "../runtime/log";
 import { createRegistry } from "../runtime/metrics";
-import { createExposer } from "./exposer";
+import { Exposer } from "./exposer";
 
 export async function main(): Promise<void> {
   const config = loadConfig("nonce-exposer");
   const log = createLog(config.env.TOG_POD_NAME, "nonce-exposer");
   await runDaemon(log, async (signal) => {
     const registry = createRegistry(config.file.baker, config.env.TOG_POD_NAME);
-    await createExposer({ config, clock: systemClock, log, registry }).run(signal);
+    await new Exposer({ config, clock: systemClock, log, registry }).run(signal);
   });
 }

@@ -153,10 +153,7 @@ export class MergeQueue {
     if (quarantined !== null) {
       this.quarantined.inc();
       log.error("nonce-file-quarantined", `the broken file is kept as ${quarantined}; restored from ${from}`);
-      problems.happened(
-        "quarantine",
-        `a broken nonce file was moved aside (${quarantined}) and restored from ${from}`,
-      );
+      problems.happened("quarantine", `a broken nonce file was moved aside (${quarantined}) and restored from ${from}`);
     }
     if (outcome === "written") log.info("nonces-imported", from, { added, advanced, heldMs });
   }

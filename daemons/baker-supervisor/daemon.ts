@@ -1,0 +1,139 @@
+/** Wiring of the baker-supervisor: leadership or the conditions of a pod without one, children, files, HTTP. */
+import { once } from "node:events";
+import { statfs } from "node:fs/promises";
+import type { BakerFile } from "../../contract/baker-file";
+import { ports } from "../../contract/ports";
+import { systemClock as clock } from "../runtime/clock";
+import { expandArgs, type DaemonConfig } from "../runtime/config";
+import { followConfig } from "../runtime/follow-config";
+import { followLeadership } from "../runtime/follow-leadership";
+import { serveHttp, type HttpServer } from "../runtime/http-server";
+import { createKubeClient } from "../runtime/kube-client";
+import type { Log } from "../runtime/log";
+import { type Counter, createRegistry, type Registry } from "../runtime/metrics";
+import { repeat } from "../runtime/repeat";
+import { spawnGroup } from "./daemon-process";
+import { launcher } from "./launch";
+import { createMetrics } from "./metrics";
+import { brokenWatermarks, quarantineBroken } from "./quarantine";
+import { SoloStart } from "./solo-start";
+import { Supervisor } from "./supervisor";
+
+export type Commands = { name: string; command: string[] }[];
+
+/** Names and expanded command lines. @throws Error where one uses a name that is not in the environment */
+export const daemonCommands = ({ daemons }: BakerFile, { env }: DaemonConfig): Commands =>
+  daemons.map(({ name, command }) => ({ name, command: expandArgs(command, env) }));
+
+/** Used part, 0..1. @throws the error of the file system */
+async function diskUsedRatio(folder: string): Promise<number> {
+  const { blocks, bavail } = await statfs(folder);
+  return blocks > 0 ? 1 - bavail / blocks : 0;
+}
+
+export class SupervisorDaemon {
+  private readonly supervisor: Supervisor;
+  private readonly registry: Registry;
+  private readonly quarantined: Counter;
+  private readonly over = new AbortController();
+  private readonly kube: ReturnType<typeof createKubeClient> | undefined;
+  private readonly solo: SoloStart | undefined;
+  private soloWaiting: Promise<void> = Promise.resolve();
+  private server: HttpServer | undefined;
+  private announced = "";
+
+  constructor(
+    private readonly config: DaemonConfig,
+    daemons: Commands,
+    private readonly log: Log,
+    private readonly terminated: AbortSignal,
+  ) {
+    const { env, file, identity } = config;
+    this.registry = createRegistry(file.baker, env.TOG_POD_NAME);
+    if (file.topology === "solo") {
+      this.kube = createKubeClient({
+        ...{ url: env.TOG_KUBE_URL, kubeDir: env.TOG_KUBE_DIR, namespace: env.TOG_NAMESPACE, clock, log },
+        ...{ metrics: this.registry, component: "baker-supervisor", instance: env.TOG_POD_NAME },
+      });
+      this.solo = new SoloStart(config, log, this.kube);
+    }
+    this.supervisor = new Supervisor({
+      ...{ identity, topology: file.topology, timings: file.timings, daemons, prefix: launcher(), clock, log },
+      spawn: spawnGroup,
+      onChange: () => this.announce(),
+      prepare: () => this.prepare(),
+    });
+    this.quarantined = createMetrics(this.registry, this.supervisor, () =>
+      diskUsedRatio(env.TOG_CLIENT_DIR),
+    ).quarantined;
+  }
+
+  /** Until this process may end after SIGTERM. */
+  async run(): Promise<void> {
+    const { config, log, supervisor, terminated, registry } = this;
+    const { env, file } = config;
+    const { signal } = this.over;
+    const server = (this.server = await serveHttp({
+      ...{ host: env.TOG_POD_ADDRESS, port: ports.supervisor, routes: {}, metrics: registry },
+      status: () => supervisor.status(),
+    }));
+    // However this process ends, its children end with it; here without waiting for the kernel.
+    process.on("exit", () => supervisor.killAll("supervisor-ends"));
+    const unfollow = followConfig({
+      ...{ path: env.TOG_CONFIG_FILE, file, log, registry },
+      onChange: (changed) => supervisor.configure(daemonCommands(changed, config)),
+    });
+    log.info("started", config.identity, { port: server.port });
+    const following = this.solo ? this.waitForSolo(this.solo) : this.followElector(signal);
+    supervisor.evaluate();
+    const disk = repeat(signal, 10_000 * file.timings.retrySeconds, async () => {
+      supervisor.diskUsedRatio = await diskUsedRatio(env.TOG_CLIENT_DIR).catch(() => undefined);
+    });
+    if (!terminated.aborted) await once(terminated, "abort");
+    await supervisor.terminate();
+    this.over.abort();
+    unfollow();
+    await Promise.all([following, this.soloWaiting, disk]);
+    this.kube?.close();
+    await server.close();
+  }
+
+  private announce(): void {
+    const text = JSON.stringify(this.supervisor.status());
+    if (text !== this.announced) this.server?.changed("/status");
+    this.announced = text;
+  }
+
+  private followElector(signal: AbortSignal): Promise<void> {
+    return followLeadership({
+      host: this.config.env.TOG_POD_ADDRESS,
+      timings: this.config.file.timings,
+      onRecord: (record) => this.supervisor.record(record),
+      onDrop: (reason) => this.log.debug("leadership-stream", reason),
+      signal,
+    });
+  }
+
+  private waitForSolo(solo: SoloStart): Promise<void> {
+    this.supervisor.soloReady(false);
+    return (this.soloWaiting = solo.wait(AbortSignal.any([this.over.signal, this.terminated])).then(async (met) => {
+      if (!met) return;
+      await this.setBrokenAside();
+      this.supervisor.soloReady(true);
+    }));
+  }
+
+  /** Before a start of the daemons. */
+  private async prepare(): Promise<void> {
+    // Without a gate a broken high watermark file is no empty one: the start conditions hold again, and set it aside.
+    if (this.solo && (await brokenWatermarks(this.config.env.TOG_CLIENT_DIR))) void this.waitForSolo(this.solo);
+    else await this.setBrokenAside();
+  }
+
+  private async setBrokenAside(): Promise<void> {
+    for (const name of await quarantineBroken(this.config.env.TOG_CLIENT_DIR, clock.wall())) {
+      this.quarantined.inc();
+      this.log.error("quarantined", "not-parsable", { file: name });
+    }
+  }
+}
