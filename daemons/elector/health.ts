@@ -1,5 +1,6 @@
 /** What the statuses of the own pod mean for the election. Pure. */
-import type { GateStatus, NonceStatus, SidecarStatus, SupervisorStatus } from "../../contract/status";
+import type { MemberRecord } from "../../contract/status";
+import type { Statuses } from "./pod-status";
 
 /** When a planned handover may shut the gate: nothing of ours is due, and nothing signed is still unseen. */
 export interface QuietFacts {
@@ -51,10 +52,7 @@ export function quietMoment(facts: QuietFacts): { ok: boolean; reason: string } 
 }
 
 /** The newest status of each container, null where it does not answer. */
-export interface PodFacts {
-  sidecar: SidecarStatus | null;
-  supervisor: SupervisorStatus | null;
-  gate: GateStatus | null;
+export interface PodFacts extends Pick<Statuses, "sidecar" | "supervisor" | "gate"> {
   /** False only until the first exchange of nonces after the start of the pod. */
   reconciled: boolean;
 }
@@ -93,13 +91,7 @@ const wellPushed = new Set(["acknowledged", "no-other-member"]);
  * What the containers complain of, for whoever asks why: the member record carries it. Bounded by the numbers of keys,
  * signers, daemons and members.
  */
-export function troubles(facts: {
-  sidecar: SidecarStatus | null;
-  supervisor: SupervisorStatus | null;
-  gate: GateStatus | null;
-  exposer: NonceStatus | null;
-  importer: NonceStatus | null;
-}): string[] {
+export function troubles(facts: Statuses): string[] {
   const { sidecar, supervisor, gate, exposer, importer } = facts;
   const silent = Object.entries({
     ...{
@@ -135,19 +127,38 @@ export function troubles(facts: {
 /**
  * What the containers and the elector itself saw in the last ten minutes and is over: the newest eight, oldest first.
  */
-export function recents(
-  facts: {
-    sidecar: SidecarStatus | null;
-    supervisor: SupervisorStatus | null;
-    exposer: NonceStatus | null;
-    importer: NonceStatus | null;
-  },
-  own: readonly string[],
-): string[] {
+export function recents(facts: Omit<Statuses, "gate">, own: readonly string[]): string[] {
   const { sidecar, supervisor, exposer, importer } = facts;
   // Each begins with its time.
   return [...own, ...[sidecar, supervisor, exposer, importer].flatMap((status) => status?.recent ?? [])]
     .sort()
     .slice(-8)
     .map((text) => text.slice(0, 300));
+}
+
+/** The record of this pod in its member lease; `own` is what the elector adds to what the containers say. */
+export function memberRecord(
+  statuses: Statuses,
+  own: Pick<MemberRecord, "identity" | "address" | "zone" | "state" | "headLevel" | "eligible"> & {
+    yielding: boolean;
+    reconciled: boolean;
+    recent: readonly string[];
+  },
+): MemberRecord {
+  const { sidecar, supervisor, gate, exposer } = statuses;
+  const { yielding, reconciled, recent, ...known } = own;
+  const running = supervisor?.running ? "running" : "stopped";
+  return {
+    ...known,
+    ready: sidecar?.ready ?? false,
+    eligible: own.eligible && !yielding,
+    reason: yielding ? "yielding" : eligibility({ sidecar, supervisor, gate, reconciled }).reason,
+    headTimestamp: sidecar?.head?.timestamp ?? null,
+    noncesMissing: exposer?.missing ?? 0,
+    daemons: !supervisor ? "unknown" : supervisor.crashLooping ? "crash-looping" : running,
+    signersAnswering: gate?.signersAnswering ?? 0,
+    keys: gate?.keys.map(({ address, state, reason }) => ({ address, state, reason })) ?? [],
+    troubles: troubles(statuses),
+    recent: recents(statuses, recent),
+  };
 }

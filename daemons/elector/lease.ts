@@ -104,3 +104,13 @@ export function emptyLease(name: string, namespace: string, baker: string): Leas
     spec: { holderIdentity: "" },
   };
 }
+
+/** The pod's name in an identity. */
+export const podOf = (identity: string): string =>
+  identity.slice(0, identity.lastIndexOf("_") >= 0 ? identity.lastIndexOf("_") : undefined);
+
+/** A copy of which annotations may be changed, and the spec replaced. */
+export const writable = (lease: Lease) => ({
+  ...lease,
+  metadata: { ...lease.metadata, annotations: { ...lease.metadata.annotations } },
+});

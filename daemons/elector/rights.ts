@@ -2,7 +2,19 @@
 import { createOctezRpc, type RpcOutcome } from "../runtime/octez-rpc";
 import type { Clock } from "../runtime/clock";
 import { missedLevels } from "../runtime/missed-levels";
-import type { Rights } from "./elector";
+import type { Report } from "./report";
+
+/** What the node says about our rights. All reject on any failure. */
+export interface Rights {
+  /** Those of the given levels at which the delegate may bake in round 0 or 1. */
+  bakingLevels(levels: readonly number[], signal: AbortSignal): Promise<number[]>;
+  /** Minimal seconds between two blocks. */
+  blockSeconds(signal: AbortSignal): Promise<number>;
+  /**
+   * Levels among `from` to `to`, both included, at which the delegate had a right to attest and no block includes it.
+   */
+  missedLevels(from: number, to: number, signal: AbortSignal): Promise<number>;
+}
 
 /** Rounds beyond the second are so rare that no handover waits for them. */
 const maxRound = 1;
@@ -29,4 +41,43 @@ export function createRights(options: {
     missedLevels: (from, to, signal) => missedLevels(rpc, { delegate, from, to, timeoutMs, signal }),
     close: () => rpc.close(),
   };
+}
+
+/** The rights right above the head, which a handover waits for; asked once a head. */
+export class NextRights {
+  /** Minimal seconds between two blocks, or null where the node has not said. */
+  blockSeconds: number | null = null;
+  private newest: { level: number; levels: number[] | null; askedAtMs: number } | null = null;
+
+  constructor(
+    private readonly o: {
+      rights: Rights;
+      report: Report;
+      requestTimeoutMs: number;
+      signal: AbortSignal;
+      changed: () => void;
+    },
+  ) {}
+
+  /** Those of the two levels above `head` at which the delegate may bake; null where the node has not said. */
+  above(head: number): readonly number[] | null {
+    return this.newest?.level === head ? this.newest.levels : null;
+  }
+
+  ask(head: number, now: number): void {
+    const { rights, report, requestTimeoutMs, changed } = this.o;
+    const before = this.newest;
+    if (before?.level === head && (before.levels !== null || now - before.askedAtMs < requestTimeoutMs)) return;
+    const mine = (this.newest = { level: head, levels: null as number[] | null, askedAtMs: now });
+    const signal = AbortSignal.any([this.o.signal, AbortSignal.timeout(Math.ceil(requestTimeoutMs))]);
+    void (async () => {
+      try {
+        mine.levels = await rights.bakingLevels([head + 1, head + 2], signal);
+        this.blockSeconds ??= await rights.blockSeconds(signal).catch(() => null);
+        changed();
+      } catch (error) {
+        report.warn("rights-unknown", error instanceof Error ? error.message : String(error));
+      }
+    })();
+  }
 }

@@ -18,7 +18,7 @@ const sentBlocks = "daemons/signing-gate/sent-blocks.ts";
 const rules = "daemons/signing-gate/decide.ts";
 const memory = "daemons/signing-gate/memory.ts";
 const slots = "daemons/signing-gate/slot-file.ts";
-const elector = "daemons/elector/elector.ts";
+const leaderLease = "daemons/elector/leader-lease.ts";
 const election = "daemons/elector/decide.ts";
 const supervisor = "daemons/baker-supervisor/decide.ts";
 const merge = "daemons/nonce-importer/merge-folder.ts";
@@ -119,14 +119,14 @@ export const mutants: readonly Mutant[] = [
   {
     name: "renewal-from-its-answer",
     breaks: "a renewal counts from when it was sent",
-    file: elector,
-    find: "      tenure.renewedAtMs = outcome.sentAtMs;\n",
-    replace: "      tenure.renewedAtMs = this.o.clock.now();\n",
+    file: leaderLease,
+    find: "tenure.renewedAtMs = outcome.sentAtMs;\n",
+    replace: "tenure.renewedAtMs = this.o.clock.now();\n",
   },
   {
     name: "acquisition-from-its-answer",
     breaks: "a tenure counts from when its acquisition was sent",
-    file: elector,
+    file: leaderLease,
     find: "epoch, renewedAtMs: outcome.sentAtMs }",
     replace: "epoch, renewedAtMs: this.o.clock.now() }",
   },

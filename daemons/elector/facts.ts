@@ -1,0 +1,107 @@
+/** Brings the election's state up to date with what the parts of the elector know. Decides nothing. */
+import type { Timings } from "../../contract/timings";
+import { track, type ElectorState, type Handover } from "./decide";
+import { eligibility, quietMoment } from "./health";
+import type { LeaderLease } from "./leader-lease";
+import type { Members } from "./members";
+import type { PodStatus } from "./pod-status";
+import type { VoluntaryPause } from "./receipts";
+import type { NextRights } from "./rights";
+
+export interface Sources {
+  pod: PodStatus;
+  lease: LeaderLease;
+  members: Members;
+  pause: VoluntaryPause;
+  rights: NextRights;
+}
+
+export const initialState = (self: string, pod: string): ElectorState => ({
+  phase: "standby",
+  self,
+  pod,
+  lease: null,
+  leaseMissing: false,
+  tenure: null,
+  eligible: false,
+  headLevel: null,
+  members: [],
+  ineligibleSinceMs: null,
+  behindSinceMs: null,
+  nobodyEligibleSinceMs: null,
+  yielding: false,
+  tenureLost: null,
+  lastVoluntaryAtMs: null,
+  voluntaryPauseMs: 0,
+  handover: null,
+  lostAtMs: null,
+  daemonsStopped: false,
+});
+
+export function gatherLease(state: ElectorState, { lease, pause }: Sources, now: number): void {
+  const { object, view, missing } = lease.known;
+  state.lease = view;
+  state.leaseMissing = missing;
+  state.tenure = lease.tenure;
+  pause.see(object, view, now);
+  state.lastVoluntaryAtMs = pause.atMs;
+  state.voluntaryPauseMs = pause.pauseMs;
+}
+
+/** @returns why this pod could bake, or could not */
+export function gatherPod(state: ElectorState, { pod }: Sources, now: number): string {
+  pod.noteExchange(now);
+  const [sidecar, supervisor, gate] = [pod.fresh("sidecar", now), pod.fresh("supervisor", now), pod.fresh("gate", now)];
+  const { eligible, reason } = eligibility({ sidecar, supervisor, gate, reconciled: pod.noncesExchanged });
+  state.eligible = eligible;
+  state.headLevel = sidecar?.head?.level ?? null;
+  state.tenureLost = state.tenure && gate?.epoch === state.tenure.epoch ? gate.tenureLost : null;
+  state.daemonsStopped = state.lostAtMs !== null && daemonsStopped(pod, state.lostAtMs, now);
+  return reason;
+}
+
+export function gatherMembers(state: ElectorState, { members }: Sources, now: number, timings: Timings): void {
+  state.members = members.list();
+  track(state, now, timings);
+}
+
+/** What the containers have confirmed since the present step of the handover began. */
+export function gatherConfirmations(handover: Handover, sources: Sources, now: number): void {
+  const { pod } = sources;
+  const { sinceMs, step } = handover;
+  if (step === "waiting") handover.quiet = isQuiet(handover, sources, now);
+  if (step === "draining" && pod.askedSince("gate", sinceMs)) {
+    const gate = pod.fresh("gate", now);
+    if (gate) handover.drained = !gate.open && gate.inFlight === 0;
+  }
+  if (step === "stopping" && pod.askedSince("supervisor", sinceMs) && pod.fresh("supervisor", now))
+    handover.stopped = daemonsStopped(pod, sinceMs, now);
+  if (step === "pushing" && pod.askedSince("exposer", sinceMs))
+    handover.pushed = pod.latest.exposer?.finalPushed ?? false;
+}
+
+/** The supervisor, asked since then, says that no daemon runs and that it obeys no order to run one. */
+function daemonsStopped(pod: PodStatus, sinceMs: number, now: number): boolean {
+  const supervisor = pod.fresh("supervisor", now);
+  return (
+    pod.askedSince("supervisor", sinceMs) && supervisor !== null && !supervisor.running && supervisor.obeys !== "run"
+  );
+}
+
+function isQuiet({ cause, sinceMs, waitUntilMs }: Handover, { pod, rights }: Sources, now: number): boolean {
+  if (cause === "higher-epoch") return true;
+  const { sidecar, gate, exposer } = pod.latest;
+  const head = sidecar?.head ?? null;
+  if (head && sidecar?.ready) rights.ask(head.level, now);
+  return quietMoment({
+    fellSilent: pod.sidecarFellSilent(sinceMs),
+    leftSeconds: (waitUntilMs - now) / 1000,
+    canBake: cause === "planned-operator" || cause === "planned-sigterm",
+    nodeReady: sidecar?.ready ?? false,
+    head,
+    rights: head && rights.above(head.level),
+    keys: gate?.keys ?? [],
+    blockSeconds: rights.blockSeconds,
+    noncesMissing: exposer?.missing ?? 0,
+  }).ok;
+}

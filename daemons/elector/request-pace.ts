@@ -1,0 +1,34 @@
+/**
+ * When the next request about the leader lease may be sent: at once after a first failure, then ever later, but never
+ * later than half a retry.
+ */
+import type { Clock } from "../runtime/clock";
+import type { ElectorMetrics } from "./metrics";
+import type { Report } from "./report";
+
+export class RequestPace {
+  /** 0 after a success. */
+  nextAtMs = 0;
+  /** Requests that failed since the last success: how many, and when and why the first did. */
+  private failing: { times: number; sinceMs: number; message: string } | null = null;
+
+  constructor(private readonly o: { clock: Clock; metrics: ElectorMetrics; report: Report; retryMs: number }) {}
+
+  succeeded(): void {
+    this.nextAtMs = 0;
+    if (!this.failing) return;
+    const { sinceMs, message } = this.failing;
+    const seconds = ((this.o.clock.now() - sinceMs) / 1000).toFixed(1);
+    this.o.report.recent.note("api", `the Kubernetes API failed for ${seconds} s: ${message}`);
+    this.failing = null;
+  }
+
+  failed(kind: string, message: string, sentAtMs = this.o.clock.now()): void {
+    this.o.metrics.requestFailed(kind);
+    this.o.report.warn("api-failure", message, { kind });
+    this.failing ??= { times: 0, sinceMs: sentAtMs, message };
+    const { times } = this.failing;
+    this.failing.times++;
+    this.nextAtMs = sentAtMs + (times === 0 ? 0 : Math.min(this.o.retryMs / 2, 20 * 2 ** Math.min(times, 10)));
+  }
+}
