@@ -11,6 +11,7 @@ void cockpit(process.argv.slice(2), {
   out: (text) => void process.stdout.write(text),
   err: (text) => void process.stderr.write(text),
   terminal: process.stdout.isTTY,
+  folder: process.cwd(),
 }).then((code) => {
   process.exitCode = code;
 });

@@ -5,6 +5,7 @@
 import { leaderLeaseName } from "../contract/names";
 import { diagnose } from "../diagnosis/diagnose";
 import { wholeSeconds } from "../diagnosis/facts";
+import { inPlace } from "../diagnosis/finding";
 import type { PodView } from "../diagnosis/objects";
 import type { BakerView } from "../diagnosis/view";
 import { ClusterError, type Cluster } from "./cluster";
@@ -43,7 +44,7 @@ async function checkRights(cluster: Cluster): Promise<Check> {
     if (refused.length > 0) throw new ClusterError("forbidden", `not allowed: ${refused.join(", ")}`);
     return check("rights", "ok", "may read leases, watermarks and pods, and write the lease");
   } catch (error) {
-    return failure("rights", error, "kubectl auth can-i ...");
+    return failure("rights", error, "kubectl auth can-i --list");
   }
 }
 
@@ -54,13 +55,13 @@ function checkLease(seen: BakerView): Check {
       "lease",
       "failed",
       `lease ${leaderLeaseName(seen.baker)} does not exist`,
-      "no elector has run yet: kubectl get pods; is an init container still importing its snapshot?",
+      `no elector has run yet: kubectl get pods -l baker=${seen.baker}; is an init container still importing its snapshot?`,
     );
   const { leaseTransitions } = seen.lease;
   const age = wholeSeconds(seen.leaseAgeSeconds);
   return seen.held
     ? check("lease", "ok", `${seen.holder} holds, epoch ${leaseTransitions}, renewed ${age} ago`)
-    : check("lease", "failed", "nobody renews it", "kubectl logs -c elector");
+    : check("lease", "failed", "nobody renews it", `kubectl logs -l baker=${seen.baker} -c elector --prefix`);
 }
 
 function checkPod({ metadata, phase, node, containers }: PodView): Check {
@@ -126,7 +127,10 @@ function checkView(seen: BakerView): Check[] {
 }
 
 /** Later checks are skipped, and say so, where one that they need has failed. */
-export async function doctor(cluster: Cluster, view: () => Promise<BakerView>): Promise<Check[]> {
+export const doctor = async (cluster: Cluster, view: () => Promise<BakerView>): Promise<Check[]> =>
+  (await examine(cluster, view)).map((one) => ({ ...one, remedy: inPlace(one.remedy, cluster) }));
+
+async function examine(cluster: Cluster, view: () => Promise<BakerView>): Promise<Check[]> {
   const checks: Check[] = [];
   try {
     await cluster.version();

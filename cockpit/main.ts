@@ -1,6 +1,7 @@
 /**
  * The operator's commands: who signs, and if nobody, why; the planned switchover; the drill.
- * Exit codes: 0 all is well, 1 nobody signs surely (or an objection, or a failed check), 2 usage, 3 the cluster was not
+ * Exit codes: 0 all is well, 1 it is not certain that somebody signs (or an objection, or a failed
+ * check), 2 usage, 3 the cluster was not
  * reached or refused.
  */
 import { Command, CommanderError } from "commander";
@@ -9,7 +10,8 @@ import { ClusterError, UsageError } from "./cluster";
 import { doctor, type Check } from "./doctor";
 import { addNonces } from "./nonces";
 import { jsonCommand, plainSeconds, type Common } from "./options";
-import { printable, renderReceipt, renderStatus } from "./render";
+import { renderReceipt, renderStatus } from "./render";
+import { hanging, remedyLines } from "./text";
 import { NoBaker, Session, type CockpitIo } from "./session";
 import { addSwitchover } from "./switchover-command";
 import { readView } from "./view";
@@ -23,17 +25,20 @@ async function status(session: Session, options: StatusOptions): Promise<void> {
   const wipe = (): void => {
     if (watch !== undefined && !json) session.clearScreen();
   };
+  /** So that a screen that stands still is seen to. */
+  const clock = (): string =>
+    watch === undefined ? "" : `${new Date(session.time.now()).toISOString().slice(11, 19)} UTC\n`;
   const look = async (): Promise<void> => {
     const { cluster, baker } = await session.connected(options);
     const view = await readView(cluster, baker, session.time);
     const diagnosis = diagnose(view);
     wipe();
-    session.print(json, { ...view, diagnosis }, () => renderStatus(view));
+    session.print(json, { ...view, diagnosis }, () => clock() + renderStatus(view));
     session.exitCode = diagnosis.signing ? 0 : 1;
   };
   if (watch === undefined) return look();
   // A kubeconfig that cannot be used does not get better by waiting.
-  session.connect(options);
+  await session.connect(options);
   for (;;) {
     try {
       await look();
@@ -41,7 +46,7 @@ async function status(session: Session, options: StatusOptions): Promise<void> {
       // Worth waiting for: the cluster comes back.
       if (!(error instanceof ClusterError)) throw error;
       wipe();
-      session.print(json, { error: error.message }, () => error.message);
+      session.print(json, { error: error.message }, () => clock() + error.message);
       session.exitCode = 3;
     }
     await session.time.sleep(watch === true ? 2000 : watch * 1000);
@@ -57,7 +62,10 @@ async function history(session: Session, common: Common): Promise<void> {
 }
 
 const renderCheck = ({ name, state, text, remedy }: Check): string =>
-  `${state.padEnd(8)} ${name}: ${printable(text)}${state !== "ok" && remedy ? `\n         -> ${printable(remedy)}` : ""}`;
+  [
+    hanging(`${state.padEnd(8)} `, `${name}: ${text}`),
+    ...(state !== "ok" && remedy !== "" ? [remedyLines("      -> ", remedy)] : []),
+  ].join("\n");
 async function examine(session: Session, common: Common): Promise<void> {
   // Without a baker the checks say why, one by one.
   const baker =
@@ -69,7 +77,7 @@ async function examine(session: Session, common: Common): Promise<void> {
         throw error;
       },
     ));
-  const cluster = session.connect(common);
+  const cluster = await session.connect(common);
   const checks = await doctor(cluster, () => readView(cluster, baker, session.time));
   session.print(common.json, { checks }, () => checks.map(renderCheck).join("\n"));
   session.exitCode = checks.some((check) => check.state === "failed") ? 1 : 0;

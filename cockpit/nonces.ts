@@ -10,16 +10,14 @@ import { containers, labels } from "../contract/names";
 import { writeDurably } from "../daemons/runtime/durable";
 import type { PodView } from "../diagnosis/objects";
 import { checkBundle, mergeSets, type NonceBundle } from "../tezos/nonces";
-import { ClusterError, UsageError, type Cluster } from "./cluster";
+import { ClusterError, type Cluster } from "./cluster";
 import { bakerCommand, type Common } from "./options";
-import type { CockpitIo, Session } from "./session";
+import { bakerName, type Session } from "./session";
 
 const tog = "/usr/local/bin/tog";
-type Pods = Pick<Cluster, "namespace" | "pods" | "exec">;
-type Io = Pick<CockpitIo, "connect" | "out" | "err">;
 
 /** Runs `tog nonce-importer` in a pod. @returns stdout. @throws Error with the last lines of stderr */
-async function importer(cluster: Pods, pod: PodView, verb: "export" | "import", input = ""): Promise<string> {
+async function importer(cluster: Cluster, pod: PodView, verb: "export" | "import", input = ""): Promise<string> {
   const { code, out, err } = await cluster.exec(
     pod.metadata.name,
     containers.baker,
@@ -32,16 +30,13 @@ async function importer(cluster: Pods, pod: PodView, verb: "export" | "import", 
 }
 
 /** The baking pods of the one baker, of either topology. */
-async function bakingPods(cluster: Pods, common: Common): Promise<{ baker: string; pods: PodView[] }> {
-  const selector = `${labels.component}=baking-pod${common.baker === undefined ? "" : `,${labels.baker}=${common.baker}`}`;
-  const pods = await cluster.pods(selector);
-  const bakers = [...new Set(pods.map(({ metadata }) => metadata.labels[labels.baker] ?? ""))].sort();
-  const [baker] = bakers;
-  if (bakers.length > 1) throw new UsageError(`--baker names one of ${bakers.join(", ")}: there are ${bakers.length}`);
-  if (baker === undefined)
+async function bakingPods(cluster: Cluster, common: Common): Promise<{ baker: string; pods: PodView[] }> {
+  const baker = await bakerName(cluster, common);
+  const pods = await cluster.pods(`${labels.component}=baking-pod,${labels.baker}=${baker}`);
+  if (pods.length === 0)
     throw new ClusterError(
       "other",
-      `namespace ${common.namespace} has no baking pod${common.baker ? ` of ${common.baker}` : ""}: check --namespace and --context`,
+      `namespace ${cluster.namespace} has no baking pod of ${baker}: check --namespace and --context`,
     );
   return { baker, pods };
 }
@@ -51,7 +46,7 @@ async function bakingPods(cluster: Pods, common: Common): Promise<{ baker: strin
  * reported
  */
 async function inEachPod<T>(
-  io: Io,
+  io: Session,
   pods: readonly PodView[],
   work: (pod: PodView) => Promise<T>,
 ): Promise<{ results: T[]; code: 0 | 1 }> {
@@ -68,8 +63,8 @@ async function inEachPod<T>(
   return { results, code: results.length === pods.length ? 0 : 1 };
 }
 
-async function exportNonces(io: Io, common: Common & { out?: string }): Promise<number> {
-  const cluster = io.connect(common);
+async function exportNonces(io: Session, common: Common & { out?: string }): Promise<number> {
+  const cluster = await io.connect(common);
   const { baker, pods } = await bakingPods(cluster, common);
   const { results, code } = await inEachPod(io, pods, async (pod) =>
     checkBundle(await importer(cluster, pod, "export"), { baker }),
@@ -88,9 +83,9 @@ async function exportNonces(io: Io, common: Common & { out?: string }): Promise<
   return code;
 }
 
-async function importNonces(io: Io, file: string, common: Common): Promise<number> {
+async function importNonces(io: Session, file: string, common: Common): Promise<number> {
   const text = readFileSync(file === "-" ? 0 : file, "utf8");
-  const cluster = io.connect(common);
+  const cluster = await io.connect(common);
   const { baker, pods } = await bakingPods(cluster, common);
   const bundle = checkBundle(text, { baker });
   const { code } = await inEachPod(io, pods, async (pod) =>

@@ -1,5 +1,18 @@
 /** What every command of the cockpit is told: which cluster and which baker. */
 import { InvalidArgumentError, type Command } from "commander";
+import { watermarkName } from "../contract/names";
+
+/** An address or the name of its watermark. @returns the name */
+export const keyName = (text: string): string => {
+  if (/^wm-[0-9a-f]{40}$/.test(text)) return text;
+  try {
+    return watermarkName(text);
+  } catch (error) {
+    throw new InvalidArgumentError(error instanceof Error ? error.message : String(error));
+  }
+};
+export const plainLevel = (text: string): number =>
+  plainNumber("a level is written in digits alone, for instance 3200011", /^\d+$/)(text);
 
 /** A number as people write it; "", 0x10 and 1e7 are slips of the keyboard. */
 export const plainNumber =
@@ -18,7 +31,7 @@ export interface Common {
   baker?: string;
   context?: string;
   kubeconfig?: string;
-  namespace: string;
+  namespace?: string;
   json?: boolean;
 }
 
@@ -27,9 +40,9 @@ export const clusterCommand = (program: Command, name: string, text: string): Co
   program
     .command(name)
     .description(text)
-    .option("--context <name>", "context of the kubeconfig")
+    .option("--context <name>", "context of the kubeconfig (default: that of the configuration in this folder)")
     .option("--kubeconfig <file>", "kubeconfig (default: KUBECONFIG or ~/.kube/config)")
-    .option("--namespace <name>", "namespace of the bakers", "tezos");
+    .option("--namespace <name>", "namespace of the bakers (default: that of the configuration in this folder)");
 
 /** One that is about a single baker. */
 export const bakerCommand = (program: Command, name: string, text: string): Command =>

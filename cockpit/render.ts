@@ -1,122 +1,109 @@
-/** Plain text for people: tables without a library, so that pipes and screen readers get them whole. */
+/** What `status` and `history` print. */
 import type { Receipt } from "../contract/receipt";
 import { diagnose } from "../diagnosis/diagnose";
 import { wholeSeconds } from "../diagnosis/facts";
 import type { Finding } from "../diagnosis/finding";
+import { acquiredAtMs, causeText } from "../diagnosis/receipt";
 import type { BakerView, Member } from "../diagnosis/view";
-
-/**
- * What the cluster says may come from anybody who can write there: control characters, escape sequences and marks that
- * turn the direction of text are shown as \u codes and never reach a terminal. Line ends survive only where `lines`
- * says that they are ours.
- */
-export const printable = (value: string, lines: "lines" | "one-line" = "one-line"): string =>
-  value.replace(/[\p{Cc}\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu, (char) =>
-    lines === "lines" && char === "\n" ? char : `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`,
-  );
-
-/** Columns padded to their widest cell; two spaces between. */
-export function table(head: readonly string[], raw: readonly (readonly string[])[]): string {
-  const rows = raw.map((row) => row.map((cell) => printable(cell)));
-  const widths = head.map((cell, column) => Math.max(cell.length, ...rows.map((row) => (row[column] ?? "").length)));
-  return [head, ...rows]
-    .map((row) =>
-      row
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join("  ")
-        .trimEnd(),
-    )
-    .join("\n");
-}
+import { factsTable, hanging, printable, remedyLines } from "./text";
 
 const text = (value: string | number | null | undefined): string =>
   value === null || value === undefined || value === "" ? "-" : String(value);
 
-export function renderReceipt(receipt: Receipt): string {
-  const steps = receipt.timeline.map(
-    (entry) =>
-      `  ${(entry.atMs / 1000).toFixed(2).padStart(8)} s  ${printable(entry.event)}  ${printable(entry.reason)}`,
-  );
-  const missed =
-    receipt.missedLevels === null
-      ? "missed levels not counted yet"
-      : `${receipt.missedLevels} missed level${receipt.missedLevels === 1 ? "" : "s"}`;
+const missedText = ({ missedLevels }: Receipt): string =>
+  missedLevels === null
+    ? "missed levels not counted yet"
+    : `${missedLevels} missed level${missedLevels === 1 ? "" : "s"}`;
+function receiptHead(first: string, receipt: Receipt): string {
+  const who = `${receipt.from || "nobody"} -> ${receipt.to || "nobody"}`;
+  const acquired = new Date(acquiredAtMs(receipt));
+  // Whatever somebody wrote there instead of a time is shown as it is.
+  const at = Number.isNaN(acquired.getTime()) ? receipt.at : acquired.toISOString();
   return [
-    printable(
-      `${receipt.at}  epoch ${receipt.epoch}  ${receipt.from || "nobody"} -> ${receipt.to || "nobody"}  ${receipt.cause}  ${missed}`,
-    ),
-    ...steps,
+    hanging(first, `${at}  epoch ${receipt.epoch}  ${who}  ${missedText(receipt)}`),
+    hanging(" ".repeat(Math.max(2, first.length)), `${receipt.cause}: ${causeText(receipt.cause)}`),
   ].join("\n");
+}
+/** With its steps, in seconds before and after the new master acquired the lease. */
+export function renderReceipt(receipt: Receipt): string {
+  const acquiredMs = receipt.timeline.find(({ event }) => event === "acquired")?.atMs ?? 0;
+  const steps = receipt.timeline.map(
+    ({ atMs, event, reason }) =>
+      `  ${((atMs - acquiredMs) / 1000).toFixed(2).padStart(8)} s  ${printable(event)}  ${printable(reason)}`,
+  );
+  return [receiptHead("", receipt), ...steps].join("\n");
 }
 
 const yesNo = (value: boolean): string => (value ? "yes" : "no");
-const memberHead = [
-  ...["MEMBER", "HOLDS", "ZONE", "READY", "ELIGIBLE", "HEAD", "LAG", "DAEMONS", "SIGNERS", "NONCES MISSING", "SEEN"],
-  "REASON",
-];
-function memberRow({ pod, zone, fresh, ageSeconds, record: told }: Member, holder: string, highest: number): string[] {
+function memberFacts({ pod, zone, fresh, ageSeconds, record: told }: Member, view: BakerView, highest: number) {
   // Of a member that is silent nothing is known: what it once wrote may be long over.
   const record = fresh ? told : undefined;
   const head = record?.headLevel ?? undefined;
-  return [
-    pod,
-    holder === pod ? "yes" : "",
-    text(zone),
-    record ? yesNo(record.ready) : "?",
-    record ? yesNo(record.eligible) : "?",
-    text(head),
-    head === undefined ? "-" : String(highest - head),
-    text(record?.daemons),
-    text(record?.signersAnswering),
-    text(record?.noncesMissing),
-    `${wholeSeconds(ageSeconds)}${fresh ? "" : " (silent)"}`,
-    fresh ? text(record?.reason) : "its record is old",
-  ];
+  return {
+    "holds the lease": view.holder === pod ? "yes" : "no",
+    zone: text(zone),
+    "node ready": record ? yesNo(record.ready) : "?",
+    eligible: record ? yesNo(record.eligible) : "?",
+    head: record ? text(head) : "?",
+    "levels behind": record ? (head === undefined ? "-" : String(highest - head)) : "?",
+    "baking daemons": text(record?.daemons ?? "?"),
+    "signers answer": text(record?.signersAnswering ?? "?"),
+    "nonces missing": text(record?.noncesMissing ?? "?"),
+    "last seen": `${wholeSeconds(ageSeconds)} ago`,
+    reason: fresh ? text(record?.reason) : "silent: nothing is known of it",
+  };
 }
-function renderMembers({ members, holder }: BakerView): string {
+function renderMembers(view: BakerView): string {
+  const { members } = view;
   const highest = Math.max(0, ...members.map(({ fresh, record }) => (fresh ? (record?.headLevel ?? 0) : 0)));
-  return table(
-    memberHead,
-    members.map((member) => memberRow(member, holder, highest)),
+  const columns = members.map((member) => memberFacts(member, view, highest));
+  const names = Object.keys(columns[0] ?? {}) as (keyof ReturnType<typeof memberFacts>)[];
+  return factsTable(
+    members.map(({ pod }) => pod),
+    names.map((name) => [name, ...columns.map((column) => column[name])] as const),
   );
 }
 
 function renderLease({ lease, leaseAgeSeconds, preferredHolder }: BakerView): string {
   if (!lease) return "";
-  const wish = preferredHolder ? `, wished for: ${preferredHolder}` : "";
-  const holder = lease.holderIdentity || "free";
-  return printable(
-    `lease: ${holder}, epoch ${lease.leaseTransitions}, renewed ${wholeSeconds(leaseAgeSeconds)} ago${wish}`,
-  );
+  const [pod, uid] = lease.holderIdentity.split("_");
+  const holder = pod ? `${pod} (uid ${uid})` : "free";
+  return [
+    hanging("lease: ", `${holder}, epoch ${lease.leaseTransitions}, renewed ${wholeSeconds(leaseAgeSeconds)} ago`),
+    ...(preferredHolder ? [hanging("       ", `wished for: ${preferredHolder}`)] : []),
+  ].join("\n");
 }
 
 const renderMarks = ({ watermarks }: BakerView): string =>
-  table(
-    ["WATERMARK", "EPOCH", "HOLDER", "FLOOR", "BLOCK", "PREATTESTATION", "ATTESTATION"],
-    watermarks.map(({ address, record, missing }) => {
-      if (!record) return [address, missing];
-      const { block, preattestation, attestation } = record.marks;
+  watermarks
+    .map(({ address, record, missing }) => {
+      if (!record) return hanging("watermark: ", `${address}  ${missing}`);
+      const marks = (["block", "preattestation", "attestation"] as const).map((kind) => {
+        const mark = record.marks[kind];
+        return `${kind} ${mark ? `${mark.level}/${mark.round}` : "-"}`;
+      });
+      const holder = record.holder.split("_")[0] || "nobody";
       return [
-        ...[address, String(record.epoch), record.holder.split("_")[0] ?? "", String(record.floor)],
-        ...[block, preattestation, attestation].map((mark) => (mark ? `${mark.level}/${mark.round}` : "-")),
-      ];
-    }),
-  );
+        hanging("watermark: ", `${address}  epoch ${record.epoch} of ${holder}, floor ${record.floor}`),
+        hanging("           ", marks.join(", ")),
+      ].join("\n");
+    })
+    .join("\n");
 
-const severityWords = { critical: "CRITICAL", warning: "warning ", note: "note    " } as const;
+const severityWords = { critical: "CRITICAL  ", warning: "warning   ", note: "note      " } as const;
 const renderFinding = ({ severity, text: what, remedy }: Finding): string =>
-  `${severityWords[severity]}  ${printable(what)}\n          -> ${printable(remedy)}`;
+  `${hanging(severityWords[severity], what)}\n${remedyLines("       -> ", remedy)}`;
 
-/** The `status` command's text. */
+/** The `status` command's text, in lines of 80 characters where names and commands allow it. */
 export function renderStatus(view: BakerView): string {
   const { sentence, findings } = diagnose(view);
   const receipt = view.receipts[0];
   return [
-    printable(`${view.baker}: ${sentence}`),
+    hanging("", `${view.baker}: ${sentence}`),
     view.members.length > 0 ? renderMembers(view) : "",
     renderLease(view),
-    view.watermarks.length > 0 ? renderMarks(view) : "",
-    receipt ? `last transition: ${renderReceipt(receipt).split("\n")[0]}` : "",
+    renderMarks(view),
+    receipt ? receiptHead("last transition: ", receipt) : "",
     findings.map(renderFinding).join("\n"),
   ]
     .filter((part) => part !== "")

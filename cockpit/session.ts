@@ -3,7 +3,8 @@ import { leaderLeaseName } from "../contract/names";
 import { UsageError, type Cluster } from "./cluster";
 import type { ClusterOptions } from "./kubeconfig";
 import type { Common } from "./options";
-import { printable } from "./render";
+import { completePlace } from "./place";
+import { printable } from "./text";
 import type { ViewOptions } from "./view";
 
 export interface CockpitIo {
@@ -13,11 +14,13 @@ export interface CockpitIo {
   err(text: string): void;
   /** Whether `out` is a screen that may be cleared. */
   terminal: boolean;
+  /** The folder whose configuration says which cluster is meant; undefined: none does. */
+  folder?: string;
 }
 export class NoBaker extends Error {}
 
 /** The baker that --baker names, or the only one of the namespace. */
-async function bakerName(cluster: Cluster, common: Common): Promise<string> {
+export async function bakerName(cluster: Cluster, common: Pick<Common, "baker">): Promise<string> {
   const names = [...new Set((await cluster.pods("baker")).map((pod) => pod.metadata.labels["baker"] ?? ""))]
     .filter((name) => name !== "")
     .sort();
@@ -44,10 +47,11 @@ export class Session {
   // Whatever a command prints, of the cluster's words only text gets to the terminal.
   readonly out = (text: string): void => this.io.out(printable(text, "lines"));
   readonly err = (text: string): void => this.io.err(printable(text, "lines"));
-  readonly connect = (common: Common): Cluster => this.io.connect(common);
+  readonly connect = async ({ context, namespace, kubeconfig }: Common): Promise<Cluster> =>
+    this.io.connect(await completePlace({ context, namespace, kubeconfig }, this.io.folder, process.env.KUBECONFIG));
 
   async connected(common: Common): Promise<{ cluster: Cluster; baker: string }> {
-    const cluster = this.connect(common);
+    const cluster = await this.connect(common);
     return { cluster, baker: await bakerName(cluster, common) };
   }
   /** One JSON object, or the text for people. */

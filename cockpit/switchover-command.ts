@@ -1,9 +1,10 @@
 /** The commands `switchover` and `drill`. */
 import type { Command } from "commander";
 import { jsonCommand, plainSeconds, type Common } from "./options";
-import { renderReceipt, table } from "./render";
+import { renderReceipt } from "./render";
 import type { Session } from "./session";
 import { cancelSwitchover, drill, performSwitchover, planSwitchover, type SwitchoverPlan } from "./switchover";
+import { table } from "./text";
 import { readView } from "./view";
 
 interface SwitchoverOptions extends Common {

@@ -41,5 +41,6 @@ export async function readView(cluster: Cluster, baker: string, options: ViewOpt
     const changed = versions(again).filter(([name, version]) => before.get(name) !== version);
     seen = { ...again, changed: new Set(changed.map(([name]) => name)) };
   }
-  return viewOf(deployment, seen, options.now());
+  const { context, namespace } = cluster;
+  return { ...viewOf(deployment, seen, options.now()), place: { context, namespace } };
 }

@@ -3,7 +3,7 @@
  * this one diagnosis.
  */
 import { factsOf, type Facts } from "./facts";
-import type { Diagnosis, Finding, Found } from "./finding";
+import { inPlace, type Diagnosis, type Finding, type Found } from "./finding";
 import { masterRules } from "./rules/master";
 import { memberRules } from "./rules/members";
 import { noteRules } from "./rules/notes";
@@ -27,7 +27,7 @@ const activeStandbyRules: readonly Rule[] = [
 
 const sentenceOf = (findings: readonly Finding[], well: string): string => {
   const first = findings.find(({ severity }) => severity === "critical");
-  if (first) return `nobody signs surely: ${first.text}`;
+  if (first) return `${first.certain ? "nobody signs" : "perhaps nobody signs"}: ${first.text}`;
   const count = findings.filter(({ severity }) => severity === "warning").length;
   return well + (count > 0 ? `; ${count} warning${count > 1 ? "s" : ""}` : "");
 };
@@ -45,6 +45,6 @@ export function diagnose(view: BakerView): Diagnosis {
   return {
     signing: !findings.some(({ severity }) => severity === "critical"),
     sentence: sentenceOf(findings, well),
-    findings,
+    findings: findings.map((finding) => ({ ...finding, remedy: inPlace(finding.remedy, view.place) })),
   };
 }

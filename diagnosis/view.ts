@@ -6,6 +6,7 @@ import { receiptSchema, type Receipt } from "../contract/receipt";
 import { memberRecordSchema, type MemberRecord } from "../contract/status";
 import { defaultTimings, type Timings } from "../contract/timings";
 import { markKinds, readWatermark, type Watermark } from "../contract/watermark";
+import type { Place } from "./finding";
 import type { ConfigMapView, LeaseView, PodView } from "./objects";
 
 export interface Member {
@@ -52,6 +53,10 @@ export interface BakerView {
   atMs: number;
   /** What the baker was deployed with; undefined where its config map cannot be read. */
   file: BakerFile | undefined;
+  /** Which cluster it is; undefined where nobody can be told to look there. */
+  place?: Place;
+  /** For how long the Kubernetes API has not answered; undefined where it answers. */
+  apiSilentSeconds?: number;
 }
 
 const parseJson = (text: string | undefined): unknown => {

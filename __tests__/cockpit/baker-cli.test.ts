@@ -1,10 +1,12 @@
 /** The command itself, as a process, with a kubeconfig, against the embedded API. */
 import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { once } from "node:events";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { annotations } from "../../contract/names";
 import { microTime } from "../../daemons/runtime/kube";
+import { cockpit } from "../../cockpit/main";
 import { KubeApi } from "../../lab/kube-api/kube-api";
 import { commandPath } from "../helpers/bundle";
 
@@ -124,7 +126,7 @@ test("a switchover is a dry run without --yes, and writes the wish with it", asy
   }, 50);
   const { code, stdout } = await running;
   clearInterval(honour);
-  expect(stdout).toContain("alice-as-0 -> alice-as-1  planned-operator  0 missed levels");
+  expect(stdout).toContain("alice-as-0 -> alice-as-1  0 missed levels\n  planned-operator: an operator asked for it");
   expect(code).toBe(0);
 });
 
@@ -137,6 +139,35 @@ test("no cluster is exit code 3, bad usage 2, and the token is never printed", a
   expect(unknown.stderr).toContain('--context names a context of the kubeconfig (laboratory); got "prod"');
   expect(usage.code).toBe(2);
   expect(`${unknown.stdout}${unknown.stderr}${usage.stdout}${usage.stderr}`).not.toContain("secret-token");
+});
+
+test("every command and group of commands explains itself", async () => {
+  const groups = [[], ["status"], ["switchover"], ["drill"], ["history"], ["doctor"], ["watermark"], ["nonces"]];
+  const commands = [
+    ...groups,
+    ["watermark", "show"],
+    ["watermark", "raise"],
+    ["nonces", "export"],
+    ["nonces", "import"],
+  ];
+  for (const words of commands) {
+    let out = "";
+    const connect = () => {
+      throw new Error("help needs no cluster");
+    };
+    const io = { connect, out: (text: string) => void (out += text), err: () => undefined, terminal: false };
+    expect({ words, code: await cockpit([...words, "--help"], io) }).toEqual({ words, code: 0 });
+    expect(out).toContain("Usage: baker");
+  }
+});
+
+test("a watch has a clock, so that a screen that stands still is seen to", async () => {
+  healthy();
+  const command = await commandPath("baker");
+  const child = spawn(process.execPath, [command, "status", "--watch", "0.1", "--kubeconfig", kubeconfig]);
+  const [first] = (await once(child.stdout, "data")) as [Buffer];
+  child.kill();
+  expect(first.toString()).toMatch(/^\d\d:\d\d:\d\d UTC\nalice: /);
 });
 
 test("whoever reads a watch and has seen enough ends it without a word", async () => {
@@ -175,4 +206,9 @@ test("a baker that is not there lists those that are", async () => {
   const { code, stderr } = await baker("status", "--baker", "alcie");
   expect(stderr).toBe('--baker names one of alice; got "alcie"\n');
   expect(code).toBe(2);
+  for (const words of [
+    ["nonces", "export"],
+    ["watermark", "show"],
+  ])
+    expect(await baker(...words, "--baker", "alcie")).toMatchObject({ code: 2, stderr });
 });

@@ -4,7 +4,8 @@ import type { MemberRecord } from "../../contract/status";
 import type { Watermark } from "../../contract/watermark";
 import { ClusterError, type Cluster } from "../../cockpit/cluster";
 import { doctor } from "../../cockpit/doctor";
-import { renderReceipt, renderStatus, table } from "../../cockpit/render";
+import { renderReceipt, renderStatus } from "../../cockpit/render";
+import { table } from "../../cockpit/text";
 import { cancelSwitchover, drill, performSwitchover, planSwitchover } from "../../cockpit/switchover";
 import { readView, type ViewOptions } from "../../cockpit/view";
 import { diagnose } from "../../diagnosis/diagnose";
@@ -324,7 +325,10 @@ test.each(broken)("status names it where %s", async (_name, breakIt, code, signi
   const view = await cluster.view();
   expect(codes(view)).toContain(code);
   expect(diagnose(view).signing).toBe(signing);
-  expect(renderStatus(view)).toContain(diagnose(view).sentence);
+  const lines = renderStatus(view).split("\n");
+  // Broken between words, and no line is wider than a terminal but commands that can be copied.
+  expect(lines.join(" ").replace(/ +/g, " ")).toContain(diagnose(view).sentence);
+  expect(lines.filter((line) => line.length > 80 && !line.includes("kubectl "))).toEqual([]);
 });
 
 const over: [string, (cluster: FakeCluster) => void, string | undefined][] = [
@@ -350,7 +354,7 @@ test.each(over)("a note tells what is over, and is no reason to doubt: %s", asyn
   if (text === undefined) expect(findings).toEqual([]);
   else {
     expect(findings.map((finding) => finding.text)).toContain(text);
-    expect(renderStatus(view)).toContain(`note      ${text}`);
+    expect(renderStatus(view).replace(/\n +/g, " ")).toContain(`note      ${text}`);
     expect((await doctor(cluster, cluster.view)).every((check) => check.state === "ok")).toBe(true);
   }
 });
@@ -367,6 +371,31 @@ test("while the flag is being switched, the topology is that of the pods that st
   const view = await cluster.view();
   expect(view.topology).toBe("solo");
   expect(diagnose(view)).toMatchObject({ signing: true, sentence: "alice-solo-0 bakes alone (no standby, no fence)" });
+});
+
+test("a remedy can be copied: it names context, namespace, pod and container", async () => {
+  const cluster = new FakeCluster();
+  cluster.context = "gke_p_us-central1_my baker";
+  cluster.member(0, { daemons: "crash-looping" });
+  cluster.maps.push({ name: `wm-${"1".repeat(40)}`, data: { watermark: JSON.stringify(mark({ epoch: 6 })) } });
+  const kubectl = "kubectl --context 'gke_p_us-central1_my baker' -n tezos";
+  expect(diagnose(await cluster.view()).findings.map(({ remedy }) => remedy)).toEqual([
+    `${kubectl} logs alice-as-0 -c baker`,
+    `the gate raises it at the start of a tenure: ${kubectl} logs alice-as-0 -c signing-gate`,
+  ]);
+  for (const { remedy } of await doctor(cluster, cluster.view))
+    if (remedy.includes("kubectl")) expect(remedy).toContain(kubectl);
+});
+
+test("the sentence says whether it is certain that nobody signs", async () => {
+  const cluster = new FakeCluster();
+  cluster.put("alice.leader", { renewTimeMs: start - 60_000 });
+  expect(diagnose(await cluster.view()).sentence).toMatch(/^nobody signs: nobody holds the lease/);
+  const silent = new FakeCluster();
+  silent.put("alice.member-0", { renewTimeMs: start - 60_000 });
+  expect(diagnose(await silent.view()).sentence).toMatch(/^perhaps nobody signs: alice-as-0 holds and has been silent/);
+  const view = { ...(await cluster.view()), apiSilentSeconds: 9 };
+  expect(diagnose(view).sentence).toBe("perhaps nobody signs: the Kubernetes API has not answered for 9 s");
 });
 
 test("a member whose clock is wrong is fresh, and the clock is named", async () => {
@@ -518,10 +547,15 @@ test("of a silent member nothing is claimed: its record is old", async () => {
   if (!first || !second) throw new Error("two members");
   const old = { ...second, fresh: false, ageSeconds: 70 };
   const text = renderStatus({ ...view, members: [first, old] });
-  const row = text.split("\n").find((line) => line.startsWith("alice-as-1 ")) ?? "";
-  expect(row).toContain("70 s (silent)");
-  expect(row).toContain("its record is old");
-  expect(row).not.toMatch(/\b(yes|100|running|stopped)\b/);
+  const column = (name: string) =>
+    text
+      .split("\n")
+      .find((line) => line.startsWith(`${name}  `))
+      ?.split(/ {2,}/)[2];
+  expect(column("last seen")).toBe("70 s ago");
+  expect(column("reason")).toBe("silent: nothing is known of it");
+  for (const name of ["node ready", "eligible", "head", "levels behind", "baking daemons", "signers answer"])
+    expect(column(name)).toBe("?");
 });
 
 test("escape sequences and line ends in what the cluster says never reach the terminal", async () => {

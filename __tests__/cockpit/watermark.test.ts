@@ -6,7 +6,11 @@ import { watermarkDataKey, watermarkName } from "../../contract/names";
 import type { Watermark } from "../../contract/watermark";
 import { KubeApi } from "../../lab/kube-api";
 import { commandPath } from "../helpers/bundle";
-import { farLevels, planRaise, raise, type WatermarkObject } from "../../cockpit/watermark-plan";
+import { farLevels, planRaise as plan, raise, type WatermarkObject } from "../../cockpit/watermark-plan";
+
+/** The head is where the record's highest mark is. */
+const planRaise = (given: WatermarkObject | undefined, named: string, level: number, options = {}) =>
+  plan(given, named, level, { head: 150, far: false, ...options });
 
 const key = "tz1KqTpEZ7Yob7QbPE4Hy4Wo8fHG8LhKxZSx";
 const name = watermarkName(key);
@@ -35,7 +39,7 @@ describe("the plan of a raise", () => {
   });
   test("a floor at the level of a mark would open on a halted chain: it lies above that level", () => {
     expect(planRaise(object(), name, 120)).toMatchObject({ action: "write", record: record({ floor: 121 }) });
-    expect(planRaise(object(), name, 120).text).toContain("signs again from level 122 on");
+    expect(planRaise(object(), name, 120, { head: 119 }).text).toContain("is signed again from level 122 on");
     const begun = record({ floor: 120 });
     expect(planRaise(object(JSON.stringify(begun)), name, 120)).toMatchObject({ record: { ...begun, floor: 121 } });
     const raised = record({ floor: 121 });
@@ -52,14 +56,37 @@ describe("the plan of a raise", () => {
     ["a record of another baker", { ...object(), baker: "bob" }, 150, /belongs to alice/],
     ["a fraction", object(), 1.5, /whole number/],
     ["no number", object(), NaN, /whole number/],
-    ["a level far above everything", object(), 121 + farLevels, /--far/],
+    [
+      "a level far above the head",
+      object(),
+      151 + farLevels,
+      /is 11 levels above the head \(150\).*about 66 seconds.*--far/,
+    ],
   ])("refuses %s", (_text, given, level, expected) => {
     const plan = planRaise(given, name, level);
     expect(plan.action).toBe("refuse");
     expect(plan.text).toMatch(expected);
   });
   test("far is possible where it is meant", () => {
-    expect(planRaise(object(), name, 121 + farLevels, true).action).toBe("write");
+    expect(planRaise(object(), name, 3_000_000, { far: true }).action).toBe("write");
+  });
+  test("it says for how long nothing will be signed, and since when", () => {
+    expect(planRaise(object(), name, 155).text).toContain(
+      "Nothing is signed from level 151 on, beginning now; the head is level 150. The key is signed again from level 156 on: 5 levels without a signature, about 30 seconds at 6 s a block.",
+    );
+    const raised = object(JSON.stringify(record({ floor: 152 })));
+    expect(planRaise(raised, name, 155).text).toContain("Nothing has been signed since the floor of 152 was set");
+    expect(planRaise(object(), name, 140).text).toContain("nothing that is still to be signed is refused");
+    expect(planRaise(object(), name, 100_150, { far: true }).text).toContain(
+      "100000 levels without a signature, about 10000 minutes",
+    );
+  });
+  test("where nobody tells the head, its level or --far is asked for", () => {
+    expect(planRaise(object(), name, 150, { head: undefined })).toMatchObject({
+      action: "refuse",
+      text: expect.stringContaining("--head") as string,
+    });
+    expect(planRaise(object(), name, 150, { head: undefined, far: true }).action).toBe("write");
   });
 });
 
@@ -82,11 +109,11 @@ describe("a raise among others", () => {
   };
   test("a mark that was written meanwhile is not lost", async () => {
     const racing = cluster(1);
-    expect((await raise(racing, key, 150, { yes: true, far: false })).exitCode).toBe(0);
+    expect((await raise(racing, name, 150, { yes: true, far: false, head: 150 })).exitCode).toBe(0);
     expect(JSON.parse(racing.text())).toEqual({ ...marked, floor: 150 });
   });
   test("it gives up where somebody is always faster", async () => {
-    expect(await raise(cluster(99), key, 150, { yes: true, far: false })).toMatchObject({
+    expect(await raise(cluster(99), name, 150, { yes: true, far: false, head: 150 })).toMatchObject({
       exitCode: 1,
       text: expect.stringContaining("try again") as string,
     });
@@ -135,20 +162,24 @@ describe("against an API server", () => {
   test("show lists every watermark", async () => {
     const { code, text } = await run("show", "--baker", "alice");
     expect(code).toBe(0);
-    expect(text).toMatch(new RegExp(`${name} +alice +alice-as-0_u1 +7 +100 +120/1 +- +-`));
+    expect(text).toBe(
+      `${name}\n  of alice: epoch 7, holder alice-as-0_u1, floor 100\n  block 120/1, preattestation -, attestation -\n`,
+    );
+    expect((await run("show", "--key", key)).text).toBe(text);
+    expect((await run("show", "--key", name)).text).toBe(text);
   });
   test("without --yes nothing changes; with it the floor is raised and the rest of the object kept", async () => {
-    expect(await run("raise", "--key", key, "--level", "150")).toMatchObject({
+    expect(await run("raise", "--key", key, "--level", "150", "--head", "150")).toMatchObject({
       code: 0,
       text: expect.stringContaining("Nothing was changed") as string,
     });
     expect(stored().record).toEqual(record());
-    expect((await run("raise", "--key", key, "--level", "150", "--yes")).code).toBe(0);
+    expect((await run("raise", "--key", key, "--level", "150", "--head", "150", "--yes")).code).toBe(0);
     expect(stored()).toEqual({ record: record({ floor: 150 }), other: "kept" });
   });
   test("exit codes: 1 refused, 2 usage", async () => {
     put(undefined);
-    expect((await run("raise", "--key", key, "--level", "150", "--yes")).code).toBe(1);
+    expect((await run("raise", "--key", key, "--level", "150", "--head", "150", "--yes")).code).toBe(1);
     expect((await run("raise", "--key", "tz1nonsense", "--level", "150")).code).toBe(2);
     for (const slip of ["", "0x10", "1e7", "3,200,011"]) {
       const { code, text } = await run("raise", "--key", key, "--level", slip);

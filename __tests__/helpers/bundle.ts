@@ -21,6 +21,7 @@ export const commandPath = (name: "baker"): Promise<string> =>
       const entryPoints = [resolve(__dirname, `../../cockpit/${name}.ts`)];
       await build({
         entryPoints,
+        external: ["@cdktf/hcl2json"],
         outfile,
         bundle: true,
         platform: "node",

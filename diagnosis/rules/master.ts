@@ -1,7 +1,7 @@
 /** What keeps the holder from signing. */
 import type { MemberRecord } from "../../contract/status";
 import { complaint, wholeSeconds, type Facts } from "../facts";
-import { critical, warning, type Finding, type Found } from "../finding";
+import { critical, stopped, warning, type Finding, type Found } from "../finding";
 import type { Member } from "../view";
 
 /** The member that holds, with its record. */
@@ -37,14 +37,18 @@ const lostKeys: MasterRule = ({ record, holds }) =>
   (record.keys ?? [])
     .filter(({ state }) => state === "lost" || state === "refused")
     .map(({ address, reason }) =>
-      critical("key-lost", `${holds} signs nothing with ${address}: ${reason}`, "docs/runbooks/watermark-lost.md"),
+      (record.keys?.length === 1 ? stopped : critical)(
+        "key-lost",
+        `${holds} signs nothing with ${address}: ${reason}`,
+        "docs/runbooks/watermark-lost.md",
+      ),
     );
 
 const floorAboveHead: MasterRule = ({ record: { headLevel, keys }, holds }, { watermarks }) =>
   watermarks.flatMap(({ address, record }) => {
     if (!record || headLevel === null || record.floor <= headLevel) return [];
     const key = keys?.find((entry) => entry.address === address);
-    return critical(
+    return (watermarks.length === 1 ? stopped : critical)(
       "floor-above-head",
       `${holds} signs nothing with ${address} before level ${record.floor + 1} (head ${headLevel})${key ? `: ${key.reason}` : ""}`,
       "it goes on by itself at that level; docs/runbooks/watermark-lost.md has the reasons",
@@ -64,7 +68,7 @@ const daemonsStopped: MasterRule = ({ record, pod, holds }) => {
   if (record.daemons !== "stopped" && record.daemons !== "unknown") return undefined;
   const ended = record.troubles?.find((text) => text.endsWith("is restarted"));
   const why = ended ?? (record.state === "active" ? "they start, or ended a moment ago" : `it is ${record.state}`);
-  return critical(
+  return (record.daemons === "stopped" ? stopped : critical)(
     "daemons-stopped",
     record.daemons === "unknown"
       ? `${holds} its supervisor does not answer`
@@ -75,7 +79,7 @@ const daemonsStopped: MasterRule = ({ record, pod, holds }) => {
 
 const noSigner: MasterRule = ({ record, holds }) =>
   record.signersAnswering === 0 && record.reason !== "gate-silent"
-    ? critical(
+    ? stopped(
         "master-without-signer",
         `${holds} no signer answers it`,
         "docs/runbooks/signer-swap.md#no-signer-answers",

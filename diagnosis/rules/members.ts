@@ -57,12 +57,15 @@ const behind: MemberRule = (member, _record, facts) =>
       )
     : undefined;
 
+const logsOf = (pod: string): string => `kubectl logs ${pod} --all-containers --prefix --since=15m`;
 const troubleRemedy = (pod: string, text: string): string =>
   text.startsWith("nonces")
     ? "docs/runbooks/nonces.md"
     : text.startsWith("disk")
       ? "docs/runbooks/resize.md"
-      : `kubectl logs ${pod}`;
+      : text.startsWith("signer")
+        ? `kubectl logs ${pod} -c signing-gate`
+        : logsOf(pod);
 const troubles: MemberRule = ({ pod }, record) =>
   (record.troubles ?? [])
     .filter((text) => !text.startsWith("node: ") && !text.startsWith("key "))

@@ -21,7 +21,9 @@ const endedContainers = ({ pods, atMs }: Facts): Found =>
 
 const told = ({ members }: Facts): Found =>
   members.flatMap(({ pod, record }) =>
-    (record?.recent ?? []).map((text) => note("recent", `${pod}: ${text}`, `kubectl logs ${pod}`)),
+    (record?.recent ?? []).map((text) =>
+      note("recent", `${pod}: ${text}`, `kubectl logs ${pod} --all-containers --prefix --since=15m`),
+    ),
   );
 
 export const noteRules = [endedContainers, told];

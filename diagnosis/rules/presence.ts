@@ -1,6 +1,7 @@
 /** What is there at all: pods, lease, watermarks, and somebody who holds. */
 import { wholeSeconds, type Facts } from "../facts";
-import { critical, warning, type Finding, type Found } from "../finding";
+import { labels, leaderLeaseName, statefulSetName } from "../../contract/names";
+import { critical, stopped, warning, type Finding, type Found } from "../finding";
 import type { PodView } from "../objects";
 import type { Member } from "../view";
 
@@ -21,13 +22,13 @@ export const podsMissing = (facts: Facts, severity: typeof critical): Finding[] 
       severity(
         "pod-missing",
         `${name}: there is no such pod`,
-        "kubectl describe statefulset; docs/runbooks/zone-loss.md",
+        `kubectl describe statefulset ${statefulSetName(facts.baker, facts.topology === "solo" ? "solo" : "active-standby")}; docs/runbooks/zone-loss.md`,
       ),
     );
 
 const nothing = ({ topology, lease, baker }: Facts): Found =>
   topology === "none" && !lease
-    ? critical(
+    ? stopped(
         "no-baker",
         `no pod and no lease of baker ${baker} in this namespace`,
         "check --baker and --namespace, or deploy",
@@ -38,47 +39,73 @@ const lostWatermarks = ({ watermarks, topology }: Facts): Found => [
   ...watermarks
     .filter(({ missing }) => missing === "absent")
     .map(({ address }) =>
-      critical(
+      (watermarks.length === 1 ? stopped : critical)(
         "watermark-lost",
         `the watermark of ${address} is gone: nothing is signed with that key`,
         "docs/runbooks/watermark-lost.md",
       ),
     ),
   ...(topology === "active-standby" && watermarks.length === 0
-    ? [critical("watermark-lost", "no watermark object: nothing may be signed", "docs/runbooks/watermark-lost.md")]
+    ? [stopped("watermark-lost", "no watermark object: nothing may be signed", "docs/runbooks/watermark-lost.md")]
     : []),
 ];
 
-const startingWithoutHolder = (facts: Facts): Found => (facts.held ? [] : podsStarting(facts.pods, critical));
+const startingWithoutHolder = (facts: Facts): Found => (facts.held ? [] : podsStarting(facts.pods, stopped));
 
-const noLease = ({ topology, lease }: Facts): Found =>
+const noLease = ({ topology, lease, baker }: Facts): Found =>
   topology !== "none" && !lease
-    ? critical("no-lease", "no elector has made the lease yet", "kubectl get pods: do the pods run?")
+    ? stopped(
+        "no-lease",
+        "no elector has made the lease yet",
+        `kubectl get pods -l ${labels.baker}=${baker}; do the pods run?`,
+      )
     : undefined;
 
 const whyNot = ({ record, fresh, ageSeconds }: Member): string =>
   !record ? "no readable record" : fresh ? record.reason : `silent for ${wholeSeconds(ageSeconds)}`;
+/** Before whatever follows from it: leases run out because nobody can renew them. */
+const apiSilent = ({ apiSilentSeconds }: Facts): Found =>
+  apiSilentSeconds === undefined
+    ? undefined
+    : critical(
+        "api-silent",
+        `the Kubernetes API has not answered for ${wholeSeconds(apiSilentSeconds)}`,
+        "nothing to do in the pods: the master signs until its lease is over, and whoever renews first goes on",
+      );
+
 const noHolder = ({ lease, held, eligible, members }: Facts): Found => {
   if (!lease || held) return undefined;
   if (eligible.length > 0)
-    return critical(
+    return stopped(
       "no-holder",
       `nobody holds the lease; eligible: ${eligible.map((member) => member.pod).join(", ")}`,
-      "a takeover is under way (lease + retry); if it stays: kubectl logs -c elector",
+      `a takeover takes the length of a lease; if it stays so: kubectl logs ${eligible[0]?.pod} -c elector`,
     );
-  return critical(
+  return stopped(
     "nobody-eligible",
     `nobody holds the lease and nobody is eligible (${members.map((member) => `${member.pod}: ${whyNot(member)}`).join("; ")})`,
     "see the members; docs/runbooks/zone-loss.md",
   );
 };
 
-const foreignHolder = ({ held, master, lease }: Facts): Found =>
+const foreignHolder = ({ held, master, lease, baker }: Facts): Found =>
   held && !master
-    ? critical("foreign-holder", `the holder ${lease?.holderIdentity} is no known member`, "kubectl get lease -o yaml")
+    ? critical(
+        "foreign-holder",
+        `the holder ${lease?.holderIdentity} is no known member`,
+        `kubectl get lease ${leaderLeaseName(baker)} -o yaml`,
+      )
     : undefined;
 
-export const presenceRules = [nothing, lostWatermarks, startingWithoutHolder, noLease, noHolder, foreignHolder];
+export const presenceRules = [
+  apiSilent,
+  nothing,
+  lostWatermarks,
+  startingWithoutHolder,
+  noLease,
+  noHolder,
+  foreignHolder,
+];
 
 /** Rules of the pods of a baker that somebody holds for. */
 export const restOfPodsRules = [

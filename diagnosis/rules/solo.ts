@@ -1,6 +1,6 @@
 /** The one pod without a standby. */
 import type { Facts } from "../facts";
-import { critical, warning, type Found } from "../finding";
+import { stopped, warning, type Found } from "../finding";
 import { podsMissing, podsStarting } from "./presence";
 
 export const soloPod = ({ pods }: Facts) => pods.find(({ metadata }) => metadata.name.includes("-solo-"));
@@ -16,24 +16,24 @@ const otherTopology = (facts: Facts): Found =>
       ),
     );
 
-const missing = (facts: Facts): Found => podsMissing(facts, critical);
+const missing = (facts: Facts): Found => podsMissing(facts, stopped);
 
 const noPod = (facts: Facts): Found =>
   !soloPod(facts) && facts.missingPods.length === 0
-    ? critical("no-baker", `no pod of baker ${facts.baker}`, "check --baker and --namespace, or deploy")
+    ? stopped("no-baker", `no pod of baker ${facts.baker}`, "check --baker and --namespace, or deploy")
     : undefined;
 
-const starting = (facts: Facts): Found => podsStarting([soloPod(facts) ?? []].flat(), critical);
+const starting = (facts: Facts): Found => podsStarting([soloPod(facts) ?? []].flat(), stopped);
 
 const notReady = (facts: Facts): Found => {
   const pod = soloPod(facts);
   const down = pod?.containers.filter(({ ready }) => !ready) ?? [];
   if (!pod || pod.init !== "" || down.length === 0) return undefined;
   const names = down.map(({ name, waiting }) => `${name}${waiting ? ` (${waiting})` : ""}`).join(", ");
-  return critical(
+  return stopped(
     "containers-not-ready",
     `${pod.metadata.name}: not ready: ${names}`,
-    `kubectl logs ${pod.metadata.name} -c CONTAINER`,
+    `kubectl logs ${pod.metadata.name} -c ${down[0]?.name}`,
   );
 };
 

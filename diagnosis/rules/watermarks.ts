@@ -21,13 +21,13 @@ const notReadable: WatermarkRule = ({ name, missing }, { held }) => {
     : undefined;
 };
 
-const otherEpoch: WatermarkRule = ({ name, record }, { held, epoch }) => {
+const otherEpoch: WatermarkRule = ({ name, record }, { held, epoch, holder }) => {
   if (!record || !held || record.epoch === epoch) return undefined;
   return record.epoch < epoch
     ? warning(
         "watermark-not-raised",
         `${name}: still at epoch ${record.epoch}, the tenure is ${epoch}`,
-        "the gate raises it at the start of a tenure: kubectl logs -c signing-gate",
+        `the gate raises it at the start of a tenure: kubectl logs ${holder} -c signing-gate`,
       )
     : critical(
         "watermark-ahead",

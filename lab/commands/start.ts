@@ -241,7 +241,7 @@ async function main(): Promise<void> {
   await lab.podsReady();
   progress(`ready${lab.options.flag ? "; a first election waits for the length of a lease" : ""}\n`);
   say(
-    `\nThe laboratory is open: ${page.url}\nShadownet example, flag ${lab.options.flag ? "on" : "off"}, a block every ${options.blockTime / 1000} s. Ctrl-C ends everything.\nThe operator's commands in another terminal: KUBECONFIG=${lab.cluster.kubeconfig} npm run baker -- status\n`,
+    `\nThe laboratory is open: ${page.url}\nShadownet example, flag ${lab.options.flag ? "on" : "off"}, a block every ${options.blockTime / 1000} s. Ctrl-C ends everything.\nThe operator's commands in another terminal: KUBECONFIG=${lab.cluster.kubeconfig} npm run baker -- status --context laboratory\n`,
   );
   await lab.ready();
   progress(`${lab.activePod() ?? "nobody"} signs\n`);

@@ -263,7 +263,10 @@ test.each(["a person raised", "a lost watermark set"] as const)(
     world.head = { level: 997, ageSeconds: 0 };
     if (who === "a person raised") {
       const text = JSON.stringify(world.read(key));
-      const plan = planRaise({ name: key, uid: "", resourceVersion: "", baker: "", text }, key, 1001);
+      const plan = planRaise({ name: key, uid: "", resourceVersion: "", baker: "", text }, key, 1001, {
+        head: 1000,
+        far: false,
+      });
       if (plan.action !== "write") throw new Error(plan.text);
       await world.put(key, plan.record);
     } else await world.put(key, world.record());
