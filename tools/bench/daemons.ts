@@ -304,7 +304,7 @@ export const bench: Bench = async (args, progress) => {
         ? spawn(
             program,
             [
-              ...["--import", "tsx", join(root, "tools/bench/elector-floor.ts"), url, first.kube, "bakers"],
+              ...["--import", "tsx", join(root, "tools/bench/parts/elector-floor.ts"), url, first.kube, "bakers"],
               ...[ports.sidecar, ports.supervisor, ports.gateHealth].map(
                 (port) => `http://${first.host}:${port}/status?watch=1000`,
               ),

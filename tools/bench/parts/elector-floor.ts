@@ -2,7 +2,7 @@
  * The least that any elector in Node.js can do while all is quiet: two leases renewed and watched, three status streams
  * read; no decision, no check. The elector's own cost is what it takes beyond this on the same machine.
  */
-import { microTime } from "../../daemons/runtime/kube";
+import { microTime } from "../../../daemons/runtime/kube";
 import { bareHttp } from "./bare-http";
 
 const [kubeUrl = "", kubeDir = "", namespace = "", ...streams] = process.argv.slice(2);
