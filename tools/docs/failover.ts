@@ -92,9 +92,10 @@ const head = [
   "| --- | --- | --- | --- | --- | --- | --- | --- |",
 ];
 
-function render(): string {
-  const all = existsSync(folder) ? readSeries(folder) : [];
-  const section = ({ row: title, goal }: { row: string; goal: string }): string[] => {
+/** The rows of one line of the failure table. */
+const section =
+  (all: readonly Series[]) =>
+  ({ row: title, goal }: { row: string; goal: string }): string[] => {
     const names = Object.values(scenarios)
       .filter((scenario) => scenario.row === title)
       .map(({ name }) => name);
@@ -111,6 +112,30 @@ function render(): string {
       ...(without.length === 0 ? [] : [`Not measured: ${without.join(", ")}.`, ""]),
     ];
   };
+
+function beside(report: FailoverReport): string[] {
+  const counts = designs
+    .flatMap((design) =>
+      happenings.map(
+        (event) => report.measurements.filter((entry) => entry.design === design && entry.event === event).length,
+      ),
+    )
+    .filter((runs) => runs > 0);
+  const conflicts = Object.entries(report.conflicts).map(([design, number]) => `${design} ${number}`);
+  return [
+    "## Beside others",
+    "",
+    `Median seconds from the last signature before to the first after, and the most missed levels; ${range(counts, 0)} runs each, blocks every ${report.blockSeconds} s, declared start time of the daemon ${report.doubleStartSeconds.toFixed(2)} s, all timings of all designs scaled alike; ${report.date}, load ${range(report.load, 1)}. client-go is our elector with its default timings (15/10/2 s); the predecessor is its elector (10/5/2.5 s), 5 s loop and nonce copy every 120 s; single is its pod with one replica. Conflicting signatures found by the checker: ${conflicts.join(", ")}.`,
+    "",
+    tableOf(report),
+    "",
+    "![Time without a signature](images/failover.svg)",
+    "",
+  ];
+}
+
+function render(): string {
+  const all = existsSync(folder) ? readSeries(folder) : [];
   const comparison = join(folder, "comparison.json");
   const report = existsSync(comparison)
     ? counted(JSON.parse(readFileSync(comparison, "utf8")) as FailoverReport)
@@ -135,36 +160,11 @@ function render(): string {
     "",
     "## The failure table",
     "",
-    ...failureTable.flatMap(section),
+    ...failureTable.flatMap(section(all)),
     "## Beyond it",
     "",
-    ...outsideTheTable.flatMap(section),
-    ...(report
-      ? [
-          "## Beside others",
-          "",
-          `Median seconds from the last signature before to the first after, and the most missed levels; ${range(
-            designs
-              .flatMap((design) =>
-                happenings.map(
-                  (event) =>
-                    report.measurements.filter((entry) => entry.design === design && entry.event === event).length,
-                ),
-              )
-              .filter((runs) => runs > 0),
-            0,
-          )} runs each, blocks every ${report.blockSeconds} s, declared start time of the daemon ${report.doubleStartSeconds.toFixed(2)} s, all timings of all designs scaled alike; ${report.date}, load ${range(report.load, 1)}. client-go is our elector with its default timings (15/10/2 s); the predecessor is its elector (10/5/2.5 s), 5 s loop and nonce copy every 120 s; single is its pod with one replica. Conflicting signatures found by the checker: ${Object.entries(
-            report.conflicts,
-          )
-            .map(([design, number]) => `${design} ${number}`)
-            .join(", ")}.`,
-          "",
-          tableOf(report),
-          "",
-          "![Time without a signature](images/failover.svg)",
-          "",
-        ]
-      : []),
+    ...outsideTheTable.flatMap(section(all)),
+    ...(report ? beside(report) : []),
   ].join("\n");
 }
 
