@@ -51,6 +51,150 @@ const baker: BakerFile = {
   timings: defaultTimings,
 };
 
+interface Pod {
+  name: string;
+  host: string;
+  client: string;
+}
+
+/** What an elector tells its pod of the members, for the daemons of `pods`. */
+const memberRecords = (pods: readonly Pod[]) =>
+  pods.map((pod) => ({
+    identity: `${pod.name}_u`,
+    address: pod.host,
+    zone: "",
+    ready: true,
+    eligible: true,
+    reason: "",
+    headLevel: null,
+    headTimestamp: null,
+    noncesMissing: 0,
+    daemons: "stopped",
+    signersAnswering: 1,
+    state: "standby",
+  }));
+
+/** Two pods, each with an exposer, an importer and a stand-in of its elector. `close` ends all of it. */
+class TwoNoncePods {
+  private readonly folder = mkdtempSync(join(tmpdir(), "tog-bench-"));
+  private readonly children: ChildProcess[] = [];
+  private readonly servers: Server[] = [];
+  private readonly stop = new AbortController();
+  private readonly from: Pod;
+  private readonly to: Pod;
+  private renamedAt: number[] = [];
+
+  constructor(private content: readonly SeedNonce[]) {
+    const net = `127.${1 + (process.pid % 250)}.${content.length % 250}`;
+    const pod = (ordinal: number): Pod => {
+      const name = `bench-as-${ordinal}`;
+      return { name, host: `${net}.${ordinal + 1}`, client: join(this.folder, name) };
+    };
+    this.from = pod(0);
+    this.to = pod(1);
+  }
+
+  async start(bundle: string): Promise<void> {
+    writeFileSync(join(this.folder, "nonce-secret"), randomBytes(32).toString("hex"));
+    writeFileSync(join(this.folder, "baker.json"), JSON.stringify(baker));
+    const pods = [this.from, this.to];
+    for (const pod of pods) {
+      mkdirSync(pod.client);
+      await this.serveElector(pod, JSON.stringify(memberRecords(pods)));
+      for (const daemon of ["nonce-exposer", "nonce-importer"]) this.run(bundle, daemon, pod);
+    }
+    const { signal } = this.stop;
+    watch(this.to.client, { signal }, (_event, name) => name === fileName && this.renamedAt.push(now()));
+    this.publish();
+    await this.arrived(this.content[0]?.hash ?? "");
+  }
+
+  /** Adds a nonce on one pod. @returns milliseconds until the other pod's file has it */
+  async lag(entry: SeedNonce): Promise<number> {
+    this.content = [...this.content, entry];
+    this.renamedAt = [];
+    const at = this.publish();
+    return (await this.arrived(entry.hash)) - at;
+  }
+
+  async close(): Promise<void> {
+    this.stop.abort();
+    for (const child of this.children) {
+      if (child.exitCode !== null) continue;
+      const ended = new Promise((done) => child.once("exit", done));
+      child.kill("SIGKILL");
+      await ended;
+    }
+    for (const server of this.servers) {
+      server.closeAllConnections();
+      server.close();
+    }
+    rmSync(this.folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+  }
+
+  private async serveElector({ host }: Pod, members: string): Promise<void> {
+    const server = createServer(
+      (request, response) => void response.writeHead(request.url === "/members" ? 200 : 404).end(members),
+    );
+    await new Promise<void>((done) => server.listen(ports.elector, host, done));
+    this.servers.push(server);
+  }
+
+  private run(bundle: string, daemon: string, { name, host, client }: Pod): void {
+    const env = {
+      PATH: process.env.PATH,
+      TOG_POD_NAME: name,
+      TOG_POD_UID: "u",
+      TOG_POD_ADDRESS: host,
+      TOG_LOCAL_ADDRESS: host,
+      TOG_NAMESPACE: "bench",
+      TOG_ZONE: "",
+      TOG_KUBE_URL: "http://127.0.0.1:1",
+      TOG_KUBE_DIR: this.folder,
+      TOG_NODE_DIR: this.folder,
+      TOG_CLIENT_DIR: client,
+      TOG_STATE_DIR: `${client}-state`,
+      TOG_SECRETS_DIR: this.folder,
+      TOG_CONFIG_FILE: join(this.folder, "baker.json"),
+    };
+    this.children.push(spawn(process.execPath, [bundle, daemon], { env, stdio: ["ignore", "ignore", "inherit"] }));
+  }
+
+  /** @returns when the file was renamed */
+  private publish(): number {
+    const path = join(this.from.client, fileName);
+    writeFileSync(`${path}.next`, serialise([...this.content]));
+    const at = now();
+    renameSync(`${path}.next`, path);
+    return at;
+  }
+
+  private has(hash: string): boolean {
+    try {
+      const text = readFileSync(join(this.to.client, fileName), "utf8");
+      return parseStateful(text, { hashes: false }).some((entry) => entry.hash === hash);
+    } catch {
+      return false;
+    }
+  }
+
+  /** @returns when the file that has the nonce was renamed */
+  private async arrived(hash: string): Promise<number> {
+    const since = now();
+    for (let looked = 0; now() - since < 60_000;) {
+      const at = this.renamedAt[looked];
+      if (at === undefined) {
+        await new Promise((done) => setTimeout(done, 1));
+        continue;
+      }
+      looked++;
+      if (this.has(hash)) return at;
+    }
+    throw new Error(`a nonce did not arrive within 60 s (${this.content.length} entries)`);
+  }
+}
+
+/** The lags of `samples` nonces that are added with pauses to a file of `entries`, in milliseconds. */
 async function measure(
   bundle: string,
   entries: number,
@@ -58,124 +202,18 @@ async function measure(
   pauseMs: number,
   progress: (line: string) => void,
 ): Promise<number[]> {
-  const folder = mkdtempSync(join(tmpdir(), "tog-bench-"));
-  const children: ChildProcess[] = [];
-  const servers: Server[] = [];
-  const stop = new AbortController();
+  const pods = new TwoNoncePods(Array.from({ length: entries }, (_, index) => makeNonce(13_000_000 + index)));
+  const lags: number[] = [];
   try {
-    writeFileSync(join(folder, "nonce-secret"), randomBytes(32).toString("hex"));
-    writeFileSync(join(folder, "baker.json"), JSON.stringify(baker));
-    const net = `127.${1 + (process.pid % 250)}.${entries % 250}`;
-    const pods = ["bench-as-0", "bench-as-1"].map((name, index) => ({
-      name,
-      host: `${net}.${index + 1}`,
-      client: join(folder, name),
-    }));
-    const [from, to] = pods;
-    if (!from || !to) throw new Error("two pods");
-    let content = Array.from({ length: entries }, (_, index) => makeNonce(13_000_000 + index));
-    const publish = (): number => {
-      const path = join(from.client, fileName);
-      writeFileSync(`${path}.next`, serialise(content));
-      const at = now();
-      renameSync(`${path}.next`, path);
-      return at;
-    };
-    for (const { name, host, client } of pods) {
-      mkdirSync(client);
-      const members = pods.map((pod) => ({
-        ...{
-          identity: `${pod.name}_u`,
-          address: pod.host,
-          zone: "",
-          ready: true,
-          eligible: true,
-          reason: "",
-          headLevel: null,
-          headTimestamp: null,
-        },
-        ...{ noncesMissing: 0, daemons: "stopped", signersAnswering: 1, state: "standby" },
-      }));
-      const server = createServer(
-        (request, response) =>
-          void response.writeHead(request.url === "/members" ? 200 : 404).end(JSON.stringify(members)),
-      );
-      await new Promise<void>((resolve) => server.listen(ports.elector, host, resolve));
-      servers.push(server);
-      const environment = {
-        ...{
-          PATH: process.env.PATH,
-          TOG_POD_NAME: name,
-          TOG_POD_UID: "u",
-          TOG_POD_ADDRESS: host,
-          TOG_LOCAL_ADDRESS: host,
-          TOG_NAMESPACE: "bench",
-          TOG_ZONE: "",
-        },
-        ...{
-          TOG_KUBE_URL: "http://127.0.0.1:1",
-          TOG_KUBE_DIR: folder,
-          TOG_NODE_DIR: folder,
-          TOG_CLIENT_DIR: client,
-          TOG_STATE_DIR: `${client}-state`,
-        },
-        ...{ TOG_SECRETS_DIR: folder, TOG_CONFIG_FILE: join(folder, "baker.json") },
-      };
-      for (const daemon of ["nonce-exposer", "nonce-importer"])
-        children.push(
-          spawn(process.execPath, [bundle, daemon], { env: environment, stdio: ["ignore", "ignore", "inherit"] }),
-        );
-    }
-    publish();
-    const target = join(to.client, fileName);
-    const has = (hash: string): boolean => {
-      try {
-        return parseStateful(readFileSync(target, "utf8"), { hashes: false }).some((entry) => entry.hash === hash);
-      } catch {
-        return false;
-      }
-    };
-    let renamedAt: number[] = [];
-    watch(to.client, { signal: stop.signal }, (_event, name) => name === fileName && renamedAt.push(now()));
-    const arrived = async (hash: string): Promise<number> => {
-      const since = now();
-      for (let looked = 0; now() - since < 60_000;) {
-        const at = renamedAt[looked];
-        if (at !== undefined) {
-          looked++;
-          if (has(hash)) return at;
-        } else await new Promise((resolve) => setTimeout(resolve, 1));
-      }
-      throw new Error(`a nonce did not arrive within 60 s (${entries} entries)`);
-    };
-    await arrived(content[0]?.hash ?? "");
-    const lags: number[] = [];
+    await pods.start(bundle);
     for (let index = 0; index < samples; index++) {
-      await new Promise((resolve) => setTimeout(resolve, pauseMs));
-      const entry = makeNonce(13_100_000 + index);
-      content = [...content, entry];
-      renamedAt = [];
-      const at = publish();
-      lags.push((await arrived(entry.hash)) - at);
+      await new Promise((done) => setTimeout(done, pauseMs));
+      lags.push(await pods.lag(makeNonce(13_100_000 + index)));
       if (index % 50 === 49) progress(`${entries} entries: ${index + 1} of ${samples}`);
     }
     return lags;
   } finally {
-    stop.abort();
-    await Promise.all(
-      children.map(
-        (child) =>
-          new Promise((resolve) =>
-            child.exitCode === null ? child.once("exit", resolve).kill("SIGKILL") : resolve(undefined),
-          ),
-      ),
-    );
-    for (const server of servers) {
-      server.closeAllConnections();
-      server.close();
-    }
-    await new Promise((resolve) => setTimeout(resolve, 100));
-    rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+    await pods.close();
   }
 }
 

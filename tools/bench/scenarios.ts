@@ -6,6 +6,7 @@
  */
 import { readFileSync } from "node:fs";
 import { cpus, getPriority, loadavg } from "node:os";
+import { parseArgs } from "node:util";
 import { Lab } from "../../lab/lab";
 import { daemonBundle } from "../../lab/programs";
 import { addRun, runOf } from "../../lab/results";
@@ -32,80 +33,101 @@ const machine = () => {
   return `${cpus().length} cores, Node ${process.versions.node.split(".")[0]}${precedence}${api}`;
 };
 
+/** Runs scenarios one after the other, each in a laboratory of its own or, with `reuse`, all runs of one in the same. */
+class Runner {
+  private lab: Lab | undefined;
+
+  constructor(
+    private readonly options: { blockMs: number; tog: string; reuse: boolean; out: string },
+    private readonly progress: (line: string) => void,
+  ) {}
+
+  async stop(): Promise<void> {
+    await this.lab?.stop();
+    this.lab = undefined;
+  }
+
+  /** One run, written to the results where these are wanted. undefined if it could not be measured. */
+  async run(scenario: Scenario, label: string): Promise<ScenarioReceipt | undefined> {
+    const { out, reuse } = this.options;
+    const before = load();
+    const date = new Date();
+    let receipt: ScenarioReceipt | undefined;
+    try {
+      receipt = await this.receipt(scenario);
+    } catch (error) {
+      this.progress(`${label}: not measured: ${(error as Error).message}`);
+    }
+    if (!reuse || !receipt?.ok) await this.stop();
+    if (!receipt) return undefined;
+    const { blockSeconds, doubleStartSeconds } = receipt;
+    const series = { scenario: scenario.name, blockSeconds, doubleStartSeconds, machine: machine() };
+    if (out !== "") addRun(out, series, runOf(receipt, date, [before, load()]));
+    const found = [...receipt.problems, ...receipt.violations].map((text) => `\n  ${text}`).join("");
+    this.progress(
+      `${label}: ${receipt.ok ? "held" : "BROKEN"}, ${receipt.missedLevels} missed, ${receipt.failoverSeconds} s, ` +
+        `overlap ${receipt.overlapMs} ms, stalled ${receipt.longestStallMs} ms, load ${before} to ${load()}${found}`,
+    );
+    return receipt;
+  }
+
+  private async receipt(scenario: Scenario): Promise<ScenarioReceipt> {
+    const { blockMs, tog } = this.options;
+    const { flag, signers, chain } = scenario;
+    this.lab ??= await Lab.start({ blockMs, tog, ...labApi(), ...chain, flag, signers });
+    await this.lab.ready(120_000);
+    await calm(this.lab);
+    return runSteps(this.lab, scenario);
+  }
+}
+
+function resultsOf({ name, goalMissedLevels }: Scenario, receipts: readonly ScenarioReceipt[]): BenchResult[] {
+  const most = Math.max(0, ...receipts.map((receipt) => receipt.missedLevels));
+  const broken = receipts.filter((receipt) => !receipt.ok).length;
+  const metric = `${name}, most missed levels`;
+  return [
+    { metric: `${name}, runs`, unit: "", value: receipts.length },
+    judged(`${name}, runs in which an invariant broke`, "", broken, "<= 0"),
+    goalMissedLevels === undefined
+      ? { metric, unit: "levels", value: most }
+      : judged(metric, "levels", most, `<= ${goalMissedLevels}`),
+  ];
+}
+
 export const bench: Bench = async (args, progress) => {
-  const value = (name: string, fallback: string): string => args[args.indexOf(name) + 1 || args.length] ?? fallback;
-  const names = value("--scenarios", Object.keys(scenarios).join(",")).split(",");
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      scenarios: { type: "string", default: Object.keys(scenarios).join(",") },
+      runs: { type: "string", default: "3" },
+      "block-time": { type: "string", default: "2" },
+      out: { type: "string", default: "" },
+      reuse: { type: "boolean", default: false },
+      minutes: { type: "string", default: "1000" },
+    },
+  });
+  const names = values.scenarios.split(",");
   const wrong = names.filter((name) => !(name in scenarios));
   if (wrong.length > 0)
     throw new Error(`--scenarios are of ${Object.keys(scenarios).join(", ")}; got ${wrong.join(", ")}`);
-  const runs = Number(value("--runs", "3"));
-  const blockMs = blockTime(value("--block-time", "2"));
-  const out = value("--out", "");
-  const reuse = args.includes("--reuse");
-  const lastMs = performance.now() + Number(value("--minutes", "1000")) * 60_000;
+  const runs = Number(values.runs);
+  const lastMs = performance.now() + Number(values.minutes) * 60_000;
+  const { out, reuse } = values;
   const tog = await daemonBundle(buildDaemons);
-  let lab: Lab | undefined;
-  const stop = () => void (lab?.stop() ?? Promise.resolve()).then(() => process.exit(130));
-  process.once("SIGINT", stop);
-  process.once("SIGTERM", stop);
+  const runner = new Runner({ blockMs: blockTime(values["block-time"]), tog, reuse, out }, progress);
+  const interrupted = () => void runner.stop().then(() => process.exit(130));
+  process.once("SIGINT", interrupted);
+  process.once("SIGTERM", interrupted);
 
-  const one = async (scenario: Scenario): Promise<ScenarioReceipt> => {
-    lab ??= await Lab.start({
-      blockMs,
-      tog,
-      ...labApi(),
-      ...scenario.chain,
-      flag: scenario.flag,
-      signers: scenario.signers,
-    });
-    await lab.ready(120_000);
-    await calm(lab);
-    return runSteps(lab, scenario);
-  };
   const results: BenchResult[] = [];
   for (const scenario of names.flatMap((name) => scenarios[name] ?? [])) {
     const receipts: ScenarioReceipt[] = [];
     for (let run = 0; run < runs && performance.now() < lastMs; run++) {
-      const before = load();
-      const date = new Date();
-      let receipt: ScenarioReceipt | undefined;
-      try {
-        receipt = await one(scenario);
-      } catch (error) {
-        progress(`${scenario.name} ${run + 1}/${runs}: not measured: ${(error as Error).message}`);
-      }
-      if (!reuse || !receipt?.ok) {
-        await lab?.stop();
-        lab = undefined;
-      }
-      if (!receipt) continue;
-      receipts.push(receipt);
-      const { blockSeconds, doubleStartSeconds } = receipt;
-      if (out !== "")
-        addRun(
-          out,
-          { scenario: scenario.name, blockSeconds, doubleStartSeconds, machine: machine() },
-          runOf(receipt, date, [before, load()]),
-        );
-      progress(
-        `${scenario.name} ${run + 1}/${runs}: ${receipt.ok ? "held" : "BROKEN"}, ${receipt.missedLevels} missed, ${receipt.failoverSeconds} s, overlap ${receipt.overlapMs} ms, stalled ${receipt.longestStallMs} ms, load ${before} to ${load()}${[...receipt.problems, ...receipt.violations].map((text) => `\n  ${text}`).join("")}`,
-      );
+      const receipt = await runner.run(scenario, `${scenario.name} ${run + 1}/${runs}`);
+      if (receipt) receipts.push(receipt);
     }
-    await lab?.stop();
-    lab = undefined;
-    const most = Math.max(0, ...receipts.map((receipt) => receipt.missedLevels));
-    results.push(
-      { metric: `${scenario.name}, runs`, unit: "", value: receipts.length },
-      judged(
-        `${scenario.name}, runs in which an invariant broke`,
-        "",
-        receipts.filter((receipt) => !receipt.ok).length,
-        "<= 0",
-      ),
-      scenario.goalMissedLevels === undefined
-        ? { metric: `${scenario.name}, most missed levels`, unit: "levels", value: most }
-        : judged(`${scenario.name}, most missed levels`, "levels", most, `<= ${scenario.goalMissedLevels}`),
-    );
+    await runner.stop();
+    results.push(...resultsOf(scenario, receipts));
   }
   return results;
 };
