@@ -33,7 +33,7 @@ const machine = () => {
   return `${cpus().length} cores, Node ${process.versions.node.split(".")[0]}${precedence}${api}`;
 };
 
-/** Runs scenarios one after the other, each in a laboratory of its own or, with `reuse`, all runs of one in the same. */
+/** Runs scenarios one after the other, each in a laboratory of its own or, with `reuse`, all runs of one in one. */
 class Runner {
   private lab: Lab | undefined;
 
