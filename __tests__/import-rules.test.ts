@@ -14,7 +14,7 @@ const daemons = [
   "hot-keys",
 ];
 const layer = (path: string): string =>
-  (/^(daemons\/[^/]+|lab\/commands)\//.exec(path)?.[0] ?? `${path.split("/")[0]}/`).replace(/\/$/, "");
+  (/^(daemons\/[^/]+|lab\/(?:commands|nodes))\//.exec(path)?.[0] ?? `${path.split("/")[0]}/`).replace(/\/$/, "");
 
 const everyDaemon = ["daemons/runtime", ...daemons.map((name) => `daemons/${name}`)];
 
@@ -35,6 +35,7 @@ const allowed: Record<string, string[]> = {
   cockpit: ["configuration", "contract", "tezos", "daemons/runtime", "diagnosis"],
   lab: ["contract", "tezos", "manifests", "diagnosis", "daemons", ...everyDaemon],
   // Commands are entry points: they may use what people run to deploy.
+  "lab/nodes": ["lab", "contract", "tezos", "configuration", "manifests", "scripts", "tools"],
   "lab/commands": ["lab", "contract", "tezos", "configuration", "scripts", "tools"],
 };
 

@@ -42,6 +42,8 @@ export interface ControlPlaneOptions {
   /** The folder of the programs. @default KUBEBUILDER_ASSETS, else where `npm run test:assets` puts them */
   assets?: string;
   readyMs?: number;
+  /** An address of this machine at which others reach it. @default a free loopback address */
+  address?: string;
 }
 
 export interface Answer {
@@ -189,7 +191,7 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
   if (missing !== undefined) throw new Error(missing);
   const assets = assetsFolder(options.assets);
   const folder = mkdtempSync(join(tmpdir(), "tog-control-plane-"));
-  const address = await freeAddress([...Object.values(ports), etcdPeerPort]);
+  const address = options.address ?? (await freeAddress([...Object.values(ports), etcdPeerPort]));
   const settings: Settings = { folder, address, podSecurity: options.podSecurity, fsync: options.fsync };
   const url = `https://${address}:${ports["kube-apiserver"]}`;
   const caFile = join(folder, "apiserver.crt");

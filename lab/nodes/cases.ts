@@ -1,0 +1,290 @@
+/**
+ * What is done to a cluster of nodes, in this order. Each is told in docs/failover.md beside the laboratory's
+ * scenario for the same event.
+ */
+import { readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { labels } from "../../contract/names";
+import { baker, type NodesCluster, namespace } from "./cluster";
+import { retag } from "./images";
+import type { Event } from "./measure";
+import { environment, runAside } from "./shell";
+import { sleep, until } from "./wait";
+
+const root = resolve(__dirname, "../..");
+
+const podOf = (cluster: NodesCluster, name: string) => cluster.bakingPods.find((pod) => pod.name === name);
+/** Resolves when every container of the pod is another one than now, and ready. @returns the wait in seconds */
+function renewed(cluster: NodesCluster, name: string, only?: string): () => Promise<number> {
+  const ids = () =>
+    new Map(podOf(cluster, name)?.containers.map((one) => [one.name, one.ready ? one.id : ""] as const) ?? []);
+  const before = ids();
+  const began = performance.now();
+  return async () => {
+    const fresh = () => {
+      const now = ids();
+      const names = only === undefined ? [...before.keys()] : [only];
+      return now.size > 0 && names.every((key) => (now.get(key) ?? "") !== "" && now.get(key) !== before.get(key));
+    };
+    await until(`${only ?? "every container"} of ${name} is a new one and ready`, fresh, 240_000);
+    return Math.round((performance.now() - began) / 100) / 10;
+  };
+}
+/** Folder of a volume of a pod, on its machine. */
+const volumeOf = (cluster: NodesCluster, pod: string, kind: string): string =>
+  `/var/lib/kubelet/pods/${podOf(cluster, pod)?.uid ?? ""}/volumes/kubernetes.io~${kind}`;
+
+const deletion = (atSeconds: number): Event => ({
+  name: `delete-${atSeconds}`,
+  scenario: "drain",
+  event: "the leader's pod is deleted",
+  kind: "planned",
+  atSeconds,
+  async act(cluster, holder) {
+    await cluster.kubectl("delete", "pod", holder, "--wait=false");
+  },
+});
+
+const drain: Event = {
+  name: "drain",
+  scenario: "drain",
+  event: "the leader's node is drained",
+  kind: "planned",
+  atSeconds: 1,
+  async act(cluster, holder) {
+    const options = ["--ignore-daemonsets", "--delete-emptydir-data", "--force"];
+    const first = cluster.machineOf(holder).name;
+    const second = cluster.machines.find(({ name }) => name !== first)?.name ?? "";
+    const drained = cluster.kubectl("drain", first, ...options);
+    return async () => {
+      await drained;
+      const words = await cluster.kubectl("drain", second, ...options, "--timeout=4s").then(
+        () => "**a second drain was not refused**",
+        (error: Error) =>
+          error.message.includes("disruption budget") ? "a second drain is refused by the budget" : error.message,
+      );
+      await cluster.kubectl("uncordon", first, second);
+      return words;
+    };
+  },
+};
+
+const switchover: Event = {
+  name: "switchover",
+  scenario: "planned-switchover",
+  event: "the operator hands over with the cockpit",
+  kind: "planned",
+  atSeconds: 2,
+  async act(cluster) {
+    const command = [
+      process.execPath,
+      "--import",
+      require.resolve("tsx"),
+      join(root, "cockpit/baker.ts"),
+      "switchover",
+    ];
+    const where = ["--kubeconfig", cluster.plane.adminKubeconfig, "--namespace", namespace, "--baker", baker, "--yes"];
+    await runAside([...command, ...where], environment, cluster.folder);
+  },
+};
+
+const rollingUpdate: Event = {
+  name: "rolling-update",
+  scenario: "rolling-update",
+  event: "a new image reaches both pods, one after the other",
+  kind: "planned",
+  async act(cluster) {
+    const { names } = cluster.images;
+    const folder = join(cluster.folder, "images");
+    const runtime = await retag(folder, names.runtime, "next-runtime");
+    const image = await retag(folder, names.baker, "next-baker");
+    for (const machine of cluster.machines) await machine.importImages([runtime.archive, image.archive]);
+    const waits = cluster.bakingPods.map(({ name }) => renewed(cluster, name));
+    await cluster.applyManifests(true, { runtime: runtime.name, baker: image.name });
+    return async () => {
+      const seconds = await Promise.all(waits.map((wait) => wait()));
+      return `both pods are new after ${Math.max(...seconds)} s`;
+    };
+  },
+};
+
+const killed = (container: string, time: "first" | "second", scenario?: string): Event => ({
+  name: `kill-${container}-${time}`,
+  ...(scenario ? { scenario } : {}),
+  event: `${container} of the leader is killed, the ${time} time`,
+  kind: "loss",
+  moves: false,
+  async act(cluster, holder) {
+    const wait = renewed(cluster, holder, container);
+    cluster.signal(holder, container, "SIGKILL");
+    return async () => `back after ${await wait()} s`;
+  },
+});
+const stopped = (container: string): Event => ({
+  name: `stop-${container}`,
+  event: `${container} of the leader hangs (SIGSTOP)`,
+  kind: "loss",
+  async act(cluster, holder) {
+    const wait = renewed(cluster, holder, container);
+    cluster.signal(holder, container, "SIGSTOP");
+    return async () => `the container is a new one after ${await wait()} s`;
+  },
+});
+
+const powerCut: Event = {
+  name: "power-cut",
+  scenario: "node-loss",
+  event: "the leader's machine loses its power",
+  kind: "loss",
+  async act(cluster, holder) {
+    const machine = cluster.machineOf(holder);
+    const wait = renewed(cluster, holder);
+    await machine.powerOff();
+    return async () => {
+      await machine.powerOn();
+      machine.startServices();
+      return `with its power back at once, its pod is ready ${await wait()} s after the cut`;
+    };
+  },
+};
+const linkCut: Event = {
+  name: "link-cut",
+  scenario: "split-brain",
+  event: "the leader's machine loses its network for 25 s",
+  kind: "loss",
+  async act(cluster, holder) {
+    const machine = cluster.machineOf(holder);
+    machine.link(false);
+    const began = performance.now();
+    return async () => {
+      await sleep(25_000 - (performance.now() - began));
+      machine.link(true);
+    };
+  },
+};
+const kubeletStopped: Event = {
+  name: "force-delete",
+  scenario: "twin-pod",
+  event: "the kubelet of the leader's machine is dead until the node is NotReady; then its pod is deleted with --force",
+  kind: "loss",
+  async prepare(cluster, holder) {
+    const machine = cluster.machineOf(holder);
+    machine.stopProgram("kubelet");
+    await until("the node is NotReady", async () => !(await cluster.nodesReady(2)), 120_000);
+    if (cluster.holder !== holder)
+      throw new Error(`${cluster.holder} holds although only the kubelet of ${holder} died`);
+  },
+  async act(cluster, holder) {
+    const machine = cluster.machineOf(holder);
+    const wait = renewed(cluster, holder);
+    await cluster.kubectl("delete", "pod", holder, "--force", "--grace-period=0");
+    return async () => {
+      // The twin that nobody manages goes on running meanwhile.
+      await sleep(12_000);
+      machine.startKubelet();
+      return `baking went on without the kubelet; the orphan ran on beside the new leader; a new pod was ready after ${await wait()} s`;
+    };
+  },
+};
+const apiOutage: Event = {
+  name: "api-outage",
+  scenario: "api-outage",
+  event: "the API server is dead for 20 s",
+  kind: "other",
+  async act(cluster) {
+    await cluster.plane.signal("kube-apiserver", "SIGKILL");
+    await sleep(20_000);
+    await cluster.plane.start("kube-apiserver");
+  },
+};
+const bothPods: Event = {
+  name: "both-pods",
+  event: "both pods are deleted at once",
+  kind: "loss",
+  async act(cluster) {
+    await cluster.kubectl("delete", "pod", "--selector", `${labels.topology}=active-standby`, "--wait=false");
+  },
+};
+const shimKilled: Event = {
+  name: "shim",
+  event: "containerd's shim of the leader is killed",
+  kind: "loss",
+  async act(cluster, holder) {
+    const [pid] = cluster.processes(holder, "elector").filter((process) => parentName(process) === "containerd-shim");
+    if (pid === undefined) throw new Error(`the elector of ${holder} has no shim`);
+    const wait = renewed(cluster, holder);
+    process.kill(parent(pid), "SIGKILL");
+    return async () => `its pod is ready again after ${await wait()} s`;
+  },
+};
+const parent = (pid: number): number =>
+  Number(/^PPid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
+const parentName = (pid: number): string => readFileSync(`/proc/${parent(pid)}/comm`, "utf8").trim();
+
+const diskFull: Event = {
+  name: "full-disk",
+  scenario: "full-disk",
+  event: "the leader's disk is full",
+  kind: "loss",
+  async act(cluster, holder) {
+    const machine = cluster.machineOf(holder);
+    const file = `${volumeOf(cluster, holder, "local-volume")}/disk-${machine.name}/filler`;
+    await machine.execAside(["sh", "-c", `cat /dev/zero >${file} || true`]);
+    return async () => void machine.exec(["rm", "-f", file]);
+  },
+};
+const eviction: Event = {
+  name: "eviction",
+  event: "an emptyDir of the leader grows over its limit: the kubelet evicts the pod",
+  kind: "loss",
+  async act(cluster, holder) {
+    const machine = cluster.machineOf(holder);
+    const file = `${volumeOf(cluster, holder, "empty-dir")}/tmp/filler`;
+    machine.exec(["sh", "-c", `head -c 300000000 /dev/zero >${file}`]);
+  },
+};
+const flag = (on: boolean): Event => ({
+  name: on ? "flag-on" : "flag-off",
+  scenario: on ? "flag-on" : "flag-off",
+  event: `the configuration's flag is switched ${on ? "on" : "off"}`,
+  kind: "other",
+  moves: false,
+  async act(cluster) {
+    await cluster.applyManifests(on);
+    const name = new RegExp(on ? "-as-" : "-solo-");
+    return async () =>
+      until(
+        "the pods of the other kind are gone",
+        () => cluster.bakingPods.length > 0 && cluster.bakingPods.every((pod) => name.test(pod.name)),
+        240_000,
+      );
+  },
+});
+
+/**
+ * Blocks come every six seconds: after a block, between it and the quorum, in the quiet, and just before the next.
+ */
+const phases = [0.1, 0.6, 1.5, 3, 4.5, 5.6];
+
+export const cases: readonly Event[] = [
+  ...phases.map(deletion),
+  drain,
+  switchover,
+  rollingUpdate,
+  ...["elector", "signing-gate", "baker", "octez-node"].map((name) => killed(name, "first")),
+  powerCut,
+  linkCut,
+  ...["elector", "signing-gate", "baker", "octez-node"].map((name) => killed(name, "second")),
+  kubeletStopped,
+  apiOutage,
+  bothPods,
+  shimKilled,
+  stopped("elector"),
+  stopped("signing-gate"),
+  diskFull,
+  eviction,
+  flag(false),
+  flag(true),
+];
+/** For every change: some minutes. */
+export const shortForm: readonly string[] = ["delete-0.1", "delete-3", "switchover", "kill-elector-first", "power-cut"];
