@@ -3,16 +3,7 @@
  * signer at home. Octez is the laboratory's doubles; everything else is real. Ends with this process, whatever ends
  * that; what a killed one left is removed at the next start.
  */
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmdirSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { randomBytes } from "node:crypto";
@@ -134,7 +125,13 @@ export class NodesCluster {
     await timed("control plane", async () => {
       this.plane = await startControlPlane({
         ...{ with: ["kube-controller-manager", "kube-scheduler"], address: gateway, fsync: false },
-        flags: { "kube-apiserver": [...auditFlags(folder, namespace), "--endpoint-reconciler-type=lease"] },
+        flags: {
+          "kube-apiserver": [
+            ...auditFlags(folder, namespace),
+            "--endpoint-reconciler-type=lease",
+            "--kubelet-preferred-address-types=InternalIP",
+          ],
+        },
       });
     });
     this.record = new ClusterRecord(join(folder, "audit.log"), baker, Object.keys(this.keys));

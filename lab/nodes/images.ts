@@ -108,6 +108,7 @@ function standInRoot(folder: string, say: (text: string) => void): void {
   script(folder, "/usr/bin/wget", wget);
   // What the recipes install is here; what they add to passwd is added.
   script(folder, "/sbin/apk", "#!/bin/sh\n");
+  script(folder, "/sbin/nologin", "#!/bin/sh\nexit 1\n");
   script(folder, "/sbin/addgroup", "#!/bin/sh\n");
   script(
     folder,
