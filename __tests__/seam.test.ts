@@ -5,10 +5,11 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { bakerFileSchema, memberPods, otherPods } from "../contract/baker-file";
+import { bakingContainers, type ContainerRow, containers, signerContainers } from "../contract/containers";
 import { env, mounts, secretFiles } from "../contract/env";
 import { type DaemonName, daemonNames, togCommand } from "../contract/images";
 import { electorPaths } from "../contract/leadership";
-import { containers, holderIdentity, labels } from "../contract/names";
+import { holderIdentity, labels } from "../contract/names";
 import { ports } from "../contract/ports";
 import { expandArgs, parseConfig } from "../daemons/runtime/config";
 import {
@@ -26,17 +27,13 @@ const modes = [
   { flag: "off", stack: () => baker(false, full), id: "alice-solo", topology: "solo" },
   { flag: "on", stack: () => baker(true, full), id: "alice-as", topology: "active-standby" },
 ] as const;
+const daemonRows: ContainerRow[] = [...Object.values(bakingContainers), ...Object.values(signerContainers)].filter(
+  (row) => "daemon" in row,
+);
 /** Which port each daemon serves its health on; null: it serves none. */
-const daemonPorts: Record<DaemonName, number | null> = {
-  elector: ports.elector,
-  sidecar: ports.sidecar,
-  "baker-supervisor": ports.supervisor,
-  "signing-gate": ports.gateHealth,
-  "nonce-exposer": ports.nonceExposer,
-  "nonce-importer": ports.nonceImporter,
-  "topology-guard": null,
-  "hot-keys": null,
-};
+const daemonPorts = Object.fromEntries(
+  daemonRows.map(({ daemon, listens }) => [daemon, Object.values(listens).find(({ openTo }) => openTo)?.port ?? null]),
+) as Record<DaemonName, number | null>;
 
 /** What Kubernetes puts into a pod. */
 const podFields = (pod: string): Record<string, string> => ({
@@ -140,7 +137,9 @@ describe.each(modes)("flag $flag", ({ stack: make, id, topology }) => {
       const port = daemonPorts[daemon];
       expect([daemon, (one.port ?? []).map(({ container_port }) => container_port)]).toEqual([
         daemon,
-        port === null ? [] : daemon === "elector" ? [port, ports.preStop] : [port],
+        Object.values(daemonRows.find((row) => row.daemon === daemon)?.listens ?? {}).flatMap((listener) =>
+          listener.name === undefined ? [] : [listener.port],
+        ),
       ]);
       if (port !== null) expect(one.liveness_probe?.http_get.port).toBe(String(port));
     }

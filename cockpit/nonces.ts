@@ -6,7 +6,8 @@
  */
 import { readFileSync } from "node:fs";
 import type { Command } from "commander";
-import { containers, labels } from "../contract/names";
+import { containers } from "../contract/containers";
+import { labels } from "../contract/names";
 import { writeDurably } from "../daemons/runtime/durable";
 import type { PodView } from "../diagnosis/objects";
 import { checkBundle, mergeSets, type NonceBundle } from "../tezos/nonces";

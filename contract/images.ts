@@ -1,15 +1,10 @@
+import { bakingContainers, signerContainers } from "./containers";
+
 /** How our images start a daemon. The bundle is one file; the first argument names the daemon. */
 export const togCommand = ["/sbin/tini", "--", "/usr/local/bin/tog"] as const;
-export const daemonNames = [
-  "elector",
-  "sidecar",
-  "baker-supervisor",
-  "signing-gate",
-  "nonce-exposer",
-  "nonce-importer",
-  "topology-guard",
-  "hot-keys",
-] as const;
+export const daemonNames = [...Object.values(bakingContainers), ...Object.values(signerContainers)].flatMap((row) =>
+  "daemon" in row ? [row.daemon] : [],
+);
 export type DaemonName = (typeof daemonNames)[number];
 /** uid and gid of every process in a baking pod (user `tezos` of the Octez image). */
 export const runAs = 1000;

@@ -58,20 +58,3 @@ export function podOrdinal(pod: string): number {
 /** The service of one signer: `zone` undefined = whichever tunnel answers. */
 export const signerServiceName = (baker: string, signer: string, zone?: string): string =>
   zone === undefined ? `${baker}-signer-${signer}` : `${baker}-signer-${signer}-${zone}`;
-
-/** The containers of a baking pod. */
-export const containers = {
-  topologyGuard: "topology-guard",
-  configureNode: "configure-node",
-  importSnapshot: "import-snapshot",
-  importKeys: "import-keys",
-  octezNode: "octez-node",
-  sidecar: "sidecar",
-  dalNode: "octez-dal-node",
-  accuser: "octez-accuser",
-  baker: "baker",
-  elector: "elector",
-  signingGate: "signing-gate",
-  nonceExposer: "nonce-exposer",
-  nonceImporter: "nonce-importer",
-} as const;

@@ -10,7 +10,7 @@ import { ConfigurationError } from "../configuration/errors";
 import { type Resolved } from "../configuration/load";
 import type { Configuration } from "../configuration/schema";
 import { type Handed } from "../configuration/tfvars";
-import { containers } from "../contract/names";
+import { containers } from "../contract/containers";
 import { synthesize } from "../main";
 import { handedOf, parseRequest } from "./cdktf";
 import { estimate, pricesAsOf, type CostItem } from "./cost";

@@ -4,7 +4,8 @@
  * too.
  */
 import { Construct } from "constructs";
-import { ports, signerPorts } from "../../contract/ports";
+import { bakingContainers, type ContainerRow, openPorts } from "../../contract/containers";
+import { signerPorts } from "../../contract/ports";
 import type { BakerConfiguration } from "../../configuration/schema";
 import { type Component, selectorLabels } from "../element";
 import {
@@ -33,8 +34,8 @@ export interface BakerNetworkPoliciesProps {
   readonly signer: Component;
   /** The Kubernetes API may have a public address: true where the cluster is not ours. */
   readonly publicApi: boolean;
-  /** The pods of one baker talk to each other. */
-  readonly exchange: boolean;
+  /** The containers of the pods, with the ports that they open. */
+  readonly containers: readonly ContainerRow[];
   readonly monitoringNamespaces: readonly string[];
 }
 
@@ -61,14 +62,14 @@ export class BakerNetworkPolicies extends Construct {
     const selector = selectorLabels(baker, "baking-pod");
     const flows = [
       ...foundations(props),
-      ...networkPeers(props.settings),
+      ...networkPeers(props),
       out(
         "signer",
         "Signing requests to this baker's own signers.",
         [pods(selectorLabels(baker, props.signer))],
         [{ port: signerPorts.signer }],
       ),
-      ...(props.exchange ? exchange(pods(selector)) : []),
+      ...exchange(props, pods(selector)),
       metrics(props),
     ];
     for (const { name, ...flow } of flows)
@@ -95,7 +96,15 @@ const foundations = ({ publicApi }: BakerNetworkPoliciesProps): Flow[] => [
 /** Peers choose their ports. */
 const unprivileged: readonly Port[] = [{ port: 1024, endPort: 65535 }];
 
-function networkPeers({ private_peers: sentries, dal }: BakerConfiguration): Flow[] {
+function networkPeers({ settings, containers }: BakerNetworkPoliciesProps): Flow[] {
+  const { private_peers: sentries, dal } = settings;
+  const open = (row: ContainerRow) =>
+    tcp(
+      ...openPorts(
+        containers.filter(({ name }) => name === row.name),
+        "everybody",
+      ),
+    );
   const sentryPorts = new Set(sentries.map((peer) => Number(peer.slice(peer.lastIndexOf(":") + 1))));
   return [
     sentries.length > 0
@@ -106,8 +115,10 @@ function networkPeers({ private_peers: sentries, dal }: BakerConfiguration): Flo
           [internet],
           unprivileged,
         ),
-    into("p2p-in", "Connections of peers to octez-node.", [anywhere], tcp(ports.octezP2p)),
-    ...(dal.enabled ? [into("dal-in", "Connections of peers to octez-dal-node.", [anywhere], tcp(ports.dalP2p))] : []),
+    into("p2p-in", "Connections of peers to octez-node.", [anywhere], open(bakingContainers.octezNode)),
+    ...(dal.enabled
+      ? [into("dal-in", "Connections of peers to octez-dal-node.", [anywhere], open(bakingContainers.dalNode))]
+      : []),
     ...(dal.enabled && sentries.length > 0
       ? [
           out(
@@ -121,26 +132,21 @@ function networkPeers({ private_peers: sentries, dal }: BakerConfiguration): Flo
   ];
 }
 
-const exchange = (self: Peer): Flow[] => [
-  into(
-    "members-in",
-    "Nonces to the other pods of this baker; who they are is in the leases.",
-    [self],
-    tcp(ports.nonceExposer),
-  ),
-  out("members-out", "Nonces from the other pods of this baker.", [self], tcp(ports.nonceExposer)),
-];
+function exchange({ containers }: BakerNetworkPoliciesProps, self: Peer): Flow[] {
+  const exchanged = tcp(...openPorts(containers, "members"));
+  if (exchanged.length === 0) return [];
+  return [
+    into("members-in", "Nonces to the other pods of this baker; who they are is in the leases.", [self], exchanged),
+    out("members-out", "Nonces from the other pods of this baker.", [self], exchanged),
+  ];
+}
 
-const metrics = (props: BakerNetworkPoliciesProps): Flow =>
+const metrics = ({ containers, monitoringNamespaces }: BakerNetworkPoliciesProps): Flow =>
   into(
     "metrics",
     "Metrics from the monitoring namespaces.",
-    [namespaces(...props.monitoringNamespaces)],
-    tcp(
-      ...[ports.sidecar, ports.octezMetrics, ports.supervisor],
-      ...(props.exchange ? [ports.elector, ports.gateHealth, ports.nonceExposer, ports.nonceImporter] : []),
-      ...(props.settings.dal.enabled ? [ports.dalMetrics] : []),
-    ),
+    [namespaces(...monitoringNamespaces)],
+    tcp(...openPorts(containers, "monitoring")),
   );
 
 /** The namespace's default: nothing in, nothing out. */

@@ -13,7 +13,6 @@ import { headlessServiceName, labels, podName, statefulSetName, type Topology } 
 import { ports } from "../../contract/ports";
 import type { BakerConfiguration, Configuration } from "../../configuration/schema";
 import { secretReference } from "../variables";
-import type { PodContainer } from "../containers/container";
 import { authenticationKeyFile, podScripts } from "../containers/octez";
 import { type Component, objectLabels, pin, selectorLabels } from "../element";
 import type { Images } from "../images";
@@ -21,7 +20,7 @@ import { signingKeys } from "../signer/baker-signers";
 import { bakerFile, restartChecksum } from "./baker-file";
 import { BakerNetworkPolicies } from "./baker-network-policies";
 import { BakerRole } from "./baker-role";
-import { authenticationSecretName, bakingPodSpec } from "./baking-pod";
+import { authenticationSecretName, bakingPodSpec, rowsOf } from "./baking-pod";
 import { DalServices } from "./dal-services";
 import type { BakerStorage } from "./zonal-storage";
 import { Watermarks } from "./watermarks";
@@ -47,7 +46,8 @@ export interface TopologyParts {
   readonly otherMembers: number;
   /** What octez-baker's `-R` names. */
   readonly signerUrl: string;
-  readonly containers: readonly PodContainer[];
+  /** Signatures pass a gate, and a pod that ends hands over first. */
+  readonly gated: boolean;
   readonly rules: (file: BakerFile) => RoleV1Rule[];
   /** Secret of the nonce exchange. @default none: there is nobody to exchange with */
   readonly nonceSecretName?: string;
@@ -101,7 +101,7 @@ export abstract class Baker extends Construct {
       settings,
       signer: props.signer,
       publicApi: configuration.cluster !== undefined,
-      exchange: parts.nonceSecretName !== undefined,
+      containers: rowsOf(topology, settings).map(([, row]) => row),
       monitoringNamespaces: props.monitoringNamespaces,
     });
     const config = this.config();

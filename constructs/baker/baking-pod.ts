@@ -3,10 +3,20 @@ import type {
   StatefulSetV1SpecTemplateSpec,
   StatefulSetV1SpecTemplateSpecVolume,
 } from "@cdktf/provider-kubernetes/lib/stateful-set-v1";
-import { labels } from "../../contract/names";
+import { type BakingContainer, bakingContainers } from "../../contract/containers";
+import { labels, type Topology } from "../../contract/names";
+import type { BakerConfiguration } from "../../configuration/schema";
 import { mountClaim, type PodContainer, podSecurity } from "../containers/container";
-import { topologyGuard } from "../containers/daemons";
-import { accuser, configureNode, dalNode, importKeys, importSnapshot } from "../containers/octez";
+import {
+  baker,
+  elector,
+  nonceExposer,
+  nonceImporter,
+  sidecar,
+  signingGate,
+  topologyGuard,
+} from "../containers/daemons";
+import { accuser, configureNode, dalNode, importKeys, importSnapshot, octezNode } from "../containers/octez";
 import { signingKeys } from "../signer/baker-signers";
 import type { BakerProps, TopologyParts } from "./baker";
 
@@ -22,7 +32,10 @@ export interface BakingPodProps extends BakerProps, TopologyParts {
 }
 
 export function bakingPodSpec(props: BakingPodProps): StatefulSetV1SpecTemplateSpec {
-  const disk = (container: PodContainer) => mountClaim(container, props.storage.claimName);
+  const made = (init: boolean) =>
+    rowsOf(props.topology, props.settings)
+      .filter(([, row]) => (row.runs === "init") === init)
+      .map(([key, row]) => mountClaim(makers[key](props.images[row.image], props), props.storage.claimName));
   return {
     serviceAccountName: props.serviceAccountName,
     automountServiceAccountToken: false,
@@ -42,40 +55,55 @@ export function bakingPodSpec(props: BakingPodProps): StatefulSetV1SpecTemplateS
           ],
         }
       : {}),
-    initContainer: initContainers(props).map(disk),
-    container: mainContainers(props).map(disk),
+    initContainer: made(true),
+    container: made(false),
     volume: volumes(props),
   };
 }
 
-function initContainers({ images, configuration, settings }: BakingPodProps): PodContainer[] {
-  const { network, history_mode: historyMode, snapshot } = configuration;
-  return [
-    topologyGuard({ image: images.runtime }),
-    configureNode({ image: images.octez, network, historyMode, privatePeers: settings.private_peers }),
+/** How each container of the table is made, of its image. */
+const makers: Readonly<Record<BakingContainer, (image: string, props: BakingPodProps) => PodContainer>> = {
+  topologyGuard: (image) => topologyGuard({ image }),
+  configureNode: (image, { configuration: { network, history_mode }, settings }) =>
+    configureNode({ image, network, historyMode: history_mode, privatePeers: settings.private_peers }),
+  importSnapshot: (image, { configuration: { network, history_mode, snapshot } }) =>
     importSnapshot({
-      image: images.octez,
+      image,
       network,
-      historyMode,
+      historyMode: history_mode,
       url: snapshot.url,
       blockHash: snapshot.block_hash,
     }),
-    importKeys({
-      image: images.octez,
-      keys: signingKeys(settings),
-      authenticationKey: settings.authentication_key,
-    }),
-  ];
-}
+  importKeys: (image, { settings }) =>
+    importKeys({ image, keys: signingKeys(settings), authenticationKey: settings.authentication_key }),
+  octezNode: (image, { gated }) => octezNode({ image, waitForHandover: gated }),
+  sidecar: (image, { gated }) => sidecar({ image, waitForHandover: gated }),
+  elector: (image) => elector({ image }),
+  // Where no gate does, its supervisor marks the watermarks.
+  baker: (image, { gated }) => baker({ image, callsApi: !gated }),
+  signingGate: (image) => signingGate({ image }),
+  nonceExposer: (image) => nonceExposer({ image }),
+  nonceImporter: (image) => nonceImporter({ image }),
+  dalNode: (image, { settings, dalAddresses }) =>
+    dalNode({ image, attester: settings.delegate, publicAddresses: dalAddresses ?? {} }),
+  accuser: (image) => accuser({ image }),
+};
 
-function mainContainers({ images, settings, containers, dalAddresses }: BakingPodProps): PodContainer[] {
-  return [
-    ...containers,
-    ...(dalAddresses
-      ? [dalNode({ image: images.octez, attester: settings.delegate, publicAddresses: dalAddresses })]
-      : []),
-    ...(settings.accuser ? [accuser({ image: images.octez })] : []),
-  ];
+/** The rows of the table that a baker's pods have. */
+export function rowsOf(
+  topology: Topology,
+  settings: BakerConfiguration,
+): [BakingContainer, (typeof bakingContainers)[BakingContainer]][] {
+  const runs = {
+    init: true,
+    always: true,
+    "active-standby": topology === "active-standby",
+    dal: settings.dal.enabled,
+    accuser: settings.accuser,
+  };
+  return (Object.keys(bakingContainers) as BakingContainer[])
+    .map((key): [BakingContainer, (typeof bakingContainers)[BakingContainer]] => [key, bakingContainers[key]])
+    .filter(([, row]) => runs[row.runs]);
 }
 
 function volumes(props: BakingPodProps): StatefulSetV1SpecTemplateSpecVolume[] {

@@ -1,14 +1,11 @@
 /** One baking node on a regional disk: its daemons simply run, and sign without a gate. */
 import type { Construct } from "constructs";
-import { baker, sidecar } from "../containers/daemons";
-import { octezNode } from "../containers/octez";
 import { bakerSigners, signerUrl } from "../signer/baker-signers";
 import { Baker, type BakerProps, maxMembers } from "./baker";
 import { soloRules } from "./baker-role";
 
 export class SoloBaker extends Baker {
   constructor(scope: Construct, id: string, props: BakerProps) {
-    const { images } = props;
     const first = bakerSigners(props.name, props.settings, props.configuration.zones)[0];
     if (!first) throw new Error(`baker ${props.name} must have a signer: signers, hot_test_key or cloud_key; got none`);
     super(scope, id, props, {
@@ -18,11 +15,7 @@ export class SoloBaker extends Baker {
       signerUrl: signerUrl(props.name, first.name),
       rules: soloRules,
       spreadOverZones: false,
-      containers: [
-        octezNode({ image: images.octez, waitForHandover: false }),
-        sidecar({ image: images.runtime, waitForHandover: false }),
-        baker({ image: images.baker, callsApi: true }),
-      ],
+      gated: false,
     });
   }
 }

@@ -6,6 +6,7 @@ import type {
   StatefulSetV1SpecTemplateSpecContainerResources,
   StatefulSetV1SpecTemplateSpecContainerVolumeMount,
 } from "@cdktf/provider-kubernetes/lib/stateful-set-v1";
+import { type BakingContainer, bakingContainers, type ContainerRow } from "../../contract/containers";
 import { type EnvName, mounts } from "../../contract/env";
 import { runAs } from "../../contract/images";
 import { electorPaths } from "../../contract/leadership";
@@ -114,14 +115,14 @@ export const waitForHandover = {
 };
 
 export interface ContainerProps {
-  readonly name: string;
+  /** Its row in the table, which has its name and ports. */
+  readonly row: BakingContainer;
   readonly image: string;
   readonly command: readonly string[];
   /** @default none */
   readonly args?: readonly string[];
   readonly volumes: readonly VolumeName[];
   readonly resources: StatefulSetV1SpecTemplateSpecContainerResources;
-  readonly ports?: Readonly<Record<string, number>>;
   readonly env?: readonly StatefulSetV1SpecTemplateSpecContainerEnv[];
   readonly liveness?: Probe;
   readonly readiness?: Probe;
@@ -131,17 +132,20 @@ export interface ContainerProps {
 }
 
 export function container(props: ContainerProps): PodContainer {
+  const { name, listens }: ContainerRow = bakingContainers[props.row];
   // One emptyDir for all: each container sees its own sub-folder of it only.
-  const mount = (one: Mount): Mount => (one.name === "tmp" ? { ...one, subPath: props.name } : one);
+  const mount = (one: Mount): Mount => (one.name === "tmp" ? { ...one, subPath: name } : one);
   return {
-    name: props.name,
+    name,
     image: props.image,
     // Never Always: a restart must not depend on a registry.
     imagePullPolicy: "IfNotPresent",
     command: [...props.command],
     args: [...(props.args ?? [])],
     env: [...podEnv(), { name: "HOME", value: mounts.tmp }, ...(props.env ?? [])],
-    port: Object.entries(props.ports ?? {}).map(([name, containerPort]) => ({ name, containerPort, protocol: "TCP" })),
+    port: Object.values(listens).flatMap((listener) =>
+      listener.name === undefined ? [] : [{ name: listener.name, containerPort: listener.port, protocol: "TCP" }],
+    ),
     volumeMount: [...props.volumes, "tmp" as const].map((name) => mount(volumes[name])),
     resources: props.resources,
     securityContext: containerSecurity,

@@ -1,8 +1,16 @@
 /** The containers of our own image. */
-import { type DaemonName, togCommand } from "../../contract/images";
-import { containers } from "../../contract/names";
+import { type BakingContainer, bakingContainers } from "../../contract/containers";
+import { togCommand } from "../../contract/images";
 import { ports } from "../../contract/ports";
-import { container, daemonResources, httpProbe, type PodContainer, resources, type VolumeName } from "./container";
+import {
+  container,
+  type ContainerProps,
+  daemonResources,
+  httpProbe,
+  type PodContainer,
+  resources,
+  type VolumeName,
+} from "./container";
 
 /** Own liveness only: that of the process, never of the API or of another container. */
 const alive = (port: number, path = "/live") =>
@@ -18,7 +26,12 @@ const aliveNow = (port: number) => ({
   // Not /ready: the gate of a standby is shut.
   readiness: httpProbe(port, "/live", { periodSeconds: 2, failureThreshold: 2, timeoutSeconds: 2 }),
 });
-const tog = (daemon: DaemonName) => ({ command: togCommand, args: [daemon] });
+/** A container that runs our program. */
+const daemon = (row: DaemonRow, props: Omit<ContainerProps, "row" | "command" | "args">): PodContainer =>
+  container({ ...props, row, command: togCommand, args: [bakingContainers[row].daemon] });
+type DaemonRow = {
+  [C in BakingContainer]: (typeof bakingContainers)[C] extends { daemon: string } ? C : never;
+}[BakingContainer];
 
 export interface DaemonProps {
   readonly image: string;
@@ -26,10 +39,8 @@ export interface DaemonProps {
 
 /** Init: waits until no pod of the other topology exists. Only it may take hours; it needs no disk. */
 export const topologyGuard = ({ image }: DaemonProps): PodContainer =>
-  container({
-    name: containers.topologyGuard,
+  daemon("topologyGuard", {
     image,
-    ...tog("topology-guard"),
     volumes: ["config", "kube"],
     resources: daemonResources,
   });
@@ -40,11 +51,8 @@ export interface SidecarProps extends DaemonProps {
 }
 /** Its /live and /ready speak for the node; its own liveness is that it answers at all. */
 export const sidecar = ({ image, waitForHandover }: SidecarProps): PodContainer =>
-  container({
-    name: containers.sidecar,
+  daemon("sidecar", {
     image,
-    ...tog("sidecar"),
-    ports: { sidecar: ports.sidecar },
     volumes: ["config"],
     resources: daemonResources,
     liveness: alive(ports.sidecar, "/status"),
@@ -58,11 +66,8 @@ export interface BakerContainerProps extends DaemonProps {
 /** No preStop: its supervisor decides when the daemons stop. */
 export const baker = ({ image, callsApi }: BakerContainerProps): PodContainer => {
   const api: VolumeName[] = callsApi ? ["kube"] : [];
-  return container({
-    name: containers.baker,
+  return daemon("baker", {
     image,
-    ...tog("baker-supervisor"),
-    ports: { supervisor: ports.supervisor },
     volumes: ["node", "client", "config", ...api],
     resources: resources({ cpu: "250m", memory: "1Gi" }, { cpu: "2", memory: "6Gi" }),
     liveness: alive(ports.supervisor),
@@ -70,11 +75,8 @@ export const baker = ({ image, callsApi }: BakerContainerProps): PodContainer =>
 };
 
 export const elector = ({ image }: DaemonProps): PodContainer =>
-  container({
-    name: containers.elector,
+  daemon("elector", {
     image,
-    ...tog("elector"),
-    ports: { elector: ports.elector, "pre-stop": ports.preStop },
     volumes: ["config", "kube"],
     resources: daemonResources,
     ...aliveNow(ports.elector),
@@ -82,11 +84,8 @@ export const elector = ({ image }: DaemonProps): PodContainer =>
   });
 
 export const signingGate = ({ image }: DaemonProps): PodContainer =>
-  container({
-    name: containers.signingGate,
+  daemon("signingGate", {
     image,
-    ...tog("signing-gate"),
-    ports: { "gate-health": ports.gateHealth },
     volumes: ["state", "config", "kube"],
     resources: resources({ cpu: "50m", memory: "64Mi" }, { cpu: "1", memory: "192Mi" }),
     ...aliveNow(ports.gateHealth),
@@ -94,11 +93,8 @@ export const signingGate = ({ image }: DaemonProps): PodContainer =>
   });
 
 export const nonceExposer = ({ image }: DaemonProps): PodContainer =>
-  container({
-    name: containers.nonceExposer,
+  daemon("nonceExposer", {
     image,
-    ...tog("nonce-exposer"),
-    ports: { nonces: ports.nonceExposer },
     volumes: ["clientReadOnly", "config", "secrets"],
     resources: daemonResources,
     liveness: alive(ports.nonceExposer),
@@ -106,11 +102,8 @@ export const nonceExposer = ({ image }: DaemonProps): PodContainer =>
   });
 
 export const nonceImporter = ({ image }: DaemonProps): PodContainer =>
-  container({
-    name: containers.nonceImporter,
+  daemon("nonceImporter", {
     image,
-    ...tog("nonce-importer"),
-    ports: { "nonce-import": ports.nonceImporter },
     volumes: ["client", "state", "config", "secrets"],
     resources: daemonResources,
     liveness: alive(ports.nonceImporter),

@@ -1,7 +1,6 @@
 /** The Octez containers of a baking pod: node, DAL node, accuser, and the init containers that prepare their disk. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { containers } from "../../contract/names";
 import type { NetworkName } from "../../contract/networks";
 import { networks } from "../../contract/networks";
 import { ports } from "../../contract/ports";
@@ -35,7 +34,7 @@ export interface ConfigureNodeProps {
 }
 export const configureNode = (props: ConfigureNodeProps): PodContainer =>
   container({
-    name: containers.configureNode,
+    row: "configureNode",
     image: props.image,
     command: script("configure-node"),
     args: [
@@ -64,7 +63,7 @@ const newestSnapshot = (network: NetworkName, historyMode: string): string => {
 };
 export const importSnapshot = (props: ImportSnapshotProps): PodContainer =>
   container({
-    name: containers.importSnapshot,
+    row: "importSnapshot",
     image: props.image,
     command: script("import-snapshot"),
     args: [props.url ?? newestSnapshot(props.network, props.historyMode), props.blockHash ?? ""],
@@ -83,11 +82,10 @@ const anHour = { periodSeconds: 2, failureThreshold: 1800 };
 /** Carries the node's part of the pod's readiness: the sidecar's /ready. */
 export const octezNode = (props: OctezNodeProps): PodContainer =>
   container({
-    name: containers.octezNode,
+    row: "octezNode",
     image: props.image,
     command: ["octez-node"],
     args: ["run", "--data-dir", "$(TOG_NODE_DIR)"],
-    ports: { p2p: ports.octezP2p, "node-metrics": ports.octezMetrics },
     volumes: ["node"],
     resources: resources({ cpu: "500m", memory: "6Gi" }, { cpu: "4", memory: "12Gi" }),
     // A node that opens its store or upgrades it has no connection yet.
@@ -118,13 +116,12 @@ export function dalNode(props: DalNodeProps): PodContainer {
   ];
   const addresses = Object.entries(props.publicAddresses).map(([name, address]) => `${name}=${address}`);
   return container({
-    name: containers.dalNode,
+    row: "dalNode",
     image: props.image,
     // A pod template is the same for every pod: the script picks this pod's address.
     ...(addresses.length > 0
       ? { command: script("octez-dal-node"), args: [addresses.join(" "), ...args] }
       : { command: ["octez-dal-node"], args }),
-    ports: { "dal-p2p": ports.dalP2p, "dal-metrics": ports.dalMetrics },
     volumes: ["dal", "config"],
     resources: resources({ cpu: "250m", memory: "2Gi" }, { cpu: "2", memory: "6Gi" }),
     // A DAL node that hangs stalls the baker.
@@ -135,7 +132,7 @@ export function dalNode(props: DalNodeProps): PodContainer {
 
 export const accuser = (props: { readonly image: string }): PodContainer =>
   container({
-    name: containers.accuser,
+    row: "accuser",
     image: props.image,
     command: ["octez-accuser"],
     args: ["-E", nodeUrl, "run"],
@@ -161,7 +158,7 @@ export const importKeys = (props: ImportKeysProps): PodContainer => {
   const hashes = props.keys.map(({ alias, address }) => ({ name: alias, value: address }));
   const own = props.authenticationKey === undefined ? [] : [{ name: "authentication", value: props.authenticationKey }];
   return container({
-    name: containers.importKeys,
+    row: "importKeys",
     image: props.image,
     command: script("import-keys"),
     args: [
