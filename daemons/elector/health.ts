@@ -115,7 +115,7 @@ export function troubles(facts: Statuses): string[] {
       .filter((key) => key.state === "lost" || key.state === "refused")
       .map((key) => `key ${key.address} is ${key.state}: ${key.reason}`),
     ...(gate?.signers ?? [])
-      .filter((signer) => !signer.answers)
+      .filter((signer) => signer.reason !== "")
       .map((signer) => `signer ${signer.name}${signer.zone ? ` through ${signer.zone}` : ""}: ${signer.reason}`),
     ...(exposer?.peers ?? []).filter((peer) => !peer.connected).map((peer) => `nonces: ${peer.pod} is not connected`),
     ...[exposer?.reason, importer?.reason]

@@ -40,7 +40,14 @@ function durableFile(path: string): CommitmentsFile {
 }
 
 /** Refusals that mean: somebody has signed, or may have signed, this or something higher. */
-const watermarkRefusals = ["conflict", "below-mark", "at-or-below-floor", "older-epoch", "block-repeated"];
+const watermarkRefusals = [
+  "conflict",
+  "below-mark",
+  "at-or-below-floor",
+  "older-epoch",
+  "block-repeated",
+  "signer-watermark",
+];
 
 export class GateDaemon {
   private readonly registry;

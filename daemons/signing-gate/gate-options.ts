@@ -1,4 +1,5 @@
 /** What the gate is built from: its keys, and everything outside of it. */
+import type { MarkKind } from "../../contract/watermark";
 import type { Timings } from "../../contract/timings";
 import type { Clock } from "../runtime/clock";
 import type { KubeClient } from "../runtime/kube";
@@ -9,6 +10,7 @@ import type { MarksMemory } from "./memory";
 
 export interface SignAttempt {
   address: string;
+  kind: MarkKind;
   /** The very bytes that arrived, and their BLAKE2b-256. */
   bytes: Uint8Array;
   digest: Uint8Array;

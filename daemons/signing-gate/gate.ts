@@ -211,12 +211,12 @@ export class Gate {
     const isBlock = kind === "block";
     const takeBack = isBlock ? blocks.sending(digest, deterministic, marked.repeated, epoch) : undefined;
     const outcome = await this.options.signer.sign({
-      ...{ address, bytes, digest: Buffer.from(digest, "hex"), query, deadlineMs },
+      ...{ address, kind, bytes, digest: Buffer.from(digest, "hex"), query, deadlineMs },
       repeatable: !isBlock || deterministic,
     });
     if (!outcome.ok) {
       if (!outcome.mayHaveSigned) takeBack?.();
-      return refuse(504, outcome.reason, outcome.detail);
+      return refuse(outcome.reason === "signer-watermark" ? 409 : 504, outcome.reason, outcome.detail);
     }
     if (isBlock) {
       blocks.signed(digest, outcome.signature, deterministic);

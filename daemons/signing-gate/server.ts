@@ -4,7 +4,8 @@
  *   GET  /authorized_keys                    -> {} | {"authorized_keys": [...]}
  *   GET  /keys/<pkh>                         -> {"public_key": "..."}
  *   POST /keys/<pkh>[?authentication=<sig>]  "<hex>" -> {"signature": "..."}
- *   GET  /bls_prove_possession/<pkh>, GET /known_keys: passed to a signer, as is every query string.
+ *   GET  /bls_prove_possession/<pkh>, GET /known_keys: passed to a signer, as is every query string; what it refuses
+ *   is answered as it said it.
  *
  * Refusals are Octez' list of errors with a stable id: 400 not understood, 404 unknown key, 409 watermark, 503 not now,
  * 504 signer; never 502, on which Octez repeats.
@@ -14,6 +15,7 @@ import type { Handler } from "../runtime/http-server";
 import { readBody, sendJson } from "../runtime/http-server";
 import { maxRequestBytes } from "../../tezos/signing-request";
 import type { Gate } from "./gate";
+import { errorMessage, signerError, signerWords } from "./signer-answer";
 import type { Upstream } from "./upstream";
 
 /** The hex, two quotes and generous white space. */
@@ -45,7 +47,10 @@ export function gateRoutes(gate: Pick<Gate, "sign">, upstream: Upstream): Record
   };
   const passed = (answer: { status: number; body: string } | undefined, response: ServerResponse) => {
     if (!answer) return sendRefusal(response, 504, "signer-unavailable", "no signer answers");
-    if (answer.status >= 500) return sendRefusal(response, 504, "signer-error", `HTTP ${answer.status}`);
+    // octez-signer's own form of a refusal; whatever else stands before it is no answer of a signer.
+    if (answer.status === 500 && errorMessage(answer.body) !== undefined)
+      return sendJson(response, 500, [{ kind: "temporary", id: "failure", msg: signerWords(answer.body) }]);
+    if (answer.status >= 500) return sendRefusal(response, 504, "signer-error", signerError(answer));
     if (response.destroyed) return;
     response
       .writeHead(answer.status, {
