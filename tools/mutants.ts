@@ -1,12 +1,14 @@
 /**
  * `npm run mutants [-- NAME...]` plants each deliberate fault of tools/mutants/mutants.ts in a copy of the checkout,
  * runs the tests of its room, and says which faults were found and which survived. Exit code 0 only if every fault was
- * found.
+ * found. With `--schedules N` it runs N randomized schedules of the gate instead of the tests, and prints the seed that
+ * found the fault: `npm run fuzz -- schedules --seed SEED --count 1` replays it where the fault is planted.
  */
 import { spawnSync } from "node:child_process";
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { parseArgs } from "node:util";
 import { type Mutant, mutants } from "./mutants/mutants";
 
 const root = resolve(__dirname, "..");
@@ -35,32 +37,55 @@ function copyCheckout(): string {
   return copy;
 }
 
-function main(names: readonly string[]): number {
+/** Where the fault was found, or undefined. */
+type Search = (mutant: Mutant, copy: string) => string | undefined;
+
+const byTests: Search = (mutant, copy) => {
+  const jest = join(root, "node_modules/jest/bin/jest.js");
+  const run = spawnSync(process.execPath, [jest, "--bail", "--silent", ...testsOf(mutant)], { cwd: copy });
+  return run.status === 0 ? undefined : /^FAIL .*/m.exec(run.stderr.toString())?.[0];
+};
+const bySchedules =
+  (count: string): Search =>
+  (_mutant, copy) => {
+    const command = ["--import", "tsx", "lab/commands/fuzz.ts", "schedules", "--seed", "1", "--count", count];
+    const run = spawnSync(process.execPath, command, { cwd: copy, maxBuffer: 2 ** 28 });
+    const output = run.stdout.toString();
+    const violation = /^VIOLATION \S+ \S+/m.exec(output)?.[0] ?? "the healed baker does not sign";
+    const seed = /^seed \d+/m.exec(output)?.[0] ?? /^\w*Error: .*/m.exec(run.stderr.toString())?.[0] ?? "no seed";
+    return run.status === 1 ? `${seed}: ${violation}` : undefined;
+  };
+
+function main(argv: readonly string[]): number {
+  const { values, positionals: names } = parseArgs({
+    args: [...argv],
+    allowPositionals: true,
+    options: { schedules: { type: "string" } },
+  });
   const unknown = names.filter((name) => !mutants.some((mutant) => mutant.name === name));
   if (unknown.length > 0) {
     console.error(`no mutant is called ${unknown.join(", ")}; known: ${mutants.map(({ name }) => name).join(", ")}`);
     return 2;
   }
+  const search = values.schedules === undefined ? byTests : bySchedules(values.schedules);
+  const chosen = mutants.filter(({ name }) => names.length === 0 || names.includes(name));
   const copy = copyCheckout();
-  const survivors: Mutant[] = [];
+  let survivors = 0;
   try {
-    const chosen = mutants.filter(({ name }) => names.length === 0 || names.includes(name));
     for (const mutant of chosen) {
       const path = join(copy, mutant.file);
       const original = readFileSync(path, "utf8");
       writeFileSync(path, planted(original, mutant));
       const startedMs = Date.now();
-      const jest = join(root, "node_modules/jest/bin/jest.js");
-      const run = spawnSync(process.execPath, [jest, "--bail", "--silent", ...testsOf(mutant)], { cwd: copy });
+      const found = search(mutant, copy);
       writeFileSync(path, original);
-      const failed = /^FAIL .*/m.exec(run.stderr.toString())?.[0] ?? "";
-      const found = run.status !== 0 && failed !== "";
-      if (!found) survivors.push(mutant);
+      if (found === undefined) survivors++;
       const seconds = Math.round((Date.now() - startedMs) / 1000);
-      console.log(`${found ? "found   " : "SURVIVED"} ${mutant.name} (${seconds} s) ${failed || mutant.breaks}`);
+      const verdict = found === undefined ? "SURVIVED" : "found   ";
+      console.log(`${verdict} ${mutant.name} (${seconds} s) ${found ?? mutant.breaks}`);
     }
-    console.log(`${chosen.length - survivors.length} found, ${survivors.length} surviving`);
-    return survivors.length === 0 ? 0 : 1;
+    console.log(`${chosen.length - survivors} found, ${survivors} surviving`);
+    return survivors === 0 ? 0 : 1;
   } finally {
     rmSync(copy, { recursive: true, force: true });
   }

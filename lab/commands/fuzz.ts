@@ -1,6 +1,7 @@
 /**
  * `npm run fuzz -- parser [--inputs N] [--seed N]`     10 million signing requests by default
- * `npm run fuzz -- schedules [--count N] [--seed N]`   10,000 schedules of gates by default
+ * `npm run fuzz -- schedules [--count N] [--seed N] [--mild]`   10,000 schedules of gates by default, with the strong
+ * adversary unless `--mild`
  * Ends with 1 at the first failure, whose seed or input it prints. Results are recorded in docs/fuzzing.md.
  */
 import { parseArgs } from "node:util";
@@ -8,13 +9,18 @@ import { fuzzParser } from "../checker/parser-fuzz";
 import { describe } from "../checker/schedules/describe";
 import { runSchedule } from "../checker/schedules/run-schedule";
 
-const usage = "usage: npm run fuzz -- parser [--inputs N] [--seed N] | schedules [--count N] [--seed N]";
+const usage = "usage: npm run fuzz -- parser [--inputs N] [--seed N] | schedules [--count N] [--seed N] [--mild]";
 
 async function main(argv: string[]): Promise<number> {
   const { values, positionals } = parseArgs({
     args: argv,
     allowPositionals: true,
-    options: { inputs: { type: "string" }, count: { type: "string" }, seed: { type: "string" } },
+    options: {
+      inputs: { type: "string" },
+      count: { type: "string" },
+      seed: { type: "string" },
+      mild: { type: "boolean" },
+    },
   });
   const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 31));
   const number = (text: string | undefined, otherwise: number) => (text === undefined ? otherwise : Number(text));
@@ -36,7 +42,7 @@ async function main(argv: string[]): Promise<number> {
     console.error(`seed ${seed}, ${count} schedules`);
     const total: Record<string, number> = {};
     for (let i = 0; i < count; i++) {
-      const result = await runSchedule({ seed: seed + i });
+      const result = await runSchedule({ seed: seed + i, strong: values.mild !== true });
       if (result.violations.length > 0 || result.stuck !== "") {
         console.log(describe(result));
         return 1;

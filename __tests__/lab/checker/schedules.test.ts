@@ -8,11 +8,14 @@ const seed = process.env.SEED === undefined ? Math.floor(Math.random() * 2 ** 31
 const failures = (result: ScheduleResult) =>
   result.violations.length > 0 || result.stuck !== "" ? explain(result).slice(0, 4000) : "";
 
-test("no schedule of faults makes two gates sign what conflicts, and a healed baker signs again", async () => {
+test.each([
+  ["", false],
+  ["of the strong adversary ", true],
+])("no schedule %smakes two gates sign what conflicts, and a healed baker signs again", async (_whose, strong) => {
   console.info(`SEED=${seed}`);
   const total = { signed: 0, conflicts: 0, lostAnswers: 0, crashes: 0, stops: 0 };
-  for (let i = 0; i < (process.env.SEED === undefined ? 50 : 1); i++) {
-    const result = await runSchedule({ seed: seed + i, virtualSeconds: 50 });
+  for (let i = 0; i < (process.env.SEED === undefined ? 25 : 1); i++) {
+    const result = await runSchedule({ seed: seed + i, virtualSeconds: 50, strong });
     for (const name of Object.keys(total) as (keyof typeof total)[]) total[name] += result.counts[name];
     expect(failures(result)).toBe("");
   }
@@ -28,10 +31,10 @@ test.each([
   expect(failures(await runSchedule({ seed: found }))).toBe("");
 });
 
-test("a seed gives the same history every time", async () => {
+test.each([false, true])("a seed gives the same history every time, strong adversary: %s", async (strong) => {
   const [first, second] = [
-    await runSchedule({ seed: 7, virtualSeconds: 40 }),
-    await runSchedule({ seed: 7, virtualSeconds: 40 }),
+    await runSchedule({ seed: 7, virtualSeconds: 40, strong }),
+    await runSchedule({ seed: 7, virtualSeconds: 40, strong }),
   ];
   expect(explain(first)).toBe(explain(second));
   expect(first.signed.length).toBeGreaterThan(0);
@@ -44,10 +47,13 @@ test.each<[Sabotage, string[]]>([
   ["no-memory", ["opened-at-signed-level", "floor-not-monotone"]],
   ["random-signer", ["two-signatures-of-a-block"]],
   ["no-floor", ["mark-at-or-below-floor"]],
+  ["no-sync", ["two-digests"]],
 ])("with %s the checker complains", async (sabotage, expected) => {
   const seen = new Set<string>();
   for (let i = 1; i <= 40 && !expected.every((code) => seen.has(code)); i++)
-    for (const violation of (await runSchedule({ seed: i, virtualSeconds: 60, sabotage })).violations)
+    for (const violation of (
+      await runSchedule({ seed: i, virtualSeconds: 60, sabotage, strong: sabotage === "no-sync" })
+    ).violations)
       seen.add(violation.code);
   expect([...seen]).toEqual(expect.arrayContaining(expected));
 });

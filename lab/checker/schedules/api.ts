@@ -4,6 +4,7 @@ import { watermarkSchema, type Watermark } from "../../../contract/watermark";
 import type { GateOptions } from "../../../daemons/signing-gate/gate";
 import type { ConfigMap, Outcome } from "../../../daemons/runtime/kube";
 import type { GateProcess } from "./gate-process";
+import type { Promises } from "./promises";
 import { baker, type Scene } from "./scene";
 
 interface Stored {
@@ -11,6 +12,7 @@ interface Stored {
   rv: number;
   text: string;
 }
+type Answer = Outcome<ConfigMap>;
 const toObject = (name: string, { uid, rv, text }: Stored): ConfigMap => ({
   apiVersion: "v1",
   kind: "ConfigMap",
@@ -30,7 +32,7 @@ export class SimulatedApi {
   /** Highest epoch that any watermark had or the elector gave: what the lease keeps. */
   highestEpoch = 0;
   private readonly store = new Map<string, Stored>();
-  private readonly past = new Map<string, string[]>();
+  private readonly past = new Map<string, Stored[]>();
   private revision = 100;
   private uids = 0;
   private readonly addressOf: ReadonlyMap<string, string>;
@@ -38,6 +40,7 @@ export class SimulatedApi {
   constructor(
     private readonly scene: Scene,
     private readonly processes: readonly GateProcess[],
+    private readonly promises: Promises,
   ) {
     this.addressOf = new Map(scene.keys.map((key) => [watermarkName(key.address), key.address]));
   }
@@ -50,6 +53,9 @@ export class SimulatedApi {
   }
   /** Every record that the object ever had, oldest first. */
   history(name: string): readonly string[] {
+    return this.versions(name).map(({ text }) => text);
+  }
+  private versions(name: string): readonly Stored[] {
     return this.past.get(name) ?? [];
   }
   newUid(): string {
@@ -68,7 +74,7 @@ export class SimulatedApi {
     const before = this.store.get(name);
     if (next) this.store.set(name, next);
     else this.store.delete(name);
-    if (next && next.text !== "") this.past.set(name, [...this.history(name), next.text]);
+    if (next && next.text !== "") this.past.set(name, [...this.versions(name), next]);
     if (by === "gate") this.scene.counts.commits++;
     if (next) this.highestEpoch = Math.max(this.highestEpoch, parseRecord(next.text)?.epoch ?? 0);
     this.scene.commitLog.push({
@@ -89,26 +95,30 @@ export class SimulatedApi {
       const stored = this.store.get(name);
       const object = stored ? toObject(name, stored) : undefined;
       world.after(world.between(2, faults ? 2500 : 10), () =>
-        process.deliver(() => process.gate?.look(this.address(name), object)),
+        process.deliver(() => {
+          process.sees(this.address(name), stored ? parseRecord(stored.text) : null);
+          process.gate?.look(this.address(name), object);
+        }),
       );
     }
   }
 
   /** One exchange: `apply` happens at the server, once, perhaps after the client has given up. */
-  private call<T>(process: GateProcess, timeoutMs: number, apply: () => Outcome<T>): Promise<Outcome<T>> {
+  private call(process: GateProcess, timeoutMs: number, apply: () => Answer): Promise<Answer> {
     const { world, faults, features, counts } = this.scene;
     if (!process.alive) return new Promise(() => undefined);
     const sentAtMs = world.now;
     const lossy = faults && features.lossyApi;
-    const fail = (kind: "network" | "timeout" | "server", unknown: boolean): Outcome<T> => ({
+    const fail = (kind: "network" | "timeout" | "server", unknown: boolean): Answer => ({
       ...{ ok: false, kind, unknown, status: 0, message: kind, sentAtMs },
     });
     return new Promise((resolve) => {
       let done = false;
-      const answer = (outcome: Outcome<T>) =>
+      const answer = (outcome: Answer) =>
         process.deliver(() => {
           if (done) return;
           done = true;
+          if (outcome.ok) this.answered(process, outcome.object);
           resolve(outcome);
         });
       if (process.apiDown) return void world.after(1, () => answer(fail("network", false)));
@@ -131,15 +141,25 @@ export class SimulatedApi {
     });
   }
 
+  private answered(process: GateProcess, { metadata, data }: ConfigMap): void {
+    const record = parseRecord(data?.[watermarkDataKey] ?? "");
+    const address = this.address(metadata.name);
+    if (record) process.answered.set(address, record);
+    process.sees(address, record);
+  }
+
   private failure(kind: "not-found" | "conflict", status: number): Outcome<never> {
     return { ok: false, kind, unknown: false, status, message: kind, sentAtMs: this.scene.world.now };
   }
-  private read(name: string): Outcome<ConfigMap> {
-    const stored = this.store.get(name);
+  private read(name: string): Answer {
+    const { world, faults, features } = this.scene;
+    const past = this.versions(name);
+    const stale = faults && features.staleReads && past.length > 0 && world.chance(0.05);
+    const stored = stale ? world.pick(past) : this.store.get(name);
     if (!stored) return this.failure("not-found", 404);
     return { ok: true, object: toObject(name, stored), sentAtMs: this.scene.world.now };
   }
-  private replace({ metadata: { name, uid, resourceVersion }, data }: ConfigMap): Outcome<ConfigMap> {
+  private replace(process: GateProcess, { metadata: { name, uid, resourceVersion }, data }: ConfigMap): Answer {
     const { sabotage } = this.scene;
     const stored = this.store.get(name);
     if (!stored) return this.failure("not-found", 404);
@@ -148,7 +168,9 @@ export class SimulatedApi {
     const text = data?.[watermarkDataKey] ?? "";
     const rv = ++this.revision;
     const kept = sabotage === "no-floor" ? text.replace(/"floor":-?\d+/, '"floor":-1') : text;
+    this.promises.writes(process.disk, this.address(name));
     this.change(name, { uid: stored.uid, rv, text: kept }, "gate");
+    this.promises.stored(this.address(name), watermarkSchema.parse(JSON.parse(kept)));
     return { ok: true, object: toObject(name, { uid: stored.uid, rv, text }), sentAtMs: this.scene.world.now };
   }
 
@@ -165,7 +187,7 @@ export class SimulatedApi {
         const answer =
           sabotage === "phantom-writes" && world.chance(0.3)
             ? Promise.resolve({ ok: true, object, sentAtMs: world.now })
-            : this.call(process, timeoutMs, () => this.replace(object));
+            : this.call(process, timeoutMs, () => this.replace(process, object));
         return answer as unknown as Promise<Outcome<never>>;
       },
     };

@@ -31,7 +31,7 @@ export class HostileClient {
     scene.world.after(350, () => this.act());
   }
 
-  private ask(process: GateProcess, address: string, bytes: Uint8Array): void {
+  ask(process: GateProcess, address: string, bytes: Uint8Array): void {
     this.recent.push({ address, bytes });
     if (this.recent.length > 20) this.recent.shift();
     if (process.alive && !process.stopped) void process.gate?.sign(address, bytes);

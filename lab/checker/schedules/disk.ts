@@ -12,11 +12,20 @@ interface DiskContent {
   announced: Record<string, { number: number; cell: number; kind: MarkKind; mark: Mark }>;
 }
 
-export class SimulatedDisk {
+/** What lies under the processes of one pod. */
+export interface PodDisk {
+  /** Starts of the machine. */
+  boots: number;
+  /** The gate's file as one process sees it. */
+  fileOf(process: GateProcess): MemoryFile;
+  /** The process that wrote to it has been killed, perhaps by the end of the machine. */
+  crash(): void;
+}
+
+export class SimulatedDisk implements PodDisk {
   private content: string | undefined;
   /** Numbers noted since the content's file was begun: they outlive a process, not the machine. */
   private cells: number[] = [];
-  /** Starts of the machine. */
   boots = 0;
   /** The process that runs now has begun its own file. */
   private begun = false;
@@ -31,7 +40,6 @@ export class SimulatedDisk {
     this.content = content;
   }
 
-  /** The file as one process sees it. */
   fileOf(process: GateProcess): MemoryFile {
     const { world, features, sabotage, keys } = this.scene;
     return {
@@ -59,7 +67,6 @@ export class SimulatedDisk {
     };
   }
 
-  /** The process that wrote to it has been killed, perhaps by the end of the machine. */
   crash(): void {
     const { world, features } = this.scene;
     // What it was writing may have come to the kernel before it died.

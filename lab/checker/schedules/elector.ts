@@ -5,6 +5,7 @@
 import type { SimulatedApi } from "./api";
 import type { GateProcess } from "./gate-process";
 import type { Pods } from "./pods";
+import type { Promises } from "./promises";
 import type { Scene } from "./scene";
 
 export class HostileElector {
@@ -15,35 +16,48 @@ export class HostileElector {
     private readonly scene: Scene,
     private readonly api: SimulatedApi,
     private readonly pods: Pods,
+    private readonly promises: Promises,
   ) {
     scene.world.after(10, () => this.elect());
   }
 
-  /** Tells a process that it leads. */
+  /** Tells a process that it leads, unless its disk does not know what was taken away. */
   lead(process: GateProcess, epoch: number, validMs: number, gate: "open" | "shut" = "open"): void {
-    const { world, counts } = this.scene;
     process.deliver(() => {
-      counts.tenures++;
-      process.leadership.update({
-        holder: "",
-        holderIdentity: process.identity,
-        self: process.identity,
-        leaseUid: "lease",
-        epoch,
-        state: gate === "open" ? "active" : "handing-over",
-        reason: "",
-        validUntilNs: String(BigInt(Math.round((world.now + validMs) * 1e6))),
-        gate,
-        daemons: "run",
-        nonces: "follow",
-      });
+      if (gate === "open" && !this.promises.mayLead(process.disk)) return;
+      this.scene.counts.tenures++;
+      this.tell(process, epoch, validMs, gate);
     });
   }
+  private tell(process: GateProcess, epoch: number, validMs: number, gate: "open" | "shut"): void {
+    process.leadership.update({
+      holder: "",
+      holderIdentity: process.identity,
+      self: process.identity,
+      leaseUid: "lease",
+      epoch,
+      state: gate === "open" ? "active" : "handing-over",
+      reason: "",
+      validUntilNs: String(BigInt(Math.round((this.scene.world.now + validMs) * 1e6))),
+      gate,
+      daemons: "run",
+      nonces: "follow",
+    });
+  }
+  /** Whoever does not know what was taken away has lost the lease before. */
+  shutIgnorant(): void {
+    for (const process of this.pods.running) if (!this.promises.mayLead(process.disk)) this.tell(process, 0, 0, "shut");
+  }
 
+  /** Those that may lead now. */
+  candidates(): readonly GateProcess[] {
+    const knowing = this.pods.running.filter(({ disk }) => this.promises.mayLead(disk));
+    return knowing.length > 0 ? knowing : this.pods.running;
+  }
   private elect(): void {
     const { world, features, faults } = this.scene;
     if (!faults) return;
-    const process = world.pick(this.pods.running);
+    const process = world.pick(this.candidates());
     if (features.hostileElector && world.chance(0.4)) this.electWildly(process);
     else {
       const epoch = ++this.api.highestEpoch;
@@ -62,7 +76,8 @@ export class HostileElector {
     const validMs = world.between(100, 20_000);
     this.lead(process, epoch, validMs, world.chance(0.1) ? "shut" : "open");
     // Two masters of one epoch. One whose memory is broken cannot know the other once the watermark is gone.
-    if (!(takesAway && features.badDisk) && world.chance(0.4)) this.lead(world.pick(this.pods.running), epoch, validMs);
+    if (!(takesAway && (features.badDisk || features.backups)) && world.chance(0.4))
+      this.lead(world.pick(this.pods.running), epoch, validMs);
     if (takesAway) this.api.highestEpoch = Math.max(this.api.highestEpoch, epoch);
   }
 }

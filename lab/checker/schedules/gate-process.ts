@@ -8,7 +8,8 @@ import { LeadershipView } from "../../../daemons/signing-gate/leadership";
 import { MarksMemory } from "../../../daemons/signing-gate/memory";
 import type { Log } from "../../../daemons/runtime/log";
 import type { SimulatedChain } from "./chain";
-import type { SimulatedDisk } from "./disk";
+import type { PodDisk } from "./disk";
+import type { Known, Promises } from "./promises";
 import { baker, chainId, type Scene } from "./scene";
 
 const silent: Log = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
@@ -20,6 +21,7 @@ export interface Surroundings {
   processes: readonly GateProcess[];
   kubeOf(process: GateProcess): GateOptions["kube"];
   signerOf(process: GateProcess): GateOptions["signer"];
+  promises: Promises;
 }
 
 export class GateProcess {
@@ -30,12 +32,16 @@ export class GateProcess {
   /** Its node's view of the chain stops here, or undefined where it follows. */
   frozenHead: { level: number; sinceMs: number } | undefined;
   apiDown = false;
+  /** The watermarks that the API answered with last, by key. */
+  readonly answered = new Map<string, Known>();
+  /** Watermarks that it saw and that no flush has brought to the disk yet. */
+  private seen: [address: string, record: Known][] = [];
   private held: (() => void)[] = [];
 
   constructor(
     private readonly scene: Scene,
     readonly identity: string,
-    readonly disk: SimulatedDisk,
+    readonly disk: PodDisk,
   ) {
     this.leadership = new LeadershipView(identity, () => this.nowNs());
   }
@@ -54,6 +60,10 @@ export class GateProcess {
     for (const run of this.held.splice(0)) this.deliver(run);
   }
 
+  sees(address: string, record: Known | null): void {
+    if (record) this.seen.push([address, record]);
+  }
+
   head(chain: SimulatedChain): { level: number; ageSeconds: number } {
     const head = this.frozenHead ?? { level: chain.tip, sinceMs: chain.tipSinceMs };
     return { level: head.level, ageSeconds: (this.scene.world.now - head.sinceMs) / 1000 };
@@ -63,12 +73,23 @@ export class GateProcess {
   async start(surroundings: Surroundings): Promise<void> {
     const { world, keys, sabotage } = this.scene;
     const addresses = keys.map((key) => key.address);
-    const { memory } = await MarksMemory.load(this.disk.fileOf(this), chainId, addresses, String(this.disk.boots));
+    const { memory, problem } = await MarksMemory.load(
+      this.disk.fileOf(this),
+      chainId,
+      addresses,
+      String(this.disk.boots),
+    );
+    const { promises } = surroundings;
+    if (problem !== undefined) promises.loseAll(this.disk, addresses);
     if (sabotage === "no-memory") memory.get = () => undefined;
     this.gate = new Gate(this.gateOptions(memory, surroundings));
     // What a pod does in the background: put on its disk what it saw.
     const flush = () => {
-      this.deliver(() => void memory.flush().catch(() => undefined));
+      this.deliver(() => {
+        const seen = this.seen.splice(0);
+        const learn = () => seen.forEach(([address, record]) => promises.learn(this.disk, address, record));
+        memory.flush().then(learn, () => this.seen.unshift(...seen));
+      });
       if (this.alive) world.after(500, flush);
     };
     world.after(500, flush);

@@ -6,7 +6,8 @@
  *
  * Two things are assumed of an adversary who takes watermarks away. What is taken away had reached every pod's disk: a
  * gate looks every two seconds, a restore needs minutes. And the lease, which keeps the epochs, is not rolled back at
- * the same moment. Without takings-away the elector hands out any epoch, twice and backwards.
+ * the same moment. Without takings-away the elector hands out any epoch, twice and backwards. The strong adversary
+ * (strong-adversary.ts) needs less: that the disk of the pod that leads next has to know what is taken away.
  */
 import { watermarkName } from "../../../contract/names";
 import type { Watermark } from "../../../contract/watermark";
@@ -18,8 +19,11 @@ import { HostileClient, requestBytes } from "./client";
 import { HostileElector } from "./elector";
 import type { GateProcess } from "./gate-process";
 import { Pods } from "./pods";
+import { Promises } from "./promises";
 import { baker, chainId, Scene, type ScheduleOptions, type ScheduleResult } from "./scene";
 import { SimulatedSigners } from "./signers";
+import { StrongAdversary } from "./strong-adversary";
+import { knownEverywhere, promisedSomewhere, Taking } from "./taking";
 import { Troubles } from "./troubles";
 
 /** Most schedules begin with a baker in operation, some with a first installation. */
@@ -58,7 +62,7 @@ async function heal(
     const name = watermarkName(address);
     if (!api.get(name)) api.put(name, api.newUid(), "");
   }
-  const [last] = pods.running;
+  const last = elector.candidates()[0];
   const answers: GateAnswer[] = [];
   // As an elector does: an epoch above all watermarks, and a new one where the gate says that the tenure is over.
   for (let i = 0; last && i < 40; i++) {
@@ -80,19 +84,25 @@ export async function runSchedule(options: ScheduleOptions): Promise<ScheduleRes
   const scene = new Scene(options);
   const chain = new SimulatedChain(scene);
   const processes: GateProcess[] = [];
-  const api = new SimulatedApi(scene, processes);
+  const promises = new Promises();
+  const api = new SimulatedApi(scene, processes, promises);
   createWatermarks(scene, api, chain.tip);
-  const signers = new SimulatedSigners(scene);
+  let adversary: StrongAdversary | undefined;
+  const signers = new SimulatedSigners(scene, (process, attempt) => adversary?.onForward(process, attempt));
   const pods = new Pods(scene, processes, {
     chain,
     processes,
     kubeOf: (process) => api.clientOf(process),
     signerOf: (process) => signers.clientOf(process),
+    promises,
   });
   await pods.startAll();
-  const elector = new HostileElector(scene, api, pods);
-  new HostileClient(scene, chain, pods, elector);
-  new Troubles(scene, api, chain, pods);
+  const elector = new HostileElector(scene, api, pods, promises);
+  const client = new HostileClient(scene, chain, pods, elector);
+  const licence = scene.strong ? promisedSomewhere(pods, promises, elector) : knownEverywhere(pods);
+  const taking = new Taking(scene, api, licence);
+  new Troubles(scene, api, chain, pods, taking);
+  if (scene.strong) adversary = new StrongAdversary(scene, api, pods, promises, elector, client, taking);
   await scene.world.run((options.virtualSeconds ?? 90) * 1000);
   const stuck = await heal(scene, api, chain, pods, elector);
   const { signedLog: signed, commitLog: commits, counts, reasons, timings } = scene;

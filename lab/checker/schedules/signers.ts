@@ -7,13 +7,18 @@ import type { Scene } from "./scene";
 export class SimulatedSigners {
   private signatures = 0;
 
-  constructor(private readonly scene: Scene) {}
+  constructor(
+    private readonly scene: Scene,
+    /** Called at the moment at which a gate forwards. */
+    private readonly onForward: (process: GateProcess, attempt: SignAttempt) => void,
+  ) {}
 
   clientOf(process: GateProcess): GateOptions["signer"] {
     return { sign: (attempt) => this.sign(process, attempt) };
   }
 
   private async sign(process: GateProcess, attempt: SignAttempt): Promise<SignOutcome> {
+    this.onForward(process, attempt);
     let mayHaveSigned = false;
     for (const signer of ["s1", "s2"]) {
       if (mayHaveSigned && !attempt.repeatable) break;

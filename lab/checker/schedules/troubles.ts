@@ -1,11 +1,11 @@
 /** What goes wrong now and then: crashes, pauses, partitions, watermarks deleted and rewound. */
 import { watermarkName } from "../../../contract/names";
-import { below, type Remembered } from "../../../daemons/signing-gate/decide";
 import { parseRecord, type SimulatedApi } from "./api";
 import type { SimulatedChain } from "./chain";
 import type { GateProcess } from "./gate-process";
 import type { Pods } from "./pods";
 import type { Scene } from "./scene";
+import type { Taking } from "./taking";
 
 const troubles = ["crash", "stop", "api", "head", "delete", "rewind", "operator"] as const;
 
@@ -15,6 +15,7 @@ export class Troubles {
     private readonly api: SimulatedApi,
     private readonly chain: SimulatedChain,
     private readonly pods: Pods,
+    private readonly taking: Taking,
   ) {
     scene.world.after(1500, () => this.strike());
   }
@@ -28,7 +29,7 @@ export class Troubles {
     const name = watermarkName(world.pick(keys).address);
     if (!process) return;
     const strikes: Record<(typeof troubles)[number], () => void> = {
-      crash: () => this.crash(process, at, name),
+      crash: () => this.crash(process, name),
       stop: () => this.stop(process),
       api: () => this.cutApi(process),
       head: () => this.freezeHead(process),
@@ -39,10 +40,10 @@ export class Troubles {
     strikes[world.pick(troubles)]();
   }
 
-  private crash(process: GateProcess, at: number, name: string): void {
+  private crash(process: GateProcess, name: string): void {
     const { world, features } = this.scene;
     if (!features.crashes || !process.alive) return;
-    void this.pods.crash(at);
+    void this.pods.crash(process);
     // What ended the process may have cost the API its last write, too.
     if (world.chance(0.3)) this.rewind(name, (candidates) => candidates.at(-1) ?? "");
   }
@@ -66,24 +67,10 @@ export class Troubles {
     world.after(world.between(5000, 60_000), () => (process.frozenHead = undefined));
   }
   private delete(name: string): void {
-    const { world, features } = this.scene;
-    const stored = this.api.get(name);
-    if (!features.deletes || !stored || !this.allSaw(name, stored.text)) return;
-    this.api.remove(name);
-    world.after(world.between(100, 5000), () => {
-      if (!this.api.get(name)) this.api.put(name, this.api.newUid(), "");
-    });
+    if (this.scene.features.deletes) this.taking.delete(name);
   }
-  /** A backup brings an old content back, in the same object or in a new one. */
   private rewind(name: string, choose: (candidates: readonly string[]) => string): void {
-    const { world, features, sabotage } = this.scene;
-    const stored = this.api.get(name);
-    const careless = sabotage === "no-memory";
-    if (!features.rewinds || !stored || (!careless && !this.allSaw(name, stored.text))) return;
-    const candidates = this.api.history(name).filter((text) => careless || this.isOld(name, text));
-    if (candidates.length === 0) return;
-    const uid = world.chance(0.5) ? stored.uid : this.api.newUid();
-    this.api.put(name, uid, choose(candidates));
+    if (this.scene.features.rewinds) this.taking.rewind(name, choose);
   }
   private raiseFloor(name: string): void {
     const stored = this.api.get(name);
@@ -91,17 +78,5 @@ export class Troubles {
     if (!this.scene.features.operator || !stored || !record) return;
     const floor = Math.max(record.floor, this.chain.tip + 3);
     this.api.put(name, stored.uid, JSON.stringify({ ...record, floor }));
-  }
-
-  private disksSay(name: string, says: (entry: Remembered) => boolean): boolean {
-    return this.pods.running.every(({ disk }) => disk.says(this.api.address(name), says));
-  }
-  private allSaw(name: string, text: string): boolean {
-    const record = parseRecord(text);
-    return record === null || this.disksSay(name, (entry) => !below(entry, record));
-  }
-  private isOld(name: string, text: string): boolean {
-    const record = parseRecord(text);
-    return record !== null && this.disksSay(name, (entry) => below(record, entry));
   }
 }
