@@ -15,6 +15,7 @@ const gate = "daemons/signing-gate/gate.ts";
 const marking = "daemons/signing-gate/marking.ts";
 const tenures = "daemons/signing-gate/tenures.ts";
 const sentBlocks = "daemons/signing-gate/sent-blocks.ts";
+const signingKey = "daemons/signing-gate/signing-key.ts";
 const rules = "daemons/signing-gate/decide.ts";
 const memory = "daemons/signing-gate/memory.ts";
 const slots = "daemons/signing-gate/slot-file.ts";
@@ -112,10 +113,9 @@ export const mutants: readonly Mutant[] = [
   {
     name: "opens-before-the-raise-is-remembered",
     breaks: "a key opens when its raise is on this disk (S5)",
-    file: gate,
-    find: "await memory.commit(key.address, current.uid, current.record);\n    } catch (error) {\n      this.setState(",
-    replace:
-      "void memory.commit(key.address, current.uid, current.record);\n    } catch (error) {\n      this.setState(",
+    file: signingKey,
+    find: "await this.options.memory.commit(",
+    replace: "void this.options.memory.commit(",
   },
   {
     name: "no-tenure-check-before-write",
