@@ -8,7 +8,8 @@ import { expandArgs, type DaemonConfig } from "../runtime/config";
 import { followConfig } from "../runtime/follow-config";
 import { followLeadership } from "../runtime/follow-leadership";
 import { serveHttp, type HttpServer } from "../runtime/http-server";
-import { createKubeClient } from "../runtime/kube-client";
+import type { KubeClient } from "../runtime/kube";
+import { podKubeClient } from "../runtime/kube-client";
 import type { Log } from "../runtime/log";
 import { type Counter, createRegistry, type Registry } from "../runtime/metrics";
 import { repeat } from "../runtime/repeat";
@@ -36,7 +37,7 @@ export class SupervisorDaemon {
   private readonly registry: Registry;
   private readonly quarantined: Counter;
   private readonly over = new AbortController();
-  private readonly kube: ReturnType<typeof createKubeClient> | undefined;
+  private readonly kube: KubeClient | undefined;
   private readonly solo: SoloStart | undefined;
   private soloWaiting: Promise<void> = Promise.resolve();
   private server: HttpServer | undefined;
@@ -51,10 +52,7 @@ export class SupervisorDaemon {
     const { env, file, identity } = config;
     this.registry = createRegistry(file.baker, env.TOG_POD_NAME);
     if (file.topology === "solo") {
-      this.kube = createKubeClient({
-        ...{ url: env.TOG_KUBE_URL, kubeDir: env.TOG_KUBE_DIR, namespace: env.TOG_NAMESPACE, clock, log },
-        ...{ metrics: this.registry, component: "baker-supervisor", instance: env.TOG_POD_NAME },
-      });
+      this.kube = podKubeClient(env, { component: "baker-supervisor", log, metrics: this.registry });
       this.solo = new SoloStart(config, log, this.kube);
     }
     this.supervisor = new Supervisor({

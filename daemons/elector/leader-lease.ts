@@ -134,7 +134,7 @@ export class LeaderLease {
       try {
         await request();
       } catch (error) {
-        this.pace.failed("internal", error instanceof Error ? error.message : String(error));
+        this.pace.failed({ kind: "internal", message: error instanceof Error ? error.message : String(error) });
       }
       this.inFlight = null;
       if (inFlight.event && this.known.isNewer(inFlight.event)) this.saw(inFlight.event, false);
@@ -189,7 +189,7 @@ export class LeaderLease {
     }
     if (this.conflicted) this.known.stale = true;
     this.nextReadMs = 0;
-    this.pace.failed(outcome.kind, `get: ${outcome.message}`, outcome.sentAtMs);
+    this.pace.failed({ ...outcome, message: `get: ${outcome.message}` });
   }
 
   private async create(signal: AbortSignal): Promise<void> {
@@ -204,8 +204,7 @@ export class LeaderLease {
       return;
     }
     this.known.stale = true;
-    if (outcome.kind !== "already-exists")
-      this.pace.failed(outcome.kind, `create: ${outcome.message}`, outcome.sentAtMs);
+    if (outcome.kind !== "already-exists") this.pace.failed({ ...outcome, message: `create: ${outcome.message}` });
   }
 
   /** The lease as the holder of `tenure` may write it, or null where it must be read first. */
@@ -255,7 +254,7 @@ export class LeaderLease {
       return;
     }
     if (outcome.unknown && what !== "renew") this.known.stale = true;
-    this.pace.failed(outcome.kind, `${what}: ${outcome.message}`, outcome.sentAtMs);
+    this.pace.failed({ ...outcome, message: `${what}: ${outcome.message}` });
   }
 
   private async acquire(wanted: Extract<Wanted, { kind: "acquire" }>, signal: AbortSignal): Promise<void> {
@@ -277,7 +276,7 @@ export class LeaderLease {
     const names = [...new Set(file.keys.map((key) => key.watermark))];
     const read = await watermarkEpochs({ ...this.o, names, baker: file.baker }, this.options(signal));
     if ("failure" in read) {
-      this.pace.failed(read.failure.kind, `${read.name}: ${read.failure.message}`, read.failure.sentAtMs);
+      this.pace.failed({ ...read.failure, message: `${read.name}: ${read.failure.message}` });
       return "watermarks-not-read";
     }
     // The watermarks took time: somebody may have acquired, or SIGTERM come, meanwhile.

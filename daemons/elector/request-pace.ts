@@ -1,6 +1,7 @@
 /**
  * When the next request about the leader lease may be sent: at once after a first failure, then ever later, but never
- * later than half a retry.
+ * later than half a retry. A server that asks for a pause (Retry-After) gets it, up to one retry: a longer one would
+ * cost the tenure.
  */
 import type { Clock } from "../runtime/clock";
 import type { ElectorMetrics } from "./metrics";
@@ -23,12 +24,14 @@ export class RequestPace {
     this.failing = null;
   }
 
-  failed(kind: string, message: string, sentAtMs = this.o.clock.now()): void {
+  failed(failure: { kind: string; message: string; sentAtMs?: number; retryAfterMs?: number }): void {
+    const { kind, message, sentAtMs = this.o.clock.now(), retryAfterMs = 0 } = failure;
     this.o.metrics.requestFailed(kind);
     this.o.report.warn("api-failure", message, { kind });
     this.failing ??= { times: 0, sinceMs: sentAtMs, message };
     const { times } = this.failing;
     this.failing.times++;
-    this.nextAtMs = sentAtMs + (times === 0 ? 0 : Math.min(this.o.retryMs / 2, 20 * 2 ** Math.min(times, 10)));
+    const backoffMs = times === 0 ? 0 : Math.min(this.o.retryMs / 2, 20 * 2 ** Math.min(times, 10));
+    this.nextAtMs = sentAtMs + Math.max(backoffMs, Math.min(retryAfterMs, this.o.retryMs));
   }
 }

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { ports } from "../../contract/ports";
 import { systemClock as clock } from "../runtime/clock";
 import type { DaemonConfig } from "../runtime/config";
-import { createKubeClient } from "../runtime/kube-client";
+import { podKubeClient } from "../runtime/kube-client";
 import type { Log } from "../runtime/log";
 import { createRegistry } from "../runtime/metrics";
 import { Elector } from "./elector";
@@ -18,16 +18,7 @@ export async function runElector(config: DaemonConfig, log: Log, terminated: Abo
   const { env, file, identity } = config;
   const t = file.timings;
   const registry = createRegistry(file.baker, env.TOG_POD_NAME);
-  const kube = createKubeClient({
-    url: env.TOG_KUBE_URL,
-    kubeDir: env.TOG_KUBE_DIR,
-    namespace: env.TOG_NAMESPACE,
-    clock,
-    log,
-    metrics: registry,
-    component: "elector",
-    instance: env.TOG_POD_NAME,
-  });
+  const kube = podKubeClient(env, { component: "elector", log, metrics: registry });
   const rights = createRights({
     url: `http://${env.TOG_LOCAL_ADDRESS}:${ports.octezRpc}`,
     clock,

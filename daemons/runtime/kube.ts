@@ -82,6 +82,13 @@ export interface RequestOptions {
 
 export type WatchEvent<T> = { type: "ADDED" | "MODIFIED" | "DELETED"; object: T };
 
+export interface KubeEvent {
+  type: "Normal" | "Warning";
+  reason: string;
+  message: string;
+  regarding: { kind: string; name: string; uid?: string; apiVersion: string };
+}
+
 export interface KubeClient {
   /** A consistent read: no resourceVersion parameter. */
   get<R extends Resource>(resource: R, name: string, options: RequestOptions): Promise<Outcome<Kinds[R]>>;
@@ -104,12 +111,7 @@ export interface KubeClient {
     options: { signal: AbortSignal; idleMs?: number },
   ): Promise<void>;
   /** Posts a Kubernetes Event about an object of this namespace; best effort, bounded, never throws. */
-  emitEvent(event: {
-    type: "Normal" | "Warning";
-    reason: string;
-    message: string;
-    regarding: { kind: string; name: string; uid?: string; apiVersion: string };
-  }): Promise<void>;
+  emitEvent(event: KubeEvent): Promise<void>;
   close(): void;
 }
 

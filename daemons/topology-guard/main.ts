@@ -6,7 +6,7 @@
  */
 import { systemClock as clock } from "../runtime/clock";
 import { loadConfig } from "../runtime/config";
-import { createKubeClient } from "../runtime/kube-client";
+import { podKubeClient } from "../runtime/kube-client";
 import { runDaemon } from "../runtime/lifecycle";
 import { createLog } from "../runtime/log";
 import { TopologyGuard } from "./guard";
@@ -17,10 +17,7 @@ export function main(): Promise<void> {
   const log = createLog(env.TOG_POD_NAME, "topology-guard");
   const graceMs = 2000;
   const wait = async (signal: AbortSignal) => {
-    const kube = createKubeClient({
-      ...{ url: env.TOG_KUBE_URL, kubeDir: env.TOG_KUBE_DIR, namespace: env.TOG_NAMESPACE, clock, log },
-      ...{ component: "topology-guard", instance: env.TOG_POD_NAME },
-    });
+    const kube = podKubeClient(env, { component: "topology-guard", log });
     await new TopologyGuard(config, kube, clock, log).wait(signal).finally(() => kube.close());
   };
   return runDaemon(log, wait, graceMs);
