@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { bakerFileSchema, memberPods, otherPods } from "../contract/baker-file";
 import { bakingContainers, type ContainerRow, containers, signerContainers } from "../contract/containers";
 import { env, mounts, secretFiles } from "../contract/env";
-import { type DaemonName, daemonNames, togCommand } from "../contract/images";
+import { daemonCommand, type DaemonName, daemonNames, togCommand } from "../contract/images";
 import { electorPaths } from "../contract/leadership";
 import { holderIdentity, labels } from "../contract/names";
 import { ports } from "../contract/ports";
@@ -59,7 +59,7 @@ const all = (stack: Synthesized, id: string): SynthesizedContainer[] => [
   ...pod(stack, id).container,
 ];
 const daemonOf = ({ command, args }: SynthesizedContainer): DaemonName | undefined =>
-  command.join(" ") === togCommand.join(" ")
+  [togCommand, daemonCommand].some((ours) => command.join(" ") === ours.join(" "))
     ? daemonNames.find((name) => name === args[0] && args.length === 1)
     : undefined;
 const configText = (stack: Synthesized, id: string): string =>

@@ -149,6 +149,7 @@ export async function stageContext(folder: string): Promise<string> {
   chmodSync(bundle, 0o755);
   mkdirSync(join(folder, "bin"));
   symlinkSync("../lib/tog/tog.cjs", join(folder, "bin/tog"));
+  cpSync(join(root, "images/tog-init"), join(folder, "bin/tog-init"));
   const modules = join(root, "node_modules");
   const koffi = join(tog, "node_modules/koffi");
   for (const file of ["package.json", "LICENSE.txt", "index.cjs", "src/koffi/index.cjs", "src/koffi/src/static.cjs"])
@@ -158,7 +159,9 @@ export async function stageContext(folder: string): Promise<string> {
     cpSync(join(modules, "@koromix", koffiPlatform), native, { recursive: true });
   // Another machine than the image's: npm has installed another one.
   else fetchPackage(`@koromix/${koffiPlatform}`, native, folder);
-  const hash = createHash("sha256").update(readFileSync(bundle));
+  const hash = createHash("sha256")
+    .update(readFileSync(bundle))
+    .update(readFileSync(join(folder, "bin/tog-init")));
   for (const file of ["runtime-base", "baker-base", "tog", "signer-link"].map((name) => `${name}.Containerfile`)) {
     cpSync(join(root, "images", file), join(folder, file));
     hash.update(readFileSync(join(folder, file)));

@@ -20,7 +20,7 @@ import {
 import { get } from "node:http";
 import { tmpdir } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
-import { nodeOptions, runAs, togCommand } from "../../contract/images";
+import { daemonCommand, nodeOptions, runAs, togCommand } from "../../contract/images";
 import { ports } from "../../contract/ports";
 import { systemClock } from "../../daemons/runtime/clock";
 import { buildSteps, digestIn, reference, stageContext } from "../../scripts/publish-images";
@@ -34,12 +34,13 @@ const nodeVersion = "22.23.3";
 const maxCompressedMb = 60;
 
 function missing(): string | undefined {
-  const programs = ["buildah", "tini", "unshare", "chroot", "ldd"].filter(
+  const programs = ["buildah", "tini", "busybox", "unshare", "chroot", "ldd"].filter(
     (name) => spawnSync("which", [name]).status !== 0,
   );
   if (process.platform !== "linux" || process.arch !== "x64")
     return `needs Linux on x64; this is ${process.platform} on ${process.arch}`;
-  if (programs.length > 0) return `not installed: ${programs.join(", ")} (apt-get install buildah tini util-linux)`;
+  if (programs.length > 0)
+    return `not installed: ${programs.join(", ")} (apt-get install buildah tini busybox util-linux)`;
   return process.getuid?.() === 0 ? undefined : "needs root (mounts)";
 }
 const why = missing();
@@ -117,7 +118,11 @@ function assemble(folder: string, programs: Record<string, string>): void {
     mkdirSync(shared, { mode: 0o777 });
     chownSync(shared, runAs, runAs);
     const base = join(folder, "base");
-    assemble(join(base, "root"), { "/usr/local/bin/node": nodeBinary(), "/sbin/tini": "/usr/bin/tini" });
+    const busybox = execFileSync("which", ["busybox"], { encoding: "utf8" }).trim();
+    assemble(join(base, "root"), {
+      ...{ "/usr/local/bin/node": nodeBinary(), "/sbin/tini": "/usr/bin/tini" },
+      ...{ "/bin/sh": busybox, "/bin/sleep": busybox, "/bin/date": busybox },
+    });
     writeFileSync(join(base, "Containerfile"), "FROM scratch\nCOPY root /\n");
     const [first, last] = buildSteps(options).map((step) => step.command);
     const tag = first?.[first.indexOf("-t") + 1] ?? "";
@@ -224,7 +229,7 @@ function assemble(folder: string, programs: Record<string, string>): void {
       `TOG_${name}`,
       "/tmp",
     ]);
-    const { child, exit, output } = runIn([...togCommand, "sidecar"], {
+    const { child, exit, output } = runIn([...daemonCommand, "sidecar"], {
       ...(Object.fromEntries(paths) as Record<string, string>),
       ...{
         TOG_POD_NAME: "alice-solo-0",

@@ -1,9 +1,19 @@
-import { chmodSync, existsSync, mkdtempSync, readFileSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
+import {
+  accessSync,
+  chmodSync,
+  constants,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
-import { nodeOptions, togCommand } from "../../contract/images";
+import { daemonCommand, nodeOptions, togCommand } from "../../contract/images";
 import {
   buildSteps,
   cloudBuild,
@@ -107,6 +117,8 @@ describe("with a folder", () => {
     expect(readlinkSync(join(context, "bin/tog"))).toBe("../lib/tog/tog.cjs");
     expect(readFileSync(join(context, "tog.Containerfile"), "utf8")).toContain(`NODE_OPTIONS="${nodeOptions}"`);
     expect(togCommand.at(-1)).toBe("/usr/local/bin/tog");
+    expect(daemonCommand.at(-2)).toBe("/usr/local/bin/tog-init");
+    accessSync(join(context, "bin/tog-init"), constants.X_OK);
     const loads = `require(${JSON.stringify(join(context, "tog/node_modules/koffi"))}).load(null).func("int getpid()")()`;
     expect(Number(execFileSync(process.execPath, ["-p", loads], { encoding: "utf8" }))).toBeGreaterThan(0);
   });

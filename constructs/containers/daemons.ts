@@ -1,6 +1,6 @@
 /** The containers of our own image. */
-import { type BakingContainer, bakingContainers } from "../../contract/containers";
-import { togCommand } from "../../contract/images";
+import { type BakingContainer, bakingContainers, type ContainerRow } from "../../contract/containers";
+import { daemonCommand, togCommand } from "../../contract/images";
 import { ports } from "../../contract/ports";
 import {
   container,
@@ -16,19 +16,21 @@ import {
 const alive = (port: number, path = "/live") =>
   httpProbe(port, path, { periodSeconds: 10, failureThreshold: 3, timeoutSeconds: 3 });
 /**
- * Elector and gate: a pod in which one of them hangs cannot follow as master, so it is not ready; and it is ended in
- * seconds.
+ * Elector and gate: a pod in which one of them hangs cannot follow as master, so it is not ready. images/tog-init ends a
+ * daemon that hangs within 8 s; the kubelet does only where that has failed.
  */
 const aliveNow = (port: number) => ({
   // A busy node may need its time for a start.
   startup: httpProbe(port, "/live", { periodSeconds: 1, failureThreshold: 60, timeoutSeconds: 2 }),
-  liveness: httpProbe(port, "/live", { periodSeconds: 2, failureThreshold: 3, timeoutSeconds: 2 }),
+  liveness: httpProbe(port, "/live", { periodSeconds: 2, failureThreshold: 8, timeoutSeconds: 2 }),
   // Not /ready: the gate of a standby is shut.
   readiness: httpProbe(port, "/live", { periodSeconds: 2, failureThreshold: 2, timeoutSeconds: 2 }),
 });
-/** A container that runs our program. */
-const daemon = (row: DaemonRow, props: Omit<ContainerProps, "row" | "command" | "args">): PodContainer =>
-  container({ ...props, row, command: togCommand, args: [bakingContainers[row].daemon] });
+/** A container that runs our program; one that is to run for ever is started again where it ends. */
+const daemon = (row: DaemonRow, props: Omit<ContainerProps, "row" | "command" | "args">): PodContainer => {
+  const { runs, daemon: name }: ContainerRow = bakingContainers[row];
+  return container({ ...props, row, command: runs === "init" ? togCommand : daemonCommand, args: [name ?? ""] });
+};
 type DaemonRow = {
   [C in BakingContainer]: (typeof bakingContainers)[C] extends { daemon: string } ? C : never;
 }[BakingContainer];

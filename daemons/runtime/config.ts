@@ -79,6 +79,9 @@ export function loadConfig(daemon: string): DaemonConfig {
   process.exit(1);
 }
 
+/** Process that is told of this one's beats (images/tog-init); NaN where nobody asks for them. */
+export const beatPid = (): number => Number(process.env.BEAT_PID ?? NaN);
+
 /** Expands `$(TOG_...)` in a command line. @throws Error for a name that is not in the environment */
 export function expandArgs(args: readonly string[], values: PodEnv): string[] {
   return args.map((arg) =>

@@ -1,4 +1,5 @@
 /** Start and end of a daemon: one AbortController, graceful, then timed, then forced. */
+import { beat } from "./beat";
 import type { Log } from "./log";
 
 /**
@@ -10,6 +11,7 @@ export async function runDaemon(
   body: (signal: AbortSignal) => Promise<void>,
   graceMs = 20_000,
 ): Promise<void> {
+  beat();
   const controller = new AbortController();
   const onSignal = (name: NodeJS.Signals) => {
     if (controller.signal.aborted) {
