@@ -8,6 +8,7 @@ const causes: Readonly<Record<string, string>> = {
   "planned-behind": "the master's node was behind and it handed over",
   "planned-sigterm": "the master's pod was told to end and handed over",
   expired: "the lease ran out: its holder had stopped renewing it",
+  reacquired: "the same pod took the lease again",
   released: "the master gave the lease back",
   "last-resort": "no member was fully able to sign; the best one took over",
 };

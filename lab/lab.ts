@@ -101,7 +101,7 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
   /** As octez-baker doubles got them. */
   readonly signatures: Signature[] = [];
   readonly leases = new Map<string, LeaseView>();
-  /** Leases and config maps as last committed, by resource and name. */
+  /** Leases, config maps and pods as last committed, by resource and name. */
   private readonly latest = new Map<string, AuditEntry["object"]>();
   /** Commits of watermarks and leader leases, in order. */
   readonly commits: AuditEntry[] = [];
@@ -437,7 +437,7 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
     };
     const name = object.metadata?.name ?? "";
     if (entry.type === "DELETED") this.latest.delete(`${entry.resource}/${name}`);
-    else if (entry.resource === "leases" || entry.resource === "configmaps")
+    else if (["leases", "configmaps", "pods"].includes(entry.resource))
       this.latest.set(`${entry.resource}/${name}`, entry.object);
     this.emit("commit", entry);
     if (object.kind === "Lease" && name.endsWith(".leader")) {
@@ -473,6 +473,10 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
   /** As last committed; undefined where there is none. */
   object(resource: "leases" | "configmaps", name: string): AuditEntry["object"] | undefined {
     return this.latest.get(`${resource}/${name}`);
+  }
+
+  objects(resource: "leases" | "configmaps" | "pods"): AuditEntry["object"][] {
+    return [...this.latest].filter(([name]) => name.startsWith(`${resource}/`)).map(([, object]) => object);
   }
 
   private onWatermark(entry: AuditEntry): void {

@@ -71,9 +71,16 @@ const shoot = async (page: Page, name: string) => {
       await closedReceipt(page, /Kill a pod/);
       const second = lab.activePod();
       const receipt = page.locator("section[data-receipt]");
-      await expect(receipt.textContent()).resolves.toContain(`${first} → ${second}`);
+      await expect(receipt.locator(".sentence").textContent()).resolves.toMatch(
+        new RegExp(`^Kill a pod \\(${first}\\): ${second} took over after .* missed \\(goal: at most 2\\)\\.$`),
+      );
       expect(second).not.toBe(first);
-      await expect(receipt.getByText("first signature").count()).resolves.toBeGreaterThan(0);
+      for (const name of ["lease over", "acquired", "gate open", "daemon ready", "first signature"])
+        await expect(receipt.locator(".phases").textContent()).resolves.toContain(name);
+      // The events are there for whoever asks.
+      await expect(receipt.getByRole("table").isVisible()).resolves.toBe(false);
+      await receipt.getByText(/\d+ events/).click();
+      await expect(receipt.getByRole("table").isVisible()).resolves.toBe(true);
       expect(lab.verdict()).toEqual([]);
       await shoot(page, "laboratory-pod-kill");
 
@@ -87,7 +94,12 @@ const shoot = async (page: Page, name: string) => {
       await page.getByRole("button", { name: "Planned switchover" }).click();
       await closedReceipt(page, /Planned switchover/);
       expect(lab.activePod()).toBe(first);
-      await expect(receipt.textContent()).resolves.toContain("planned-operator");
+      await expect(receipt.textContent()).resolves.toContain("an operator asked for it");
+      // Each event of the log has a sentence.
+      const silent = await page
+        .locator("[data-event]")
+        .evaluateAll((rows) => rows.map((row) => row.getAttribute("data-event")));
+      expect(silent).toEqual([]);
       await shoot(page, "laboratory-switchover");
       await page.context().close();
     });
@@ -116,9 +128,43 @@ const shoot = async (page: Page, name: string) => {
       await page.context().close();
     });
 
+    test("the headline says why nobody signs, and the picture where", async () => {
+      const page = await open();
+      await page.locator("[data-fault=api-outage]").click();
+      await page
+        .getByText(/^Nobody signs: the Kubernetes API has not answered for \d+ s$/)
+        .first()
+        .waitFor();
+      await expect(page.locator(".picture .place").first().textContent()).resolves.toContain("does not answer");
+      await expect(page.locator(".picture .way.cut").count()).resolves.toBeGreaterThan(1);
+      // A second fault has a receipt of its own.
+      const before = (await page.locator("section[data-receipt] option").count()) || 1;
+      await page.locator("[data-fault=kill-daemon]").click();
+      await page.getByRole("button", { name: /End: API unreachable/ }).click();
+      await page
+        .getByText(/alice-as-\d signs/)
+        .first()
+        .waitFor({ timeout: 60_000 });
+      await expect(page.locator("section[data-receipt] option").count()).resolves.toBeGreaterThanOrEqual(before);
+      expect(lab.verdict()).toEqual([]);
+      await page.context().close();
+    });
+
+    test.each([1440, 768, 390])("at %d pixels nothing scrolls sideways and no word is broken", async (width) => {
+      const page = await open({ viewport: { width, height: 900 } });
+      await page.locator(".picture").waitFor();
+      await expect(page.evaluate("document.documentElement.scrollWidth")).resolves.toBeLessThanOrEqual(width);
+      // What is as wide as its longest word fits.
+      const cut = await page.evaluate(
+        `[...document.querySelectorAll("main p, main dd, main dt, main b, main span, main li, main button, main summary")].filter((element) => element.scrollWidth > element.clientWidth + 1 && element.clientWidth > 0 && !element.closest(".wide, .scroll, .visually-hidden, .chain, .uplot")).map((element) => element.outerHTML.slice(0, 120))`,
+      );
+      expect(cut).toEqual([]);
+      await page.context().close();
+    });
+
     test("a phone shows it without sideways scrolling, and the dark scheme is dark", async () => {
       const page = await open({ viewport: { width: 390, height: 844 }, colorScheme: "dark", deviceScaleFactor: 2 });
-      await lab.sleep(1500);
+      await page.locator(".picture").waitFor();
       const { width, background } = (await page.evaluate(
         `({ width: document.documentElement.scrollWidth, background: getComputedStyle(document.body).backgroundColor })`,
       )) as { width: number; background: string };

@@ -2,6 +2,7 @@
 import * as z from "zod/mini";
 import { annotations, leaderLeaseName } from "../../contract/names";
 import { receiptSchema } from "../../contract/receipt";
+import { eventSentence } from "../../diagnosis/events";
 import type { Lab, LabOptions, Signature } from "../lab";
 import { Lab as Laboratory } from "../lab";
 import { inject } from "../faults/faults";
@@ -13,6 +14,8 @@ export interface TimelineEntry {
   pod: string;
   event: string;
   reason: string;
+  /** The same as a sentence. */
+  text: string;
 }
 /** What a run showed. Times are real milliseconds and seconds of this run; `scale` relates them to 6 s blocks. */
 export interface ScenarioReceipt {
@@ -99,6 +102,7 @@ export function timelineOf(lab: Lab, fromMs: number, limit = 200): TimelineEntry
       pod: event.pod,
       event: `${event.source}: ${event.event}`,
       reason: event.reason.slice(0, 160),
+      text: eventSentence(event) ?? `${event.event}: ${event.reason.slice(0, 160)}`,
     }));
   const firsts: TimelineEntry[] = [];
   let last: Signature | undefined;
@@ -110,12 +114,14 @@ export function timelineOf(lab: Lab, fromMs: number, limit = 200): TimelineEntry
           pod: last.pod,
           event: "last signature",
           reason: `${last.kind} of level ${last.level}`,
+          text: `${last.pod} signs for the last time: the ${last.kind} of level ${last.level}.`,
         },
         {
           atMs: Math.round(signature.atMs - fromMs),
           pod: signature.pod,
           event: "first signature",
           reason: `${signature.kind} of level ${signature.level}`,
+          text: `${signature.pod} signs for the first time: the ${signature.kind} of level ${signature.level}.`,
         },
       );
     last = signature;

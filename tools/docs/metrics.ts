@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join, relative, resolve } from "node:path";
 import ts from "typescript";
+import { eventTemplate } from "../../diagnosis/events";
 import type { GeneratedDocument } from "../docs";
 
 const root = resolve(__dirname, "../..");
@@ -76,12 +77,18 @@ export function collect(daemon: string, text: string, found: Found): void {
   visit(ts.createSourceFile("source.ts", text, ts.ScriptTarget.Latest, true));
 }
 
-function render(): string {
+/** Of all daemons. */
+export function findAll(): Found {
   const found: Found = { metrics: new Map(), events: new Map() };
   for (const path of sources(join(root, "daemons"))) {
     const daemon = relative(join(root, "daemons"), path).split("/")[0] ?? "";
     collect(daemon === "runtime" ? "every daemon" : daemon, readFileSync(path, "utf8"), found);
   }
+  return found;
+}
+
+function render(): string {
+  const found = findAll();
   const cell = (text: string): string => text.replaceAll("|", "\\|");
   return [
     "# Metrics and events",
@@ -104,9 +111,10 @@ function render(): string {
     "## Events",
     "",
     "A daemon writes one JSON object a line, with the fields of `contract/log.ts`. An event whose name is computed is not listed.",
+    "What stands in braces is a field of the entry. The laboratory's page shows the same sentences.",
     "",
-    "| daemon | event | level |",
-    "| --- | --- | --- |",
+    "| daemon | event | level | meaning |",
+    "| --- | --- | --- | --- |",
     ...[...found.events]
       .map(([key, levels]) => ({
         daemon: key.slice(0, key.lastIndexOf(" ")),
@@ -114,7 +122,10 @@ function render(): string {
         levels,
       }))
       .sort((a, b) => (`${a.daemon} ${a.name}` < `${b.daemon} ${b.name}` ? -1 : 1))
-      .map(({ daemon, name, levels }) => `| ${daemon} | \`${name}\` | ${[...levels].sort().join(", ")} |`),
+      .map(
+        ({ daemon, name, levels }) =>
+          `| ${daemon} | \`${name}\` | ${[...levels].sort().join(", ")} | ${cell(eventTemplate(daemon, name) ?? "")} |`,
+      ),
     "",
   ].join("\n");
 }
