@@ -23,7 +23,7 @@ import { buildImages, type BuiltImages } from "./images";
 import { bridge, prefix, removeCgroup, tidy } from "./leftovers";
 import { cgroupName, Machine } from "./machine";
 import { type NetworkPolicy, policyRules, type PolicyPod } from "./policies";
-import { auditFlags, ClusterRecord } from "./record";
+import { auditFlags, ClusterRecord, StoredVersions } from "./record";
 import { assets, cgroupRoots, run, runAside } from "./shell";
 import { type PodObject, type PodView, viewOf } from "./view";
 import { sleep, until } from "./wait";
@@ -134,7 +134,9 @@ export class NodesCluster {
         },
       });
     });
-    this.record = new ClusterRecord(join(folder, "audit.log"), baker, Object.keys(this.keys));
+    const versions = new StoredVersions(this.plane, namespace);
+    this.closers.push(() => versions.stop());
+    this.record = new ClusterRecord(join(folder, "audit.log"), baker, Object.keys(this.keys), versions.texts);
     trace.on("line", (line) => this.record.onTrace(line));
     this.home = await Home.start({ folder, baker, signer, keys: this.keys, trace: socket });
     await timed("machines", () => this.startMachines());

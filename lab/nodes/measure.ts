@@ -2,6 +2,7 @@
  * What one event costs a cluster of nodes: who holds the lease next and after how long, and which levels our
  * delegate missed.
  */
+import { loadavg } from "node:os";
 import type { Violation } from "../checker/checker";
 import { blockMs, type NodesCluster } from "./cluster";
 import { sleep, until } from "./wait";
@@ -21,6 +22,8 @@ export interface Row {
   signsSeconds: number | null;
   missedLevels: number;
   violations: number;
+  /** Of the machine over a minute, at the end. */
+  load: number;
   /** What else was seen. */
   note: string;
 }
@@ -117,7 +120,7 @@ export async function measure(cluster: NodesCluster, of: Event): Promise<Row & {
       ...{ name: of.name, scenario: of.scenario ?? null, event: of.event, kind: of.kind },
       ...{ atSeconds: of.atSeconds ?? null, nextHolderSeconds: seconds(tenure?.atMs), signsSeconds: seconds(signs) },
       missedLevels: chain.missedSince(headAttested ? level : level - 1),
-      ...{ violations: found.length, note, found },
+      ...{ violations: found.length, load: Number((loadavg()[0] ?? 0).toFixed(1)), note, found },
     };
   } catch (error) {
     throw new Error(`${of.name}: ${error instanceof Error ? error.message : String(error)}\n${stateOf(cluster)}`);

@@ -2,13 +2,17 @@
  * What happened, for the checker and the measurements: the API server's audit log, and the trace of the signers at
  * home.
  */
-import { closeSync, openSync, readSync, writeFileSync } from "node:fs";
+import { closeSync, openSync, readFileSync, readSync, writeFileSync } from "node:fs";
+import { get } from "node:https";
 import { join } from "node:path";
 import { stringify } from "yaml";
 import { leaderLeaseName, watermarkDataKey, watermarkName } from "../../contract/names";
 import { watermarkSchema } from "../../contract/watermark";
 import { check, type CommitEntry, type SignerEntry, type Violation } from "../checker/checker";
+import { lines } from "../doubles/lines";
+import type { ControlPlane } from "../../tools/test-assets/control-plane";
 import type { TraceLine } from "../trace";
+import { sleep } from "./wait";
 
 interface AuditLine {
   stage: string;
@@ -19,11 +23,13 @@ interface AuditLine {
   user: { username: string };
   objectRef?: { resource: string; namespace?: string; name?: string };
   responseStatus?: { code?: number };
-  responseObject?: {
-    metadata?: { uid?: string };
-    data?: Record<string, string>;
-    spec?: { holderIdentity?: string; leaseTransitions?: number };
-  };
+  requestObject?: AuditedObject;
+  responseObject?: AuditedObject;
+}
+interface AuditedObject {
+  metadata?: { uid?: string; resourceVersion?: string };
+  data?: Record<string, string>;
+  spec?: { holderIdentity?: string; leaseTransitions?: number };
 }
 export interface Tenure {
   /** Pod name and uid; "" = released. */
@@ -58,7 +64,8 @@ export function auditFlags(folder: string, namespace: string): string[] {
 export class ClusterRecord {
   readonly signed: SignerEntry[] = [];
   readonly tenures: Tenure[] = [];
-  private readonly marks: CommitEntry[] = [];
+  /** `unsure`: what a write of unknown outcome would have stored. */
+  private readonly marks: (CommitEntry & { unsure?: string })[] = [];
   private offset = 0;
   private rest = "";
   private readonly timer: NodeJS.Timeout;
@@ -67,6 +74,8 @@ export class ClusterRecord {
     private readonly auditLog: string,
     private readonly baker: string,
     private readonly addresses: readonly string[],
+    /** Every version of a watermark that the API server stored. */
+    private readonly versions: ReadonlySet<string>,
   ) {
     this.timer = setInterval(() => this.follow(), 50);
   }
@@ -100,10 +109,11 @@ export class ClusterRecord {
   }
 
   private take(line: AuditLine): void {
-    const { objectRef, responseObject, responseStatus } = line;
-    if (line.requestURI.includes("dryRun") || (responseStatus?.code ?? 500) >= 300) return;
+    const { objectRef, requestObject, responseObject, responseStatus } = line;
+    const code = responseStatus?.code ?? 500;
+    if (line.requestURI.includes("dryRun") || (code >= 300 && code < 500)) return;
     const name = objectRef?.name ?? "";
-    if (objectRef?.resource === "leases" && name === leaderLeaseName(this.baker)) {
+    if (objectRef?.resource === "leases" && code < 300 && name === leaderLeaseName(this.baker)) {
       const { holderIdentity = "", leaseTransitions = 0 } = responseObject?.spec ?? {};
       const last = this.tenures.at(-1);
       if (last?.holder !== holderIdentity || last.epoch !== leaseTransitions)
@@ -111,8 +121,9 @@ export class ClusterRecord {
     }
     const address = this.addresses.find((key) => watermarkName(key) === name);
     if (address === undefined) return;
-    let parsed: unknown = null;
-    if (line.verb !== "delete") parsed = JSON.parse(responseObject?.data?.[watermarkDataKey] ?? "null");
+    const object = code < 300 ? responseObject : requestObject;
+    const text = object?.data?.[watermarkDataKey] ?? "null";
+    const parsed: unknown = line.verb === "delete" ? null : JSON.parse(text);
     const record = watermarkSchema.safeParse(parsed);
     // The signers' clock is the machine's monotonic one. A commit counts from when the API server got it: its
     // answer is on its way before the log has its time.
@@ -120,9 +131,11 @@ export class ClusterRecord {
     this.marks.push({
       at: milliseconds(line.requestReceivedTimestamp) + monotonic,
       address,
-      uid: responseObject?.metadata?.uid ?? "",
+      uid: object?.metadata?.uid ?? "",
       by: /:[a-z0-9-]+-as$/.test(line.user.username) ? "gate" : "other",
       record: record.success ? record.data : null,
+      // A client that gave up waiting: the API server may have stored it all the same.
+      ...(code < 300 ? {} : { unsure: text }),
     });
   }
 
@@ -132,15 +145,64 @@ export class ClusterRecord {
    */
   verdict(floorPassMs: number, fenced: boolean): Violation[] {
     this.follow();
-    const found = check(
-      this.signed,
-      [...this.marks].sort((a, b) => a.at - b.at),
-      { floorPassAfter: floorPassMs },
-    );
+    const stored = this.marks.filter(({ unsure }) => unsure === undefined || this.versions.has(unsure));
+    const commits = stored.sort((one, other) => one.at - other.at);
+    const found = check(this.signed, commits, { floorPassAfter: floorPassMs });
     const always = ["two-digests", "two-signatures-of-a-block", "not-understood"];
     return fenced ? found : found.filter(({ code }) => always.includes(code));
   }
   get commits(): number {
     return this.marks.length;
+  }
+}
+
+/**
+ * Follows the config maps of a namespace and keeps every version of a watermark. After a break it goes on with the
+ * next version: etcd keeps them.
+ */
+export class StoredVersions {
+  readonly texts = new Set<string>();
+  private resourceVersion = "";
+  private readonly stopped = new AbortController();
+
+  constructor(
+    private readonly plane: Pick<ControlPlane, "url" | "adminToken" | "caFile">,
+    private readonly namespace: string,
+  ) {
+    void this.follow();
+  }
+  stop(): void {
+    this.stopped.abort();
+  }
+
+  private async follow(): Promise<void> {
+    const { signal } = this.stopped;
+    while (!signal.aborted) {
+      await this.watch(signal).catch(() => undefined);
+      await sleep(100);
+    }
+  }
+  private watch(signal: AbortSignal): Promise<void> {
+    const { url, adminToken, caFile } = this.plane;
+    const from = `?watch=1&resourceVersion=${this.resourceVersion}`;
+    const options = { signal, agent: false, headers: { authorization: `Bearer ${adminToken}` } };
+    return new Promise((done, fail) => {
+      const sent = get(
+        `${url}/api/v1/namespaces/${this.namespace}/configmaps${from}`,
+        { ...options, ca: readFileSync(caFile) },
+        (response) => {
+          lines(response, (line) => this.take(JSON.parse(line) as { type: string; object: AuditedObject }));
+          response.once("close", done).once("error", fail);
+        },
+      );
+      sent.once("error", fail);
+    });
+  }
+  private take({ type, object }: { type: string; object: AuditedObject }): void {
+    // Too old to go on: begins anew with what there is.
+    if (type === "ERROR") this.resourceVersion = "";
+    else this.resourceVersion = object.metadata?.resourceVersion ?? this.resourceVersion;
+    const text = object.data?.[watermarkDataKey];
+    if (text !== undefined) this.texts.add(text);
   }
 }

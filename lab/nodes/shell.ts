@@ -115,3 +115,6 @@ export function missingForNodes(): string | undefined {
   }
   return cgroupRoots().length === 0 ? "no control groups are mounted" : undefined;
 }
+
+// For .ci/run: the reason, or nothing.
+if (require.main === module) console.log(missingForNodes() ?? "");

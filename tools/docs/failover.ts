@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { failureTable, outsideTheTable } from "../../lab/scenarios/failure-table";
 import { defaultTimings } from "../../contract/timings";
+import { nodesSection } from "../../lab/nodes/table";
 import { readSeries, type Run, type Series } from "../../lab/results";
 import { scaleOf } from "../../lab/scale";
 import { scenarios } from "../../lab/scenarios/built-in";
@@ -164,6 +165,7 @@ function render(): string {
     "## Beyond it",
     "",
     ...outsideTheTable.flatMap(section(all)),
+    ...nodesSection(folder, all),
     ...(report ? beside(report) : []),
   ].join("\n");
 }

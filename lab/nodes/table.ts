@@ -1,0 +1,50 @@
+/** The section of docs/failover.md about real nodes. */
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Series } from "../results";
+import type { Row } from "./measure";
+import type { NodesRecord } from "./results";
+
+const seconds = (value: number | null, otherwise: string): string => (value === null ? otherwise : value.toFixed(1));
+/** Levels: none for what was planned; for a loss one in the middle, two at worst. */
+const goals: Record<Row["kind"], number | undefined> = { planned: 0, loss: 2, other: undefined };
+const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1] ?? 0;
+
+function rowOf(row: Row, laboratory: readonly Series[]): string {
+  const goal = goals[row.kind];
+  const runs = laboratory.find(({ scenario, blockSeconds }) => scenario === row.scenario && blockSeconds === 6)?.runs;
+  const beside = runs?.map(({ missedLevels }) => missedLevels) ?? [];
+  const cells = [
+    `${row.event}${row.atSeconds === null ? "" : `, ${row.atSeconds} s after a block`}`,
+    seconds(row.nextHolderSeconds, "the same holder"),
+    seconds(row.signsSeconds, ""),
+    `${row.missedLevels}${goal !== undefined && row.missedLevels > goal ? `; goal <= ${goal}: **missed**` : ""}`,
+    beside.length === 0 ? "" : `${median(beside)} (most ${Math.max(...beside)}; \`${row.scenario}\`)`,
+    row.violations === 0 ? "none" : `**${row.violations}**`,
+    row.load.toFixed(0),
+    row.note,
+  ];
+  return `| ${cells.join(" | ")} |`;
+}
+
+/** @param file docs/failover/nodes.json @returns nothing where nobody has measured */
+export function nodesSection(folder: string, laboratory: readonly Series[]): string[] {
+  const file = join(folder, "nodes.json");
+  if (!existsSync(file)) return [];
+  const record = JSON.parse(readFileSync(file, "utf8")) as NodesRecord;
+  const planned = record.rows.filter(({ kind }) => kind === "planned").map(({ missedLevels }) => missedLevels);
+  const losses = record.rows.filter(({ kind }) => kind === "loss").map(({ missedLevels }) => missedLevels);
+  const versions = Object.entries(record.versions).map(([name, version]) => `${name} ${version}`);
+  return [
+    "## On real nodes",
+    "",
+    `\`npm run test:nodes\`: the published images' recipe and the objects of \`npm run manifests\` on two real kubelets, with enforced network policies, real file systems and a signer at home behind OpenSSH. Octez is the laboratory's doubles, and the images' bases are stand-ins. Blocks every 6 s, start time 2 s; ${record.date}, ${versions.join(", ")}, ${record.machine}. One run a row, one after the other on the same cluster.`,
+    "",
+    `From the first object until both pods were ready and the baker signed: ${record.readySeconds.toFixed(0)} s. Missed levels: planned events ${planned.join(", ")} (goal 0 each); losses: median ${median(losses)}, most ${Math.max(...losses)} (goal 1 and 2). The checker judged ${record.signatures} signatures. Load is the machine's over a minute at the end of the row; above its number of cores other work shared it.`,
+    "",
+    "| what happens | s until the next holder | s until it signs | missed levels | the laboratory's | violations | load | seen |",
+    "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ...record.rows.map((row) => rowOf(row, laboratory)),
+    "",
+  ];
+}
