@@ -113,6 +113,17 @@ const proxyConfig = (kubeconfig: string, name: string): object => ({
   conntrack: { maxPerCore: 0, tcpEstablishedTimeout: "0s", tcpCloseWaitTimeout: "0s" },
 });
 
+/** The machines go before everything else that this machine does: theirs are processors of their own. */
+function makeCgroups(root: string, name: string): void {
+  mkdirSync(join(root, cgroupName, name), { recursive: true });
+  for (const folder of [join(root, cgroupName), join(root, cgroupName, name)])
+    for (const [file, most] of [
+      ["cpu.shares", "262144"],
+      ["cpu.weight", "10000"],
+    ] as const)
+      if (existsSync(join(folder, file))) writeFileSync(join(folder, file), most);
+}
+
 export class Machine {
   private boot: ChildProcess | undefined;
   /** Process 1 of the machine, as this machine here sees it; undefined without power. */
@@ -153,7 +164,7 @@ export class Machine {
   /** Makes the namespaces and the network, then starts containerd. */
   async powerOn(): Promise<void> {
     const { folder, name } = this.options;
-    for (const root of cgroupRoots()) mkdirSync(join(root, cgroupName, name), { recursive: true });
+    for (const root of cgroupRoots()) makeCgroups(root, name);
     const booted = join(folder, "booted");
     if (existsSync(booted)) run(["rm", booted]);
     const [program, args] = tied([
