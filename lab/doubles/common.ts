@@ -4,7 +4,7 @@
  */
 import { closeSync, openSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import { connect } from "node:net";
+import { connect, type AddressInfo } from "node:net";
 import koffi from "koffi";
 
 export { lines } from "./lines";
@@ -152,8 +152,12 @@ export type Route = (
   url: URL,
   body: string,
 ) => void | Promise<void>;
-/** Serves on "HOST:PORT". The handler answers everything. */
-export async function serve(address: string, route: Route): Promise<() => void> {
+/** Serves on "HOST:PORT", port 0 being any. The handler answers everything. `heard` gets the port that it is. */
+export async function serve(
+  address: string,
+  route: Route,
+  heard: (port: number) => void = () => undefined,
+): Promise<() => void> {
   const { host, port } = splitAddress(address);
   const server = createServer((request, response) => {
     let body = "";
@@ -172,6 +176,7 @@ export async function serve(address: string, route: Route): Promise<() => void> 
     server.once("error", reject);
     server.listen(port, host, resolve);
   });
+  heard((server.address() as AddressInfo).port);
   return () => {
     server.close();
     server.closeAllConnections();

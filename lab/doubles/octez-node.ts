@@ -392,7 +392,11 @@ async function run(argv: readonly string[]): Promise<void> {
   const node = new Node();
   const closers = await Promise.all([
     ...config.rpc["listen-addrs"].map((address) =>
-      serve(address, (request, response, url, body) => node.rpc(response, request.method ?? "GET", url, body)),
+      serve(
+        address,
+        (request, response, url, body) => node.rpc(response, request.method ?? "GET", url, body),
+        (port) => process.stdout.write(`starting RPC server on ${splitAddress(address).host}:${port}\n`),
+      ),
     ),
     ...config.metrics_addr.map((address) =>
       serve(address, (_request, response) => {

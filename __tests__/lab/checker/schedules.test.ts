@@ -1,3 +1,4 @@
+import { defaultTimings } from "../../../contract/timings";
 import { describe as explain } from "../../../lab/checker/schedules/describe";
 import { runSchedule } from "../../../lab/checker/schedules/run-schedule";
 import type { Sabotage, ScheduleResult } from "../../../lab/checker/schedules/scene";
@@ -18,6 +19,8 @@ test.each([
     const result = await runSchedule({ seed: seed + i, virtualSeconds: 50, strong });
     for (const name of Object.keys(total) as (keyof typeof total)[]) total[name] += result.counts[name];
     expect(failures(result)).toBe("");
+    // Virtual milliseconds; the slowest disk needs 100 after the last mark.
+    expect(result.slowestMs).toBeLessThanOrEqual(defaultTimings.gateBudgetMs + 250);
   }
   // The schedules are not idle.
   if (process.env.SEED === undefined) for (const count of Object.values(total)) expect(count).toBeGreaterThan(5);

@@ -34,7 +34,12 @@ export class HostileClient {
   ask(process: GateProcess, address: string, bytes: Uint8Array): void {
     this.recent.push({ address, bytes });
     if (this.recent.length > 20) this.recent.shift();
-    if (process.alive && !process.stopped) void process.gate?.sign(address, bytes);
+    if (!process.alive || process.stopped || !process.gate) return;
+    const { world } = this.scene;
+    const [askedMs, pauses] = [world.now, process.pauses];
+    void process.gate.sign(address, bytes).then(() => {
+      if (process.pauses === pauses) this.scene.slowestMs = Math.max(this.scene.slowestMs, world.now - askedMs);
+    });
   }
 
   private act(): void {

@@ -26,6 +26,8 @@ export interface Surroundings {
 
 export class GateProcess {
   alive = true;
+  /** How often it was stopped. */
+  pauses = 0;
   stopped = false;
   gate: Gate | undefined;
   readonly leadership: LeadershipView;
@@ -54,6 +56,10 @@ export class GateProcess {
     if (!this.alive) return;
     if (this.stopped) this.held.push(run);
     else run();
+  }
+  stop(): void {
+    this.stopped = true;
+    this.pauses++;
   }
   resume(): void {
     this.stopped = false;

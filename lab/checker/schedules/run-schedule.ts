@@ -107,5 +107,5 @@ export async function runSchedule(options: ScheduleOptions): Promise<ScheduleRes
   const stuck = await heal(scene, api, chain, pods, elector);
   const { signedLog: signed, commitLog: commits, counts, reasons, timings } = scene;
   const violations = check(signed, commits, { floorPassAfter: timings.floorPassSeconds * 1000 });
-  return { seed: options.seed, violations, stuck, counts, reasons, signed, commits };
+  return { seed: options.seed, violations, stuck, counts, reasons, slowestMs: scene.slowestMs, signed, commits };
 }

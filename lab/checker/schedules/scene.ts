@@ -32,6 +32,7 @@ export interface ScheduleResult {
   /** What happened, to see that schedules are not idle. */
   reasons: Record<string, number>;
   counts: Scene["counts"];
+  slowestMs: number;
   signed: SignerEntry[];
   commits: CommitEntry[];
 }
@@ -92,6 +93,8 @@ export class Scene {
     floorPasses: 0,
   };
   readonly reasons: Record<string, number> = {};
+  /** Longest time to an answer of a gate that was not stopped meanwhile. */
+  slowestMs = 0;
   readonly signedLog: SignerEntry[] = [];
   readonly commitLog: CommitEntry[] = [];
 

@@ -51,7 +51,7 @@ export class Troubles {
     const { world, features, counts } = this.scene;
     if (!features.stops || process.stopped) return;
     counts.stops++;
-    process.stopped = true;
+    process.stop();
     world.after(world.between(50, 15_000), () => process.resume());
   }
   private cutApi(process: GateProcess): void {
