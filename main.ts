@@ -9,9 +9,9 @@ import { BakerStack } from "./constructs/baker-stack";
 import { cdktfArguments, refuseIgnoredOptions } from "./configuration/cdktf-options";
 import { ConfigurationError } from "./configuration/errors";
 import { cdktfContext, exampleFolder } from "./configuration/folder";
-import { resolveConfiguration, type Resolved } from "./configuration/load";
+import { requireSecrets, resolveConfiguration, type Resolved } from "./configuration/load";
 import { type Configuration } from "./configuration/schema";
-import { readHanded, type Handed } from "./configuration/tfvars";
+import { readHanded, secretsOf, type Handed } from "./configuration/tfvars";
 import { withoutCreationTraces } from "./constructs/element";
 import { PlatformStack } from "./constructs/platform-stack";
 
@@ -35,12 +35,16 @@ export async function synthesize(options: {
   folder: string;
   outdir?: string;
   handed?: Handed;
+  /** Of the cdktf command above. */
   argv?: readonly string[];
+  /** Fails where a secret is missing. @default false: references to them are all that synth writes */
+  secretsNeeded?: boolean;
 }): Promise<Resolved> {
   const context = cdktfContext(options.folder);
   const resolve = { folder: options.folder, context, exampleFolder, handed: options.handed };
   const resolved = await resolveConfiguration(resolve);
-  if (options.argv && !options.handed) await refuseIgnoredOptions(options.argv, resolved, resolve);
+  const complete = options.argv ? await refuseIgnoredOptions(options.argv, resolved, resolve) : resolved;
+  if (options.secretsNeeded) requireSecrets(complete);
   const app = new App({ outdir: options.outdir, context });
   addStacks(app, resolved.configuration);
   withoutCreationTraces(() => {
@@ -58,13 +62,19 @@ export function printNotices({ warnings, configuration: { example } }: Resolved)
   for (const warning of warnings) console.error(`warning: ${warning}`);
 }
 
+/** Commands of cdktf that make nothing. */
+const makesNothing = new Set(["destroy", "output"]);
+
 async function main(): Promise<void> {
   try {
+    const handed = readHanded(process.env);
+    const argv = handed ? undefined : cdktfArguments(process.ppid);
     printNotices(
       await synthesize({
         folder: process.cwd(),
-        handed: readHanded(process.env),
-        argv: cdktfArguments(process.ppid),
+        handed: handed ?? { environment: secretsOf(process.env), options: [] },
+        argv,
+        secretsNeeded: handed ? handed.withoutSecrets !== true : argv !== undefined && !makesNothing.has(argv[0] ?? ""),
         outdir: process.env.CDKTF_OUTDIR,
       }),
     );

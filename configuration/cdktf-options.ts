@@ -5,7 +5,7 @@
  */
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
-import { ConfigurationError, type ConfigurationIssue } from "./errors";
+import { ConfigurationError, showName, type ConfigurationIssue } from "./errors";
 import { resolveConfiguration, type ResolveOptions, type Resolved } from "./load";
 import { type Handed } from "./tfvars";
 
@@ -60,24 +60,26 @@ function ancestor(pid: number): { parent: number; argv: string[] } | undefined {
 
 /**
  * Refuses options of the cdktf command that would change nothing.
+ * @returns the configuration with those options, for the secrets among them
  * @throws ConfigurationError with the way to give them
  */
 export async function refuseIgnoredOptions(
   argv: readonly string[],
   resolved: Resolved,
   options: ResolveOptions,
-): Promise<void> {
+): Promise<Resolved> {
   const { options: handed, contexts } = optionsOf(argv);
   const issues: ConfigurationIssue[] = contexts.map((text) => ({
     path: [text.split("=")[0] ?? text],
     source: "--context",
     found: "an option that the cdktf command ignores",
-    write: `it into terraform.tfvars or into "context" of cdktf.json, or use npm run diff|deploy -- --var ${text}`,
+    write: `it into terraform.tfvars or into "context" of cdktf.json, or use npm run diff|deploy -- --var ${showName(text.split("=")[0] ?? "")}=...`,
   }));
+  let other = resolved;
   if (handed.length > 0) {
-    const other = (await resolveConfiguration({
+    other = (await resolveConfiguration({
       ...options,
-      handed: { environment: {}, options: handed },
+      handed: { environment: options.handed?.environment ?? {}, options: handed },
     })) satisfies Resolved;
     const [mine, theirs] = [resolved.configuration.given ?? {}, other.configuration.given ?? {}];
     for (const key of new Set([...Object.keys(mine), ...Object.keys(theirs)]))
@@ -90,4 +92,5 @@ export async function refuseIgnoredOptions(
         });
   }
   if (issues.length > 0) throw new ConfigurationError(issues);
+  return other;
 }

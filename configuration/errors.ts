@@ -1,4 +1,5 @@
 /** How the configuration's errors look: all at once, each with the key's path, what was found and what to write. */
+import { decodeAddress } from "../tezos/addresses";
 
 export interface ConfigurationIssue {
   /** Keys from the top, for instance ["bakers", "alice", "delegate"]; empty where a whole file is meant. */
@@ -12,6 +13,7 @@ export interface ConfigurationIssue {
 /** A path as Terraform would write it: bakers.alice.signers["1st"].port */
 export const pathText = (path: readonly string[]): string =>
   path
+    .map((key) => (decodeAddress(key) ? key : showName(key)))
     .map((key, i) =>
       /^[A-Za-z_][\w-]*$/.test(key) ? (i === 0 ? key : `.${key}`) : /^\d+$/.test(key) ? `[${key}]` : `["${key}"]`,
     )
@@ -46,6 +48,15 @@ export function secretKind(key: string, value: unknown): string | undefined {
     ? "a value whose name says that it is secret"
     : undefined;
 }
+
+export const notShown = "(not shown)";
+/** A key's or option's name for an error message: a secret may stand in the wrong place. */
+export const showName = (name: string): string =>
+  /^[\w.-]{1,32}$/.test(name) && !privateKey.test(name) ? name : notShown;
+
+/** A value for an error message about the key at this path. */
+export const showAt = (path: readonly string[], value: unknown): string =>
+  path[0] === "secrets" || secretName.test(path.at(-1) ?? "") ? notShown : show(value);
 
 /** A text without anything that looks like a private key. */
 export const redact = (text: string): string => text.replace(new RegExp(privateKey, "g"), "(secret, not shown)");

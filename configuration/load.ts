@@ -1,9 +1,12 @@
 /** From the folder's variable files, options and context to one validated configuration. */
 import { basename } from "node:path";
 import { type z } from "zod";
-import { ConfigurationError, didYouMean, show, type ConfigurationIssue } from "./errors";
+import { decodeAddress } from "../tezos/addresses";
+import { ConfigurationError, didYouMean, notShown, show, showAt, showName, type ConfigurationIssue } from "./errors";
+import { lineOf } from "./lines";
 import { crossFieldFindings } from "./rules";
 import { configurationSchema, secretsSchema, type Configuration } from "./schema";
+import { missingSecrets } from "./secrets";
 import { automaticFiles, cdktfOrder, inFolder, readFile, textLayer, type Handed, type Layer } from "./tfvars";
 import { knownKeys, terraformType, variableNames } from "./keys";
 
@@ -12,6 +15,8 @@ export interface Resolved {
   /** Top-level key -> file or option that gave it. Keys that are not here have their default. */
   sources: Readonly<Record<string, string>>;
   warnings: readonly string[];
+  /** Secrets that a deployment needs and nobody gave; none for an example. */
+  missingSecrets: readonly ConfigurationIssue[];
 }
 
 export interface ResolveOptions {
@@ -28,17 +33,65 @@ export interface ResolveOptions {
 const contextOfCdktf = /^(cdktf|excludeStackIdFromLogicalIds$|allowSepCharsInLogicalIds$)/;
 
 /** @throws ConfigurationError with everything that is wrong */
-export async function resolveConfiguration({
-  folder,
-  handed,
-  context = {},
-  exampleFolder,
-}: ResolveOptions): Promise<Resolved> {
+export async function resolveConfiguration(given: ResolveOptions): Promise<Resolved> {
+  const { layers, issues, warnings, example } = await readLayers(given);
+  if (layers.length === 0 && issues.length > 0) throw new ConfigurationError(issues);
+  const values: Record<string, unknown> = {};
+  const last = new Map<string, Layer>();
+  for (const layer of layers)
+    for (const [key, value] of Object.entries(layer.values)) {
+      Object.defineProperty(values, key, { value, enumerable: true, configurable: true, writable: true });
+      last.set(key, layer);
+    }
+  const placed = (issue: ConfigurationIssue): ConfigurationIssue => {
+    const layer = last.get(issue.path[0] ?? "");
+    const line = layer?.text === undefined ? undefined : lineOf(layer.text, issue.path);
+    return { ...issue, source: layer && `${layer.source}${line === undefined ? "" : `:${line}`}` };
+  };
+  const checked = check(
+    values,
+    last.get("secrets")?.text !== undefined && !last.get("secrets")?.source.endsWith("json"),
+  );
+  // What an unreadable file would have given is not missing.
+  const certain = issues.some(({ path }) => path.length === 0)
+    ? checked.issues.filter(({ found }) => !/^(nothing|nobody)/.test(found))
+    : checked.issues;
+  issues.push(...certain.map(placed));
+  if (issues.length > 0 || !checked.configuration) throw new ConfigurationError(issues);
+  return {
+    configuration: example === undefined ? checked.configuration : { ...checked.configuration, example },
+    sources: Object.fromEntries([...last].map(([key, { source }]) => [key, source])),
+    warnings: [...warnings, ...checked.warnings],
+    missingSecrets: example === undefined ? missingSecrets(checked.configuration, values.secrets) : [],
+  };
+}
+
+/** @throws ConfigurationError where a secret that the configuration needs was not given */
+export function requireSecrets({ missingSecrets: missing }: Resolved): void {
+  if (missing.length > 0) throw new ConfigurationError(missing);
+}
+
+interface Layers {
+  layers: Layer[];
+  issues: ConfigurationIssue[];
+  warnings: string[];
+  /** Name of the example that was taken. */
+  example: string | undefined;
+}
+
+/** Everything that gives values, the lowest first. */
+async function readLayers({ folder, handed, context = {}, exampleFolder }: ResolveOptions): Promise<Layers> {
   const issues: ConfigurationIssue[] = [];
   const warnings: string[] = [];
   const layers: Layer[] = [];
-  const take = (layer: Layer | ConfigurationIssue): void =>
-    void ("values" in layer ? layers.push(layer) : issues.push(layer));
+  const take = (layer: Layer | ConfigurationIssue): void => {
+    if (!("values" in layer)) issues.push(layer);
+    else {
+      const reserved = reservedNames(layer.values).map((path) => ({ ...reservedName(path), source: layer.source }));
+      if (reserved.length > 0) issues.push(...reserved);
+      else layers.push(layer);
+    }
+  };
 
   // The example is below everything: what little was given changes it.
   const options = handed?.options ?? [];
@@ -58,11 +111,13 @@ export async function resolveConfiguration({
     }
   }
   const own = Object.entries(context).filter(([key]) => !contextOfCdktf.test(key));
-  if (own.length > 0) layers.push({ source: "context of cdktf.json", values: Object.fromEntries(own) });
+  if (own.length > 0) take({ source: "context of cdktf.json", values: Object.fromEntries(own) });
   for (const [key, text] of Object.entries(handed?.environment ?? {}))
     if (variableNames.includes(key)) take(await textLayer(key, text, terraformType(key) === "string", `TF_VAR_${key}`));
-    else warnings.push(`TF_VAR_${key} names no variable${suggestion(key, variableNames)}; Terraform ignores it.`);
-
+    else
+      warnings.push(
+        `TF_VAR_${showName(key)} names no variable${suggestion(key, variableNames)}; Terraform ignores it.`,
+      );
   const fileLayers = new Map<string, Layer>();
   for (const file of files) {
     const layer = await readFile(file);
@@ -70,33 +125,31 @@ export async function resolveConfiguration({
     if ("values" in layer) fileLayers.set(file, layer);
   }
   warnings.push(...orderWarnings(files, fileLayers));
-  for (const option of options)
-    if ("varFile" in option) take(await readFile(inFolder(folder, option.varFile)));
-    else {
-      const [, key, text] = /^([^=]+)=(.*)$/s.exec(option.var) ?? [];
-      if (key === undefined || text === undefined)
-        issues.push({ path: [], source: "--var", found: show(option.var), write: "--var KEY=VALUE" });
-      else take(await textLayer(key.trim(), text, terraformType(key.trim()) === "string", `--var ${key.trim()}`));
-    }
-
-  if (layers.length === 0 && issues.length > 0) throw new ConfigurationError(issues);
-  const values: Record<string, unknown> = {};
-  const sources: Record<string, string> = {};
-  for (const layer of layers)
-    for (const [key, value] of Object.entries(layer.values)) {
-      values[key] = value;
-      sources[key] = layer.source;
-    }
-  const checked = check(values);
-  // What an unreadable file would have given is not missing.
-  const certain = issues.some(({ path }) => path.length === 0)
-    ? checked.issues.filter(({ found }) => !/^(nothing|nobody)/.test(found))
-    : checked.issues;
-  issues.push(...certain.map((issue) => ({ ...issue, source: sources[issue.path[0] ?? ""] })));
-  if (issues.length > 0 || !checked.configuration) throw new ConfigurationError(issues);
-  const configuration = example === undefined ? checked.configuration : { ...checked.configuration, example };
-  return { configuration, sources, warnings: [...warnings, ...checked.warnings] };
+  for (const option of options) take(await optionLayer(option, folder));
+  return { layers, issues, warnings, example };
 }
+
+async function optionLayer(option: Handed["options"][number], folder: string): Promise<Layer | ConfigurationIssue> {
+  if ("varFile" in option) return readFile(inFolder(folder, option.varFile));
+  const [, name, text] = /^([^=]+)=(.*)$/s.exec(option.var) ?? [];
+  if (name === undefined || text === undefined)
+    return { path: [], source: "--var", found: "a text without = (not shown)", write: "--var KEY=VALUE" };
+  const key = name.trim();
+  return textLayer(key, text, terraformType(key) === "string", `--var ${showName(key)}`);
+}
+
+/** Paths of keys that JavaScript keeps for itself, so that their values would be lost. */
+function reservedNames(value: unknown, path: readonly string[] = []): string[][] {
+  if (typeof value !== "object" || value === null) return [];
+  return Object.entries(value).flatMap(([key, inner]) =>
+    key === "__proto__" ? [[...path, key]] : reservedNames(inner, [...path, key]),
+  );
+}
+const reservedName = (path: readonly string[]): ConfigurationIssue => ({
+  path,
+  found: "the name __proto__",
+  write: "another name: this one is reserved",
+});
 
 /**
  * Top-level values as written (a merged tfvars) to a configuration.
@@ -108,7 +161,11 @@ export function parseConfiguration(values: Readonly<Record<string, unknown>>): C
   return configuration;
 }
 
-function check(written: Readonly<Record<string, unknown>>): {
+/** @param hclSecrets `secrets` are HCL, where a text without quotes is an expression */
+function check(
+  written: Readonly<Record<string, unknown>>,
+  hclSecrets = false,
+): {
   issues: ConfigurationIssue[];
   warnings: string[];
   configuration?: Configuration;
@@ -117,14 +174,22 @@ function check(written: Readonly<Record<string, unknown>>): {
   const given = Object.fromEntries(Object.entries(values).filter(([, value]) => value !== null));
   const parsed = configurationSchema.safeParse(withoutNulls(given), { reportInput: true });
   const findings = crossFieldFindings(given);
-  const hidden = new Set(findings.issues.map(({ path }) => path.join("\n")));
+  const unknown = new Set(
+    (parsed.error?.issues ?? []).flatMap((issue) =>
+      issue.code === "unrecognized_keys" ? issue.keys.map((key) => [...issue.path, key].join("\n")) : [],
+    ),
+  );
+  const unquoted = expressions([], given).filter(({ path }) => !unknown.has(path.join("\n")));
+  // One cause, one error.
+  const hidden = new Set([...findings.issues, ...unquoted].map(({ path }) => path.join("\n")));
   const issues = [
-    ...expressions([], given),
+    ...unquoted,
     ...(parsed.error?.issues ?? [])
       .flatMap((issue) => translate(issue, given, []))
       .filter(({ path }) => !hidden.has(path.join("\n"))),
     ...findings.issues,
     ...secretIssues(secrets),
+    ...(hclSecrets ? expressions(["secrets"], secrets) : []),
   ];
   return issues.length > 0 || !parsed.success
     ? { issues, warnings: findings.warnings }
@@ -137,11 +202,16 @@ function secretIssues(secrets: unknown): ConfigurationIssue[] {
   const parsed = secretsSchema.safeParse(withoutNulls(secrets));
   return (parsed.error?.issues ?? [])
     .flatMap((issue) => translate(issue, undefined, ["secrets"]))
-    .map((issue) => ({
-      ...issue,
-      found: issue.found === "nothing" ? "something else (not shown)" : issue.found,
+    .map(({ path, found, write }) => ({
+      // A secret may stand where a name belongs: known names, near misses of them and addresses are shown.
+      path: path.map((key, i) => (i === 0 || isNoSecret(key, knownKeys(path.slice(0, i))) ? key : notShown)),
+      found: found === "nothing" || found === "(not shown)" ? "something else (not shown)" : found,
+      write,
     }));
 }
+
+const isNoSecret = (name: string, known: readonly string[]): boolean =>
+  didYouMean(name, known) !== undefined || decodeAddress(name) !== undefined;
 
 const suggestion = (name: string, known: readonly string[]): string => {
   const near = didYouMean(name, known);
@@ -150,16 +220,29 @@ const suggestion = (name: string, known: readonly string[]): string => {
 
 /** Strings that HCL would have to evaluate: variable files hold values only. */
 function expressions(path: readonly string[], value: unknown): ConfigurationIssue[] {
-  if (typeof value === "string")
-    return /[$%]\{/.test(value)
-      ? [
-          {
-            path,
-            found: `an expression, ${show(value)}`,
-            write: "a value: variable files know no variables and no functions",
-          },
-        ]
-      : [];
+  if (typeof value === "string") {
+    const word = /^\$\{(?!(?:var|local|data|each|path)\.)([\w.-]+)\}$/.exec(value)?.[1];
+    if (!/[$%]\{/.test(value)) return [];
+    const shown = showAt(path, word ?? value);
+    if (word === undefined)
+      return [
+        { path, found: `an expression, ${shown}`, write: "a value: variable files know no variables and no functions" },
+      ];
+    const boolean = /^(yes|on|no|off|true|false)$/i.exec(word)?.[0].toLowerCase();
+    const quoted = path[0] === "secrets" ? '"..."' : shown;
+    return [
+      {
+        path,
+        found: `${shown === notShown ? "a text (not shown)" : word} without quotes`,
+        write:
+          boolean === undefined
+            ? `quotes around a text: ${quoted}`
+            : /^(yes|on|true)$/.test(boolean)
+              ? "true"
+              : "false",
+      },
+    ];
+  }
   if (typeof value !== "object" || value === null) return [];
   return Object.entries(value).flatMap(([key, inner]) => expressions([...path, key], inner));
 }
@@ -197,18 +280,20 @@ const kinds: Record<string, string> = {
 function translate(issue: z.core.$ZodIssue, values: unknown, prefix: readonly string[]): ConfigurationIssue[] {
   const path = [...prefix, ...issue.path.map(String)];
   const value = at(values, issue.path);
-  const found = show(value);
+  const found = showAt(path, value);
   switch (issue.code) {
     case "unrecognized_keys":
-      return issue.keys.map((key) => ({
+      return issue.keys.map((key, i) => ({
         path: [...path, key],
         found: `a key that does not exist here${suggestion(key, knownKeys(path))}`,
-        write: `one of ${knownKeys(path).join(", ")}`,
+        write:
+          didYouMean(key, knownKeys(path)) ??
+          (i === 0 ? `one of ${knownKeys(path).join(", ")}` : "a key of docs/configuration.md"),
       }));
     case "invalid_key":
       return issue.issues.map((inner) => ({
         path,
-        found: `the name ${JSON.stringify(path.at(-1))}`,
+        found: `the name ${showName(path.at(-1) ?? "") === notShown ? notShown : JSON.stringify(path.at(-1))}`,
         write: inner.message,
       }));
     case "invalid_type": {

@@ -2,12 +2,15 @@
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import { parse } from "@cdktf/hcl2json";
-import { redact, type ConfigurationIssue } from "./errors";
+import { redact, showName, type ConfigurationIssue } from "./errors";
+import { parseJson } from "./json";
 
 /** Top-level keys with their values, and where they come from. */
 export interface Layer {
   source: string;
   values: Record<string, unknown>;
+  /** The file's text, to find lines in it. */
+  text?: string;
 }
 
 /** Files that Terraform loads by itself, later ones win. Absolute paths. */
@@ -37,9 +40,13 @@ export async function readFile(file: string): Promise<Layer | ConfigurationIssue
   if (!statSync(file).isFile()) return fail(`${file}, which is no file`, "the path of a file with variables");
   const content = readFileSync(file, "utf8").replace(/^\uFEFF/, "");
   const isJson = file.endsWith(".json");
+  if (!isJson && (content.match(/\/\*/g)?.length ?? 0) > (content.match(/\*\//g)?.length ?? 0))
+    return fail("a comment that begins with /* and never ends", "*/ at its end, or # before each line");
+  if (!isJson && /^\s*variable\s+"/m.test(content))
+    return fail("declarations of variables", `values only, like those of examples/: ${syntax}`);
   let values: unknown;
   try {
-    values = isJson && content.trim() !== "" ? JSON.parse(content) : await parseHcl(source, content);
+    values = isJson && content.trim() !== "" ? parseJson(content) : await parseHcl(source, content);
   } catch (error) {
     return fail(
       `not readable as ${isJson ? "JSON" : "HCL"}: ${errorText(error)}`,
@@ -50,11 +57,13 @@ export async function readFile(file: string): Promise<Layer | ConfigurationIssue
     return fail("JSON that is no object", 'one JSON object, like {"network": "shadownet"}');
   if (Object.keys(values).length === 0)
     return fail("an empty file", "at least one value, or delete the file; examples/ has complete ones");
-  return { source, values: values as Record<string, unknown> };
+  return { source, values: values as Record<string, unknown>, text: content };
 }
 
+/** What the parser says, without the names and texts that it quotes. */
 const errorText = (error: unknown): string =>
   redact(error instanceof Error ? error.message : String(error))
+    .replace(/"([^"=]*)"/g, (_, name: string) => (/^[a-z_]{1,20}$/.test(name) ? `"${showName(name)}"` : '"..."'))
     .replace(/^parse config: \[(.*)\]$/s, "$1")
     .trim();
 
@@ -73,8 +82,10 @@ export async function parseText(text: string, isString: boolean): Promise<unknow
   return parsed.value;
 }
 
-/** What the wrapper hands on to synth, in Terraform's order. Never `secrets`. */
+/** What the wrapper hands on to synth, in Terraform's order; `secrets` as the path of a file only. */
 export interface Handed {
+  /** The command works without them: it makes nothing. */
+  withoutSecrets?: boolean;
   /** TF_VAR_*: below the files. */
   environment: Record<string, string>;
   /** --var and --var-file, in their order: above the files. Paths are absolute or relative to the folder. */
@@ -94,7 +105,7 @@ export async function textLayer(
     return {
       path: [key],
       source,
-      found: `not readable as a value: ${errorText(error)}`,
+      found: key === "secrets" ? "not readable as a value (not shown)" : `not readable as a value: ${errorText(error)}`,
       write: `${key}=VALUE; texts inside lists and maps in quotes`,
     };
   }
@@ -104,7 +115,12 @@ export async function textLayer(
 export const handedName = "TEZOS_ON_GKE_VARIABLES";
 export const readHanded = (environment: Readonly<Record<string, string | undefined>>): Handed | undefined => {
   const text = environment[handedName];
-  return text === undefined ? undefined : (JSON.parse(text) as Handed);
+  if (text === undefined) return undefined;
+  const handed = JSON.parse(text) as Handed;
+  return { ...handed, environment: { ...handed.environment, ...secretsOf(environment) } };
 };
+/** TF_VAR_secrets, which Terraform reads by itself: synth looks only whether everything is there. */
+export const secretsOf = (environment: Readonly<Record<string, string | undefined>>): { secrets?: string } =>
+  environment.TF_VAR_secrets === undefined ? {} : { secrets: environment.TF_VAR_secrets };
 
 export const inFolder = (folder: string, path: string): string => resolve(folder, path);

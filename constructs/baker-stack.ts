@@ -61,7 +61,7 @@ export class BakerStack extends TerraformStack {
     const { configuration } = props;
     const { namespace } = configuration;
     const existing = configuration.cluster?.existing;
-    declareVariables(this, configuration, { secrets: true });
+    declareVariables(this, configuration);
     stateBackend(this, id, configuration);
     const access = existing
       ? new ExistingAccess(this, "cluster", {

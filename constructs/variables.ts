@@ -1,5 +1,5 @@
 /** The configuration's keys as Terraform variables of a stack. */
-import { TerraformVariable, type TerraformStack } from "cdktf";
+import { type TerraformResourceLifecycle, TerraformVariable, type TerraformStack } from "cdktf";
 import { Construct } from "constructs";
 import { configurationKeys, secretKeys, terraformType } from "../configuration/keys";
 import { type Configuration } from "../configuration/schema";
@@ -8,14 +8,8 @@ import { type Configuration } from "../configuration/schema";
  * Declares every key of the configuration, and `secrets`, as a variable of the stack. Call it once in a stack's
  * constructor. Each default is the value that synth used; a validation fails the plan where Terraform is given another
  * one, because it would be ignored.
- * @param options.secrets true where the stack uses them: a plan without a secret that the configuration needs then
- * fails with instructions
  */
-export function declareVariables(
-  stack: TerraformStack,
-  configuration: Configuration,
-  options: { readonly secrets?: boolean } = {},
-): void {
+export function declareVariables(stack: TerraformStack, configuration: Configuration): void {
   const scope = new Construct(stack, "variables");
   const given = configuration.given ?? {};
   for (const [key, info] of Object.entries(configurationKeys)) {
@@ -42,12 +36,6 @@ export function declareVariables(
     default: {},
     nullable: false,
     sensitive: true,
-    validation: options.secrets
-      ? neededSecrets(configuration).map(({ path, text }) => ({
-          condition: `\${try(length(${reference(path)}) > 0, false)}`,
-          errorMessage: `secrets.${path.join(".")} is missing: ${text} Write it into secrets.auto.tfvars; docs/configuration.md shows the form.`,
-        }))
-      : [],
   }).overrideLogicalId("secrets");
 }
 
@@ -57,44 +45,16 @@ export function declareVariables(
  */
 export const secretReference = (...path: readonly [string, ...string[]]): string => `\${${reference(path)}}`;
 
-/** Secrets without which the configuration cannot work. */
-export function neededSecrets(configuration: Configuration): { path: readonly [string, ...string[]]; text: string }[] {
-  const bakers = Object.entries(configuration.bakers);
-  return [
-    ...bakers
-      .filter(([, baker]) => baker.hot_test_key)
-      .flatMap(([name, baker]) =>
-        [
-          baker.consensus_key ?? baker.delegate,
-          ...(baker.companion_key === undefined ? [] : [baker.companion_key]),
-        ].map((address) => ({
-          path: ["hot_keys", name, address] as const,
-          text: "the private key of a baker with hot_test_key, like unencrypted:edsk...",
-        })),
-      ),
-    ...bakers
-      .filter(([, baker]) => baker.authentication_key !== undefined)
-      .map(([name]) => ({
-        path: ["authentication_keys", name] as const,
-        text: "the private key of authentication_key, like unencrypted:edsk...",
-      })),
-    ...(bakers.some(([, baker]) => Object.keys(baker.signers).length > 0) &&
-    configuration.signer_link.host_key_secret === undefined
-      ? [
-          {
-            path: ["signer_link_host_key"] as const,
-            text: "the OpenSSH private key that signer hosts trust (ssh-keygen -t ed25519).",
-          },
-        ]
-      : []),
-    ...(configuration.monitoring.slack_channel === undefined
-      ? []
-      : [{ path: ["slack_webhook_url"] as const, text: "the incoming webhook of monitoring.slack_channel." }]),
-    ...(configuration.monitoring.emails.length === 0 || configuration.monitoring.smtp_user === undefined
-      ? []
-      : [{ path: ["smtp_password"] as const, text: "the password of monitoring.smtp_user." }]),
-  ];
-}
+/**
+ * Lifecycle of a resource that uses secrets: its plan fails with one sentence where one is missing. Not a validation of
+ * the variable, for which Terraform would print the text of the whole value.
+ */
+export const secretsPresent = (...paths: readonly (readonly [string, ...string[]])[]): TerraformResourceLifecycle => ({
+  precondition: paths.map((path) => ({
+    condition: `\${try(length(${reference(path)}) > 0, false)}`,
+    errorMessage: `secrets.${path.join(".")} is missing. Write it into secrets.auto.tfvars; docs/configuration.md shows the form.`,
+  })),
+});
 
 const reference = ([first, ...rest]: readonly [string, ...string[]]): string =>
   `var.secrets.${first}${rest.map((key) => `["${key}"]`).join("")}`;

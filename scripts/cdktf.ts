@@ -7,9 +7,9 @@ import { spawn } from "node:child_process";
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
-import { ConfigurationError } from "../configuration/errors";
+import { ConfigurationError, showName } from "../configuration/errors";
 import { terraformType } from "../configuration/keys";
-import { resolveConfiguration, type Resolved } from "../configuration/load";
+import { requireSecrets, resolveConfiguration, type Resolved } from "../configuration/load";
 import { handedName, parseText, type Handed } from "../configuration/tfvars";
 import { cdktfContext, exampleFolder } from "../configuration/folder";
 
@@ -41,7 +41,7 @@ const withValue = new Set([
 /** @throws Error with the usage */
 export function parseRequest(argv: readonly string[]): Request {
   const [command, ...rest] = argv;
-  if (!commands.some((known) => known === command)) throw new Error(`${usage}\ngot ${command ?? "nothing"}`);
+  if (!commands.some((known) => known === command)) throw new Error(`${usage}\ngot ${showName(command ?? "nothing")}`);
   const request: Request = { command: command as Command, options: [], stacks: [], others: [] };
   for (let i = 0; i < rest.length; i++) {
     const word = rest[i] as string;
@@ -53,30 +53,35 @@ export function parseRequest(argv: readonly string[]): Request {
     } else if (word === "--only") {
       const stack = rest[++i];
       if (stack !== "platform" && stack !== "baker")
-        throw new Error(`--only wants platform or baker; got ${stack ?? "nothing"}\n${usage}`);
+        throw new Error(`--only wants platform or baker; got ${showName(stack ?? "nothing")}\n${usage}`);
       request.stacks.push(stack);
     } else if (word === "platform" || word === "baker") request.stacks.push(word);
     else if (word.startsWith("-")) {
       request.others.push(word);
       if (withValue.has(word) && rest[i + 1] !== undefined) request.others.push(rest[++i] as string);
-    } else throw new Error(`the stacks are platform and baker; got ${word}\n${usage}`);
+    } else throw new Error(`the stacks are platform and baker; got ${showName(word)}\n${usage}`);
   }
   return request;
 }
 
-/** What synth may know: everything but `secrets`. */
-export function handedOf(request: Request, environment: Readonly<Record<string, string | undefined>>): Handed {
-  const isSecret = (option: Handed["options"][number]): boolean =>
-    "var" in option && /^\s*secrets\s*=/.test(option.var);
-  return {
-    environment: Object.fromEntries(
-      Object.entries(environment).flatMap(([name, value]) =>
-        name.startsWith("TF_VAR_") && name !== "TF_VAR_secrets" && value !== undefined
-          ? [[name.slice("TF_VAR_".length), value]]
-          : [],
-      ),
+/** What was given, with `secrets`: for this process only. */
+export const handedOf = (request: Request, environment: Readonly<Record<string, string | undefined>>): Handed => ({
+  environment: Object.fromEntries(
+    Object.entries(environment).flatMap(([name, value]) =>
+      name.startsWith("TF_VAR_") && value !== undefined ? [[name.slice("TF_VAR_".length), value]] : [],
     ),
-    options: request.options.filter((option) => !isSecret(option)),
+  ),
+  options: request.options,
+});
+
+/** What synth's process is told: no secret, but the files that hold them. @param varFiles as of asVarFiles */
+export function handedOn(handed: Handed, varFiles: readonly string[], command: Command): Handed {
+  return {
+    environment: Object.fromEntries(Object.entries(handed.environment).filter(([key]) => key !== "secrets")),
+    options: handed.options.map((option, i) =>
+      "var" in option && /^\s*secrets\s*=/.test(option.var) ? { varFile: varFiles[i] ?? "" } : option,
+    ),
+    withoutSecrets: command === "destroy",
   };
 }
 
@@ -133,6 +138,7 @@ async function main(argv: string[]): Promise<number> {
     context: cdktfContext(folder),
     ...(lookOnly ? { exampleFolder } : {}),
   });
+  if (request.command !== "destroy") requireSecrets(resolved);
   const { configuration } = resolved;
   if (request.stacks.includes("platform") && configuration.cluster)
     throw new Error("cluster.existing is set: there is no stack platform, only baker");
@@ -149,7 +155,7 @@ async function main(argv: string[]): Promise<number> {
       return file;
     });
     for (const line of commandLines(request, configuration.cluster !== undefined, varFiles)) {
-      const code = await cdktf(line, handed);
+      const code = await cdktf(line, handedOn(handed, varFiles, request.command));
       if (code === 0) continue;
       if (line[0] === "diff" && line[1] === "baker" && !configuration.cluster)
         console.error(

@@ -189,8 +189,13 @@ export function summaryText(summary: Summary): string {
 }
 
 /** Synthesizes the folder into its cdktf.out (or `outdir`) and summarizes it. */
-export async function summaryOf(folder: string, handed: Handed, outdir = join(folder, "cdktf.out")): Promise<Summary> {
-  const resolved = await synthesize({ folder, outdir, handed });
+export async function summaryOf(
+  folder: string,
+  handed: Handed,
+  outdir = join(folder, "cdktf.out"),
+  secretsNeeded = false,
+): Promise<Summary> {
+  const resolved = await synthesize({ folder, outdir, handed, secretsNeeded });
   const stacks = resolved.configuration.cluster ? ["baker"] : ["platform", "baker"];
   const read = (stack: string): Stack =>
     JSON.parse(readFileSync(join(outdir, "stacks", stack, "cdk.tf.json"), "utf8")) as Stack;
@@ -199,7 +204,7 @@ export async function summaryOf(folder: string, handed: Handed, outdir = join(fo
 
 async function main(argv: string[]): Promise<void> {
   const handed = handedOf(parseRequest(["synth", ...argv.filter((word) => word !== "--json")]), process.env);
-  const summary = await summaryOf(process.cwd(), handed);
+  const summary = await summaryOf(process.cwd(), handed, undefined, true);
   process.stdout.write(argv.includes("--json") ? `${JSON.stringify(summary, null, 2)}\n` : summaryText(summary));
 }
 

@@ -11,7 +11,7 @@ import { spawn, spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { automaticFiles, type Handed } from "../configuration/tfvars";
-import { neededSecrets } from "../constructs/variables";
+import { neededSecrets } from "../configuration/secrets";
 import { type Configuration } from "../configuration/schema";
 import { synthesize } from "../main";
 import { startGoogleStandIn } from "./test-assets/google-stand-in";

@@ -119,17 +119,21 @@ test.each([
     { "terraform.tfvars": 'project = "x\nnetwork = ' },
     /terraform\.tfvars\n\s+found: not readable as HCL: terraform\.tfvars:1,\d+/,
   ],
-  ["broken JSON", { "terraform.tfvars.json": '{"project": ' }, /found: not readable as JSON: /],
+  [
+    "broken JSON",
+    { "terraform.tfvars.json": '{"project": ' },
+    /found: not readable as JSON: line 1, column 13: the file ends where a value belongs/,
+  ],
   ["JSON that is no object", { "terraform.tfvars.json": "[1]" }, /found: JSON that is no object/],
   [
     "a block instead of a value",
     { "terraform.tfvars": `${hcl}disk { size_gib = 10 }\n` },
-    /disk \(terraform\.tfvars\)\n\s+found: a block/,
+    /disk \(terraform\.tfvars:4\)\n\s+found: a block/,
   ],
   [
     "a function",
     { "terraform.tfvars": `${hcl}name = lower("X")\n` },
-    /name \(terraform\.tfvars\)\n\s+found: an expression/,
+    /name \(terraform\.tfvars:4\)\n\s+found: an expression/,
   ],
   ["no file at all", {}, /found: no terraform\.tfvars\n\s+write: one: cp examples\/shadownet/],
 ])("%s is a clear error", async (_what, files, pattern) => {
@@ -153,7 +157,7 @@ test("a file that does not exist and a folder are clear errors, and nothing is c
 test("an option without a value or with an unreadable one is refused", async () => {
   const handed = { environment: {}, options: [{ var: "zones" }, { var: 'zones=["a"' }, { var: "nmae=x" }] };
   const message = await failure(load({ "terraform.tfvars": hcl }, { handed }));
-  expect(message).toMatch(/--var\n\s+found: "zones"/);
+  expect(message).toMatch(/--var\n\s+found: a text without = \(not shown\)/);
   expect(message).toMatch(/zones \(--var zones\)\n\s+found: not readable as a value/);
   expect(message).toMatch(/nmae \(--var nmae\)\n\s+found: a key that does not exist here; did you mean name\?/);
 });
@@ -198,8 +202,8 @@ test("options of a bare cdktf command that synth would not see are refused, thos
   const folder = folderOf({ "terraform.tfvars": hcl });
   const resolved = await resolveConfiguration({ folder });
   const refuse = (...argv: string[]) => refuseIgnoredOptions(argv, resolved, { folder });
-  await expect(refuse("diff", "baker", "--var", "network=shadownet")).resolves.toBeUndefined();
-  await expect(refuse("diff", "baker", "--no-color")).resolves.toBeUndefined();
+  await expect(refuse("diff", "baker", "--var", "network=shadownet")).resolves.toBeDefined();
+  await expect(refuse("diff", "baker", "--no-color")).resolves.toBeDefined();
   expect(await failure(refuse("diff", "baker", "--var=experimental_active_standby_mode=true"))).toMatch(
     /npm run deploy -- --var experimental_active_standby_mode/,
   );

@@ -9,7 +9,8 @@ import { App, TerraformStack } from "cdktf";
 import { variableNames } from "../../configuration/keys";
 import { parseConfiguration } from "../../configuration/load";
 import { type Configuration } from "../../configuration/schema";
-import { declareVariables, neededSecrets, secretReference } from "../../constructs/variables";
+import { missingSecrets, neededSecrets } from "../../configuration/secrets";
+import { declareVariables, secretReference, secretsPresent } from "../../constructs/variables";
 
 const delegate = "tz1Qi1VXJsKxxbB98TbZHcp2K6USAcTRYjD5";
 const values = {
@@ -31,12 +32,9 @@ interface Variable {
   validation?: { condition: string; error_message: string }[];
 }
 let runs = 0;
-function variablesOf(
-  configuration: Configuration,
-  options?: { secrets: boolean },
-): Record<string, Variable | undefined> {
+function variablesOf(configuration: Configuration): Record<string, Variable | undefined> {
   const app = new App({ outdir: join(folder, String(runs++)) });
-  declareVariables(new TerraformStack(app, "stack"), configuration, options);
+  declareVariables(new TerraformStack(app, "stack"), configuration);
   app.synth();
   const text = readFileSync(join(app.outdir, "stacks/stack/cdk.tf.json"), "utf8");
   return (JSON.parse(text) as { variable: Record<string, Variable> }).variable;
@@ -66,21 +64,33 @@ test("the default of a variable is what was written, letter by letter, and the v
   expect(variables.state?.validation?.[0]?.condition).toBe("${var.state == null}");
 });
 
-test("secrets are sensitive, have no default and are only referred to; a missing one fails the plan of the stack that uses it", () => {
-  const configuration = parseConfiguration({
-    ...values,
-    secrets: { hot_keys: { alice: { [delegate]: "unencrypted:x" } } },
-  });
-  const { secrets } = variablesOf(configuration, { secrets: true });
+test("secrets are sensitive, have no default and are only referred to; no validation quotes them", () => {
+  const { secrets } = variablesOf(parseConfiguration(values));
   expect(secrets).toMatchObject({ sensitive: true, default: {} });
-  expect(secrets?.validation).toEqual([
+  expect(secrets?.validation ?? []).toEqual([]);
+  expect(secretReference("hot_keys", "alice", delegate)).toBe(`\${var.secrets.hot_keys["alice"]["${delegate}"]}`);
+  expect(secretsPresent(["hot_keys", "alice", delegate]).precondition).toEqual([
     {
       condition: `\${try(length(var.secrets.hot_keys["alice"]["${delegate}"]) > 0, false)}`,
-      error_message: expect.stringContaining(`secrets.hot_keys.alice.${delegate} is missing`) as string,
+      errorMessage: expect.stringContaining(`secrets.hot_keys.alice.${delegate} is missing`) as string,
     },
   ]);
-  expect(variablesOf(configuration).secrets?.validation ?? []).toEqual([]);
-  expect(secretReference("hot_keys", "alice", delegate)).toBe(`\${var.secrets.hot_keys["alice"]["${delegate}"]}`);
+});
+
+test("a needed secret is missing where it is not given, empty, or no text", () => {
+  const missing = (secrets: unknown) =>
+    missingSecrets(parseConfiguration(values), secrets).map(({ path }) => path.join("."));
+  const needed = [`secrets.hot_keys.alice.${delegate}`];
+  for (const secrets of [
+    undefined,
+    null,
+    {},
+    "x",
+    { hot_keys: { alice: { [delegate]: "" } } },
+    { hot_keys: { bob: {} } },
+  ])
+    expect(missing(secrets)).toEqual(needed);
+  expect(missing({ hot_keys: { alice: { [delegate]: "unencrypted:x" } } })).toEqual([]);
 });
 
 test("the secrets that a configuration needs are found from what it says", () => {

@@ -1,7 +1,7 @@
 /** The wrapper around the cdktf command: what it hands to synth and to Terraform, and once the real command. */
 import { readFileSync } from "node:fs";
-import { asVarFiles, commandLines, handedOf, parseRequest } from "../../scripts/cdktf";
-import { projectFolder, smallTfvars } from "../helpers/project-folder";
+import { asVarFiles, commandLines, handedOf, handedOn, parseRequest } from "../../scripts/cdktf";
+import { projectFolder, smallSecrets, smallTfvars } from "../helpers/project-folder";
 
 test("options, stacks and cdktf's own options are told apart, in every spelling that Terraform's users know", () => {
   const request = parseRequest([
@@ -33,9 +33,11 @@ test.each([[[]], [["apply"]], [["diff", "bakre"]], [["diff", "--var"]], [["diff"
 
 test("synth is told every TF_VAR_, --var and --var-file but never secrets", () => {
   const request = parseRequest(["diff", "--var", "secrets={}", "--var", "name=x", "--var-file", "f"]);
-  expect(handedOf(request, { TF_VAR_name: "y", TF_VAR_secrets: "s", HOME: "/" })).toEqual({
+  const handed = handedOf(request, { TF_VAR_name: "y", TF_VAR_secrets: "s", HOME: "/" });
+  expect(handedOn(handed, ["/t/0.json", "/t/1.json", "f"], "diff")).toEqual({
     environment: { name: "y" },
-    options: [{ var: "name=x" }, { varFile: "f" }],
+    options: [{ varFile: "/t/0.json" }, { var: "name=x" }, { varFile: "f" }],
+    withoutSecrets: false,
   });
 });
 
@@ -97,7 +99,9 @@ test("destroy refuses while deletion_protection is on, and says how", async () =
 test("the real cdktf command synthesizes both stacks offline with a flag given by --var", async () => {
   const folder = projectFolder({ "terraform.tfvars": smallTfvars });
   try {
-    const { code, output } = await folder.wrapper(["synth", "--var", "experimental_active_standby_mode=true"]);
+    const { code, output } = await folder.wrapper(["synth", "--var", "experimental_active_standby_mode=true"], {
+      TF_VAR_secrets: smallSecrets,
+    });
     expect({ code, output }).toMatchObject({ code: 0 });
     const sets = folder.stack("baker").resource.kubernetes_stateful_set_v1 ?? {};
     expect(Object.values(sets)).toEqual([

@@ -163,7 +163,7 @@ suite("what must not be deployed is not", () => {
   test("a configuration whose secret is missing", async () => {
     const { code, output } = await folderOf({ "terraform.tfvars": smallTfvars }).cdktf(["diff", "baker", ...plain]);
     expect(code).not.toBe(0);
-    expect(output).toContain("secrets.hot_keys.alice.tz1Qi1VXJsKxxbB98TbZHcp2K6USAcTRYjD5 is missing");
+    expect(output).toContain("secrets.hot_keys.alice.tz1Qi1VXJsKxxbB98TbZHcp2K6USAcTRYjD5 found: nothing");
     expect(output).toContain("secrets.auto.tfvars");
   });
 });

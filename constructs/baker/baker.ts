@@ -12,7 +12,7 @@ import { mounts } from "../../contract/env";
 import { headlessServiceName, labels, podName, statefulSetName, type Topology } from "../../contract/names";
 import { ports } from "../../contract/ports";
 import type { BakerConfiguration, Configuration } from "../../configuration/schema";
-import { secretReference } from "../variables";
+import { secretReference, secretsPresent } from "../variables";
 import { authenticationKeyFile, podScripts } from "../containers/octez";
 import { type Component, objectLabels, pin, selectorLabels } from "../element";
 import type { Images } from "../images";
@@ -148,6 +148,7 @@ export abstract class Baker extends Construct {
           labels: objectLabels({ [labels.baker]: name }),
         },
         data: { [authenticationKeyFile]: secretReference("authentication_keys", name) },
+        lifecycle: secretsPresent(["authentication_keys", name]),
       }),
       name,
       "authentication",

@@ -13,7 +13,8 @@ import { AssetType, TerraformAsset } from "cdktf";
 import { Construct } from "constructs";
 import type { ClusterAccess } from "../cluster-access";
 import type { Configuration } from "../../configuration/schema";
-import { secretReference } from "../variables";
+import { neededSecrets } from "../../configuration/secrets";
+import { secretReference, secretsPresent } from "../variables";
 import { objectLabels, pin } from "../element";
 
 export interface MonitoringProps {
@@ -123,6 +124,7 @@ export class Monitoring extends Construct {
       new SecretV1(this, "alertmanager", {
         metadata: { name: "alertmanager", namespace: "gmp-public", labels: objectLabels({}) },
         data: { "alertmanager.yaml": JSON.stringify(alertmanager(this.configuration, secrets)) },
+        lifecycle: this.secretsPresent(),
       }),
       "alertmanager",
     );
@@ -161,6 +163,14 @@ export class Monitoring extends Construct {
     );
   }
 
+  private secretsPresent() {
+    return secretsPresent(
+      ...neededSecrets(this.configuration).flatMap(({ path }) =>
+        path.length === 1 && path[0] !== "signer_link_host_key" ? [path] : [],
+      ),
+    );
+  }
+
   private receivers(): SecretV1 {
     const { monitoring } = this.configuration;
     const place = pin(
@@ -174,6 +184,7 @@ export class Monitoring extends Construct {
           ...(monitoring.slack_channel === undefined ? {} : { "slack-url": secretReference("slack_webhook_url") }),
           ...(monitoring.smtp_user === undefined ? {} : { "smtp-password": secretReference("smtp_password") }),
         },
+        lifecycle: this.secretsPresent(),
         dependsOn: [place],
       }),
       "alert_receivers",

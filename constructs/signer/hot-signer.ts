@@ -10,7 +10,7 @@ import { togCommand } from "../../contract/images";
 import { labels, signerServiceName } from "../../contract/names";
 import { signerPorts } from "../../contract/ports";
 import { containerSecurity, daemonResources, resources } from "../containers/container";
-import { secretReference } from "../variables";
+import { secretReference, secretsPresent } from "../variables";
 import { objectLabels, pin } from "../element";
 import { hotSignerName, type SigningKey } from "./baker-signers";
 import { InClusterSigner } from "./in-cluster-signer";
@@ -44,6 +44,7 @@ export class HotSigner extends Construct {
         data: Object.fromEntries(
           props.keys.map(({ address }) => [address, secretReference("hot_keys", baker, address)]),
         ),
+        lifecycle: secretsPresent(...props.keys.map(({ address }) => ["hot_keys", baker, address] as const)),
       }),
       ...[baker, "hot", "keys"],
     );
