@@ -278,11 +278,7 @@ const cases: [string, Values, RegExp[]][] = [
     withBaker({ ...hot, dal: { public_addresses: ["a:1", "b:2"] } }),
     [/public_addresses: 2 addresses for 1 pod/],
   ],
-  [
-    "an expression",
-    { ...base, project: "${var.x}" },
-    [/^project: an expression, .* -> a value/],
-  ],
+  ["an expression", { ...base, project: "${var.x}" }, [/^project: an expression, .* -> a value/]],
   [
     "secrets of another shape",
     { ...base, secrets: { hot_keys: secretKey } },
