@@ -8,6 +8,7 @@ import { Command, CommanderError } from "commander";
 import { diagnose } from "../diagnosis/diagnose";
 import { ClusterError, UsageError } from "./cluster";
 import { doctor, type Check } from "./doctor";
+import { addImport } from "./import";
 import { addNonces } from "./nonces";
 import { jsonCommand, plainSeconds, type Common } from "./options";
 import { renderReceipt, renderStatus } from "./render";
@@ -101,6 +102,7 @@ function commands(session: Session): Command {
   );
   addWatermark(program, session);
   addNonces(program, session);
+  addImport(program, session);
   return program;
 }
 

@@ -84,15 +84,20 @@ async function exportNonces(io: Session, common: Common & { out?: string }): Pro
   return code;
 }
 
-async function importNonces(io: Session, file: string, common: Common): Promise<number> {
-  const text = readFileSync(file === "-" ? 0 : file, "utf8");
-  const cluster = await io.connect(common);
-  const { baker, pods } = await bakingPods(cluster, common);
-  const bundle = checkBundle(text, { baker });
+/** Merges the nonces into every pod of the baker. @returns 1 where one of them did not take them, which is reported */
+export async function importBundle(io: Session, cluster: Cluster, baker: string, bundle: NonceBundle): Promise<0 | 1> {
+  const { pods } = await bakingPods(cluster, { baker });
   const { code } = await inEachPod(io, pods, async (pod) =>
     io.out(await importer(cluster, pod, "import", JSON.stringify(bundle))),
   );
   return code;
+}
+
+async function importNonces(io: Session, file: string, common: Common): Promise<number> {
+  const text = readFileSync(file === "-" ? 0 : file, "utf8");
+  const cluster = await io.connect(common);
+  const { baker } = await bakingPods(cluster, common);
+  return importBundle(io, cluster, baker, checkBundle(text, { baker }));
 }
 
 export function addNonces(program: Command, session: Session): void {
