@@ -2,13 +2,13 @@
  * Gates of one baker over real sockets: the embedded API, doubles of octez-signer, and both logs of the checker in one
  * order.
  */
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { mkdir, readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { labels, watermarkDataKey, watermarkName } from "../../contract/names";
 import { timingsSchema, type Timings } from "../../contract/timings";
-import { watermarkSchema, type Watermark } from "../../contract/watermark";
+import { readWatermark, watermarkSchema, type Watermark } from "../../contract/watermark";
 import { systemClock, sleep } from "../../daemons/runtime/clock";
 import { writeDurably } from "../../daemons/runtime/durable";
 import { serveHttp, type HttpServer } from "../../daemons/runtime/http-server";
@@ -212,6 +212,8 @@ export class GateWorld {
       oneSigner?: boolean;
       health?: boolean;
       boot?: string;
+      /** Nothing is on its disk; otherwise it remembers the watermarks as they are when it comes first. */
+      newDisk?: boolean;
     } = {},
   ): Promise<GatePod> {
     const { timings } = this;
@@ -234,12 +236,19 @@ export class GateWorld {
     const write = (event: string, reason: string, fields?: object) =>
       void logged.push(JSON.stringify({ event, reason, ...fields }));
     const log: Log = { debug: write, info: write, warn: write, error: write };
+    const marks = join(state, "marks");
+    const knowsNothing = !existsSync(marks);
     const { memory } = await MarksMemory.load(
-      slotFile(join(state, "marks")),
+      slotFile(marks),
       chainName,
       this.keys.map((key) => key.address),
       options.boot ?? "boot 1",
     );
+    for (const { address } of knowsNothing && !options.newDisk ? this.keys : []) {
+      const uid = this.stored(address)?.metadata.uid;
+      const record = readWatermark(this.stored(address)?.data?.[watermarkDataKey]);
+      if (uid && record.state === "record" && !record.record.unfenced) await memory.commit(address, uid, record.record);
+    }
     const { commitments } = await Commitments.load(file("commitments.json"));
     const kube = createKubeClient({ url: this.apiUrl, kubeDir, namespace, clock: systemClock });
     const leadership = new LeadershipView(identity, () => systemClock.nowNs());

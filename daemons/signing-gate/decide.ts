@@ -28,6 +28,11 @@ export type Observed =
 /** The highest that this gate saw of a watermark, from its own durable file. */
 export interface Remembered {
   uid: string;
+  /**
+   * True once this gate has written the watermark itself or has seen it advance by a holder's write. A watermark that
+   * was merely found may have been put back before this gate saw it.
+   */
+  proven: boolean;
   epoch: number;
   holder: string;
   floor: number;
@@ -119,11 +124,32 @@ export function below(
   });
 }
 
+/** True where a tenure has written `record` after what is remembered: its epoch or a mark has gone up, nothing down. */
+export function advanced(record: Watermark, memory: Pick<Remembered, "epoch" | "floor" | "marks">): boolean {
+  if (isUnwritten(record) || below(record, memory)) return false;
+  const higher = ({ marks }: Pick<Watermark, "marks">, kind: MarkKind) => {
+    const remembered = memory.marks[kind];
+    const mark = marks[kind];
+    return mark !== null && (remembered === null || compareMarks(mark, remembered) > 0);
+  };
+  return record.epoch > memory.epoch || markKinds.some((kind) => higher(record, kind));
+}
+
 /** True where a record has this mark or one above it. */
 export const covers = (record: Pick<Watermark, "marks">, { kind, mark }: { kind: MarkKind; mark: Mark }): boolean =>
   !below({ epoch: 0, floor: 0, marks: record.marks }, { epoch: 0, floor: 0, marks: { ...noMarks, [kind]: mark } });
 
-export type LostReason = "memory-unreadable" | "first-installation" | "rewound" | "other-uid" | "unfenced";
+export type LostReason =
+  | "memory-unreadable"
+  | "first-installation"
+  | "rewound"
+  | "other-uid"
+  | "unfenced"
+  /** Nothing proves that the record is not an old one: a new disk beside a watermark that may have been restored. */
+  | "unproven";
+
+/** No tenure has written a record of epoch 0, so nothing can have been signed behind it. */
+export const isUnwritten = (record: Pick<Watermark, "epoch">): boolean => record.epoch === 0;
 
 /** Why a watermark is lost (S5), or undefined. */
 export function lostReason(
@@ -134,7 +160,8 @@ export function lostReason(
   if (memory && memory.uid !== observed.uid) return "other-uid";
   if (observed.state === "empty") return memory ? "rewound" : "first-installation";
   if (memory && below(observed.record, { ...memory, marks: marksOf(memory) })) return "rewound";
-  return observed.record.unfenced ? "unfenced" : undefined;
+  if (observed.record.unfenced) return "unfenced";
+  return memory?.proven || isUnwritten(observed.record) ? undefined : "unproven";
 }
 
 export type TenureLost = "higher-epoch" | "other-holder";

@@ -95,8 +95,10 @@ export class GateDaemon {
     await removeLeftovers(stateDir);
     const addresses = file.keys.map((key) => key.address);
     const boot = await readFile("/proc/sys/kernel/random/boot_id", "utf8").catch(() => null);
+    // The disk of another pod on the same machine may be a copy, or one that was torn off: its cells tell nothing.
+    const life = boot === null ? null : `${boot.trim()} ${config.uid}`;
     const marks = slotFile(join(stateDir, "marks"));
-    const { memory, problem } = await MarksMemory.load(marks, file.network.chainId, addresses, boot);
+    const { memory, problem } = await MarksMemory.load(marks, file.network.chainId, addresses, life);
     if (problem !== undefined) log.error("memory-unreadable", problem, { file: "marks" });
     const list = durableFile(join(stateDir, "commitments.json"));
     const { commitments, problem: broken } = await Commitments.load(list);
@@ -218,7 +220,8 @@ export class GateDaemon {
         else if (outcome.kind === "not-found") gate.look(address, undefined);
         else break;
       }
-      await memory.flush().catch((error: unknown) => log.error("memory-write", String(error)));
+      const written = memory.within(memory.flush(), 1000 * timings.memberRenewSeconds, sleep);
+      await written.catch((error: unknown) => log.error("memory-write", String(error)));
       await sleep(untilBeat(clock, 2000 * timings.memberRenewSeconds, config.health.host), signal);
     }
   }

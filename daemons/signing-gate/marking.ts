@@ -16,6 +16,9 @@ import type { Tenures } from "./tenures";
 export type Marked =
   { forward: true; repeated: boolean; reason: string } | { forward: false; refusal: Refusal } | "again";
 
+/** A disk that is well answers sooner, however little of the budget the API has left. */
+const leastDiskMs = 100;
+
 export class Marking {
   constructor(
     private readonly options: GateOptions,
@@ -64,7 +67,7 @@ export class Marking {
         else key.raiseAgain(decision.reason);
         return "again";
       case "repeat":
-        return this.remember(key, decision);
+        return this.remember(key, decision, deadlineMs);
       case "mark":
         if (!this.tenures.isCurrent(tenure)) return "again";
         return this.write(key, request, decision, tenure, deadlineMs);
@@ -96,13 +99,14 @@ export class Marking {
     } finally {
       if (!acknowledged) announced.withdraw();
     }
-    return this.remember(key, decision, announced);
+    return this.remember(key, decision, deadlineMs, announced);
   }
 
   /** Durable on this disk what the API has acknowledged. */
   private async remember(
     key: SigningKey,
     { action, reason }: { action: "mark" | "repeat"; reason: string },
+    deadlineMs: number,
     announced?: Announcement,
   ): Promise<Marked> {
     const current = key.watermark.observed();
@@ -110,10 +114,13 @@ export class Marking {
       announced?.withdraw();
       return "again";
     }
+    const { uid, record } = current;
+    const { memory, clock, sleep } = this.options;
     try {
-      if (announced) await announced.confirm(current.uid, current.record);
-      else await this.options.memory.commit(key.address, current.uid, current.record);
+      const durable = announced ? announced.confirm(uid, record) : memory.commit(key.address, uid, record);
+      await memory.within(durable, Math.max(leastDiskMs, deadlineMs - clock.now()), sleep);
     } catch (error) {
+      key.refuseForDisk(String(error));
       return { forward: false, refusal: refuse(503, "memory-write", String(error)) };
     }
     return { forward: true, repeated: action === "repeat", reason };

@@ -5,9 +5,9 @@
  *
  * A mark is *announced* while the API is asked for it, so that the disk is ready when the API is, and *confirmed* in a
  * cell of the file when the API has acknowledged it, before it is forwarded. A cell outlives the process but not the
- * machine. So a process that finds an announced mark without its cell knows that nothing was forwarded for it, and
- * forgets it; after another start of the machine the cell may have been lost, and the mark is remembered as
- * unconfirmed.
+ * machine, nor does a copy of the disk have it. So a process of the same pod, on the same start of the machine, that
+ * finds an announced mark without its cell knows that nothing was forwarded for it, and forgets it; anywhere else the
+ * mark is remembered as unconfirmed.
  */
 import * as z from "zod/mini";
 import {
@@ -19,11 +19,13 @@ import {
   type MarkKind,
   type Watermark,
 } from "../../contract/watermark";
-import { below, covers, higherMarks, type Memory, type Remembered } from "./decide";
+import { advanced, below, covers, isUnwritten, higherMarks, type Memory, type Remembered } from "./decide";
 
 const placeSchema = { kind: z.enum(markKinds), mark: markSchema };
 const rememberedSchema = z.strictObject({
   uid: z.string(),
+  /** Files of older versions do not say it. */
+  proven: z._default(z.boolean(), false),
   epoch: watermarkSchema.shape.epoch,
   holder: z.string(),
   floor: watermarkSchema.shape.floor,
@@ -38,12 +40,14 @@ const announcedSchema = z.strictObject({
 const fileSchema = z.strictObject({
   version: z.literal(2),
   chain: z.string(),
-  /** The start of the machine in which this was written; null where it is not known. */
+  /** The pod, and the start of the machine, in which this was written; null where it is not known. */
   boot: z.nullable(z.string()),
   /** "lost": the file was unreadable once and the key has not been raised since. */
   keys: z.record(z.string(), z.union([rememberedSchema, z.literal("lost")])),
   announced: z.record(z.string(), announcedSchema),
 });
+/** Resolves after `ms`, or at once when aborted; never rejects. */
+type Sleep = (ms: number, signal?: AbortSignal) => Promise<void>;
 type Announced = z.infer<typeof announcedSchema>;
 
 export interface MemoryFile {
@@ -79,6 +83,8 @@ export class MarksMemory {
   private readonly cells = new Map<string, number>();
   private announcements = 0;
   private dirty = false;
+  /** Why the disk cannot be written to now, or undefined. */
+  private trouble: string | undefined;
   private writing: Promise<void> | undefined;
   private next: Promise<void> | undefined;
 
@@ -90,7 +96,7 @@ export class MarksMemory {
 
   /**
    * `problem` says why every key is lost; undefined where the file was good or absent.
-   * @param boot names this start of the machine, null where nobody knows
+   * @param boot names this pod on this start of the machine, null where nobody knows
    */
   static async load(
     file: MemoryFile,
@@ -142,7 +148,12 @@ export class MarksMemory {
     const known = this.keys.get(address);
     if (known === "lost") return;
     const before = known?.unconfirmed ?? null;
-    this.merge(address, known, known?.uid ?? uid, record, before && covers(record, before) ? null : before);
+    const proven = known?.proven ?? false;
+    this.merge(address, known, record, {
+      uid: known?.uid ?? uid,
+      proven: proven || isUnwritten(record) || (known !== undefined && known.uid === uid && advanced(record, known)),
+      unconfirmed: before && covers(record, before) ? null : before,
+    });
   }
 
   /**
@@ -185,27 +196,56 @@ export class MarksMemory {
   private settle(address: string, uid: string, record: Watermark): void {
     const known = this.keys.get(address);
     // What this gate wrote there itself is above all that it remembers.
-    this.merge(address, known === "lost" ? undefined : known, uid, record, null);
+    this.merge(address, known === "lost" ? undefined : known, record, { uid, proven: true, unconfirmed: null });
   }
 
   private merge(
     address: string,
     known: Remembered | undefined,
-    uid: string,
     record: Watermark,
-    unconfirmed: Remembered["unconfirmed"],
+    now: Pick<Remembered, "uid" | "proven" | "unconfirmed">,
   ): void {
-    if (known && known.unconfirmed === unconfirmed && known.uid === uid && !below(known, record)) return;
+    const { uid, proven, unconfirmed } = now;
+    const same = known?.unconfirmed === unconfirmed && known.uid === uid && known.proven === proven;
+    if (known && same && !below(known, record)) return;
     const newer = !known || record.epoch >= known.epoch;
     this.keys.set(address, {
-      uid,
+      ...now,
       epoch: newer ? record.epoch : known.epoch,
       holder: newer ? record.holder : known.holder,
       floor: Math.max(record.floor, known?.floor ?? -1),
       marks: known ? higherMarks(known.marks, record.marks) : record.marks,
-      unconfirmed,
     });
     this.dirty = true;
+  }
+
+  /** Why this gate cannot remember anything now, or undefined. */
+  get problem(): string | undefined {
+    return this.trouble;
+  }
+
+  /**
+   * `work` of this memory, but no longer than `timeoutMs`: a disk may never answer. @throws where the disk refuses, or
+   * has not answered by then
+   */
+  async within(work: Promise<void>, timeoutMs: number, sleep: Sleep): Promise<void> {
+    const over = new AbortController();
+    let done = false;
+    const settled = work.finally(() => {
+      done = true;
+      over.abort();
+    });
+    const timeout = sleep(timeoutMs, over.signal).then(async () => {
+      // After a pause of the whole process a timer comes before an answer of the disk that is there already.
+      if (!done) await new Promise((resolve) => setImmediate(resolve));
+      if (done) return;
+      this.trouble = `the disk has not answered within ${Math.round(timeoutMs)} ms`;
+      throw new Error(this.trouble);
+    });
+    settled.catch(() => undefined);
+    timeout.catch(() => undefined);
+    await Promise.race([settled, timeout]);
+    await settled;
   }
 
   /** Group commit: all that was merged before the call is on the disk when it resolves; at most one write at a time. */
@@ -233,9 +273,11 @@ export class MarksMemory {
     this.writing = this.file.write(content).then(
       () => {
         this.writing = undefined;
+        this.trouble = undefined;
       },
       (error: unknown) => {
         this.writing = undefined;
+        this.trouble = String(error);
         this.dirty = true;
         throw error;
       },

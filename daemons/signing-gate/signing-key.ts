@@ -153,8 +153,9 @@ export class SigningKey {
     const current = this.watermark.observed();
     if (current.state !== "record") return pauseMs.read;
     const { uid, record } = current;
+    const { memory, timings, sleep } = this.options;
     try {
-      await this.options.memory.commit(this.address, uid, record);
+      await memory.within(memory.commit(this.address, uid, record), timings.requestTimeoutMs, sleep);
     } catch (error) {
       this.setState("refused", "memory-write", String(error));
       return pauseMs.wait;
@@ -189,6 +190,11 @@ export class SigningKey {
       observed.record.floor <= known.record.floor;
     if (!same) this.raiseAgain("watermark-changed");
   }
+  /** This gate cannot remember what it signs: nothing is signed until its disk answers again. */
+  refuseForDisk(detail: string): void {
+    this.setState("refused", "memory-write", detail);
+    this.raiseAgain("memory-write");
+  }
   raiseAgain(cause: string): void {
     this.watermark.stale = true;
     this.shut();
@@ -217,10 +223,15 @@ export class SigningKey {
     const attestation = record?.marks.attestation;
     const open = tenure !== undefined && this.isOpen(tenure);
     const state = open ? "open" : this.stuck ? this.state : "raising";
+    // In standby, too, it says that this pod could not sign.
+    const { problem } = this.options.memory;
+    const standby =
+      problem === undefined
+        ? { state: "closed" as const, reason: this.options.leadership.reason() }
+        : { state: "refused" as const, reason: "memory-write" };
     return {
       address: this.address,
-      state: tenure === undefined ? "closed" : state,
-      reason: tenure === undefined ? this.options.leadership.reason() : this.stateReason,
+      ...(tenure === undefined ? standby : { state, reason: this.stateReason }),
       floor: record?.floor ?? null,
       highestLevel: level >= 0 ? level : null,
       attestedBefore: open ? (this.opening?.attestedBefore ?? null) : null,

@@ -37,8 +37,8 @@ export const mutants: readonly Mutant[] = [
     name: "gate-does-not-wait-for-disk",
     breaks: "a request is forwarded only after its mark is on this disk (S5)",
     file: marking,
-    find: "if (announced) await announced.confirm(",
-    replace: "if (announced) void announced.confirm(",
+    find: "      await memory.within(durable, ",
+    replace: "      void memory.within(durable, ",
   },
   {
     name: "no-sync",
@@ -172,6 +172,13 @@ export const mutants: readonly Mutant[] = [
     file: rules,
     find: 'memory && below(observed.record, { ...memory, marks: marksOf(memory) })) return "rewound"',
     replace: 'memory && false) return "rewound"',
+  },
+  {
+    name: "unproven-is-good",
+    breaks: "a new disk beside a restored watermark starts above a synced head (S5)",
+    file: rules,
+    find: 'isUnwritten(observed.record) ? undefined : "unproven"',
+    replace: "isUnwritten(observed.record) ? undefined : undefined",
   },
   {
     name: "absurd-level",

@@ -33,6 +33,7 @@ const record = (fields: Partial<Watermark> = {}): Watermark => ({
 const stored = (fields: Partial<Watermark> = {}): Observed => ({ state: "record", uid: "u1", record: record(fields) });
 const remembered = (fields: Partial<Remembered> = {}): Remembered => ({
   uid: "u1",
+  proven: true,
   epoch: 5,
   holder: "a",
   floor: 99,
@@ -40,6 +41,8 @@ const remembered = (fields: Partial<Remembered> = {}): Remembered => ({
   unconfirmed: null,
   ...fields,
 });
+/** Knows the watermark for good, but nothing that is in it. */
+const justProven = remembered({ epoch: 0, floor: -1 });
 const tenure = { epoch: 5, holder: "a" };
 
 describe("the first act of a tenure", () => {
@@ -49,7 +52,7 @@ describe("the first act of a tenure", () => {
   ) =>
     decideRaise({
       observed,
-      memory: options.memory,
+      memory: "memory" in options || observed.state !== "record" ? options.memory : justProven,
       tenure: { epoch: options.epoch ?? 6, holder: options.holder ?? "b" },
       syncedHead: options.syncedHead === undefined ? null : options.syncedHead,
       baker: "alice",

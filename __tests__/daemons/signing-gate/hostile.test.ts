@@ -442,3 +442,39 @@ test("a memory that cannot be written means no signature; one that is broken mea
     await new Promise((resolve) => setTimeout(resolve, 10));
   expect(again.gate.status().keys[0]).toMatchObject({ reason: "raised-memory-unreadable", floor: 1005 });
 });
+
+test.each(["the same object", "an object made anew"])(
+  "a new disk beside a watermark that was put back, as %s: the pod starts above a synced head, not at the old floor",
+  async (how) => {
+    const { world, a, key } = await begin();
+    a.lead(1);
+    await a.sign(key, request("attestation", 1001, 0, 1));
+    const old = world.read(key);
+    for (const level of [1002, 1003]) await a.sign(key, request("attestation", level, 0, 1));
+    a.lead(1, { gate: "shut" });
+    if (how !== "the same object") world.remove(key);
+    await world.put(key, old);
+    world.head = { level: 1003, ageSeconds: 0 };
+    const fresh = await world.pod("alice-as-2", "u9", { newDisk: true });
+    fresh.lead(2);
+    for (const level of [1002, 1003, 1008])
+      expect(await fresh.sign(key, request("attestation", level, 0, 2))).toMatchObject({ status: 409 });
+    expect(world.read(key)).toMatchObject({ epoch: 2, floor: 1008 });
+    world.head = { level: 1008, ageSeconds: 0 };
+    expect((await fresh.sign(key, request("attestation", 1009))).status).toBe(200);
+  },
+);
+
+test("a new disk that has seen the holder sign takes over without a gap", async () => {
+  const { world, a, key } = await begin();
+  a.lead(1);
+  await a.sign(key, request("attestation", 1001));
+  const fresh = await world.pod("alice-as-2", "u9", { newDisk: true });
+  fresh.gate.look(key, world.stored(key));
+  await a.sign(key, request("attestation", 1002));
+  fresh.gate.look(key, world.stored(key));
+  a.lead(1, { gate: "shut" });
+  fresh.lead(2);
+  expect((await fresh.sign(key, request("attestation", 1003))).status).toBe(200);
+  expect(world.read(key)).toMatchObject({ epoch: 2, floor: 1002 });
+});

@@ -106,7 +106,9 @@ test("it only rises, and survives a restart", async () => {
   memory.note("k", "u1", record({ epoch: 2, holder: "a", floor: 30, marks: block(15) }));
   await memory.flush();
   const again = (await MarksMemory.load(slotFile(path), "Net", ["k"], "boot 1")).memory;
-  expect(again.get("k")).toEqual({ uid: "u1", epoch: 3, holder: "b", floor: 30, marks: block(20), unconfirmed: null });
+  expect(again.get("k")).toEqual({
+    ...{ uid: "u1", proven: true, epoch: 3, holder: "b", floor: 30, marks: block(20), unconfirmed: null },
+  });
   // A look at a replaced object raises the marks, but the object stays unknown until this gate raised there.
   again.note("k", "u2", record({ epoch: 9, marks: block(40) }));
   expect(again.get("k")).toMatchObject({ uid: "u1", epoch: 9, marks: block(40) });
@@ -250,4 +252,60 @@ test("a disk that refuses fails the confirmation, and nothing is noted", async (
   disk.writes[2]?.end();
   await next;
   expect(disk.content).toContain("ab".repeat(32));
+});
+
+test("a memory counts once this gate wrote the watermark or saw a holder's write go beyond what it found", async () => {
+  const { memory } = await MarksMemory.load(slowDisk().file, "Net", [], "boot 1");
+  const proven = (key: string) => (memory.get(key) as { proven: boolean }).proven;
+  memory.note("found", "u", record({ epoch: 3, marks: block(20) }));
+  expect(proven("found")).toBe(false);
+  // Again, older, a floor that a person raised, or another object: no holder's write.
+  memory.note("found", "u", record({ epoch: 3, marks: block(20) }));
+  memory.note("found", "u", record({ epoch: 2, marks: block(21) }));
+  memory.note("found", "u", record({ epoch: 3, marks: block(21) }));
+  expect(proven("found")).toBe(false);
+  memory.note("found", "u", record({ epoch: 3, marks: block(22) }));
+  expect(proven("found")).toBe(true);
+
+  memory.note("raised", "u", record({ epoch: 3, marks: block(20) }));
+  memory.note("raised", "u", record({ epoch: 3, floor: 30, marks: block(20) }));
+  memory.note("raised", "u", record({ epoch: 2, floor: 30, marks: block(21) }));
+  memory.note("raised", "other", record({ epoch: 3, floor: 30, marks: block(22) }));
+  expect(proven("raised")).toBe(false);
+
+  memory.note("next tenure", "u", record({ epoch: 3, marks: block(20) }));
+  memory.note("next tenure", "u", record({ epoch: 4, floor: 20, marks: block(20) }));
+  expect(proven("next tenure")).toBe(true);
+  memory.note("never written", "u", record({ epoch: 0 }));
+  expect(proven("never written")).toBe(true);
+  void memory.commit("own", "u", record({ epoch: 3 }));
+  expect(proven("own")).toBe(true);
+});
+
+test("a file of an older version proves nothing", async () => {
+  const { memory: before } = await MarksMemory.load(slowDisk().file, "Net", [], "boot 1");
+  void before.commit("k", "u", record());
+  const disk = slowDisk();
+  const entry = { ...(before.get("k") as object) } as Record<string, unknown>;
+  delete entry.proven;
+  disk.disk.content = JSON.stringify({ version: 2, chain: "Net", boot: null, keys: { k: entry }, announced: {} });
+  const { memory, problem } = await MarksMemory.load(disk.file, "Net", ["k"], "boot 1");
+  expect(problem).toBeUndefined();
+  expect(memory.get("k")).toMatchObject({ uid: "u", proven: false });
+});
+
+test("a disk that does not answer is waited for no longer than told, and is named until it answers", async () => {
+  const { disk, file } = slowDisk();
+  const { memory } = await MarksMemory.load(file, "Net", [], "boot 1");
+  const atOnce = () => Promise.resolve();
+  const commit = memory.commit("k", "u", record());
+  await expect(memory.within(commit, 1500, atOnce)).rejects.toThrow("the disk has not answered within 1500 ms");
+  expect(memory.problem).toMatch(/has not answered/);
+  disk.writes[0]?.end();
+  await commit;
+  expect(memory.problem).toBeUndefined();
+  const refused = memory.commit("k", "u", record({ floor: 50 }));
+  disk.writes[1]?.end(new Error("EIO"));
+  await expect(memory.within(refused, 1500, () => new Promise(() => undefined))).rejects.toThrow("EIO");
+  expect(memory.problem).toBe("Error: EIO");
 });

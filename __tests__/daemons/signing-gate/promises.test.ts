@@ -62,6 +62,8 @@ interface Pod {
   lead(epoch: number, gate?: "open" | "shut"): void;
   /** From now on time goes on wherever the gate waits. */
   hurry(): void;
+  /** Every wait that is under way ends. */
+  passTime(): void;
   /** Digests that reached the signer. */
   signed: string[];
 }
@@ -84,15 +86,18 @@ async function pod(
   let nowMs = 0;
   let shut = false;
   const clock = { ...systemClock, now: () => nowMs };
+  const waits = new Set<() => void>();
   const sleep = (ms: number, signal?: AbortSignal): Promise<void> =>
     new Promise((resolve) => {
       if (shut) nowMs += ms;
-      if (shut || signal?.aborted) resolve();
-      else signal?.addEventListener("abort", () => resolve());
+      if (shut || signal?.aborted) return resolve();
+      waits.add(resolve);
+      return signal?.addEventListener("abort", () => resolve());
     });
   const identity = `${name}_u1`;
   const file = { read: () => Promise.resolve(undefined), write: disk, note: () => undefined };
   const { memory } = await MarksMemory.load(file, chainName, [address], "boot");
+  await memory.commit(address, "u", watermarkSchema.parse(emptyRecord));
   const leadership = new LeadershipView(identity, () => systemClock.nowNs());
   const signed: string[] = [];
   const gate = new Gate({
@@ -119,7 +124,7 @@ async function pod(
       ...{ daemons: "run", nonces: "follow" },
     });
   };
-  return { gate, lead, hurry: () => (shut = true), signed };
+  return { gate, lead, hurry: () => (shut = true), passTime: () => waits.forEach((end) => end()), signed };
 }
 afterEach(() => {
   for (const gate of gates.splice(0)) gate.close();
@@ -248,4 +253,36 @@ test("a mark tried in an earlier tenure and found in a later one is another's: i
   lost.open();
   expect(await asked).toMatchObject({ status: 409, reason: "block-repeated" });
   expect(a.signed).toEqual([]);
+});
+
+test("a disk that never answers: the request is refused, the key says so and is free, and opens when the disk answers", async () => {
+  const store = new Store();
+  const disk = new Latch();
+  const a = await pod(
+    "a",
+    store.get,
+    (object) => Promise.resolve(store.write(object)),
+    async (text) => {
+      if (text.includes('"level":1001')) await disk.pass();
+    },
+  );
+  a.lead(1);
+  const asked = a.gate.sign(address, request("attestation", 1001));
+  await disk.reached;
+  a.hurry();
+  a.passTime();
+  expect(await asked).toMatchObject({ status: 503, reason: "memory-write" });
+  expect(await a.gate.sign(address, request("attestation", 1002))).toMatchObject({
+    status: 409,
+    reason: "memory-write",
+  });
+  expect(a.gate.status()).toMatchObject({ open: false, keys: [{ state: "refused", reason: "memory-write" }] });
+  // In standby, too, it is known that this pod could not sign.
+  a.lead(1, "shut");
+  expect(a.gate.status().keys[0]).toMatchObject({ state: "refused", reason: "memory-write" });
+  disk.open();
+  a.lead(2);
+  while (!a.gate.status().open) await new Promise((resolve) => setImmediate(resolve));
+  expect(await a.gate.sign(address, request("attestation", 1003))).toMatchObject({ status: 200 });
+  expect(a.signed).toHaveLength(1);
 });

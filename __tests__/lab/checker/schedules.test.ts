@@ -53,7 +53,7 @@ test.each<[Sabotage, string[]]>([
   ["no-sync", ["two-digests"]],
 ])("with %s the checker complains", async (sabotage, expected) => {
   const seen = new Set<string>();
-  for (let i = 1; i <= 40 && !expected.every((code) => seen.has(code)); i++)
+  for (let i = 1; i <= 150 && !expected.every((code) => seen.has(code)); i++)
     for (const violation of (
       await runSchedule({ seed: i, virtualSeconds: 60, sabotage, strong: sabotage === "no-sync" })
     ).violations)

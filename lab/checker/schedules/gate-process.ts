@@ -2,6 +2,7 @@
  * One process of a gate, with the gate's own code in it. Nothing reaches it once it has crashed, and nothing while it
  * is stopped.
  */
+import { noMarks } from "../../../contract/watermark";
 import { Gate, type GateOptions } from "../../../daemons/signing-gate/gate";
 import { isSynced } from "../../../daemons/signing-gate/decide";
 import { LeadershipView } from "../../../daemons/signing-gate/leadership";
@@ -13,6 +14,16 @@ import type { Known, Promises } from "./promises";
 import { baker, chainId, type Scene } from "./scene";
 
 const silent: Log = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
+
+/** A memory that trusts every watermark: it takes itself for proven, but knows no mark. */
+function forgetMarks(memory: MarksMemory): void {
+  const get = memory.get.bind(memory);
+  memory.get = (address) => {
+    const entry = get(address);
+    if (entry === undefined || entry === "unreadable") return entry;
+    return { ...entry, proven: true, epoch: 0, floor: -1, marks: noMarks, unconfirmed: null };
+  };
+}
 
 /** What surrounds a process. */
 export interface Surroundings {
@@ -87,7 +98,7 @@ export class GateProcess {
     );
     const { promises } = surroundings;
     if (problem !== undefined) promises.loseAll(this.disk, addresses);
-    if (sabotage === "no-memory") memory.get = () => undefined;
+    if (sabotage === "no-memory") forgetMarks(memory);
     this.gate = new Gate(this.gateOptions(memory, surroundings));
     // What a pod does in the background: put on its disk what it saw.
     const flush = () => {
