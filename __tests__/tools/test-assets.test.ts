@@ -260,11 +260,6 @@ test("sums are found alone and in lists", () => {
   expect(script.sumOf("<html>", "y.zip")).toBeUndefined();
 });
 
-test("sources of Debian become sources of source packages in both formats", () => {
-  expect(script.sourceLines("deb http://d bookworm main\n# deb x\n")).toBe("deb-src http://d bookworm main\n# deb x\n");
-  expect(script.sourceLines("Types: deb\nURIs: http://d\n")).toBe("Types: deb-src\nURIs: http://d\n");
-});
-
 test("a second run in the same folder is refused while the first lives, and takes over from a dead one", () => {
   const unlock = script.lock(cache);
   expect(() => script.lock(cache)).toThrow(`process ${process.pid} is at work`);
