@@ -90,6 +90,14 @@ export const timingsSchema = z
 export type Timings = z.infer<typeof timingsSchema>;
 export const defaultTimings: Timings = timingsSchema.parse({});
 
+/**
+ * How long a request may take on which a tenure depends, in milliseconds: 2.4 s at the defaults. An API that answers
+ * within it costs no tenure, because the next renewal is still answered before the deadline that the last one set; and
+ * a request that is lost on its way leaves time for another.
+ */
+export const slowRequestMs = (t: Pick<Timings, "renewDeadlineSeconds" | "retrySeconds">): number =>
+  600 * (t.renewDeadlineSeconds - t.retrySeconds);
+
 /** The least and the most that a timing may be. */
 export function timingBounds(name: keyof Timings): { least: number; most: number } {
   const checks = timingsSchema.shape[name].def.innerType.def.checks ?? [];

@@ -245,6 +245,7 @@ export class Elector {
       yielding: state.yielding,
       reconciled: pod.noncesExchanged,
       recent: this.report.recent.list(),
+      troubles: this.sources.lease.troubles(),
     });
   }
 

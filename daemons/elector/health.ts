@@ -143,10 +143,11 @@ export function memberRecord(
     yielding: boolean;
     reconciled: boolean;
     recent: readonly string[];
+    troubles: readonly string[];
   },
 ): MemberRecord {
   const { sidecar, supervisor, gate, exposer } = statuses;
-  const { yielding, reconciled, recent, ...known } = own;
+  const { yielding, reconciled, recent, troubles: others, ...known } = own;
   const running = supervisor?.running ? "running" : "stopped";
   return {
     ...known,
@@ -158,7 +159,7 @@ export function memberRecord(
     daemons: !supervisor ? "unknown" : supervisor.crashLooping ? "crash-looping" : running,
     signersAnswering: gate?.signersAnswering ?? 0,
     keys: gate?.keys.map(({ address, state, reason }) => ({ address, state, reason })) ?? [],
-    troubles: troubles(statuses),
+    troubles: [...others, ...troubles(statuses)],
     recent: recents(statuses, recent),
   };
 }

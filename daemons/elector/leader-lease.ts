@@ -9,6 +9,7 @@
 import type { BakerFile } from "../../contract/baker-file";
 import type { PodEnv } from "../../contract/env";
 import { annotations, leaderLeaseName } from "../../contract/names";
+import { slowRequestMs } from "../../contract/timings";
 import { untilAfterBeat, type Clock } from "../runtime/clock";
 import { microTime, type KubeClient, type Lease, type Outcome, type WatchEvent } from "../runtime/kube";
 import type { Log } from "../runtime/log";
@@ -96,6 +97,11 @@ export class LeaderLease {
     this.wake.kick();
   }
 
+  /** What is wrong with the API now, in sentences. */
+  troubles(): string[] {
+    return this.pace.troubles();
+  }
+
   /** What has come to its end since the last call. */
   takeFinished(): Finished | null {
     const { finished } = this;
@@ -164,17 +170,18 @@ export class LeaderLease {
 
   /** No request outlives the tenure in which it is sent. */
   private options(signal: AbortSignal): { timeoutMs: number; signal: AbortSignal } {
-    const { requestTimeoutMs, renewDeadlineSeconds } = this.o.file.timings;
-    if (!this.tenure) return { timeoutMs: requestTimeoutMs, signal };
-    const left = this.tenure.renewedAtMs + renewDeadlineSeconds * 1000 - this.o.clock.now();
-    return { timeoutMs: Math.max(1, Math.min(requestTimeoutMs, left)), signal };
+    const { timings } = this.o.file;
+    const timeoutMs = slowRequestMs(timings);
+    if (!this.tenure) return { timeoutMs, signal };
+    const left = this.tenure.renewedAtMs + timings.renewDeadlineSeconds * 1000 - this.o.clock.now();
+    return { timeoutMs: Math.max(1, Math.min(timeoutMs, left)), signal };
   }
 
   private async read(signal: AbortSignal): Promise<void> {
     this.known.stale = false;
     const outcome = await this.o.kube.get("leases", this.name, this.options(signal));
     if (outcome.ok) {
-      this.pace.succeeded();
+      this.pace.answered(outcome);
       this.saw(outcome.object, false);
       if (this.tenure && this.conflicted) this.nextRenewMs = 0;
       this.conflicted = false;
@@ -182,7 +189,7 @@ export class LeaderLease {
     }
     if (outcome.kind === "aborted") return;
     if (outcome.kind === "not-found") {
-      this.pace.succeeded();
+      this.pace.answered(outcome);
       this.known.missing = true;
       this.nextReadMs = this.o.clock.now() + this.retryMs;
       return;
@@ -198,7 +205,7 @@ export class LeaderLease {
     const outcome = await kube.create("leases", lease, this.options(signal));
     if (this.wanted.kind === "create") this.wanted = nothing;
     if (outcome.ok) {
-      this.pace.succeeded();
+      this.pace.answered(outcome);
       this.saw(outcome.object, true);
       log.info("lease-created", outcome.object.metadata.uid ?? "");
       return;
@@ -228,7 +235,7 @@ export class LeaderLease {
     const outcome = await kube.replace("leases", next, this.options(signal));
     metrics.renewed(clock.now() - outcome.sentAtMs, outcome.ok);
     if (!outcome.ok) return this.writeFailed("renew", outcome);
-    this.pace.succeeded();
+    this.pace.answered(outcome);
     if (receipt) receipts.written(receipt);
     this.saw(outcome.object, true);
     // The tenure for which this was sent may be over; then its answer gives nothing.
@@ -305,7 +312,7 @@ export class LeaderLease {
       this.conflicted = false;
       return outcome.kind;
     }
-    this.pace.succeeded();
+    this.pace.answered(outcome);
     this.saw(outcome.object, true);
     // Written is written, even if the attempt was given up meanwhile: what is held can be handed over.
     const lease = this.known.view;
@@ -343,7 +350,7 @@ export class LeaderLease {
     next.spec = { ...next.spec, holderIdentity: "", renewTime: microTime(clock.wall()) };
     const outcome = await kube.replace("leases", next, this.options(signal));
     if (!outcome.ok) return this.writeFailed("release", outcome);
-    this.pace.succeeded();
+    this.pace.answered(outcome);
     this.saw(outcome.object, true);
     if (this.tenure === tenure) this.released(tenure, successor);
   }

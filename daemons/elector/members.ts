@@ -6,6 +6,7 @@ import { memberPods, type BakerFile } from "../../contract/baker-file";
 import type { PodEnv } from "../../contract/env";
 import { annotations, memberLeaseName, podOrdinal } from "../../contract/names";
 import { memberRecordSchema, type MemberRecord } from "../../contract/status";
+import { slowRequestMs } from "../../contract/timings";
 import { untilAfterBeat, type Clock } from "../runtime/clock";
 import { microTime, type KubeClient, type Lease } from "../runtime/kube";
 import { Wake } from "../runtime/wake";
@@ -148,7 +149,7 @@ export class Members {
   private async write(signal: AbortSignal): Promise<void> {
     const { kube, env, file, report } = this.o;
     const name = this.leaseName(env.TOG_POD_NAME);
-    const options = { timeoutMs: file.timings.requestTimeoutMs, signal };
+    const options = { timeoutMs: slowRequestMs(file.timings), signal };
     for (let attempt = 0; attempt < 2; attempt++) {
       if (!this.own) {
         const read = await kube.get("leases", name, options);
@@ -173,7 +174,7 @@ export class Members {
 
   private async read(other: Other, signal: AbortSignal): Promise<void> {
     const outcome = await this.o.kube.get("leases", this.leaseName(other.pod), {
-      timeoutMs: this.o.file.timings.requestTimeoutMs,
+      timeoutMs: slowRequestMs(this.o.file.timings),
       signal,
     });
     // The watch may have overtaken the answer.

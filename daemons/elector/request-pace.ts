@@ -10,18 +10,34 @@ import type { Report } from "./report";
 export class RequestPace {
   /** 0 after a success. */
   nextAtMs = 0;
+  /** How long the last answer took, where that was long; else null. */
+  private slowMs: number | null = null;
   /** Requests that failed since the last success: how many, and when and why the first did. */
   private failing: { times: number; sinceMs: number; message: string } | null = null;
 
   constructor(private readonly o: { clock: Clock; metrics: ElectorMetrics; report: Report; retryMs: number }) {}
 
-  succeeded(): void {
+  /** The API answered, and said nothing of a failure. */
+  answered({ sentAtMs: askedAtMs }: { sentAtMs: number }): void {
     this.nextAtMs = 0;
+    const tookMs = this.o.clock.now() - askedAtMs;
+    this.slowMs = tookMs >= this.o.retryMs / 2 ? tookMs : null;
     if (!this.failing) return;
     const { sinceMs, message } = this.failing;
     const seconds = ((this.o.clock.now() - sinceMs) / 1000).toFixed(1);
     this.o.report.recent.note("api", `the Kubernetes API failed for ${seconds} s: ${message}`);
     this.failing = null;
+  }
+
+  /** What is wrong with the API now, in sentences. */
+  troubles(): string[] {
+    const { failing, slowMs } = this;
+    return [
+      ...(failing && failing.times > 1 ? [`the Kubernetes API does not answer as it should: ${failing.message}`] : []),
+      ...(slowMs === null
+        ? []
+        : [`the Kubernetes API takes ${(slowMs / 1000).toFixed(1)} s to answer: signatures wait for it`]),
+    ];
   }
 
   failed(failure: { kind: string; message: string; sentAtMs?: number; retryAfterMs?: number }): void {

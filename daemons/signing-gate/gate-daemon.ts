@@ -4,6 +4,7 @@ import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { BakerFile } from "../../contract/baker-file";
 import { watermarkName } from "../../contract/names";
+import { slowRequestMs } from "../../contract/timings";
 import type { GateStatus } from "../../contract/status";
 import { prepareBls } from "../../tezos/keys";
 import { sleep, systemClock as clock, untilBeat } from "../runtime/clock";
@@ -214,7 +215,7 @@ export class GateDaemon {
     const { keys, timings } = config.file;
     while (!signal.aborted) {
       for (const { address } of keys) {
-        const timeoutMs = timings.requestTimeoutMs;
+        const timeoutMs = slowRequestMs(timings);
         const outcome = await kube.get("configmaps", watermarkName(address), { timeoutMs, signal });
         if (outcome.ok) gate.look(address, outcome.object);
         else if (outcome.kind === "not-found") gate.look(address, undefined);

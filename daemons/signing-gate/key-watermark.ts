@@ -1,6 +1,6 @@
 /** The watermark of one key: the object as the API last returned it, the lock around it, reading and writing. */
 import { watermarkDataKey, watermarkName } from "../../contract/names";
-import type { Timings } from "../../contract/timings";
+import { slowRequestMs, type Timings } from "../../contract/timings";
 import type { Watermark } from "../../contract/watermark";
 import type { Clock } from "../runtime/clock";
 import type { ConfigMap, KubeClient, Outcome } from "../runtime/kube";
@@ -21,6 +21,8 @@ export class KeyWatermark {
   private object: ConfigMap | undefined;
   /** Set where a write's outcome is unknown or a conflict was answered: read before deciding. */
   stale = true;
+  /** The API answered late, or not in time, when it was asked last: a mark then gets more time. */
+  private late = false;
   private lock = Promise.resolve();
   private readonly name: string;
   /** Objects are never changed, so that each is parsed once. */
@@ -59,12 +61,25 @@ export class KeyWatermark {
     return observed;
   }
 
+  private noteTime(outcome: Outcome<ConfigMap>): void {
+    const { clock, timings } = this.options;
+    const timedOut = !outcome.ok && outcome.kind === "timeout";
+    this.late = timedOut || clock.now() - outcome.sentAtMs > timings.markWriteMs / 2;
+  }
+
+  /** A mark that is lost on its way leaves time for another, unless the API is known to be slow. */
+  markTimeoutMs(deadlineMs: number): number {
+    const { clock, timings } = this.options;
+    return Math.max(1, Math.min(this.late ? slowRequestMs(timings) : timings.markWriteMs, deadlineMs - clock.now()));
+  }
+
   /** A plain GET. The kind of failure where the API did not answer; then the watermark stays stale. */
   async read(deadlineMs: number): Promise<string | undefined> {
     const { kube, clock, timings, memory } = this.options;
-    const timeoutMs = Math.min(timings.requestTimeoutMs, deadlineMs - clock.now());
+    const timeoutMs = Math.min(slowRequestMs(timings), deadlineMs - clock.now());
     if (timeoutMs <= 0) return "timeout";
     const outcome = await kube.get("configmaps", this.name, { timeoutMs });
+    this.noteTime(outcome);
     if (outcome.ok) {
       this.object = outcome.object;
       const observed = this.observed();
@@ -90,6 +105,7 @@ export class KeyWatermark {
       { ...base, data: { ...base.data, [watermarkDataKey]: text } },
       { timeoutMs },
     );
+    this.noteTime(outcome);
     if (!outcome.ok) return outcome;
     const { metadata, data } = outcome.object;
     if (

@@ -81,14 +81,13 @@ export class Marking {
     tenure: Tenure,
     deadlineMs: number,
   ): Promise<Marked | { failed: string; pause: number }> {
-    const { clock, timings, memory, log } = this.options;
+    const { memory, log } = this.options;
     const { kind, level, round, digest } = request;
     // The disk works while the API does.
     const announced = memory.announce(key.address, kind, { level, round, digest });
     let acknowledged = false;
     try {
-      const timeoutMs = Math.max(1, Math.min(timings.markWriteMs, deadlineMs - clock.now()));
-      const written = await key.watermark.write(decision.record, timeoutMs);
+      const written = await key.watermark.write(decision.record, key.watermark.markTimeoutMs(deadlineMs));
       acknowledged = written.ok;
       if (!written.ok) {
         const { kind: failure, unknown } = written;

@@ -5,6 +5,7 @@
  * person).
  */
 import type { GateStatus } from "../../contract/status";
+import { slowRequestMs } from "../../contract/timings";
 import type { ConfigMap } from "../runtime/kube";
 import { decideRaise, highest, type FloorPass, type RaiseDecision, type Tenure } from "./decide";
 import type { GateOptions } from "./gate-options";
@@ -106,7 +107,7 @@ export class SigningKey {
   /** "done", or how long to wait before the next try. */
   private async raiseOnce(tenure: Tenure): Promise<"done" | number> {
     const { clock, timings, heads, log } = this.options;
-    const failure = await this.watermark.read(clock.now() + timings.requestTimeoutMs);
+    const failure = await this.watermark.read(clock.now() + slowRequestMs(timings));
     if (failure !== undefined) {
       this.stateReason = `watermark-${failure}`;
       return pauseMs.read;
@@ -129,7 +130,7 @@ export class SigningKey {
       case "restore":
       case "write": {
         if (!this.tenures.isCurrent(tenure)) return 0;
-        const written = await this.watermark.write(decision.record, timings.requestTimeoutMs);
+        const written = await this.watermark.write(decision.record, slowRequestMs(timings));
         if (!written.ok) {
           const { kind, unknown } = written;
           log.warn("raise-failed", kind, { address: this.address, epoch: tenure.epoch, unknown });

@@ -442,6 +442,55 @@ test("a watermark above the lease makes it release and acquire anew above it", (
     await sim.until("it runs above", () => a.runs && a.elector.state.tenure?.epoch === 10, 3000);
   }));
 
+/** Milliseconds from a request to its answer. */
+const answersIn = (ms: number): Weather => ({ ...fine, latencyMs: [ms / 2, ms / 2] });
+
+test.each([1100, 2000])("with an API that answers in %d ms a pod acquires, and keeps its tenure", (ms) =>
+  simulate(21, async (sim) => {
+    const pods = pair(sim);
+    for (const pod of pods) pod.weather = answersIn(ms);
+    await sim.until("one runs", () => sim.runner !== undefined);
+    const runner = sim.runner;
+    await sim.pass(60_000, () => expect(sim.runner).toBe(runner));
+    expect(sim.tenures).toHaveLength(1);
+    const troubles = runner?.elector.members().flatMap((member) => member.troubles ?? []) ?? [];
+    expect(troubles).toContain(
+      `the Kubernetes API takes ${(ms / 1000).toFixed(1)} s to answer: signatures wait for it`,
+    );
+  }),
+);
+
+test("an API that becomes slow, up to 2 s, and quick again at random costs no tenure, and both pods stay known to each other", () =>
+  simulate(22, async (sim) => {
+    const pods = pair(sim);
+    await sim.until("one runs", () => sim.runner !== undefined);
+    const runner = sim.runner;
+    for (let i = 0; i < 30; i++) {
+      for (const pod of pods) pod.weather = sim.random() < 0.3 ? fine : answersIn(100 + 1900 * sim.random());
+      await sim.pass(4000 * sim.random(), () => expect(sim.runner).toBe(runner));
+      for (const pod of pods)
+        expect(pod.elector.state.members.map(({ changedAtMs }) => sim.now - changedAtMs < 6000)).toEqual([true]);
+    }
+    expect(sim.tenures).toHaveLength(1);
+  }));
+
+test("with an API that answers in 2 s a planned handover reaches the other pod, and a killed master is followed", () =>
+  simulate(23, async (sim) => {
+    const [a, b] = pair(sim);
+    await sim.until("one runs", () => sim.runner !== undefined);
+    await sim.pass(5000);
+    for (const pod of [a, b]) pod.weather = answersIn(2000);
+    await sim.pass(10_000);
+    const first = sim.runner === a ? a : b;
+    const second = first === a ? b : a;
+    void first.elector.handOver(18_000);
+    await sim.until("the other one runs", () => second.runs, 18_000);
+    sim.kill(second);
+    second.runs = false;
+    sim.pods.splice(sim.pods.indexOf(second), 1);
+    await sim.until("the first one runs again", () => first.runs, 60_000);
+  }));
+
 const first = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
 const schedules = Number(process.env.TOG_ELECTION_SCHEDULES ?? "4");
 test.each(Array.from({ length: schedules }, (_, i) => first + i))(

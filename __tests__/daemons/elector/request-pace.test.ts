@@ -22,7 +22,7 @@ test("a first failure is followed by a request at once, further ones by ever lon
     return it.nextAtMs - 5000;
   });
   expect(pauses).toEqual([0, 40, 80, 160, 320, 500, 500, 500]);
-  it.succeeded();
+  it.answered({ sentAtMs: 4990 });
   expect(it.nextAtMs).toBe(0);
 });
 
@@ -32,4 +32,16 @@ test("a server that asks for a pause gets it, but at most one retry, so that the
   expect(it.nextAtMs).toBe(5700);
   it.failed({ kind: "too-many-requests", message: "429", sentAtMs: 5700, retryAfterMs: 60_000 });
   expect(it.nextAtMs).toBe(6700);
+});
+
+test("an API that is slow, or fails again and again, is told in a sentence until it answers quickly", () => {
+  const it = pace();
+  it.answered({ sentAtMs: 3600 });
+  expect(it.troubles()).toEqual(["the Kubernetes API takes 1.4 s to answer: signatures wait for it"]);
+  it.answered({ sentAtMs: 4990 });
+  expect(it.troubles()).toEqual([]);
+  it.failed({ kind: "timeout", message: "renew: no answer within 2400 ms" });
+  expect(it.troubles()).toEqual([]);
+  it.failed({ kind: "timeout", message: "renew: no answer within 2400 ms" });
+  expect(it.troubles()).toEqual(["the Kubernetes API does not answer as it should: renew: no answer within 2400 ms"]);
 });

@@ -1,0 +1,40 @@
+/** An API that answers, but slowly: signatures come later, none is refused. */
+import { defaultTimings } from "../../../contract/timings";
+import { testKey } from "../../../lab/doubles/octez-signer";
+import { GateWorld, request } from "../../helpers/gates";
+
+jest.setTimeout(60_000);
+const key = testKey("tz1", "baker");
+
+test.each([1100, 2000])("with an API that answers in %d ms votes are signed, from the first one on", async (ms) => {
+  const world = await new GateWorld([key], defaultTimings).start();
+  try {
+    const pod = await world.pod("alice-as-0", "u1");
+    pod.lead(1);
+    expect((await pod.sign(key.address, request("attestation", 1001))).status).toBe(200);
+    world.api.addFault({ effect: { kind: "latency", ms: ms / 2 } });
+    world.api.addFault({ effect: { kind: "latency", ms: ms / 2, after: true } });
+    for (const level of [1002, 1003])
+      for (const kind of ["preattestation", "attestation"] as const)
+        expect([level, kind, (await pod.sign(key.address, request(kind, level))).status]).toEqual([level, kind, 200]);
+    expect((await pod.sign(key.address, request("block", 1004))).status).toBe(200);
+    expect(world.violations()).toEqual([]);
+  } finally {
+    await world.close();
+  }
+});
+
+test("with an API that answers in 2 s a tenure opens its keys", async () => {
+  const world = await new GateWorld([key], defaultTimings).start();
+  try {
+    const pod = await world.pod("alice-as-0", "u1");
+    world.api.addFault({ effect: { kind: "latency", ms: 2000 } });
+    pod.lead(1);
+    // A request waits for the tenure within its budget, and reading and raising take 4 s: the second one at the latest.
+    const first = await pod.sign(key.address, request("attestation", 1001));
+    const second = await pod.sign(key.address, request("attestation", 1002));
+    expect([first.status, second.status]).toEqual([503, 200]);
+  } finally {
+    await world.close();
+  }
+});
