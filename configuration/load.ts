@@ -6,7 +6,7 @@ import { ConfigurationError, didYouMean, notShown, show, showAt, showName, type 
 import { lineOf } from "./lines";
 import { crossFieldFindings } from "./rules";
 import { configurationSchema, secretsSchema, type Configuration } from "./schema";
-import { missingSecrets } from "./secrets";
+import { missingSecrets, secretForms, strayBakers } from "./secrets";
 import { automaticFiles, cdktfOrder, inFolder, readFile, textLayer, type Handed, type Layer } from "./tfvars";
 import { knownKeys, terraformType, variableNames } from "./keys";
 
@@ -61,7 +61,7 @@ export async function resolveConfiguration(given: ResolveOptions): Promise<Resol
   return {
     configuration: example === undefined ? checked.configuration : { ...checked.configuration, example },
     sources: Object.fromEntries([...last].map(([key, { source }]) => [key, source])),
-    warnings: [...warnings, ...checked.warnings],
+    warnings: [...warnings, ...checked.warnings, ...strayBakers(checked.configuration, values.secrets)],
     missingSecrets: example === undefined ? missingSecrets(checked.configuration, values.secrets) : [],
   };
 }
@@ -185,16 +185,22 @@ function check(
   const issues = [
     ...unquoted,
     ...(parsed.error?.issues ?? [])
+      // A value of another type breaks more rules of the same key.
+      .filter((issue, _, all) => issue.code === "invalid_type" || !all.some((other) => isWrongType(other, issue)))
       .flatMap((issue) => translate(issue, given, []))
       .filter(({ path }) => !hidden.has(path.join("\n"))),
     ...findings.issues,
     ...secretIssues(secrets),
+    ...secretForms(secrets),
     ...(hclSecrets ? expressions(["secrets"], secrets) : []),
   ];
   return issues.length > 0 || !parsed.success
     ? { issues, warnings: findings.warnings }
     : { issues, warnings: findings.warnings, configuration: { ...parsed.data, given } };
 }
+
+const isWrongType = (other: z.core.$ZodIssue, issue: z.core.$ZodIssue): boolean =>
+  other.code === "invalid_type" && other.path.join("\n") === issue.path.join("\n");
 
 /** Shape of `secrets`: keys and types, never a value. */
 function secretIssues(secrets: unknown): ConfigurationIssue[] {
@@ -299,11 +305,17 @@ function translate(issue: z.core.$ZodIssue, values: unknown, prefix: readonly st
     case "invalid_type": {
       const block =
         Array.isArray(value) && issue.expected !== "array" && value.length === 1 && typeof value[0] === "object";
+      const words =
+        issue.expected === "array" && typeof value === "string" ? value.split(/[\s,]+/).filter(Boolean) : [];
       return [
         {
           path,
-          found: block ? 'a block; a variable is written with "="' : found,
-          write: block ? `${path.at(-1)} = { ... }` : kind(issue.expected),
+          found: block ? 'a list, or a block without "="' : found,
+          write: block
+            ? `${path.at(-1)} = { ${path.at(-1) === "bakers" ? "NAME = { ... }" : "..."} }`
+            : words.length > 0 && found !== notShown
+              ? `a list: [${words.map(show).join(", ")}]`
+              : kind(issue.expected),
         },
       ];
     }

@@ -9,6 +9,7 @@ import { defaultOctezVersion } from "../contract/images";
 import { bakerNamePattern } from "../contract/names";
 import { networkNames } from "../contract/networks";
 import { timingsSchema, type Timings } from "../contract/timings";
+import { regionsAsOf } from "./regions";
 
 /** A string of a form: `write` says what to write instead, with an example. */
 const text = (pattern: RegExp, write: string) => z.string().regex(pattern, { error: write });
@@ -20,7 +21,12 @@ const octet = "(25[0-5]|2[0-4]\\d|1?\\d?\\d)";
 export const cidrPattern = new RegExp(`^(${octet}\\.){3}${octet}/(3[0-2]|[12]?\\d)$`);
 const cidr = text(cidrPattern, 'an IPv4 range, like "203.0.113.7/32"');
 const peer = text(/^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):\d{1,5}$/, 'HOST:PORT, like "sentry-1.example.org:9732"');
-const instant = text(/^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$/, 'a time in UTC, like "2026-01-05T08:00:00Z"');
+const timeInUtc = 'a time in UTC that exists, like "2026-01-05T08:00:00Z"';
+/** A date like 30 February moves to another one when it is read. */
+const instant = text(/^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$/, timeInUtc).refine(
+  (value) => new Date(value).getTime() > 0 && new Date(value).toISOString().replace(".000Z", "Z") === value,
+  { error: timeInUtc },
+);
 /** Also the alphabet of a signer's name: it becomes part of service names. */
 export const signerNamePattern = /^[a-z][a-z0-9-]{0,18}[a-z0-9]$/;
 
@@ -151,6 +157,12 @@ export const configurationSchema = z
       .describe(
         "Two or three zones of the region; one baking node each. Default: zones b and c of the region. For `cluster.existing` the values of the nodes' label topology.kubernetes.io/zone, by default none.",
       ),
+    unlisted_zones: z
+      .boolean()
+      .default(false)
+      .describe(
+        `True where region or zones are right although this program's table (${regionsAsOf}) does not have them.`,
+      ),
     name: text(/^[a-z][a-z0-9-]{0,16}[a-z0-9]$/, '2 to 18 of a-z, 0-9, -, like "tezos"')
       .default("tezos")
       .describe("Prefix of the names of all Google Cloud resources; tells two environments of one project apart."),
@@ -182,7 +194,9 @@ export const configurationSchema = z
           .describe("Snapshot to import into an empty disk. Default: the network's newest one."),
         block_hash: text(/^B[1-9A-HJ-NP-Za-km-z]{50}$/, 'a block hash, like "BL..." with 51 characters')
           .optional()
-          .describe("Hash of the snapshot's block. Without it the snapshot is checked against its own metadata only."),
+          .describe(
+            "Hash of the snapshot's block. Without it the snapshot is checked against its own metadata only, and its URL must be https.",
+          ),
       })
       .readonly()
       .prefault({})
@@ -300,7 +314,9 @@ export const configurationSchema = z
         source_ranges: z
           .array(cidr)
           .default([])
-          .describe("IPv4 ranges from which signer hosts come. Empty: from everywhere."),
+          .describe(
+            'IPv4 ranges from which signer hosts come. Required with `signers`; ["0.0.0.0/0"] where anybody may try.',
+          ),
         host_public_key: text(
           /^ssh-ed25519 [A-Za-z0-9+/]{68}(={0,2})( \S.*)?$/,
           'an Ed25519 public key, like "ssh-ed25519 AAAA... host"',

@@ -66,3 +66,43 @@ export function missingSecrets(configuration: Configuration, secrets: unknown): 
       write: `${text} It belongs into secrets.auto.tfvars, whose form the examples show`,
     }));
 }
+
+type Tree = Readonly<Record<string, unknown>>;
+const tree = (value: unknown): Tree =>
+  typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Tree) : {};
+
+/** Keys that nobody can use unattended, told without their text. */
+export function secretForms(secrets: unknown): ConfigurationIssue[] {
+  const { hot_keys, authentication_keys } = tree(secrets);
+  const keys: [string[], unknown][] = [
+    ...Object.entries(tree(hot_keys)).flatMap(([baker, all]) =>
+      Object.entries(tree(all)).map(([address, key]): [string[], unknown] => [
+        ["secrets", "hot_keys", baker, address],
+        key,
+      ]),
+    ),
+    ...Object.entries(tree(authentication_keys)).map(([baker, key]): [string[], unknown] => [
+      ["secrets", "authentication_keys", baker],
+      key,
+    ]),
+  ];
+  return keys
+    .filter(([, key]) => typeof key === "string" && key !== "" && !key.startsWith("unencrypted:"))
+    .map(([path, key]) => ({
+      path,
+      found: /^(encrypted:)?(edesk|spesk|p2esk|BLesk)/.test(String(key))
+        ? "an encrypted key (not shown), for which somebody would have to type the password at each start"
+        : "a key in another form (not shown)",
+      write: "unencrypted:edsk... (or spsk, p2sk, BLsk)",
+    }));
+}
+
+/** Secrets of bakers that the configuration does not have. */
+export function strayBakers({ bakers }: Configuration, secrets: unknown): string[] {
+  return (["hot_keys", "authentication_keys"] as const).flatMap((kind) => {
+    const stray = Object.keys(tree(tree(secrets)[kind])).filter((baker) => !Object.hasOwn(bakers, baker));
+    return stray.length === 0
+      ? []
+      : [`secrets.${kind} has ${stray.length === 1 ? "a baker" : `${stray.length} bakers`} that bakers does not have.`];
+  });
+}

@@ -1,12 +1,18 @@
 /** The one JSON file of a baker: written by the constructs, read by every daemon. */
 import * as z from "zod/mini";
 import { decodeAddress } from "../tezos/addresses";
-import { bakerNamePattern, podName } from "./names";
+import { decodeBase58 } from "../tezos/base58";
+import { bakerNamePattern, podName, watermarkName } from "./names";
 import { timingsSchema } from "./timings";
 
 const address = z.string().check(
   z.refine((text) => decodeAddress(text) !== undefined, {
     error: (issue) => `must be a tz1..tz4 address, got ${JSON.stringify(issue.input)}`,
+  }),
+);
+const chainId = z.string().check(
+  z.refine((text) => decodeBase58(text)?.kind === "chainId", {
+    error: (issue) => `must be a chain id (Net...) with a valid checksum, got ${JSON.stringify(issue.input)}`,
   }),
 );
 const httpUrl = z.url({ protocol: /^https?$/ });
@@ -33,7 +39,7 @@ export const bakerFileSchema = z
     version: z.literal(1),
     baker: z.string().check(z.regex(bakerNamePattern)),
     topology: z.enum(["solo", "active-standby"]),
-    network: z.strictObject({ name: z.string(), chainId: z.string().check(z.regex(/^Net[1-9A-HJ-NP-Za-km-z]{12}$/)) }),
+    network: z.strictObject({ name: z.string(), chainId }),
     /** Number of pods of this topology; their names are podName(baker, topology, 0..members-1). */
     members: z.int().check(z.minimum(1), z.maximum(3)),
     /** Number of pods of the other topology that the topology guard looks for. */
@@ -72,8 +78,23 @@ export const bakerFileSchema = z
             issue(["keys", i, "signers"], `names a signer of this file (${names.join(", ")}), got "${name}"`),
           ),
       );
-      const twice = file.keys.map((key) => key.address).filter((value, i, all) => all.indexOf(value) !== i);
-      if (twice.length > 0) issue(["keys"], `each key once, got ${twice.join(", ")} twice`);
+      const once = (path: string, values: readonly string[]): void => {
+        const twice = values.filter((value, i, all) => all.indexOf(value) !== i);
+        if (twice.length > 0) issue([path], `each once, got ${twice.join(", ")} twice`);
+      };
+      once(
+        "keys",
+        file.keys.map((key) => key.address),
+      );
+      once("signers", names);
+      once(
+        "daemons",
+        file.daemons.map((daemon) => daemon.name),
+      );
+      file.keys.forEach(({ address: key, watermark }, i) => {
+        if (watermark !== watermarkName(key))
+          issue(["keys", i, "watermark"], `the watermark of ${key} is ${watermarkName(key)}, got ${watermark}`);
+      });
       if (file.topology === "solo" && file.members !== 1) issue(["members"], `solo has 1 member, got ${file.members}`);
       if (file.topology === "active-standby" && file.members < 2)
         issue(["members"], `active-standby has at least 2 members, got ${file.members}`);

@@ -39,7 +39,8 @@ const exampleBaker = async (): Promise<BakerDescription> => {
   return { name, delegate: Object.keys(keys)[0] ?? "", keys };
 };
 /** Any Ed25519 key: nobody connects to the laboratory's tunnels by SSH. */
-const sshKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGxhYm9yYXRvcnlsYWJvcmF0b3J5bGFib3JhdG9yeTAw laboratory";
+const sshKey = (port: number): string =>
+  `ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGxhYm9yYXRvcnlsYWJvcmF0b3J5bGFib3Jh${String(port).padStart(8, "0")} laboratory`;
 
 function run(folder: string, outdir: string): Promise<void> {
   return new Promise((done, reject) => {
@@ -63,7 +64,7 @@ function run(folder: string, outdir: string): Promise<void> {
 export async function synthesize(options: SynthesisOptions): Promise<Synthesis> {
   const first = await exampleBaker();
   const bakers = [first, ...Array.from({ length: (options.bakers ?? 1) - 1 }, (_, i) => makeKey(`baker${i + 2}`))];
-  const signer = (port: number) => ({ ssh_public_key: sshKey, port, deterministic: true });
+  const signer = (port: number) => ({ ssh_public_key: sshKey(port), port, deterministic: true });
   const settings = bakers.map(({ name, delegate }, i) => [
     name,
     options.signers === "hot"
@@ -78,6 +79,7 @@ export async function synthesize(options: SynthesisOptions): Promise<Synthesis> 
     head_max_age_seconds: options.headMaxAgeSeconds,
     timings: Object.fromEntries(Object.entries(options.timings).map(([name, value]) => [snakeCase(name), value])),
     monitoring: { enabled: false },
+    ...(options.signers === "tunnels" ? { signer_link: { source_ranges: ["203.0.113.0/24"] } } : {}),
   };
   const text = JSON.stringify(changes);
   const tfvars = readFileSync(join(exampleFolder, "terraform.tfvars"), "utf8");

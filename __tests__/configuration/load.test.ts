@@ -124,11 +124,24 @@ test.each([
     { "terraform.tfvars.json": '{"project": ' },
     /found: not readable as JSON: line 1, column 13: the file ends where a value belongs/,
   ],
+  ["a comment that never ends", { "terraform.tfvars": `/* mine\n${hcl}` }, /found: a comment .* never ends/],
+  [
+    "a file of declarations",
+    { "terraform.tfvars": 'variable "project" {\n  type = string\n}\n' },
+    /found: declarations of variables\n\s+write: values only/,
+  ],
+  ["a key twice in JSON", { "terraform.tfvars.json": '{"name": "a",\n "name": "b"}' }, /line 2, column 2: .*twice/],
+  ["deep JSON", { "terraform.tfvars.json": `${'{"a":'.repeat(50_000)}1` }, /nested deeper than 32 levels/],
+  [
+    "a baker named __proto__",
+    { "terraform.tfvars.json": '{"network": "shadownet", "bakers": {"__proto__": {"hot_test_key": true}}}' },
+    /bakers\.__proto__ \(?terraform\.tfvars\.json\)?\n\s+found: the name __proto__/,
+  ],
   ["JSON that is no object", { "terraform.tfvars.json": "[1]" }, /found: JSON that is no object/],
   [
     "a block instead of a value",
     { "terraform.tfvars": `${hcl}disk { size_gib = 10 }\n` },
-    /disk \(terraform\.tfvars:4\)\n\s+found: a block/,
+    /disk \(terraform\.tfvars:4\)\n\s+found: a list, or a block without "="\n\s+write: disk = \{/,
   ],
   [
     "a function",

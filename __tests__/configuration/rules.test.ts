@@ -19,7 +19,13 @@ const hot = { delegate: tz1, hot_test_key: true };
 const signers = { home1: { ssh_public_key: ssh, port: 8443 } };
 
 type Values = Record<string, unknown>;
-const base: Values = { project: "my-tezos-project", network: "shadownet", bakers: { alice: hot } };
+const base: Values = {
+  project: "my-tezos-project",
+  network: "shadownet",
+  bakers: { alice: hot },
+  signer_link: { source_ranges: ["203.0.113.7/32"] },
+};
+const ssh2 = ssh.replace("AAAAICZM", "AAAAICZN");
 const withBaker = (baker: Values, rest: Values = {}): Values => ({ ...base, ...rest, bakers: { alice: baker } });
 
 /** `path: found -> write` of every error. */
@@ -86,7 +92,7 @@ const cases: [string, Values, RegExp[]][] = [
       ...base,
       bakers: {
         alice: { delegate: tz1, signers: { home1: { ssh_public_key: ssh, port: 8443 } } },
-        bob: { delegate: another, signers: { home2: { ssh_public_key: ssh, port: 8444 } } },
+        bob: { delegate: another, signers: { home2: { ssh_public_key: ssh2, port: 8444 } } },
       },
     },
     [
@@ -278,6 +284,69 @@ const cases: [string, Values, RegExp[]][] = [
     withBaker({ ...hot, dal: { public_addresses: ["a:1", "b:2"] } }),
     [/public_addresses: 2 addresses for 1 pod/],
   ],
+  [
+    "a region that does not exist",
+    { ...base, region: "us-central9" },
+    [/^region: "us-central9", which Google does not have -> "us-\w+", or unlisted_zones = true/],
+  ],
+  [
+    "a zone that does not exist",
+    { ...base, zones: ["us-central1-b", "us-central1-x"] },
+    [/^zones: us-central1-x, which Google does not have -> zones of us-central1-a, /],
+  ],
+  ...["default", "kube-system"].map((namespace): [string, Values, RegExp[]] => [
+    `the namespace ${namespace}`,
+    { ...base, namespace },
+    [/^namespace: "[\w-]+" -> a namespace of its own/],
+  ]),
+  [
+    "one SSH key for two signers",
+    withBaker({ delegate: tz1, signers: { home1: signers.home1, home2: { ssh_public_key: ssh, port: 8500 } } }),
+    [/^bakers\.alice\.signers\.home2\.ssh_public_key: the key of bakers\.alice\.signers\.home1/],
+  ],
+  ["a floating image", { ...base, images: { octez: "docker.io/tezos/tezos:latest" } }, [/^images\.octez: .*:latest"/]],
+  ["an image without a tag", { ...base, images: { octez: "docker.io/tezos/tezos" } }, [/^images\.octez: /]],
+  [
+    "an Octez release of long ago",
+    { ...base, octez_version: "v2.51" },
+    [/^octez_version: "v2\.51", which is no release that bakes today -> a release near "v\d+/],
+  ],
+  [
+    "signers whom everybody may reach by silence",
+    withBaker({ delegate: tz1, signers }, { signer_link: {} }),
+    [/^signer_link\.source_ranges: nothing beside signers -> where .* \["0\.0\.0\.0\/0"\] where anybody may try/],
+  ],
+  [
+    "a snapshot over http without its block",
+    { ...base, snapshot: { url: "http://example.org/rolling" } },
+    [/^snapshot\.block_hash: nothing beside a URL over http/],
+  ],
+  [
+    "30 February",
+    { ...base, maintenance: { exclusions: { x: { start: "2026-02-30T08:00:00Z", end: "2026-03-30T08:00:00Z" } } } },
+    [/^maintenance\.exclusions\.x\.start: "2026-02-30T08:00:00Z" -> a time in UTC that exists/],
+  ],
+  [
+    "a list as one text",
+    { ...base, zones: "us-central1-b, us-central1-c" },
+    [/^zones: .* -> a list: \["us-central1-b", "us-central1-c"\]$/],
+  ],
+  ["a list of bakers", { ...base, bakers: [{ name: "alice" }] }, [/^bakers: a list, or a block .* bakers = \{ NAME/]],
+  [
+    "a text without quotes",
+    { ...base, network: "${shadownet}" },
+    [/^network: shadownet without quotes -> .*"shadownet"$/],
+  ],
+  [
+    "yes",
+    { ...base, experimental_active_standby_mode: "${yes}" },
+    [/^experimental_active_standby_mode: yes without quotes -> true$/],
+  ],
+  ...["edesk1xyz", "encrypted:edesk1xyz"].map((key): [string, Values, RegExp[]] => [
+    `an encrypted key (${key.slice(0, 5)})`,
+    { ...base, secrets: { hot_keys: { alice: { [tz1]: key } } } },
+    [/^secrets\.hot_keys\.alice\.tz1\w+: an encrypted key \(not shown\)/],
+  ]),
   ["an expression", { ...base, project: "${var.x}" }, [/^project: an expression, .* -> a value/]],
   [
     "secrets of another shape",
@@ -290,6 +359,18 @@ const cases: [string, Values, RegExp[]][] = [
     [/^secrets\.slack_webhook: .*did you mean slack_webhook_url\?/],
   ],
 ];
+
+test("what may be right all the same is a warning, or has a word of confirmation", () => {
+  expect(errors({ ...base, region: "us-central9", unlisted_zones: true })).toEqual([]);
+  const warnings = (values: Values) => crossFieldFindings(values).warnings.join("\n");
+  expect(warnings({ ...base, octez_version: "v99.0" })).toContain("newer than");
+  expect(warnings({ ...base, cluster: { existing: { context: "c" } }, machine_type: "n2-standard-4" })).toMatch(
+    /machine_type: ignored with cluster\.existing/,
+  );
+  expect(warnings(withBaker({ delegate: tz1, signers }, { signer_link: { source_ranges: ["0.0.0.0/0"] } }))).toContain(
+    "lets everybody reach",
+  );
+});
 
 test.each(cases)("%s is refused with the path, what was found and what to write", (_name, values, patterns) => {
   const found = errors(values);
@@ -366,7 +447,7 @@ test("what works but will surprise is a warning: remote signers without a host k
 test("secrets never become part of the configuration", () => {
   const configuration = parseConfiguration({
     ...base,
-    secrets: { hot_keys: { alice: { [tz1]: secretKey } }, slack_webhook_url: "https://x" },
+    secrets: { hot_keys: { alice: { [tz1]: `unencrypted:${secretKey}` } }, slack_webhook_url: "https://x" },
   });
   expect(JSON.stringify(configuration)).not.toContain(secretKey);
   expect(configuration).not.toHaveProperty("secrets");

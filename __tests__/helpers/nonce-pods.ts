@@ -10,7 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { BakerFile } from "../../contract/baker-file";
 import type { Leadership } from "../../contract/leadership";
-import { podName } from "../../contract/names";
+import { podName, watermarkName } from "../../contract/names";
 import { ports } from "../../contract/ports";
 import type { NonceStatus } from "../../contract/status";
 import { defaultTimings, type Timings } from "../../contract/timings";
@@ -108,7 +108,7 @@ export function bakerFile(
     headMaxAgeSeconds: 240,
     daemons: [{ name: "octez-baker", command: ["octez-baker"] }],
     delegate: address,
-    keys: [{ address, alias: "alice", watermark: `wm-${"0".repeat(40)}`, signers: ["home"] }],
+    keys: [{ address, alias: "alice", watermark: watermarkName(address), signers: ["home"] }],
     signers: [{ name: "home", endpoints: [{ zone: null, url: "http://127.0.0.1:1" }], deterministic: true }],
     timings: { ...defaultTimings, ...overrides.timings },
   };

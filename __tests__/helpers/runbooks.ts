@@ -31,7 +31,7 @@ export const notRun: { program: RegExp; reason: string }[] = [
   { program: /^sudo -u tezos-signer octez-signer /, reason: "needs Octez on the signer host" },
   { program: /^octez-client /, reason: "needs Octez and a chain" },
   { program: /^etcdutl /, reason: "needs the snapshot of an etcd; the flags are those of etcd 3.6" },
-  { program: /^(cp|ssh-keygen) /, reason: "is a program of the system" },
+  { program: /^(cp|mkdir|ssh-keygen) /, reason: "is a program of the system" },
 ];
 
 /** As a shell splits it, as far as these pages need: blanks, '...' and "...". */

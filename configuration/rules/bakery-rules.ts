@@ -3,7 +3,7 @@ import { decodeAddress } from "../../tezos/addresses";
 import { tunnelPort } from "../../contract/signer-link";
 import { pathText, secretKind, show } from "../errors";
 import { signersOf } from "./baker-rules";
-import { type Finding, given, isMap, issue, map, type Rule, text, when } from "./facts";
+import { type Finding, given, isMap, issue, map, type Rule, text, texts, when } from "./facts";
 
 const someBaker: Rule = ({ values, bakers }) =>
   when(
@@ -70,6 +70,39 @@ const portsOnce: Rule = ({ bakers, zones }) => {
   return findings;
 };
 
+const sshKeysOnce: Rule = ({ bakers }) => {
+  const seen = new Map<string, string>();
+  return bakers.flatMap(({ baker, path }) =>
+    signersOf(baker).flatMap(([signer, { ssh_public_key: key }]) => {
+      if (typeof key !== "string") return [];
+      const here = [...path, "signers", signer, "ssh_public_key"];
+      const material = key.split(" ")[1] ?? key;
+      const first = seen.get(material);
+      seen.set(material, first ?? pathText(here));
+      return when(
+        first !== undefined,
+        here,
+        `the key of ${first}`,
+        "a key of its own: whoever holds one signer's key must not take the other's place",
+      );
+    }),
+  );
+};
+
+const sourceRanges: Rule = ({ values, bakers }) => {
+  const { source_ranges } = map(values.signer_link);
+  const ranges = texts(source_ranges);
+  if (!bakers.some(({ baker }) => signersOf(baker).length > 0)) return [];
+  if (ranges.includes("0.0.0.0/0"))
+    return [{ warning: "signer_link.source_ranges lets everybody reach the signer link's sshd." }];
+  return when(
+    ranges.length === 0 && (!given(source_ranges) || Array.isArray(source_ranges)),
+    ["signer_link", "source_ranges"],
+    "nothing beside signers",
+    'where the signer hosts come from, like ["203.0.113.7/32"]; ["0.0.0.0/0"] where anybody may try',
+  );
+};
+
 const secretsElsewhere: Rule = ({ values }) => secretsInside([], values);
 
 function secretsInside(path: readonly string[], value: unknown): Finding[] {
@@ -97,4 +130,11 @@ const hostPublicKey: Rule = ({ values, bakers }) =>
     : [];
 
 export const firstBakeryRules: readonly Rule[] = [someBaker];
-export const bakeryRules: readonly Rule[] = [keysOnce, portsOnce, secretsElsewhere, hostPublicKey];
+export const bakeryRules: readonly Rule[] = [
+  keysOnce,
+  portsOnce,
+  sshKeysOnce,
+  sourceRanges,
+  secretsElsewhere,
+  hostPublicKey,
+];

@@ -1,5 +1,7 @@
 /** Rules about the cluster: project, zones, disks, control plane, maintenance. */
-import { show } from "../errors";
+import { defaultOctezVersion } from "../../contract/images";
+import { didYouMean, show } from "../errors";
+import { knownRegions, regionsAsOf, zonesIn } from "../regions";
 import { type Finding, given, issue, map, type Rule, text, texts, when } from "./facts";
 
 const project: Rule = ({ values, existing }) =>
@@ -24,6 +26,82 @@ const zonesOfRegion: Rule = ({ values, existing, region, zones }) => {
     `${outside.join(", ")}, outside the region ${region}`,
     `zones of ${region}, like ${exampleZones(region)}`,
   );
+};
+
+/** A region or zone that Google does not have costs a quarter of an hour until the cluster fails. */
+const listedZones: Rule = ({ values, existing, region, zones }) => {
+  if (existing || values.unlisted_zones === true || typeof region !== "string") return [];
+  const known = zonesIn(region);
+  const confirm = `unlisted_zones = true where it exists all the same (the table is of ${regionsAsOf})`;
+  if (!known) {
+    const near = didYouMean(region, knownRegions);
+    return [
+      issue(
+        ["region"],
+        `${show(region)}, which Google does not have`,
+        `${near ? `"${near}"` : '"us-central1"'}, or ${confirm}`,
+      ),
+    ];
+  }
+  const missing = zones.filter((zone) => zone.startsWith(`${region}-`) && !known.includes(zone));
+  return when(
+    missing.length > 0,
+    ["zones"],
+    `${missing.join(", ")}, which Google does not have`,
+    `zones of ${known.join(", ")}, or ${confirm}`,
+  );
+};
+
+const ownNamespace: Rule = ({ values }) => {
+  const namespace = text(values.namespace) ?? "";
+  return when(
+    /^(default|kube-.*|gke-.*|gmp-.*)$/.test(namespace),
+    ["namespace"],
+    show(namespace),
+    'a namespace of its own, like "tezos": this program denies all other traffic in it and guards it against deletion',
+  );
+};
+
+const pinnedImages: Rule = ({ values }) =>
+  Object.entries(map(values.images)).flatMap(([name, image]) =>
+    when(
+      typeof image === "string" && (image.endsWith(":latest") || !/[:@][^/]+$/.test(image)),
+      ["images", name],
+      show(image),
+      "an image with its digest, like example.org/runtime@sha256:...: pods of one baker must not run different programs",
+    ),
+  );
+
+const octezRelease: Rule = ({ values }) => {
+  const version = text(values.octez_version) ?? defaultOctezVersion;
+  const major = (of: string) => Number(/^v(\d+)\./.exec(of)?.[1] ?? NaN);
+  const [wanted, tested] = [major(version), major(defaultOctezVersion)];
+  if (wanted > tested)
+    return [
+      { warning: `octez_version ${version} is newer than ${defaultOctezVersion}, with which this program was tested.` },
+    ];
+  return when(
+    wanted < tested - 2,
+    ["octez_version"],
+    `${show(version)}, which is no release that bakes today`,
+    `a release near "${defaultOctezVersion}", with which this program was tested`,
+  );
+};
+
+const ignoredByExisting = [
+  "region",
+  "name",
+  "labels",
+  "machine_type",
+  "release_channel",
+  "maintenance",
+  "control_plane",
+];
+const ignoredKeys: Rule = ({ values, existing }) => {
+  const ignored = existing ? ignoredByExisting.filter((key) => given(values[key])) : [];
+  return ignored.length === 0
+    ? []
+    : [{ warning: `${ignored.join(", ")}: ignored with cluster.existing, whose cluster this program does not make.` }];
 };
 
 const twoZones: Rule = ({ values, flag, existing, region, zones }) => {
@@ -134,7 +212,13 @@ const snapshot: Rule = ({ values }) => {
       "nothing beside block_hash",
       "the URL of the snapshot that ends with this block, or leave block_hash out",
     ),
-    ...(given(url) && !given(block_hash)
+    ...when(
+      typeof url === "string" && url.startsWith("http:") && !given(block_hash),
+      ["snapshot", "block_hash"],
+      "nothing beside a URL over http, which anybody on the way can change",
+      "the hash of the snapshot's block from another source, or a URL over https",
+    ),
+    ...(typeof url === "string" && url.startsWith("https:") && !given(block_hash)
       ? [
           {
             warning:
@@ -154,12 +238,16 @@ export const clusterRules: readonly Rule[] = [
   project,
   zonesOnce,
   zonesOfRegion,
+  listedZones,
   twoZones,
   hyperdisk,
   authorizedNetworks,
   snapshot,
   windows,
   mail,
+  ownNamespace,
+  pinnedImages,
+  octezRelease,
 ];
 /** After all others: it concerns everybody. */
-export const lastRules: readonly Rule[] = [localState];
+export const lastRules: readonly Rule[] = [ignoredKeys, localState];

@@ -153,7 +153,8 @@ export class Monitoring extends Construct {
               config: alertmanager(this.configuration, files),
               alertmanagerSpec: { secrets: [receiversSecret] },
             },
-            grafana: { sidecar: { dashboards: { searchNamespace: "ALL" } } },
+            // Empty: the chart draws a password, and keeps it in its Secret, instead of the one that everybody knows.
+            grafana: { adminPassword: "", sidecar: { dashboards: { searchNamespace: "ALL" } } },
           }),
         ],
         atomic: true,

@@ -36,7 +36,7 @@ bakers = {
 }
 
 signer_link = {
-  source_ranges   = ["203.0.113.7/32", "198.51.100.0/24"] # where the houses come from; leave it out if that changes
+  source_ranges   = ["203.0.113.7/32", "198.51.100.0/24"] # where the houses come from; ["0.0.0.0/0"] if that changes
   host_public_key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE6kSiU/98P7QHLvEZ3I39nBFTSk2BLFaDmtw8mBHkK0 signer-link"
 }
 
