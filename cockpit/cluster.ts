@@ -21,6 +21,12 @@ export interface Cluster {
     command: string[],
     input: string,
   ): Promise<{ code: number | null; out: string; err: string }>;
+  /** Of the Kubernetes API server, like `v1.36.3`. */
+  serverVersion(): Promise<string>;
+  /** The Kubernetes Events of the namespace, newest last. */
+  events(): Promise<{ at: string; object: string; reason: string; message: string; count: number }[]>;
+  /** The last lines of a container, or of the one that ran before it. */
+  logs(pod: string, container: string, lines: number, previous: boolean): Promise<string>;
   /** Whether the user of the kubeconfig may do it; undefined where the API serves no access reviews. */
   allowed(verb: string, group: string, resource: string): Promise<boolean | undefined>;
 }

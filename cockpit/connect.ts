@@ -6,6 +6,7 @@ import {
   CoreV1Api,
   createConfiguration,
   ServerConfiguration,
+  VersionApi,
   type KubeConfig,
 } from "@kubernetes/client-node";
 import {
@@ -66,6 +67,7 @@ class ConnectedCluster implements Cluster {
   private readonly leases: CoordinationV1Api;
   private readonly core: CoreV1Api;
   private readonly authorization: AuthorizationV1Api;
+  private readonly versions: VersionApi;
 
   constructor(
     private readonly config: KubeConfig,
@@ -88,6 +90,7 @@ class ConnectedCluster implements Cluster {
     this.context = config.getCurrentContext();
     this.leases = new CoordinationV1Api(configuration);
     this.core = new CoreV1Api(configuration);
+    this.versions = new VersionApi(configuration);
     this.authorization = new AuthorizationV1Api(configuration);
   }
 
@@ -143,6 +146,25 @@ class ConnectedCluster implements Cluster {
 
   exec(pod: string, container: string, command: string[], input: string): Promise<ExecResult> {
     return call(() => execIn(this.config, { namespace: this.namespace, pod, container }, command, input));
+  }
+  serverVersion(): Promise<string> {
+    return call(async () => (await this.versions.getCode()).gitVersion);
+  }
+  events(): ReturnType<Cluster["events"]> {
+    const { core, namespace } = this;
+    return call(async () =>
+      (await core.listNamespacedEvent({ namespace })).items
+        .map(({ lastTimestamp, eventTime, firstTimestamp, involvedObject, reason, message, count }) => ({
+          at: new Date(lastTimestamp ?? eventTime ?? firstTimestamp ?? 0).toISOString(),
+          object: `${involvedObject.kind ?? ""}/${involvedObject.name ?? ""}`,
+          ...{ reason: reason ?? "", message: message ?? "", count: count ?? 1 },
+        }))
+        .sort((a, b) => a.at.localeCompare(b.at)),
+    );
+  }
+  logs(name: string, container: string, tailLines: number, previous: boolean): Promise<string> {
+    const { core, namespace } = this;
+    return call(() => core.readNamespacedPodLog({ name, namespace, container, tailLines, previous, timestamps: true }));
   }
   async allowed(verb: string, group: string, resource: string): Promise<boolean | undefined> {
     const body = {

@@ -12,6 +12,7 @@ import { addImport } from "./import";
 import { addNonces } from "./nonces";
 import { jsonCommand, plainSeconds, type Common } from "./options";
 import { renderReceipt, renderStatus } from "./render";
+import { addReport } from "./report";
 import { hanging, remedyLines } from "./text";
 import { NoBaker, Session, type CockpitIo } from "./session";
 import { addSwitchover } from "./switchover-command";
@@ -103,6 +104,7 @@ function commands(session: Session): Command {
   addWatermark(program, session);
   addNonces(program, session);
   addImport(program, session);
+  addReport(program, session);
   return program;
 }
 

@@ -142,7 +142,18 @@ test("no cluster is exit code 3, bad usage 2, and the token is never printed", a
 });
 
 test("every command and group of commands explains itself", async () => {
-  const groups = [[], ["status"], ["switchover"], ["drill"], ["history"], ["doctor"], ["watermark"], ["nonces"]];
+  const groups = [
+    [],
+    ["status"],
+    ["report"],
+    ["import"],
+    ["switchover"],
+    ["drill"],
+    ["history"],
+    ["doctor"],
+    ["watermark"],
+    ["nonces"],
+  ];
   const commands = [
     ...groups,
     ["watermark", "show"],

@@ -1,3 +1,9 @@
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { archive } from "../../cockpit/archive";
+import { reportFiles } from "../../cockpit/report";
 import { bakerFile } from "../helpers/nonce-pods";
 import { annotations } from "../../contract/names";
 import type { MemberRecord } from "../../contract/status";
@@ -131,6 +137,10 @@ class FakeCluster implements Cluster {
   configMap = () => Promise.reject(new Error("nobody reads one watermark here"));
   exec = () => Promise.reject(new Error("nobody runs anything here"));
   writeConfigMap = () => Promise.reject(new Error("nobody writes a watermark here"));
+  serverVersion = () => Promise.resolve("v1.36.3");
+  events = () => Promise.resolve([]);
+  logs = (pod: string, container: string) => Promise.resolve(`${pod} ${container}: ${this.logText}`);
+  logText = "";
   allowed = () => Promise.resolve(true);
   options: ViewOptions = {
     now: () => this.at,
@@ -577,5 +587,42 @@ test("escape sequences and line ends in what the cluster says never reach the te
     expect(text).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202e]/);
     expect(text).not.toContain("\nalice: alice-as-1 signs");
     expect(text).toContain("\\u001b[2J");
+  }
+});
+
+test("a report has what is known of the baker, and no secret, whatever was logged", async () => {
+  const cluster = new FakeCluster();
+  const token = `eyJ${"a".repeat(20)}.${"b".repeat(20)}.${"c".repeat(20)}`;
+  const secret = "edsk3gUfUPyBSfrS9CCgmCiQsTCHGkviBDusMxDJstFtojtc1zcpsh";
+  cluster.logText = `key ${secret}\nAuthorization: Bearer abcdefgh12345678 ${token}\nhttp://me:pass@host from 10.1.2.3\n`;
+  const files = await reportFiles(cluster, "alice", cluster.options);
+  const text = (name: string) => files.find((file) => file.name === name)?.text ?? "";
+  expect(text("status.txt")).toContain("alice: alice-as-0 signs (epoch 7)");
+  expect(text("versions.json")).toContain("v1.36.3");
+  expect(text("logs/alice-as-0/octez-node.log")).toBe(
+    "alice-as-0 octez-node: key (secret, not shown)\nAuthorization: Bearer (not shown) (token, not shown)\nhttp://(not shown)@host from x.x.x.3\n",
+  );
+  // What cannot be had is said in its place.
+  cluster.logs = () => Promise.reject(new ClusterError("forbidden", "not allowed"));
+  const less = await reportFiles(cluster, "alice", cluster.options);
+  expect(less.find(({ name }) => name.startsWith("logs/"))?.text).toBe("not available: not allowed\n");
+});
+
+test("the archive of a report is one that tar reads", () => {
+  const folder = mkdtempSync(join(tmpdir(), "tog-report-"));
+  const path = join(folder, "report.tar.gz");
+  const files = [
+    { name: "logs/alice-as-0/baker.log", text: "é\n".repeat(700) },
+    { name: "empty", text: "" },
+    { name: "last", text: "z" },
+  ];
+  writeFileSync(path, archive(files, 0));
+  try {
+    const run = (...words: string[]) => spawnSync("tar", [...words, "-f", path], { cwd: folder, encoding: "utf8" });
+    expect(run("-tz").stdout.trim().split("\n")).toEqual(files.map(({ name }) => name));
+    expect(run("-xz")).toMatchObject({ status: 0, stderr: "" });
+    for (const { name, text } of files) expect(readFileSync(join(folder, name), "utf8")).toBe(text);
+  } finally {
+    rmSync(folder, { recursive: true });
   }
 });
