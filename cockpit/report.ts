@@ -1,8 +1,10 @@
 /**
- * `npm run baker -- report [--out FILE]`: one archive for whoever helps, with what the cluster and the daemons say of one
- * baker, and without secrets: no Secret object is read, nonces are in no config map, and what looks like a key, a token
+ * `npm run baker -- report [--out FILE]`: one archive for whoever helps, with what the cluster and the daemons say of
+ * one baker, and without secrets: no Secret object is read, nonces are in no config map, and what looks like a key, a token
  * or an address of a machine is replaced.
  */
+import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
 import type { Command } from "commander";
 import { redact } from "../configuration/errors";
 import { labels } from "../contract/names";
@@ -15,7 +17,6 @@ import { bakerCommand, type Common } from "./options";
 import { renderReceipt, renderStatus } from "./render";
 import type { Session } from "./session";
 import { readView } from "./view";
-import manifest from "../package.json";
 
 /** Of each container, and of the one that ran before it. */
 const logLines = 2000;
@@ -41,7 +42,12 @@ async function attempt(name: string, text: () => Promise<string> | string): Prom
 }
 
 const versions = async (cluster: Cluster): Promise<string> => {
-  return json({ project: manifest.version, node: process.version, kubernetes: await cluster.serverVersion() });
+  const manifest = readFileSync(resolve(__dirname, "../package.json"), "utf8");
+  return json({
+    project: (JSON.parse(manifest) as { version: string }).version,
+    node: process.version,
+    kubernetes: await cluster.serverVersion(),
+  });
 };
 
 /** Everything about one baker, already redacted. */

@@ -152,10 +152,11 @@ export class Cases {
     const signs = signerOf(lab.chain.levels) !== undefined;
     const silent = !calm && silentMs > (signs ? 2.5 : 1.5) * lab.options.blockMs;
     const gap = failoverGap(lab.signatures, current.t0);
-    const acquired = this.acquired(current);
+    const to = signerOf(decided) ?? "";
+    const acquired = this.acquired(current, to);
     const receipt = {
       ...{ id: current.id, title: current.title, at: new Date(current.t0).toISOString() },
-      ...{ from: current.from, to: signerOf(decided) ?? "", cause: this.cause(acquired) },
+      ...{ from: current.from, to, cause: this.cause(acquired) },
       missed: decided.filter((record) => record.attestationMissed || record.blockMissed).map((record) => record.level),
       missedLevels: lab.chain.missedSince(current.level),
       goalMissedLevels: this.goal(current),
@@ -171,10 +172,12 @@ export class Cases {
     return { ...receipt, sentence: receiptSentence(receipt) };
   }
 
-  private acquired({ t0 }: Case): LabEvent | undefined {
-    return this.lab.events.findLast(
-      (event) => event.atMs >= t0 && event.source === "elector" && event.event === "acquired",
+  /** The first acquisition by the pod that signs, else by anybody. */
+  private acquired({ t0 }: Case, to: string): LabEvent | undefined {
+    const all = this.lab.events.filter(
+      ({ atMs, source, event }) => atMs >= t0 && source === "elector" && event === "acquired",
     );
+    return all.find(({ pod }) => pod === to) ?? all[0];
   }
 
   /** As the lease's own receipt says it, and `history`. */
@@ -195,14 +198,17 @@ export class Cases {
     return measured?.goalMissedLevels ?? null;
   }
 
-  private phases({ t0, epoch, leaseOverMs }: Case, acquired: LabEvent | undefined): Phase[] {
+  private phases({ t0, leaseOverMs }: Case, acquired: LabEvent | undefined): Phase[] {
     const { lab } = this;
     const after = (fromMs: number, test: (event: LabEvent) => boolean) =>
       lab.events.find((event) => event.atMs >= fromMs && test(event))?.atMs;
-    const held = after(
-      t0,
-      ({ source, event, fields }) => source === "lease" && event === "held" && Number(fields?.epoch) > epoch,
-    );
+    const held =
+      acquired &&
+      after(
+        t0,
+        ({ source, event, fields }) =>
+          source === "lease" && event === "held" && fields?.epoch === acquired.fields?.epoch,
+      );
     const fromMs = held ?? t0;
     const pod = acquired?.pod;
     const opened =
