@@ -74,7 +74,7 @@ test("octez-node refuses an unknown option with cmdliner's exit code, and a seco
   });
   await expect(config()).resolves.toMatchObject({ code: 0 });
   await expect(config()).resolves.toMatchObject({
-    code: 1,
+    code: 124,
     errors: expect.stringContaining("Pre-existing configuration file"),
   });
 });
@@ -147,7 +147,7 @@ test("octez-node serves a chain, locks its folder, and ends with 127", async () 
       cycle_position: 1,
     });
     await expect(start(["octez-node", "run", "--data-dir", folder], env).exit).resolves.toMatchObject({
-      code: 1,
+      code: 124,
       errors: expect.stringContaining("Failed to lock"),
     });
     child.kill("SIGTERM");

@@ -225,15 +225,17 @@ class Baker {
     ]);
   }
 
+  /** Follows again where the node ends the answer in order, as it does with the mempool at each head. */
   private async follow(path: string, onValue: (value: unknown) => void): Promise<void> {
     for (;;) {
-      await new Promise<void>((resolve) => {
+      const ended = await new Promise<boolean>((resolve) => {
         get(`${this.options.node}${path}`, (response) => {
-          if (response.statusCode !== 200) return resolve(void response.resume());
+          if (response.statusCode !== 200) return resolve((response.resume(), false));
           lines(response, (line) => onValue(JSON.parse(line)));
-          response.on("close", () => resolve());
-        }).on("error", () => resolve());
+          response.on("close", () => resolve(response.complete));
+        }).on("error", () => resolve(false));
       });
+      if (ended) continue;
       if (!this.options.keepAlive) fail(program, 1, `the node ended ${path}`);
       await sleep(500);
     }
@@ -243,9 +245,10 @@ class Baker {
     void (async () => {
       const head = await this.rpc<Head>("/lab/head");
       if (head.hash !== header.hash || head.hash === this.head?.hash) return;
+      const whole = await this.rpc<Record<string, unknown>>(`/chains/main/blocks/${head.hash}/header`);
       const newLevel = head.level !== this.head?.level;
       this.head = head;
-      this.header = header;
+      this.header = whole;
       clearTimeout(this.timer);
       // Only in the round of the proposal: a later start waits for the next one.
       if (Date.now() < head.atMs + roundMs(head.blockMs, head.round))
