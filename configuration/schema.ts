@@ -14,7 +14,10 @@ import { regionsAsOf } from "./regions";
 /** A string of a form: `write` says what to write instead, with an example. */
 const text = (pattern: RegExp, write: string) => z.string().regex(pattern, { error: write });
 const address = z.string().refine((value) => decodeAddress(value) !== undefined, {
-  error: "a tz1, tz2, tz3 or tz4 address with a valid checksum",
+  error: ({ input }) =>
+    typeof input === "string" && input.startsWith("tz5")
+      ? "a tz1, tz2, tz3 or tz4 address: the votes of tz5 keys (ML-DSA) are not understood yet"
+      : "a tz1, tz2, tz3 or tz4 address with a valid checksum",
 });
 const dnsLabel = (write: string) => text(/^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$/, write);
 const octet = "(25[0-5]|2[0-4]\\d|1?\\d?\\d)";
@@ -48,7 +51,7 @@ export const signerConfigurationSchema = z
       .boolean()
       .default(false)
       .describe(
-        "True where the same bytes always give the same signature (Ed25519, RFC 6979, BLS): repeating a block request is then harmless.",
+        "True where the same bytes always give the same signature: repeating a block request is then harmless. octez-signer does so for tz1, tz2 and tz4, Signatory's file vault for tz1 and tz4 only; refused for tz3. Leave it out where you do not know.",
       ),
   })
   .readonly();

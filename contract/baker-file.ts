@@ -28,8 +28,8 @@ export const signerSchema = z.strictObject({
   name: z.string().check(z.minLength(1)),
   endpoints: z.array(signerEndpointSchema).check(z.minLength(1)),
   /**
-   * True where the same bytes always give the same signature (Ed25519, RFC 6979, BLS): repeating a block is then safe
-   * (S7).
+   * True where the same bytes always give the same signature: repeating a block is then safe (S7). Known to be false
+   * for every tz3 key.
    */
   deterministic: z.boolean(),
 });
@@ -94,6 +94,11 @@ export const bakerFileSchema = z
       file.keys.forEach(({ address: key, watermark }, i) => {
         if (watermark !== watermarkName(key))
           issue(["keys", i, "watermark"], `the watermark of ${key} is ${watermarkName(key)}, got ${watermark}`);
+      });
+      file.keys.forEach((key, i) => {
+        const claims = file.signers.filter(({ name, deterministic }) => deterministic && key.signers.includes(name));
+        if (key.address.startsWith("tz3") && claims.length > 0)
+          issue(["keys", i, "signers"], `no signer of a tz3 key is deterministic, got ${claims[0]?.name}`);
       });
       if (file.topology === "solo" && file.members !== 1) issue(["members"], `solo has 1 member, got ${file.members}`);
       if (file.topology === "active-standby" && file.members < 2)

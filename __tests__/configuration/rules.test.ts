@@ -54,6 +54,18 @@ test("a small configuration is accepted and gets every default", () => {
 });
 
 const cases: [string, Values, RegExp[]][] = [
+  [
+    "a tz3 key whose signer is said to be deterministic",
+    withBaker({ delegate: tz3, signers: { home1: { ...signers.home1, deterministic: true } } }),
+    [
+      /^bakers\.alice\.signers\.home1\.deterministic: true with "tz3.*" -> false: signatures of tz3 keys differ each time$/,
+    ],
+  ],
+  [
+    "a tz5 key",
+    withBaker({ delegate: "tz5Qi1VXJsKxxbB98TbZHcp2K6USAcTRYjD5", hot_test_key: true }),
+    [/^bakers\.alice\.delegate: .* -> a tz1, .* the votes of tz5 keys \(ML-DSA\) are not understood yet$/],
+  ],
   ["a wrong type", { ...base, disk: { size_gib: "100" } }, [/^disk\.size_gib: "100" -> a number without quotes$/]],
   [
     "a text where true or false belongs",

@@ -63,6 +63,20 @@ const cloudKey: BakerRule = ({ baker, path }, { flag }) => {
   ];
 };
 
+/** octez-signer draws a fresh nonce for each signature on P-256, so a block that is signed twice is punishable (S7). */
+const deterministicSigners: BakerRule = ({ baker, path }) => {
+  const key = signingKey(baker);
+  if (!isAddress(key) || !key.startsWith("tz3")) return [];
+  return signersOf(baker).flatMap(([name, signer]) =>
+    when(
+      signer.deterministic === true,
+      [...path, "signers", name, "deterministic"],
+      `true with ${show(key)}`,
+      "false: signatures of tz3 keys differ each time",
+    ),
+  );
+};
+
 const companionKey: BakerRule = ({ baker, path }) => {
   const key = signingKey(baker);
   const companion = baker.companion_key;
@@ -132,6 +146,7 @@ export const bakerRules: readonly BakerRule[] = [
   authenticationNeedsSigners,
   hotKeysOnTestNetworks,
   cloudKey,
+  deterministicSigners,
   companionKey,
   signerNames,
   dalAddresses,

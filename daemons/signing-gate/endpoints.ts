@@ -4,6 +4,7 @@
  */
 import * as http from "node:http";
 import * as https from "node:https";
+import type { LookupFunction } from "node:net";
 import type { BakerFile } from "../../contract/baker-file";
 import type { GateStatus } from "../../contract/status";
 import type { Timings } from "../../contract/timings";
@@ -11,6 +12,7 @@ import { publicKeyHash } from "../../tezos/keys";
 import type { Clock } from "../runtime/clock";
 import type { Log } from "../runtime/log";
 import { exchange, type Exchange } from "./http-client";
+import { lastGoodAddress, type Resolve } from "./last-address";
 import { field, isJsonObject, signerError } from "./signer-answer";
 
 /** Which signers there are, and which of them each key has. */
@@ -57,6 +59,8 @@ export interface EndpointsOptions {
   timings: Timings;
   clock: Clock;
   log: Log;
+  /** @default the names are looked up as the pod does */
+  resolve?: Resolve;
 }
 
 export class Endpoints {
@@ -64,12 +68,14 @@ export class Endpoints {
   private list: Endpoint[];
   private readonly publicKeys = new Map<string, string>();
   private checking: Promise<void> | undefined;
+  private readonly lookup: LookupFunction;
 
   constructor(
     private readonly options: EndpointsOptions,
     private readonly signal: AbortSignal,
   ) {
     this.file = options.file;
+    this.lookup = lastGoodAddress(options.resolve);
     this.list = this.endpointsOf(options.file);
   }
 
@@ -150,7 +156,10 @@ export class Endpoints {
     path: string,
     options: { method: "GET" | "POST"; timeoutMs: number; body?: string; agent?: http.Agent | false },
   ): Promise<Exchange> {
-    return exchange(new URL(endpoint.url + path), { agent: endpoint.agent, signal: this.signal, ...options });
+    return exchange(new URL(endpoint.url + path), {
+      ...{ agent: endpoint.agent, signal: this.signal, lookup: this.lookup },
+      ...options,
+    });
   }
 
   /** What was asked of it did not come back, or did. */

@@ -4,6 +4,7 @@
  */
 import * as http from "node:http";
 import * as https from "node:https";
+import type { LookupFunction } from "node:net";
 import { systemClock } from "../runtime/clock";
 import { exchange as bounded } from "../runtime/http-client";
 
@@ -20,6 +21,8 @@ export interface ExchangeOptions {
   /** @default 16 KiB */
   maxBytes?: number;
   signal?: AbortSignal;
+  /** @default Node's own look-up of names */
+  lookup?: LookupFunction;
 }
 
 /**
@@ -27,7 +30,7 @@ export interface ExchangeOptions {
  * established.
  */
 export async function exchange(url: URL, options: ExchangeOptions): Promise<Exchange> {
-  const { method, agent, body, timeoutMs, maxBytes = 16_384, signal } = options;
+  const { method, agent, body, timeoutMs, maxBytes = 16_384, signal, lookup } = options;
   const json =
     body === undefined ? {} : { "content-type": "application/json", "content-length": Buffer.byteLength(body) };
   const result = await bounded(
@@ -35,6 +38,7 @@ export async function exchange(url: URL, options: ExchangeOptions): Promise<Exch
       (url.protocol === "https:" ? https : http).request(url, {
         method,
         agent,
+        lookup,
         headers: { accept: "application/json", ...json },
       }),
     { clock: systemClock, timeoutMs: Math.max(0, timeoutMs), maxBytes, body, signals: [signal] },
