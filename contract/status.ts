@@ -74,6 +74,11 @@ export const gateStatusSchema = z.object({
   ),
   /** Number of signers (not endpoints) that answered the last health check. */
   signersAnswering: z.int(),
+  /**
+   * Why this gate could not write its own file of marks when it tried last, in standby too; null where it could. A gate
+   * that cannot write it opens no key.
+   */
+  memoryProblem: z.optional(z.nullable(z.string())),
   /** Requests that the watermark has refused since the gate's start. */
   refusedByWatermark: z.optional(z.int().check(z.nonnegative())),
   /**

@@ -75,6 +75,8 @@ export function eligibility(facts: PodFacts): { eligible: boolean; reason: strin
   if (facts.supervisor.crashLooping) return no("daemon-crash-looping");
   if (!facts.gate) return no("gate-silent");
   if (facts.gate.signersAnswering < 1) return no("no-signer-answers");
+  // In standby, too, where no key is open: whoever takes over with a full disk signs nothing.
+  if (facts.gate.memoryProblem) return no("gate-memory-not-written");
   const shut = facts.gate.keys.find(({ state, reason }) => state === "refused" && ownFaults.has(reason));
   if (shut) return no(`key-refused-${shut.reason}`);
   if (!facts.reconciled) return no("nonces-not-reconciled");

@@ -60,6 +60,7 @@ export class GateDaemon {
   private readonly gate: Gate;
   private refusedByWatermark = 0;
   private health: HttpServer | undefined;
+  private memoryProblem: string | null = null;
 
   private constructor(
     private readonly config: GateConfig,
@@ -149,6 +150,7 @@ export class GateDaemon {
   private status(): GateStatus {
     return {
       ...this.gate.status(),
+      memoryProblem: this.memoryProblem,
       signers: this.upstream.status(),
       signersAnswering: this.upstream.answering(),
       refusedByWatermark: this.refusedByWatermark,
@@ -222,7 +224,10 @@ export class GateDaemon {
         else break;
       }
       const written = memory.within(memory.flush(), 1000 * timings.memberRenewSeconds, sleep);
-      await written.catch((error: unknown) => log.error("memory-write", String(error)));
+      await written.then(
+        () => (this.memoryProblem = null),
+        (error: unknown) => log.error("memory-write", (this.memoryProblem = String(error))),
+      );
       await sleep(untilBeat(clock, 2000 * timings.memberRenewSeconds, config.health.host), signal);
     }
   }

@@ -111,6 +111,7 @@ class SimPod {
   headLevel = 100;
   tenureLost: GateStatus["tenureLost"] = null;
   keys: Partial<GateStatus["keys"][number]>[] = [];
+  memoryProblem: string | null = null;
   readonly missedLevels = jest.fn((_from: number, _to: number) => Promise.resolve(0));
   runs = false;
   private record: Leadership | null = null;
@@ -199,6 +200,7 @@ class SimPod {
         inFlight: 0,
         epoch: record?.epoch ?? 0,
         keys: this.keys,
+        memoryProblem: this.memoryProblem,
         signersAnswering: 1,
         tenureLost: this.tenureLost,
       } as unknown as GateStatus,
@@ -402,6 +404,19 @@ test("a master whose gate cannot write its memory hands over; that the other one
     second.keys = [{ state: "refused", reason: "memory-write" }];
     await sim.pass(45_000);
     expect(second.runs).toBe(true);
+  }));
+test("a standby whose gate cannot write its memory is passed over, and followed as soon as it can", () =>
+  simulate(16, async (sim) => {
+    const [a, b] = pair(sim);
+    await sim.until("one runs", () => sim.runner !== undefined);
+    const first = sim.runner === a ? a : b;
+    const second = first === a ? b : a;
+    second.memoryProblem = "ENOSPC";
+    await sim.pass(5000);
+    first.keys = [{ state: "refused", reason: "memory-write" }];
+    await sim.pass(30_000, () => expect(sim.runner).toBe(first));
+    second.memoryProblem = null;
+    await sim.until("it hands over", () => second.runs, 9000);
   }));
 test("a sidecar that was silent long before the termination is not waited for", () =>
   simulate(12, async (sim) => {

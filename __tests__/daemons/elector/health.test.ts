@@ -85,6 +85,11 @@ test.each([
   [{ sidecar, supervisor, gate, reconciled: false }, "nonces-not-reconciled"],
   [{ sidecar, supervisor, gate: refused("memory-write"), reconciled: true }, "key-refused-memory-write"],
   [{ sidecar, supervisor, gate: refused("internal"), reconciled: true }, "key-refused-internal"],
+  [
+    { sidecar, supervisor, gate: { ...gate, keys: [], memoryProblem: "ENOSPC" }, reconciled: true },
+    "gate-memory-not-written",
+  ],
+  [{ sidecar, supervisor, gate: { ...gate, memoryProblem: null }, reconciled: true }, "eligible"],
   // The same for every pod.
   [{ sidecar, supervisor, gate: refused("watermark-unreadable"), reconciled: true }, "eligible"],
 ])("eligibility %#: %s", (facts, reason) => {
@@ -97,7 +102,7 @@ test("troubles are what each container complains of, and nothing where all is we
     supervisor: { daemons: [{ name: "octez-baker", state: "running", lastExit: null }] } as unknown as SupervisorStatus,
     gate: {
       keys: [{ address: "tz1a", state: "open", reason: "raised" }],
-      signers: [{ name: "home1", zone: "b", answers: true }],
+      signers: [{ name: "home1", zone: "b", answers: true, reason: "" }],
     } as GateStatus,
     exposer: { peers: [{ pod: "alice-as-1", connected: true }], reason: "" } as NonceStatus,
     importer: { reason: "" } as NonceStatus,
