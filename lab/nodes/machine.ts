@@ -181,20 +181,24 @@ export class Machine {
     this.init = Number(readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim());
     this.connect();
     this.launch("containerd", ["containerd", "--config", join(folder, "containerd.toml")]);
-    await until(`containerd of ${name} answers`, () => this.answers(["ctr", "version"]), 30_000);
+    await until(`containerd of ${name} answers`, () => this.answers(["ctr", "version"]), 60_000);
   }
-  private answers(command: string[]): boolean {
-    try {
-      this.exec(command);
-      return true;
-    } catch {
-      return false;
-    }
+  private answers(command: string[]): Promise<boolean> {
+    return this.execAside(command).then(
+      () => true,
+      () => false,
+    );
   }
   private connect(): void {
     const { bridge, gateway, address, neighbours, podRange } = this.options;
     const ip = (...words: string[]) => run(["ip", ...words]);
-    ip("link", "add", this.veth, "type", "veth", "peer", "name", "eth0", "netns", String(this.init));
+    // A machine keeps its card: another hardware address would be unknown to its neighbours for a while.
+    const card = `02:00:${address
+      .split(".")
+      .map((part) => Number(part).toString(16).padStart(2, "0"))
+      .join(":")}`;
+    const peer = ["peer", "name", "eth0", "address", card, "netns", String(this.init)];
+    ip("link", "add", this.veth, "type", "veth", ...peer);
     ip("link", "set", this.veth, "master", bridge, "up");
     const commands = [
       "ip link set lo up",
