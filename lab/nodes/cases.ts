@@ -88,19 +88,23 @@ const switchover: Event = {
   },
 };
 
+const rolling = { runtime: "", baker: "" };
 const rollingUpdate: Event = {
   name: "rolling-update",
   scenario: "rolling-update",
   event: "a new image reaches both pods, one after the other",
   kind: "planned",
-  async act(cluster) {
+  async prepare(cluster) {
     const { names } = cluster.images;
-    const folder = join(cluster.folder, "images");
-    const runtime = await retag(folder, names.runtime, "next-runtime");
-    const image = await retag(folder, names.baker, "next-baker");
-    for (const machine of cluster.machines) await machine.importImages([runtime.archive, image.archive]);
+    for (const name of ["runtime", "baker"] as const) {
+      const image = await retag(join(cluster.folder, "images"), names[name], `next-${name}`);
+      for (const machine of cluster.machines) await machine.importImages([image.archive]);
+      rolling[name] = image.name;
+    }
+  },
+  async act(cluster) {
     const waits = cluster.bakingPods.map(({ name }) => renewed(cluster, name));
-    await cluster.applyManifests(true, { runtime: runtime.name, baker: image.name });
+    await cluster.applyManifests(true, rolling);
     return async () => {
       const seconds = await Promise.all(waits.map((wait) => wait()));
       return `both pods are new after ${Math.max(...seconds)} s`;
@@ -108,26 +112,37 @@ const rollingUpdate: Event = {
   },
 };
 
-const killed = (container: string, time: "first" | "second", scenario?: string): Event => ({
-  name: `kill-${container}-${time}`,
+/** The daemon alone, or with it what started it. */
+type Part = "daemon" | "container";
+const strike = (cluster: NodesCluster, pod: string, container: string, part: Part, signal: NodeJS.Signals): void => {
+  const pids = part === "container" ? cluster.processes(pod, container) : [cluster.daemon(pod, container)];
+  for (const pid of pids) process.kill(pid, signal);
+};
+const killed = (container: string, part: Part, scenario?: string): Event => ({
+  name: `kill-${container}${part === "daemon" ? "" : "-container"}`,
   ...(scenario ? { scenario } : {}),
-  event: `${container} of the leader is killed, the ${time} time`,
+  event: `${container} of the leader dies${part === "daemon" ? "" : " with its whole container"} (SIGKILL)`,
   kind: "loss",
   moves: false,
   async act(cluster, holder) {
     const wait = renewed(cluster, holder, container);
-    cluster.signal(holder, container, "SIGKILL");
-    return async () => `back after ${await wait()} s`;
+    strike(cluster, holder, container, part, "SIGKILL");
+    if (part === "container") return async () => `a new container was ready after ${await wait()} s`;
   },
 });
 const stopped = (container: string): Event => ({
   name: `stop-${container}`,
   event: `${container} of the leader hangs (SIGSTOP)`,
   kind: "loss",
+  moves: false,
   async act(cluster, holder) {
-    const wait = renewed(cluster, holder, container);
-    cluster.signal(holder, container, "SIGSTOP");
-    return async () => `the container is a new one after ${await wait()} s`;
+    const before = cluster.daemon(holder, container);
+    strike(cluster, holder, container, "daemon", "SIGSTOP");
+    const began = performance.now();
+    return async () => {
+      await until("the hung process is gone", () => cluster.daemon(holder, container) !== before, 200_000);
+      return `the hung process was ended after ${Math.round((performance.now() - began) / 100) / 10} s`;
+    };
   },
 });
 
@@ -264,27 +279,31 @@ const flag = (on: boolean): Event => ({
 /**
  * Blocks come every six seconds: after a block, between it and the quorum, in the quiet, and just before the next.
  */
-const phases = [0.1, 0.6, 1.5, 3, 4.5, 5.6];
+const phases = [0.1, 0.6, 1.5, 3, 5.6];
 
 export const cases: readonly Event[] = [
   ...phases.map(deletion),
   drain,
   switchover,
   rollingUpdate,
-  ...["elector", "signing-gate", "baker", "octez-node"].map((name) => killed(name, "first")),
+  killed("elector", "daemon", "elector-kill"),
+  killed("signing-gate", "daemon", "gate-kill"),
+  killed("baker", "daemon", "baker-container"),
+  killed("octez-node", "daemon", "node-crash"),
+  killed("elector", "container"),
+  killed("signing-gate", "container"),
   powerCut,
   linkCut,
-  ...["elector", "signing-gate", "baker", "octez-node"].map((name) => killed(name, "second")),
-  kubeletStopped,
   apiOutage,
   bothPods,
   shimKilled,
   stopped("elector"),
   stopped("signing-gate"),
   diskFull,
+  kubeletStopped,
   eviction,
   flag(false),
   flag(true),
 ];
 /** For every change: some minutes. */
-export const shortForm: readonly string[] = ["delete-0.1", "delete-3", "switchover", "kill-elector-first", "power-cut"];
+export const shortForm: readonly string[] = ["delete-0.1", "delete-3", "switchover", "kill-elector", "power-cut"];

@@ -335,13 +335,14 @@ export class NodesCluster {
       })
       .map(Number);
   }
-  signal(pod: string, container: string, signal: NodeJS.Signals): void {
-    for (const pid of this.processes(pod, container))
-      try {
-        process.kill(pid, signal);
-      } catch {
-        // It has just ended.
-      }
+  /** The daemon of a container: its first process that does not only start or reap others. */
+  daemon(pod: string, container: string): number {
+    const read = (pid: number, file: string) => readFileSync(`/proc/${pid}/${file}`, "utf8").trim();
+    const own = this.processes(pod, container).filter(
+      (pid) => !["tini", "sh", "tog-init", "busybox", "sleep"].includes(read(pid, "comm")),
+    );
+    const inside = (pid: number) => Number(/^NSpid:.*\s(\d+)$/m.exec(read(pid, "status"))?.[1]);
+    return own.sort((a, b) => inside(a) - inside(b))[0] ?? 0;
   }
 
   verdict(): Violation[] {

@@ -42,14 +42,13 @@ export interface Event {
   act(cluster: NodesCluster, holder: string): Promise<(() => Promise<string | void>) | void>;
   /** Whether another tenure must come before the repair. @default true */
   moves?: boolean;
-  /** Longest wait for the baker to be whole again. @default 240 s */
+  /** Longest wait for the baker to be whole again. @default 150 s */
   wholeMs?: number;
 }
 
-/** Every baking pod is ready, one of them holds, and the last two decided levels were not missed. */
-export async function calm(cluster: NodesCluster, timeoutMs = 240_000): Promise<void> {
+/** Every baking pod is ready, and the last two decided levels, those from `from` on, were attested. */
+export async function calm(cluster: NodesCluster, timeoutMs = 240_000, from = cluster.chain.head.level): Promise<void> {
   const { chain } = cluster;
-  const from = chain.head.level;
   await until(
     "every pod is ready and the baker signs",
     () => {
@@ -90,7 +89,7 @@ async function moment(cluster: NodesCluster, seconds: number): Promise<void> {
 
 export async function measure(cluster: NodesCluster, of: Event): Promise<Row & { found: Violation[] }> {
   const { chain, record } = cluster;
-  await calm(cluster);
+  await calm(cluster, undefined, 0);
   await of.prepare?.(cluster, cluster.holder);
   if (of.atSeconds !== undefined) await moment(cluster, of.atSeconds);
   const holder = cluster.holder;
@@ -107,11 +106,11 @@ export async function measure(cluster: NodesCluster, of: Event): Promise<Row & {
     const undo = await of.act(cluster, holder);
     const next = () => record.tenures.find((tenure) => tenure.atMs > fromMs && tenure.holder !== "" && tenure !== last);
     if (of.moves ?? true) {
-      await until("another tenure", () => next() !== undefined, of.wholeMs ?? 240_000);
-      await until("the next signature", () => votes.some((at) => at > (next()?.atMs ?? 0)), of.wholeMs ?? 240_000);
+      await until("another tenure", () => next() !== undefined, of.wholeMs ?? 150_000);
+      await until("the next signature", () => votes.some((at) => at > (next()?.atMs ?? 0)), of.wholeMs ?? 150_000);
     }
     const note = (await undo?.()) ?? "";
-    await calm(cluster, of.wholeMs);
+    await calm(cluster, of.wholeMs ?? 150_000);
     const tenure = next();
     const signs = votes.find((at) => at > (tenure?.atMs ?? fromMs));
     const found = cluster.verdict();
