@@ -30,13 +30,14 @@ const say = (text: string): void => void process.stdout.write(`  ${text}\n`);
     for (const signal of ["SIGINT", "SIGTERM"] as const)
       process.once(signal, () => void cluster.stop().finally(() => process.exit(130)));
   }, 600_000);
+  /** After each row: a run that is stopped has told what it saw. */
+  const write = async (): Promise<void> => {
+    const file = resolve(process.env.TOG_NODES_RECORD ?? join(__dirname, "../../.cache/nodes.json"));
+    const record = await recordOf(rows, readySeconds, cluster.record.signed.length);
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, `${JSON.stringify(record, null, 2)}\n`);
+  };
   afterAll(async () => {
-    if (rows.length > 0) {
-      const file = resolve(process.env.TOG_NODES_RECORD ?? join(__dirname, "../../.cache/nodes.json"));
-      const record = await recordOf(rows, readySeconds, cluster.record.signed.length);
-      mkdirSync(dirname(file), { recursive: true });
-      writeFileSync(file, `${JSON.stringify(record, null, 2)}\n`);
-    }
     await cluster?.stop();
   }, 120_000);
 
@@ -59,6 +60,7 @@ const say = (text: string): void => void process.stdout.write(`  ${text}\n`);
     async (_name, one) => {
       const { found, ...row } = await measure(cluster, one);
       rows.push(row);
+      await write();
       const next = row.nextHolderSeconds === null ? "the same holder" : `next holder after ${row.nextHolderSeconds} s`;
       say(`${row.name}: ${next}, ${row.missedLevels} missed, ${row.violations} violations; ${row.note}`);
       expect(found).toEqual([]);

@@ -236,18 +236,6 @@ const parent = (pid: number): number =>
   Number(/^PPid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
 const parentName = (pid: number): string => readFileSync(`/proc/${parent(pid)}/comm`, "utf8").trim();
 
-const diskFull: Event = {
-  name: "full-disk",
-  scenario: "full-disk",
-  event: "the leader's disk is full",
-  kind: "loss",
-  async act(cluster, holder) {
-    const machine = cluster.machineOf(holder);
-    const file = `${volumeOf(cluster, holder, "local-volume")}/disk-${machine.name}/filler`;
-    await machine.execAside(["sh", "-c", `cat /dev/zero >${file} || true`]);
-    return async () => void machine.exec(["rm", "-f", file]);
-  },
-};
 const eviction: Event = {
   name: "eviction",
   event: "an emptyDir of the leader grows over its limit: the kubelet evicts the pod",
@@ -299,11 +287,10 @@ export const cases: readonly Event[] = [
   shimKilled,
   stopped("elector"),
   stopped("signing-gate"),
-  diskFull,
   kubeletStopped,
-  eviction,
   flag(false),
   flag(true),
+  eviction,
 ];
 /** For every change: some minutes. */
 export const shortForm: readonly string[] = ["delete-0.1", "delete-3", "switchover", "kill-elector", "power-cut"];

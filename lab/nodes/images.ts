@@ -15,7 +15,7 @@ import {
 } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { defaultOctezVersion, octezImage, runAs } from "../../contract/images";
-import { imageNames, type ImageName, publish, reference, stageContext } from "../../scripts/publish-images";
+import { buildSteps, imageNames, type ImageName, reference, stageContext } from "../../scripts/publish-images";
 import { bundleDoubles } from "../bundle";
 import { runAside, which } from "./shell";
 
@@ -214,16 +214,8 @@ export async function buildImages({ folder, chain, doubleStartMs, say }: ImageOp
   const context = join(folder, "context");
   mkdirSync(context, { recursive: true });
   const tag = (await stageContext(context)).slice(0, 12);
-  Object.assign(process.env, storage(folder));
-  await publish({
-    builder: "buildah",
-    images: imageNames,
-    registry,
-    tag,
-    octezVersion: defaultOctezVersion,
-    context,
-    push: false,
-  });
+  const recipe = { images: imageNames, registry, tag, octezVersion: defaultOctezVersion, context, push: false };
+  for (const { command } of buildSteps({ ...recipe, builder: "buildah" })) await runAside(command, storage(folder));
   const names = {
     ...(Object.fromEntries(imageNames.map((name) => [name, reference({ registry, tag }, name)])) as Record<
       ImageName,
