@@ -293,4 +293,4 @@ export const cases: readonly Event[] = [
   eviction,
 ];
 /** For every change: some minutes. */
-export const shortForm: readonly string[] = ["delete-0.1", "delete-3", "switchover", "kill-elector", "power-cut"];
+export const shortForm: readonly string[] = ["delete-0.1", "switchover", "kill-elector", "power-cut"];

@@ -22,8 +22,8 @@ export interface Row {
   signsSeconds: number | null;
   missedLevels: number;
   violations: number;
-  /** Of the machine over a minute, at the end. */
-  load: number;
+  /** Of the machine over a minute, at the end; null where nobody noted it. */
+  load: number | null;
   /** What else was seen. */
   note: string;
 }

@@ -21,7 +21,7 @@ function rowOf(row: Row, laboratory: readonly Series[]): string {
     `${row.missedLevels}${goal !== undefined && row.missedLevels > goal ? `; goal <= ${goal}: **missed**` : ""}`,
     beside.length === 0 ? "" : `${median(beside)} (most ${Math.max(...beside)}; \`${row.scenario}\`)`,
     row.violations === 0 ? "none" : `**${row.violations}**`,
-    row.load.toFixed(0),
+    row.load?.toFixed(0) ?? "",
     row.note,
   ];
   return `| ${cells.join(" | ")} |`;
