@@ -1,7 +1,7 @@
 /**
  * `npm run baker -- report [--out FILE]`: one archive for whoever helps, with what the cluster and the daemons say of
- * one baker, and without secrets: no Secret object is read, nonces are in no config map, and what looks like a key, a token
- * or an address of a machine is replaced.
+ * one baker, and without secrets: no Secret object is read, nonces are in no config map, and what looks like a key, a
+ * token or an address of a machine is replaced.
  */
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";

@@ -44,6 +44,16 @@ export function blockTime(text: string): number {
   return ms;
 }
 
+/** Of an option that takes a number: `0x10`, `1e3` and nothing are slips of the keyboard. */
+export const numberOption =
+  (option: string, what: string, least: number, most: number, form = /^\d+$/) =>
+  (text: string): number => {
+    const value = form.test(text) ? Number(text) : NaN;
+    if (!(value >= least && value <= most))
+      throw new Error(`${option} is ${what} from ${least} to ${most}, written in digits; got "${text}"`);
+    return value;
+  };
+
 function receiptText(receipt: ScenarioReceipt): string {
   const { goal } = receipt;
   const seconds = (ms: number) => `${ms < 0 ? "-" : "+"}${(Math.abs(ms) / 1000).toFixed(2)} s`.padStart(10);
@@ -135,13 +145,18 @@ async function main(): Promise<void> {
     .option("--list", "show the scenarios")
     .option("--exit", "end after the scenario; exit code 0 only if all invariants held")
     .option("--json", "print the receipt as JSON")
-    .option("--runs <n>", "repeat the scenario", Number, 1)
-    .option("--port <port>", "port of the page", Number, 8080)
+    .option("--runs <n>", "repeat the scenario", numberOption("--runs", "a whole number", 1, 10_000), 1)
+    .option("--port <port>", "port of the page", numberOption("--port", "a port", 0, 65_535), 8080)
     .option("--no-demo", "no kill and no switchover by itself")
     .option("--no-summary", "do not print what would be deployed")
     .option("--no-flag", "experimental_active_standby_mode off")
     .option("--no-history", "begin as a first installation: signing starts five levels above the head")
-    .option("--start-time <seconds>", "declared start time of the Octez doubles at 6 s blocks", Number, 2)
+    .option(
+      "--start-time <seconds>",
+      "declared start time of the Octez doubles at 6 s blocks",
+      numberOption("--start-time", "a number of seconds", 0, 600, /^\d+(\.\d+)?$/),
+      2,
+    )
     .option("--seed <text>", "seed of the chain's rights")
     .option("--keep", "keep the folder with all logs")
     .option("--strict", "a missed goal is a failure too")
