@@ -30,6 +30,8 @@ const landmarks = [
 ];
 const values = [0, 1, 2, 3, 4, 0x0f, 0x10, 20, 21, 22, 23, 33, 35, 37, 40, 41, 42, 0x7f, 0x80, 0x81, 0xfe, 0xff];
 
+const known = new Set<string>(refusalReasons);
+
 /** What a reader with the documents in hand would say of an accepted input, or why it should not have been accepted. */
 function secondReading(bytes: Buffer): { kind: string; level: number; round: number } | string {
   const kind = bytes[0];
@@ -60,125 +62,154 @@ function secondReading(bytes: Buffer): { kind: string; level: number; round: num
   };
 }
 
+/** Draws inputs: valid requests of every layout, and what becomes of them. */
+class Inputs {
+  private readonly random: () => number;
+
+  constructor(seed: number) {
+    this.random = randomOf(seed);
+  }
+  chance(p: number): boolean {
+    return this.random() < p;
+  }
+  below(n: number): number {
+    return Math.floor(this.random() * n);
+  }
+  private pick(list: readonly number[]): number {
+    return list[this.below(list.length)] ?? 0;
+  }
+  private level(): number {
+    return this.chance(0.8) ? this.below(20_000_000) : this.pick([0, 1, 0x7fffffff, 0x7ffffffe]);
+  }
+  private round(): number {
+    return this.chance(0.8) ? this.below(10) : this.pick([0, 0x7fffffff]);
+  }
+  private hash(): Uint8Array {
+    return new Uint8Array(32).fill(this.below(256));
+  }
+  /** 6 bits in the first byte, 7 in each further one, 924 at most; the last of several is not zero. */
+  private bitset(): Uint8Array {
+    const size = this.chance(0.5) ? 1 + this.below(3) : 1 + this.below(133);
+    const bytes = Uint8Array.from(
+      { length: size },
+      (_, i) => this.below(i === 0 ? 64 : 128) | (i < size - 1 ? 0x80 : 0),
+    );
+    if (size > 1) bytes[size - 1] = 1 + this.below(size === 133 ? 1 : 127);
+    return bytes;
+  }
+
+  valid(): Buffer {
+    if (this.chance(0.5))
+      return Buffer.from(
+        encodeBlockRequest({
+          chainId: chain,
+          level: this.level(),
+          round: this.round(),
+          payloadHash: this.hash(),
+          lockedRound: this.chance(0.5) ? null : this.round(),
+          predecessorRound: this.round(),
+          payloadRound: this.round(),
+          seedNonceHash: this.chance(0.5) ? null : this.hash(),
+          voteByte: this.pick([0, 1, 2, 10, 2, 6]),
+        }),
+      );
+    return Buffer.from(
+      encodeVoteRequest({
+        tag: this.pick([20, 21, 23, 40, 41]),
+        chainId: chain,
+        level: this.level(),
+        round: this.round(),
+        payloadHash: this.hash(),
+        slot: this.below(65_536),
+        dal: this.bitset(),
+      }),
+    );
+  }
+  noise(): Buffer {
+    return Buffer.from(Array.from({ length: this.below(300) }, () => this.below(256)));
+  }
+
+  mutate(input: Buffer): Buffer {
+    let bytes = input;
+    for (let i = this.below(4); i > 0; i--) bytes = this.mutateOnce(bytes);
+    return bytes;
+  }
+  private mutateOnce(bytes: Buffer): Buffer {
+    switch (this.below(8)) {
+      case 0:
+        return bytes.subarray(0, this.below(bytes.length + 1));
+      case 1:
+        return Buffer.concat([bytes, Buffer.alloc(1 + this.below(40), this.pick(values))]);
+      case 2:
+        if (bytes.length > 0) {
+          const at = this.below(bytes.length);
+          bytes[at] = (bytes[at] ?? 0) ^ (1 << this.below(8));
+        }
+        return bytes;
+      case 3: {
+        // Cut out or repeat a piece: everything after it moves.
+        const at = this.below(bytes.length + 1);
+        const size = this.pick([1, 2, 4, 32]);
+        return Buffer.concat([
+          bytes.subarray(0, at),
+          this.chance(0.5) ? Buffer.alloc(size) : Buffer.alloc(0),
+          bytes.subarray(Math.min(bytes.length, at + (this.chance(0.5) ? size : 0))),
+        ]);
+      }
+      case 4:
+        return Buffer.concat([bytes.subarray(0, this.below(bytes.length + 1)), this.valid().subarray(this.below(200))]);
+      case 5: {
+        const at = this.pick(landmarks);
+        if (at + 4 <= bytes.length) bytes.writeInt32BE(this.pick([0, 1, -1, 0x7fffffff, -0x80000000, 33, 37, 4]), at);
+        return bytes;
+      }
+      default: {
+        const at = this.pick(landmarks);
+        if (at < bytes.length) bytes[at] = this.pick(values);
+        return bytes;
+      }
+    }
+  }
+}
+
+/** Counts the input, or says which property it breaks. */
+function judge(bytes: Buffer, result: ParserFuzzResult): string | undefined {
+  let parsed: ReturnType<typeof parseSigningRequest>;
+  try {
+    parsed = parseSigningRequest(bytes);
+  } catch (error) {
+    return `threw ${String(error)}`;
+  }
+  if (!parsed.ok) {
+    if (!known.has(parsed.reason)) return `unknown reason ${parsed.reason}`;
+    result.refused[parsed.reason] = (result.refused[parsed.reason] ?? 0) + 1;
+    return undefined;
+  }
+  const { kind, level, round } = parsed.request;
+  const second = secondReading(bytes);
+  if (typeof second === "string") return `accepted in spite of its ${second}`;
+  if (second.kind !== kind || second.level !== level || second.round !== round)
+    return `read as ${kind} (${level}, ${round})`;
+  if (level < 0 || round < 0) return "negative";
+  const name = `${kind} of ${kind === "attestation" && bytes.length > 80 ? "81 and more" : bytes.length} bytes`;
+  result.understood[name] = (result.understood[name] ?? 0) + 1;
+  return undefined;
+}
+
 /** Runs `inputs` inputs; calls `progress` now and then. Everything follows from the seed. */
 export async function fuzzParser(options: {
   seed: number;
   inputs: number;
   progress?: (done: number) => void;
 }): Promise<ParserFuzzResult> {
-  const random = randomOf(options.seed);
-  const below = (n: number) => Math.floor(random() * n);
-  const pick = (list: readonly number[]) => list[below(list.length)] ?? 0;
-  const known = new Set<string>(refusalReasons);
+  const drawn = new Inputs(options.seed);
   const result: ParserFuzzResult = { seed: options.seed, inputs: 0, understood: {}, refused: {}, failure: "" };
-  const level = () => (random() < 0.8 ? below(20_000_000) : pick([0, 1, 0x7fffffff, 0x7ffffffe]));
-  const round = () => (random() < 0.8 ? below(10) : pick([0, 0x7fffffff]));
-  const hash = () => new Uint8Array(32).fill(below(256));
-  /** 6 bits in the first byte, 7 in each further one, 924 at most; the last of several is not zero. */
-  const bitset = (): Uint8Array => {
-    const size = random() < 0.5 ? 1 + below(3) : 1 + below(133);
-    const bytes = Uint8Array.from({ length: size }, (_, i) => below(i === 0 ? 64 : 128) | (i < size - 1 ? 0x80 : 0));
-    if (size > 1) bytes[size - 1] = 1 + below(size === 133 ? 1 : 127);
-    return bytes;
-  };
-  const valid = (): Buffer => {
-    if (random() < 0.5)
-      return Buffer.from(
-        encodeBlockRequest({
-          chainId: chain,
-          level: level(),
-          round: round(),
-          payloadHash: hash(),
-          lockedRound: random() < 0.5 ? null : round(),
-          predecessorRound: round(),
-          payloadRound: round(),
-          seedNonceHash: random() < 0.5 ? null : hash(),
-          voteByte: pick([0, 1, 2, 10, 2, 6]),
-        }),
-      );
-    return Buffer.from(
-      encodeVoteRequest({
-        tag: pick([20, 21, 23, 40, 41]),
-        chainId: chain,
-        level: level(),
-        round: round(),
-        payloadHash: hash(),
-        slot: below(65_536),
-        dal: bitset(),
-      }),
-    );
-  };
-  const mutate = (input: Buffer): Buffer => {
-    let bytes = input;
-    for (let i = below(4); i > 0; i--)
-      switch (below(8)) {
-        case 0:
-          bytes = bytes.subarray(0, below(bytes.length + 1));
-          break;
-        case 1:
-          bytes = Buffer.concat([bytes, Buffer.alloc(1 + below(40), pick(values))]);
-          break;
-        case 2:
-          if (bytes.length > 0) {
-            const at = below(bytes.length);
-            bytes[at] = (bytes[at] ?? 0) ^ (1 << below(8));
-          }
-          break;
-        case 3: {
-          // Cut out or repeat a piece: everything after it moves.
-          const at = below(bytes.length + 1);
-          const size = pick([1, 2, 4, 32]);
-          bytes = Buffer.concat([
-            bytes.subarray(0, at),
-            random() < 0.5 ? Buffer.alloc(size) : Buffer.alloc(0),
-            bytes.subarray(Math.min(bytes.length, at + (random() < 0.5 ? size : 0))),
-          ]);
-          break;
-        }
-        case 4:
-          bytes = Buffer.concat([bytes.subarray(0, below(bytes.length + 1)), valid().subarray(below(200))]);
-          break;
-        case 5: {
-          const at = pick(landmarks);
-          if (at + 4 <= bytes.length) bytes.writeInt32BE(pick([0, 1, -1, 0x7fffffff, -0x80000000, 33, 37, 4]), at);
-          break;
-        }
-        default: {
-          const at = pick(landmarks);
-          if (at < bytes.length) bytes[at] = pick(values);
-        }
-      }
-    return bytes;
-  };
   for (; result.inputs < options.inputs; result.inputs++) {
-    const whole = valid();
-    if (!parseSigningRequest(whole).ok) {
-      result.failure = `refused though valid: ${whole.toString("hex")}`;
-      return result;
-    }
-    const bytes = mutate(random() < 0.02 ? Buffer.from(Array.from({ length: below(300) }, () => below(256))) : whole);
-    const fail = (what: string) => {
-      result.failure = `${what}: ${bytes.toString("hex")}`;
-      return result;
-    };
-    let parsed: ReturnType<typeof parseSigningRequest>;
-    try {
-      parsed = parseSigningRequest(bytes);
-    } catch (error) {
-      return fail(`threw ${String(error)}`);
-    }
-    if (!parsed.ok) {
-      if (!known.has(parsed.reason)) return fail(`unknown reason ${parsed.reason}`);
-      result.refused[parsed.reason] = (result.refused[parsed.reason] ?? 0) + 1;
-    } else {
-      const { kind, level: l, round: r } = parsed.request;
-      const second = secondReading(bytes);
-      if (typeof second === "string") return fail(`accepted in spite of its ${second}`);
-      if (second.kind !== kind || second.level !== l || second.round !== r) return fail(`read as ${kind} (${l}, ${r})`);
-      if (l < 0 || r < 0) return fail("negative");
-      const name = `${kind} of ${kind === "attestation" && bytes.length > 80 ? "81 and more" : bytes.length} bytes`;
-      result.understood[name] = (result.understood[name] ?? 0) + 1;
-    }
+    const whole = drawn.valid();
+    if (!parseSigningRequest(whole).ok) return { ...result, failure: `refused though valid: ${whole.toString("hex")}` };
+    const bytes = drawn.mutate(drawn.chance(0.02) ? drawn.noise() : whole);
+    const failure = judge(bytes, result);
+    if (failure !== undefined) return { ...result, failure: `${failure}: ${bytes.toString("hex")}` };
     if (result.inputs % 100_000 === 99_999) {
       options.progress?.(result.inputs + 1);
       await new Promise((resolve) => setImmediate(resolve));
