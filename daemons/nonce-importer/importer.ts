@@ -7,6 +7,7 @@ import { getJson } from "../runtime/http-get";
 import type { Log } from "../runtime/log";
 import { Gauge, type Registry } from "../runtime/metrics";
 import { repeat } from "../runtime/repeat";
+import { BakerStart } from "./baker-start";
 import { MergeQueue } from "./merge-queue";
 import { OwnFiles } from "./own-files";
 import { Peers } from "./peers";
@@ -31,6 +32,7 @@ export class Importer {
   private readonly queue: MergeQueue;
   private readonly files: OwnFiles;
   private readonly peers: Peers;
+  private readonly bakerStart: BakerStart;
   /** What this pod's exposer said last; undefined where it did not answer. */
   private exposer: NonceStatus | undefined;
   private reconciled = false;
@@ -42,9 +44,16 @@ export class Importer {
     this.problems = new Problems(clock, log, () => o.onTrouble?.());
     this.retention = new Retention(config);
     const shared = { config, clock, log, registry, retention: this.retention, problems: this.problems };
-    this.queue = new MergeQueue({ ...shared, writer: o.writer, copy: () => this.files.copy });
+    this.queue = new MergeQueue({
+      ...shared,
+      writer: o.writer,
+      copy: () => this.files.copy,
+      settledAtMs: () => this.bakerStart.settledAtMs,
+    });
+    this.bakerStart = new BakerStart(config, clock, () => this.queue.repair());
     this.files = new OwnFiles({
       ...shared,
+      merged: () => this.queue.merged,
       repairing: () => this.queue.repairing,
       onRepair: () => this.queue.repair(),
     });
@@ -68,6 +77,7 @@ export class Importer {
       this.queue.run(signal),
       this.files.follow(signal),
       this.peers.follow(signal),
+      this.bakerStart.follow(signal),
       repeat(
         signal,
         () => (this.retention.known ? 10_000 : 1000),

@@ -4,7 +4,7 @@
  * it.
  */
 import { mergeSets, type NonceSet } from "../../tezos/nonces";
-import { backoffMs, sleep } from "../runtime/clock";
+import { backoffMs, sleep, type Clock } from "../runtime/clock";
 import type { DaemonConfig } from "../runtime/config";
 import type { Log } from "../runtime/log";
 import { Counter, Histogram, type Registry } from "../runtime/metrics";
@@ -17,8 +17,10 @@ import type { Writer } from "./writer";
 interface Source {
   /** Its content has been merged at least once. */
   imported: boolean;
-  /** Newest content that is not merged yet. */
-  pending: { content: NonceSet; onDurable: () => void } | undefined;
+  /** Newest content that is not merged for good yet, and when it is due. */
+  pending: { content: NonceSet; onDurable: () => void; dueAtMs: number } | undefined;
+  /** Newest content that is in this pod's files, as far as merging goes. */
+  merged: NonceSet | undefined;
   /** Newest content that was taken, for repairs. */
   last: NonceSet | undefined;
 }
@@ -26,12 +28,15 @@ interface Source {
 export interface MergeQueueOptions {
   config: DaemonConfig;
   writer: Writer;
+  clock: Clock;
   log: Log;
   registry: Registry;
   retention: Retention;
   problems: Problems;
   /** What this pod's files have held. */
   copy: () => NonceSet;
+  /** Until then octez-baker may overwrite what is merged (baker-start.ts). */
+  settledAtMs: () => number;
 }
 
 export class MergeQueue {
@@ -66,8 +71,8 @@ export class MergeQueue {
 
   /** Checked content of a member; `onDurable` is called once it is in this pod's files, unless newer content came. */
   offer(pod: string, content: NonceSet, onDurable: () => void): void {
-    const imported = this.sources.get(pod)?.imported ?? false;
-    this.sources.set(pod, { imported, pending: { content, onDurable }, last: content });
+    const { imported = false, merged } = this.sources.get(pod) ?? {};
+    this.sources.set(pod, { imported, pending: { content, onDurable, dueAtMs: -Infinity }, merged, last: content });
     this.wake.kick();
   }
 
@@ -77,6 +82,10 @@ export class MergeQueue {
     this.wake.kick();
   }
 
+  /** Contents that should be in this pod's files. */
+  get merged(): NonceSet[] {
+    return [...this.sources.values()].flatMap(({ merged }) => merged ?? []);
+  }
   imported(pod: string): boolean {
     return this.sources.get(pod)?.imported ?? false;
   }
@@ -89,7 +98,7 @@ export class MergeQueue {
   async run(signal: AbortSignal): Promise<void> {
     for (let failures = 0; !signal.aborted;) {
       const done = this.repairing ? await this.runRepair() : await this.mergeNext();
-      if (done === undefined) await this.wake.wait(60_000, signal);
+      if (done === undefined) await this.wake.wait(this.untilDueMs(), signal);
       failures = done === false ? failures + 1 : 0;
       if (failures > 0) await sleep(backoffMs(failures, 20, 1000), signal);
     }
@@ -102,20 +111,31 @@ export class MergeQueue {
     return done;
   }
 
-  /** @returns undefined where nothing waits */
+  private untilDueMs(): number {
+    const due = [...this.sources.values()].flatMap(({ pending }) => pending?.dueAtMs ?? []);
+    return Math.min(60_000, ...due.map((atMs) => atMs - this.o.clock.now()));
+  }
+
+  /** @returns undefined where nothing is due */
   private async mergeNext(): Promise<boolean | undefined> {
-    const [pod, source] = [...this.sources].find(([, { pending }]) => pending) ?? [];
+    const now = this.o.clock.now();
+    const [pod, source] = [...this.sources].find(([, { pending }]) => pending && pending.dueAtMs <= now) ?? [];
     const job = source?.pending;
     if (pod === undefined || !job) return undefined;
+    const settledAtMs = this.o.settledAtMs();
     const done = await this.merge(job.content, pod);
     // Newer content may have come meanwhile: it stays pending.
-    const now = this.sources.get(pod);
-    if (done && now) {
-      if (now.pending === job) now.pending = undefined;
-      now.imported = true;
+    const current = this.sources.get(pod);
+    if (!done || !current) return done;
+    current.merged = job.content;
+    current.imported = true;
+    // It is acknowledged only after a merge that the start of octez-baker cannot undo.
+    if (now < settledAtMs) job.dueAtMs = settledAtMs;
+    else {
+      if (current.pending === job) current.pending = undefined;
       job.onDurable();
     }
-    return done;
+    return true;
   }
 
   /** @returns true once the content is durable in this pod's files */

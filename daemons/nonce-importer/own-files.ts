@@ -1,11 +1,11 @@
 /**
  * Follows this pod's own nonce files: keeps a durable copy of what they hold (octez-baker does not fsync), and asks for
- * a repair where they broke or vanished.
+ * a repair where they broke or vanished, or where somebody has overwritten what was merged.
  */
 import { mkdir, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import * as z from "zod/mini";
-import { checkLegacy, checkStateful, mergeSets, retain, type NonceSet } from "../../tezos/nonces";
+import { checkLegacy, checkStateful, mergeSets, retain, type NonceSet, type SeedNonce } from "../../tezos/nonces";
 import type { Clock } from "../runtime/clock";
 import type { DaemonConfig } from "../runtime/config";
 import { removeLeftovers, writeDurably } from "../runtime/durable";
@@ -20,6 +20,8 @@ import type { Retention } from "./retention";
 const lookDelayMs = 1000;
 /** Files that look unchanged are read all the same this often. */
 const relookMs = 10_000;
+/** Between two attempts to restore a nonce that is dropped each time. */
+const mostPauseMs = 600_000;
 const copySchema = z.object({ stateful: z.unknown(), legacy: z.unknown() });
 
 export interface OwnFilesOptions {
@@ -28,6 +30,8 @@ export interface OwnFilesOptions {
   log: Log;
   retention: Retention;
   problems: Problems;
+  /** Contents of other members that have been merged into the files. */
+  merged: () => NonceSet[];
   /** Whether a repair has been asked for and is not done yet. */
   repairing: () => boolean;
   /** The files must be merged with the copy and with what the other members have. */
@@ -40,6 +44,8 @@ export class OwnFiles {
   private readonly copyPath: string;
   private signature = "";
   private lookedAtMs = -Infinity;
+  /** By hash: how often a nonce was restored, and when it may be again. */
+  private readonly restored = new Map<string, { times: number; againAtMs: number }>();
 
   constructor(private readonly o: OwnFilesOptions) {
     this.copyPath = join(o.config.env.TOG_STATE_DIR, "nonces", "copy.json");
@@ -92,17 +98,38 @@ export class OwnFiles {
     const signature = await filesSignature(folder, chainId);
     if (signature !== "" && signature === this.signature && clock.now() - this.lookedAtMs < relookMs) return;
     this.lookedAtMs = clock.now();
+    // Before the reading: what is merged during it may not be in it.
+    const expected = [this.copy, ...this.o.merged()].flatMap(({ stateful }) => stateful);
     const local = await readNonces(folder, chainId);
     if (local.foreign.length > 0)
       problems.report("foreign", "nonce-file-foreign", `left alone: ${local.foreign.join(", ")}`);
     if (local.file === undefined && this.copy.stateful.length > 0) return this.lost();
     this.signature = signature;
     problems.solved("file");
+    this.restoreMissing(expected, new Set(local.stateful.map(({ hash }) => hash)));
     const merged = mergeSets(this.copy, local);
     const next = { ...merged, stateful: retain(merged.stateful, retention.cycle, retention.keepCycles) };
     if (contentHash(next) === contentHash(this.copy)) return;
     await writeDurably(this.copyPath, JSON.stringify(next));
     this.copy = next;
+  }
+
+  private restoreMissing(expected: SeedNonce[], present: ReadonlySet<string>): void {
+    const { clock, log, retention } = this.o;
+    const now = clock.now();
+    const kept = retain(expected, retention.cycle, retention.keepCycles).map(({ hash }) => hash);
+    const wanted = new Set(kept);
+    for (const hash of this.restored.keys()) if (!wanted.has(hash)) this.restored.delete(hash);
+    const missing = [...wanted].filter((hash) => !present.has(hash));
+    const due = missing.filter((hash) => now >= (this.restored.get(hash)?.againAtMs ?? -Infinity));
+    if (due.length === 0) return;
+    for (const hash of due) {
+      // octez-baker drops a nonce whose commitment the chain does not have: it is offered ever more rarely.
+      const times = (this.restored.get(hash)?.times ?? 0) + 1;
+      this.restored.set(hash, { times, againAtMs: now + Math.min(mostPauseMs, lookDelayMs * 2 ** times) });
+      if (times === 1) log.warn("nonce-overwritten", "merged again", { hash });
+    }
+    this.o.onRepair();
   }
 
   private lost(): void {

@@ -1,6 +1,8 @@
 /** Two or three pods with real exposers and importers. */
 import { chmodSync, existsSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { ports } from "../../../contract/ports";
+import { serveHttp } from "../../../daemons/runtime/http-server";
 import { parseLegacy } from "../../../tezos/nonces";
 import {
   createNoncePods,
@@ -121,6 +123,45 @@ test("after a crash a broken, a shrunk and a vanished file are restored from the
       return false;
     }
   });
+});
+
+test("a baker that rewrites its file without the lock loses nothing: what was merged is merged again, and acknowledged only then", async () => {
+  const [a, b] = await two();
+  const [old, merged, late] = [1, 2, 3].map((seed) => makeNonce({ seed }));
+  if (!old || !merged || !late) throw new Error("three");
+  writeStateful(b.clientDir, [old]);
+  for (const pod of [a, b]) pod.start();
+  writeStateful(a.clientDir, [merged]);
+  const hashes = () => readStateful(b.clientDir).map(({ hash }) => hash);
+  await until("a merge", () => hashes().includes(merged.hash));
+  await until("it is acknowledged", async () => (await a.status("exposer"))?.reconciled);
+  // Without any start: somebody else's change of the file.
+  writeStateful(b.clientDir, [old]);
+  await until("it is merged again", () => hashes().includes(merged.hash));
+
+  // As octez-baker does at its start: loads, asks the node, writes what it had loaded.
+  const supervisor = await serveHttp({
+    ...{ host: b.address, port: ports.supervisor, routes: {} },
+    status: () => ({
+      ...{ running: true, crashLooping: false, reason: "active" },
+      daemons: [{ name: "octez-baker", state: "running", pid: 1, restarts: 0, lastExit: null }],
+    }),
+  });
+  try {
+    // The importer asks again every 15 s where no supervisor has answered.
+    await b.kill();
+    b.start();
+    await until("it runs", () => b.status("importer"));
+    const loaded = readStateful(b.clientDir);
+    writeStateful(a.clientDir, [merged, late]);
+    await until("a merge", () => hashes().includes(late.hash));
+    expect((await a.status("exposer"))?.reconciled).toBe(false);
+    writeStateful(b.clientDir, loaded);
+    await until("it is acknowledged", async () => (await a.status("exposer"))?.reconciled);
+    expect(hashes()).toContain(late.hash);
+  } finally {
+    await supervisor.close();
+  }
 });
 
 test("a pod alone is reconciled after five acknowledgement times, and says why", async () => {
