@@ -219,16 +219,17 @@ describe.each(modes)("flag %s", (_name, flag, id) => {
     expect(users("authentication")).toEqual(["import-keys"]);
     expect(users("secrets")).toEqual(flag ? ["nonce-exposer", "nonce-importer"] : []);
   });
-  test("readiness is the sidecar's /ready, and that elector and gate answer; each liveness is the process' own, or the node's through the sidecar", () => {
+  test("readiness is the sidecar's /ready, that elector and gate answer, and that the baker starts; each liveness is the process' own, or the node's through the sidecar", () => {
     const probed = all().flatMap(({ name, readiness_probe: ready }) => (ready ? [[name, ready.http_get]] : []));
     expect(probed).toEqual([
       ["octez-node", { path: "/ready", port: "31764" }],
       ...(flag
         ? [
             ["elector", { path: "/live", port: "4040" }],
+            ["baker", { path: "/ready", port: "4041" }],
             ["signing-gate", { path: "/live", port: "4042" }],
           ]
-        : []),
+        : [["baker", { path: "/ready", port: "4041" }]]),
     ]);
     const liveness = Object.fromEntries(
       all().flatMap(({ name, liveness_probe: live }) => (live ? [[name, live.http_get]] : [])),

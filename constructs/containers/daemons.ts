@@ -73,6 +73,8 @@ export const baker = ({ image, callsApi }: BakerContainerProps): PodContainer =>
     volumes: ["node", "client", "config", ...api],
     resources: resources({ cpu: "250m", memory: "1Gi" }, { cpu: "2", memory: "6Gi" }),
     liveness: alive(ports.supervisor),
+    // A pod whose baker does not start, or crashes again and again, could not follow as master.
+    readiness: httpProbe(ports.supervisor, "/ready", { periodSeconds: 5, failureThreshold: 2, timeoutSeconds: 2 }),
   });
 };
 

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { statfs } from "node:fs/promises";
 import type { BakerFile } from "../../contract/baker-file";
 import { ports } from "../../contract/ports";
-import { systemClock as clock } from "../runtime/clock";
+import { sleep, systemClock as clock } from "../runtime/clock";
 import { expandArgs, type DaemonConfig } from "../runtime/config";
 import { followConfig } from "../runtime/follow-config";
 import { followLeadership } from "../runtime/follow-leadership";
@@ -18,6 +18,7 @@ import { launcher } from "./launch";
 import { createMetrics } from "./metrics";
 import { brokenWatermarks, quarantineBroken } from "./quarantine";
 import { SoloStart } from "./solo-start";
+import { checkStarts } from "./start-check";
 import { Supervisor } from "./supervisor";
 
 export type Commands = { name: string; command: string[] }[];
@@ -42,10 +43,11 @@ export class SupervisorDaemon {
   private soloWaiting: Promise<void> = Promise.resolve();
   private server: HttpServer | undefined;
   private announced = "";
+  private readonly prefix = launcher();
 
   constructor(
     private readonly config: DaemonConfig,
-    daemons: Commands,
+    private daemons: Commands,
     private readonly log: Log,
     private readonly terminated: AbortSignal,
   ) {
@@ -56,7 +58,7 @@ export class SupervisorDaemon {
       this.solo = new SoloStart(config, log, this.kube);
     }
     this.supervisor = new Supervisor({
-      ...{ identity, topology: file.topology, timings: file.timings, daemons, prefix: launcher(), clock, log },
+      ...{ identity, topology: file.topology, timings: file.timings, daemons, prefix: this.prefix, clock, log },
       spawn: spawnGroup,
       onChange: () => this.announce(),
       prepare: () => this.prepare(),
@@ -74,16 +76,27 @@ export class SupervisorDaemon {
     const server = (this.server = await serveHttp({
       ...{ host: env.TOG_POD_ADDRESS, port: ports.supervisor, routes: {}, metrics: registry },
       status: () => supervisor.status(),
+      ready: () => supervisor.ready(),
     }));
     // However this process ends, its children end with it; here without waiting for the kernel.
     process.on("exit", () => supervisor.killAll("supervisor-ends"));
     const unfollow = followConfig({
       ...{ path: env.TOG_CONFIG_FILE, file, log, registry },
-      onChange: (changed) => supervisor.configure(daemonCommands(changed, config)),
+      onChange: (changed) => {
+        this.daemons = daemonCommands(changed, config);
+        supervisor.configure(this.daemons);
+        void this.checkStarts();
+      },
     });
     log.info("started", config.identity, { port: server.port });
     const following = this.solo ? this.waitForSolo(this.solo) : this.followElector(signal);
     supervisor.evaluate();
+    // The daemons of a master come first, and show by themselves that they start.
+    const checks = sleep(1000 * file.timings.retrySeconds, signal).then(() =>
+      repeat(signal, 10_000 * file.timings.retrySeconds, async () => {
+        if (supervisor.cannotStart !== undefined) await this.checkStarts();
+      }),
+    );
     const disk = repeat(signal, 10_000 * file.timings.retrySeconds, async () => {
       supervisor.diskUsedRatio = await diskUsedRatio(env.TOG_CLIENT_DIR).catch(() => undefined);
     });
@@ -91,9 +104,17 @@ export class SupervisorDaemon {
     await supervisor.terminate();
     this.over.abort();
     unfollow();
-    await Promise.all([following, this.soloWaiting, disk]);
+    await Promise.all([following, this.soloWaiting, disk, checks]);
     this.kube?.close();
     await server.close();
+  }
+
+  private async checkStarts(): Promise<void> {
+    const { supervisor } = this;
+    const fault = supervisor.running ? undefined : await checkStarts(this.daemons, this.prefix, spawnGroup);
+    if (fault !== undefined && fault !== supervisor.cannotStart) this.log.error("daemon-cannot-start", fault);
+    supervisor.cannotStart = fault;
+    this.announce();
   }
 
   private announce(): void {

@@ -88,6 +88,12 @@ export function afterCrash(before: CrashState, ranMs: number, t: Timings): Crash
   return { failures, restartInMs: t.retrySeconds * Math.min(30_000, 200 * 2 ** (failures - 1)) };
 }
 
+/**
+ * The time without a crash after which a stopped daemon may be tried again: twice as long for each further failure, so
+ * that two pods whose baker fails do not hand the lease to and fro for ever. In units of a long run.
+ */
+const forgottenAfter = (failures: number): number => 10 * 2 ** Math.min(7, failures - crashLoop);
+
 /** @param quietMs how long the daemon has been running, or stopped, without a crash */
-export const isCrashLooping = (crashes: CrashState, running: boolean, quietMs: number, t: Timings): boolean =>
-  crashes.failures >= crashLoop && quietMs < (running ? longRun : 10 * longRun) * t.retrySeconds * 1000;
+export const isCrashLooping = ({ failures }: CrashState, running: boolean, quietMs: number, t: Timings): boolean =>
+  failures >= crashLoop && quietMs < (running ? 1 : forgottenAfter(failures)) * longRun * t.retrySeconds * 1000;

@@ -44,6 +44,8 @@ export class Supervisor {
   private readonly recent: Recent;
   /** See contract/status.ts. */
   diskUsedRatio: number | undefined;
+  /** Why a program does not start on this pod (start-check.ts). */
+  cannotStart: string | undefined = "not checked yet";
 
   constructor(private readonly o: SupervisorOptions) {
     this.state = {
@@ -186,16 +188,24 @@ export class Supervisor {
     this.evaluate();
   }
 
-  status(): SupervisorStatus {
+  /** Why the daemons of this pod could not bake, whatever the leadership says. */
+  private get fault(): string | undefined {
     const looping = this.daemons.filter((daemon) => daemon.crashLooping);
+    if (looping.length > 0)
+      return `crash-looping: ${looping.map((daemon) => `${daemon.name} (${daemon.lastExit})`).join(", ")}`;
+    return this.running || this.cannotStart === undefined ? undefined : `cannot-start: ${this.cannotStart}`;
+  }
+
+  ready(): { ok: boolean; reason: string } {
+    return { ok: this.fault === undefined, reason: this.fault ?? "" };
+  }
+
+  status(): SupervisorStatus {
     return {
       running: this.running,
-      crashLooping: looping.length > 0,
+      crashLooping: this.fault !== undefined,
       obeys: this.verdict.command === "run" ? "run" : "stop",
-      reason:
-        looping.length > 0
-          ? `crash-looping: ${looping.map((daemon) => `${daemon.name} (${daemon.lastExit})`).join(", ")}`
-          : this.verdict.reason,
+      reason: this.fault ?? this.verdict.reason,
       daemons: this.daemons.map(({ name, state, pid, restarts, lastExit }) => ({
         name,
         state,

@@ -140,4 +140,8 @@ test("three early crashes are a crash loop until it has run, or been left alone,
   expect(isCrashLooping({ failures: 3 }, true, 30_000, t)).toBe(false);
   expect(isCrashLooping({ failures: 3 }, false, 299_999, t)).toBe(true);
   expect(isCrashLooping({ failures: 3 }, false, 300_000, t)).toBe(false);
+  // Each further failure doubles the time, up to ten hours.
+  expect(isCrashLooping({ failures: 5 }, false, 1_199_999, t)).toBe(true);
+  expect(isCrashLooping({ failures: 5 }, false, 1_200_000, t)).toBe(false);
+  expect(isCrashLooping({ failures: 100 }, false, 38_400_000, t)).toBe(false);
 });
