@@ -116,7 +116,12 @@ const rollingUpdate: Event = {
 type Part = "daemon" | "container";
 const strike = (cluster: NodesCluster, pod: string, container: string, part: Part, signal: NodeJS.Signals): void => {
   const pids = part === "container" ? cluster.processes(pod, container) : [cluster.daemon(pod, container)];
-  for (const pid of pids) process.kill(pid, signal);
+  for (const pid of pids)
+    try {
+      process.kill(pid, signal);
+    } catch {
+      // It has ended with the one before.
+    }
 };
 const killed = (container: string, part: Part, scenario?: string): Event => ({
   name: `kill-${container}${part === "daemon" ? "" : "-container"}`,

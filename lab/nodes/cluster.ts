@@ -20,11 +20,11 @@ import { TraceServer } from "../trace";
 import { type Disk, makeDisk, removeDisk, storageClass, storageObjects } from "./disks";
 import { Home, makeSshKey, servePublisher } from "./home";
 import { buildImages, type BuiltImages } from "./images";
-import { bridge, prefix, removeCgroup, tidy } from "./leftovers";
-import { cgroupName, Machine } from "./machine";
+import { bridge, prefix, tidy } from "./leftovers";
+import { Machine } from "./machine";
 import { type NetworkPolicy, policyRules, type PolicyPod } from "./policies";
 import { auditFlags, ClusterRecord, StoredVersions } from "./record";
-import { assets, cgroupRoots, run, runAside } from "./shell";
+import { assets, cgroupName, cgroupRoots, removeCgroup, run, runAside } from "./shell";
 import { type PodObject, type PodView, viewOf } from "./view";
 import { sleep, until } from "./wait";
 

@@ -1,9 +1,8 @@
-/** What is left on this machine by a process that was killed; and cgroups, which only their last process frees. */
-import { existsSync, readdirSync, rmdirSync, rmSync } from "node:fs";
+/** What is left on this machine by a process that was killed. */
+import { existsSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { cgroupName } from "./machine";
-import { cgroupRoots, run } from "./shell";
+import { cgroupName, cgroupRoots, removeCgroup, run } from "./shell";
 
 /** Of the bridge, and of the veths after it. */
 export const bridge = "tog";
@@ -29,14 +28,4 @@ export function tidy(): void {
   for (const name of readdirSync("/sys/class/net"))
     if (name === bridge || name.startsWith(`${bridge}-`)) run(["ip", "link", "delete", name]);
   for (const hierarchy of cgroupRoots()) removeCgroup(join(hierarchy, cgroupName));
-}
-export function removeCgroup(folder: string): void {
-  if (!existsSync(folder)) return;
-  for (const entry of readdirSync(folder, { withFileTypes: true }))
-    if (entry.isDirectory()) removeCgroup(join(folder, entry.name));
-  try {
-    rmdirSync(folder);
-  } catch {
-    // A process of it is just ending; an empty cgroup does no harm.
-  }
 }

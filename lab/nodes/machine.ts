@@ -10,10 +10,19 @@ import { stringify } from "yaml";
 import { labels } from "../../contract/names";
 import { pauseImage } from "./images";
 import { until } from "./wait";
-import { cgroupRoots, cniFolders, environment, kill, run, runAside, tied, which } from "./shell";
+import {
+  cgroupName,
+  cgroupRoots,
+  cniFolders,
+  environment,
+  kill,
+  removeCgroup,
+  run,
+  runAside,
+  tied,
+  which,
+} from "./shell";
 
-/** Where the machines' cgroups are, below each hierarchy. */
-export const cgroupName = "tog-nodes";
 /** Kubernetes' node-local DNS; the network policies name it. */
 export const dnsAddress = "169.254.20.10";
 
@@ -258,6 +267,8 @@ export class Machine {
     await kill(this.boot);
     for (const child of this.programs.values()) await kill(child);
     this.programs.clear();
+    // A machine that starts again has none; those of dead pods would cost the kubelet a minute.
+    for (const root of cgroupRoots()) removeCgroup(join(root, cgroupName, this.name));
   }
   /** Its last lines, for a test that fails. */
   log(name: string, lines = 30): string {

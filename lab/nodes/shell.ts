@@ -1,6 +1,6 @@
 /** Programs of this machine, run as root; and why a cluster of real kubelets cannot run here. */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
 import { controlPlaneFolder, defaultCache } from "../../tools/test-assets";
 import { missingForControlPlane } from "../../tools/test-assets/control-plane";
@@ -84,6 +84,20 @@ export const cgroupRoots = (): string[] =>
         .map((line) => line.split(" "))
         .filter(([, target, type]) => type === "cgroup" && target?.startsWith(`${cgroups}/`))
         .map(([, target]) => target ?? "");
+
+/** Where the machines' cgroups are, below each hierarchy. */
+export const cgroupName = "tog-nodes";
+/** With those below it. Only their last process frees them. */
+export function removeCgroup(folder: string): void {
+  if (!existsSync(folder)) return;
+  for (const entry of readdirSync(folder, { withFileTypes: true }))
+    if (entry.isDirectory()) removeCgroup(join(folder, entry.name));
+  try {
+    rmdirSync(folder);
+  } catch {
+    // A process of it is just ending; an empty cgroup does no harm.
+  }
+}
 
 /** Why no cluster of real kubelets can run here, or undefined. */
 export function missingForNodes(): string | undefined {
