@@ -3,7 +3,7 @@
  * `malformed`, never believed; whether it lies in content (time, chain) is for the caller to judge. Every request has a
  * deadline and a bounded answer.
  */
-import { Agent, request } from "node:http";
+import { Agent, request, type ClientRequest } from "node:http";
 import * as z from "zod/mini";
 import { backoffMs, sleep, type Clock } from "./clock";
 import { exchange, followObjects } from "./http-client";
@@ -169,52 +169,44 @@ const problem = (error: z.core.$ZodError): string =>
     .map((issue) => `${issue.path.join(".") || "(answer)"}: ${issue.message}`)
     .join("; ");
 
-/** @param url http://ADDRESS:PORT of the node's RPC */
-export function createOctezRpc({
-  url,
-  clock,
-  maxBytes = 2 * 1024 * 1024,
-}: {
-  url: string;
-  clock: Clock;
-  maxBytes?: number;
-}): OctezRpc {
-  const base = new URL(url);
-  const agent = new Agent({ keepAlive: true, maxFreeSockets: 2, timeout: 30_000 });
-  const closing = new AbortController();
-  const open = (path: string, dedicated: boolean) =>
-    request({
-      host: base.hostname,
-      port: base.port,
-      path: base.pathname.replace(/\/$/, "") + path,
-      agent: dedicated ? false : agent,
+/** Asks a node, and follows its streams. */
+class RpcConnection {
+  private readonly base: URL;
+  private readonly agent = new Agent({ keepAlive: true, maxFreeSockets: 2, timeout: 30_000 });
+  private readonly closing = new AbortController();
+  /** The last answer to each question: a header is the same for some seconds. */
+  private readonly understood = new Map<z.ZodMiniType, { text: string; value: unknown }>();
+
+  constructor(private readonly o: { url: string; clock: Clock; maxBytes: number }) {
+    this.base = new URL(o.url);
+  }
+
+  close(): void {
+    this.closing.abort();
+    this.agent.destroy();
+  }
+
+  private open(path: string, dedicated: boolean): ClientRequest {
+    return request({
+      host: this.base.hostname,
+      port: this.base.port,
+      path: this.base.pathname.replace(/\/$/, "") + path,
+      agent: dedicated ? false : this.agent,
       headers: { accept: "application/json" },
     });
+  }
 
-  /** The last answer to each question: a header is the same for some seconds. */
-  const understood = new Map<z.ZodMiniType, { text: string; value: unknown }>();
-  async function ask<T>(
-    path: string,
-    schema: z.ZodMiniType<T>,
-    { timeoutMs, signal }: RpcOptions,
-  ): Promise<RpcOutcome<T>> {
-    const result = await exchange(() => open(path, false), {
-      clock,
-      timeoutMs,
-      maxBytes,
-      signals: [signal, closing.signal],
-    });
+  async ask<T>(path: string, schema: z.ZodMiniType<T>, { timeoutMs, signal }: RpcOptions): Promise<RpcOutcome<T>> {
+    const { clock, maxBytes } = this.o;
+    const signals = [signal, this.closing.signal];
+    const result = await exchange(() => this.open(path, false), { clock, timeoutMs, maxBytes, signals });
     const { sentAtMs } = result;
     const failed = (kind: RpcFailure, message: string, status = 0): RpcOutcome<T> => ({
-      ok: false,
-      kind,
-      status,
-      message,
-      sentAtMs,
+      ...{ ok: false, kind, status, message, sentAtMs },
     });
     if (!result.answered) return failed(result.kind === "network" ? "unreachable" : result.kind, result.message);
     if (result.status !== 200) return failed("status", `HTTP ${result.status}`, result.status);
-    const last = understood.get(schema);
+    const last = this.understood.get(schema);
     if (last?.text === result.body) return { ok: true, value: last.value as T, sentAtMs };
     let answer: unknown;
     try {
@@ -224,10 +216,43 @@ export function createOctezRpc({
     }
     const parsed = schema.safeParse(answer);
     if (!parsed.success) return failed("malformed", problem(parsed.error), 200);
-    if (result.body.length <= 4096) understood.set(schema, { text: result.body, value: parsed.data });
+    if (result.body.length <= 4096) this.understood.set(schema, { text: result.body, value: parsed.data });
     return { ok: true, value: parsed.data, sentAtMs };
   }
 
+  async followHeads(
+    onHead: (head: Head) => void,
+    { signal, idleMs, onEnd }: { signal: AbortSignal; idleMs: number; onEnd?: (reason: string) => void },
+  ): Promise<void> {
+    const stop = AbortSignal.any([signal, this.closing.signal]);
+    let failures = 0;
+    const onObject = (text: string): string | undefined => {
+      let answer: unknown;
+      try {
+        answer = JSON.parse(text);
+      } catch {
+        return "no JSON";
+      }
+      const parsed = headSchema.safeParse(answer);
+      if (!parsed.success) return problem(parsed.error);
+      failures = 0;
+      onHead(parsed.data);
+      return undefined;
+    };
+    while (!stop.aborted) {
+      const how = { idleMs, headersMs: 10_000, maxLength: 65_536, signal: stop, onObject };
+      const ended = await followObjects(() => this.open("/monitor/heads/main", true), how);
+      if (ended.end === "aborted") return;
+      onEnd?.(`${ended.end}: ${ended.message}`);
+      await sleep(backoffMs(failures++, 100, 2000), stop);
+    }
+  }
+}
+
+/** @param options url: http://ADDRESS:PORT of the node's RPC; maxBytes of one answer */
+export function createOctezRpc(options: { url: string; clock: Clock; maxBytes?: number }): OctezRpc {
+  const connection = new RpcConnection({ ...options, maxBytes: options.maxBytes ?? 2 * 1024 * 1024 });
+  const ask = connection.ask.bind(connection);
   const head = "/chains/main/blocks/head";
   return {
     header: ({ block = "head", ...options }) =>
@@ -253,37 +278,7 @@ export function createOctezRpc({
         participationSchema,
         options,
       ),
-    followHeads: async (onHead, { signal, idleMs, onEnd }) => {
-      const stop = AbortSignal.any([signal, closing.signal]);
-      let failures = 0;
-      while (!stop.aborted) {
-        const ended = await followObjects(() => open("/monitor/heads/main", true), {
-          idleMs,
-          headersMs: 10_000,
-          maxLength: 65_536,
-          signal: stop,
-          onObject: (text) => {
-            let answer: unknown;
-            try {
-              answer = JSON.parse(text);
-            } catch {
-              return "no JSON";
-            }
-            const parsed = headSchema.safeParse(answer);
-            if (!parsed.success) return problem(parsed.error);
-            failures = 0;
-            onHead(parsed.data);
-            return undefined;
-          },
-        });
-        if (ended.end === "aborted") return;
-        onEnd?.(`${ended.end}: ${ended.message}`);
-        await sleep(backoffMs(failures++, 100, 2000), stop);
-      }
-    },
-    close: () => {
-      closing.abort();
-      agent.destroy();
-    },
+    followHeads: connection.followHeads.bind(connection),
+    close: () => connection.close(),
   };
 }
