@@ -45,7 +45,7 @@ export default tseslint.config(
     },
   },
   {
-    files: ["contract", "tezos", "configuration", "daemons", "manifests", "diagnosis", "cockpit", "lab"].map(
+    files: ["contract", "tezos", "configuration", "daemons", "manifests", "diagnosis", "cockpit", "lab", "model"].map(
       (room) => `${room}/**/*.ts`,
     ),
     rules: { "no-restricted-imports": ["error", { patterns: [barrels, cdktf] }] },

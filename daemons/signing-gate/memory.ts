@@ -77,6 +77,58 @@ export interface Announcement {
   withdraw(): void;
 }
 
+/** What is remembered of a key with `record`. The same object where it says nothing new. */
+function merged(
+  known: Remembered | undefined,
+  record: Watermark,
+  now: Pick<Remembered, "uid" | "proven" | "unconfirmed">,
+): Remembered {
+  const { uid, proven, unconfirmed } = now;
+  const same = known?.unconfirmed === unconfirmed && known.uid === uid && known.proven === proven;
+  if (known && same && !below(known, record)) return known;
+  const newer = !known || record.epoch >= known.epoch;
+  return {
+    ...now,
+    epoch: newer ? record.epoch : known.epoch,
+    holder: newer ? record.holder : known.holder,
+    floor: Math.max(record.floor, known?.floor ?? -1),
+    marks: known ? higherMarks(known.marks, record.marks) : record.marks,
+  };
+}
+
+/**
+ * After a read. The uid stays the one that this gate knows, so that a replaced object is lost for it until it has
+ * raised there itself.
+ */
+export function afterRead(known: Remembered | undefined, uid: string, record: Watermark): Remembered {
+  const before = known?.unconfirmed ?? null;
+  const proven = known?.proven ?? false;
+  return merged(known, record, {
+    uid: known?.uid ?? uid,
+    proven: proven || isUnwritten(record) || (known !== undefined && known.uid === uid && advanced(record, known)),
+    unconfirmed: before && covers(record, before) ? null : before,
+  });
+}
+
+/** After a write of this gate: what it wrote there itself is above all that it remembers. */
+export const afterWrite = (known: Remembered | undefined, uid: string, record: Watermark): Remembered =>
+  merged(known, record, { uid, proven: true, unconfirmed: null });
+
+/**
+ * What a new process makes of a mark that it finds announced.
+ * @param noted the number in its cell; NaN where that cannot be read
+ * @param cellsHold same pod and same start of the machine, so that a cell without the number was never written
+ */
+export function recovered(
+  entry: Remembered,
+  { number, kind, mark }: Pick<Announced, "number" | "kind" | "mark">,
+  noted: number,
+  cellsHold: boolean,
+): Remembered {
+  if (noted >= number) return { ...entry, marks: higherMarks({ ...noMarks, [kind]: mark }, entry.marks) };
+  return cellsHold && !Number.isNaN(noted) ? entry : { ...entry, unconfirmed: { kind, mark } };
+}
+
 export class MarksMemory {
   private readonly keys = new Map<string, Remembered | "lost">();
   private readonly announced = new Map<string, Announced>();
@@ -123,15 +175,12 @@ export class MarksMemory {
     if (parsed.chain !== this.chain) throw new Error(`it is for ${parsed.chain}`);
     for (const [address, entry] of Object.entries(parsed.keys)) this.keys.set(address, entry);
     const cellsHold = this.boot !== null && parsed.boot === this.boot;
-    for (const [address, { number, cell, kind, mark }] of Object.entries(parsed.announced)) {
+    for (const [address, announced] of Object.entries(parsed.announced)) {
       const entry = this.keys.get(address);
       if (!entry || entry === "lost") throw new Error(`a mark of ${address} without its key`);
       // Written again as what it is.
       this.dirty = true;
-      const noted = cells[cell] ?? NaN;
-      if (noted >= number)
-        this.keys.set(address, { ...entry, marks: higherMarks({ ...noMarks, [kind]: mark }, entry.marks) });
-      else if (!cellsHold || Number.isNaN(noted)) this.keys.set(address, { ...entry, unconfirmed: { kind, mark } });
+      this.keys.set(address, recovered(entry, announced, cells[announced.cell] ?? NaN, cellsHold));
     }
   }
 
@@ -140,20 +189,11 @@ export class MarksMemory {
     return entry === "lost" ? "unreadable" : entry;
   }
 
-  /**
-   * What a read showed. Only raises; `flush` makes it durable later. The uid stays the one that this gate knows, so
-   * that a replaced object is lost for it until it has raised there itself.
-   */
+  /** What a read showed. Only raises; `flush` makes it durable later. */
   note(address: string, uid: string, record: Watermark): void {
     const known = this.keys.get(address);
     if (known === "lost") return;
-    const before = known?.unconfirmed ?? null;
-    const proven = known?.proven ?? false;
-    this.merge(address, known, record, {
-      uid: known?.uid ?? uid,
-      proven: proven || isUnwritten(record) || (known !== undefined && known.uid === uid && advanced(record, known)),
-      unconfirmed: before && covers(record, before) ? null : before,
-    });
+    this.keep(address, afterRead(known, uid, record));
   }
 
   /**
@@ -195,27 +235,12 @@ export class MarksMemory {
 
   private settle(address: string, uid: string, record: Watermark): void {
     const known = this.keys.get(address);
-    // What this gate wrote there itself is above all that it remembers.
-    this.merge(address, known === "lost" ? undefined : known, record, { uid, proven: true, unconfirmed: null });
+    this.keep(address, afterWrite(known === "lost" ? undefined : known, uid, record));
   }
 
-  private merge(
-    address: string,
-    known: Remembered | undefined,
-    record: Watermark,
-    now: Pick<Remembered, "uid" | "proven" | "unconfirmed">,
-  ): void {
-    const { uid, proven, unconfirmed } = now;
-    const same = known?.unconfirmed === unconfirmed && known.uid === uid && known.proven === proven;
-    if (known && same && !below(known, record)) return;
-    const newer = !known || record.epoch >= known.epoch;
-    this.keys.set(address, {
-      ...now,
-      epoch: newer ? record.epoch : known.epoch,
-      holder: newer ? record.holder : known.holder,
-      floor: Math.max(record.floor, known?.floor ?? -1),
-      marks: known ? higherMarks(known.marks, record.marks) : record.marks,
-    });
+  private keep(address: string, entry: Remembered): void {
+    if (entry === this.keys.get(address)) return;
+    this.keys.set(address, entry);
     this.dirty = true;
   }
 

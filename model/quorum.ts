@@ -1,0 +1,400 @@
+/**
+ * The proposed quorum (docs/design-quorum.md) as a model: two members, whose disks and the API are three equal stores of one key. Its rules are
+ * the pure functions below, since no code of it exists yet. Requests and answers may be lost, be late, or arrive after the end of the process
+ * that sent them; processes end; stores are emptied or set back; the elector may give any epoch to anybody.
+ *
+ * A place stands for level and round. The record of S5's margin is a floor above everything that can have been sent.
+ */
+import type { Model } from "./checker";
+import { Namer } from "./namer";
+
+export interface Store {
+  /** Made anew whenever the store may have forgotten something. */
+  incarnation: number;
+  /** The tenure whose `prepare` was taken last. */
+  epoch: number;
+  holder: number;
+  /** With the epochs that wrote them. A store without a floor was never written. */
+  floor: { place: number; epoch: number } | null;
+  mark: { place: number; digest: string; epoch: number } | null;
+  /** The incarnation of each store, as far as this one knows. */
+  roster: readonly number[];
+}
+export interface Accept {
+  epoch: number;
+  holder: number;
+  store: number;
+  incarnation: number;
+  floor: number;
+  mark: { place: number; digest: string } | null;
+  roster: readonly number[];
+}
+
+/** The amendments, by number; each may be left out. "majority" and "second phase" belong to the design itself. */
+export type Amendment = 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | "majority" | "second phase" | "prepare" | "roster";
+
+export interface QuorumBounds {
+  epochs: number;
+  places: number;
+  digests: readonly string[];
+  /** Ends of gate processes. */
+  ends: number;
+  /** Stores that are emptied, and stores that are set back to an earlier content. */
+  losses: number;
+  setBack: number;
+  /** Requests that may still arrive when nobody waits for them. */
+  late: number;
+  /** The stores were written before; else a first tenure starts by S5. */
+  installed: boolean;
+}
+
+interface Gate {
+  epoch: number;
+  phase: "closed" | "preparing" | "raising" | "open";
+  /** What each store answered to this tenure's `prepare`; after the raise what of it is needed still. */
+  answers: readonly (Store | null)[];
+  /** Incarnations that are written with the raise and the marks. */
+  roster: readonly number[];
+  /** The stores on whose answers the floor rests. */
+  whole: readonly boolean[];
+  floor: number;
+  mark: { place: number; digest: string } | null;
+  /** Which stores have acknowledged the raise, and the mark under way. */
+  raised: readonly boolean[];
+  marking: { place: number; digest: string; acks: readonly boolean[] } | null;
+}
+export interface QuorumState {
+  stores: readonly Store[];
+  gates: readonly Gate[];
+  late: readonly Accept[];
+  backup: { store: number; content: Store } | null;
+  /** What an onlooker knows: who forwarded what at each place; the highest place that was sent to a store. */
+  forwarded: readonly ({ digest: string; epoch: number; gate: number } | null)[];
+  sent: number;
+  left: { ends: number; losses: number; setBack: number };
+  broken: string | undefined;
+}
+
+const storeNames = ["the API", "a's disk", "b's disk"];
+const gateNames = ["a", "b"];
+const diskOf = (gate: number) => gate + 1;
+const majority = 2;
+const count = (flags: readonly boolean[]) => flags.filter(Boolean).length;
+const none = [false, false, false];
+const at = <T>(list: readonly T[], index: number, value: T): T[] => list.map((old, i) => (i === index ? value : old));
+
+/** `prepare` at a store: its new content, or undefined where it refuses. */
+export function prepare(store: Store, epoch: number, holder: number): Store | undefined {
+  if (epoch > store.epoch) return { ...store, epoch, holder };
+  return epoch === store.epoch && holder === store.holder ? store : undefined;
+}
+
+/** `accept` at a store: its new content, or undefined where it refuses. */
+export function accept(store: Store, request: Accept, without?: Amendment): Store | undefined {
+  const { epoch, holder, mark } = request;
+  const prepared = store.epoch === epoch && store.holder === holder;
+  const free = without === 4 && (epoch > store.epoch || (epoch === store.epoch && store.holder === holder));
+  if (!prepared && !free) return undefined;
+  if (request.incarnation !== store.incarnation && without !== 5) return undefined;
+  const after = { ...store, epoch, holder, floor: { place: request.floor, epoch }, roster: request.roster };
+  if (!mark) return after;
+  const { mark: before } = store;
+  if (
+    before?.epoch === epoch &&
+    (mark.place < before.place || (mark.place === before.place && mark.digest !== before.digest))
+  )
+    return undefined;
+  return { ...after, mark: { ...mark, epoch } };
+}
+
+/** The stores that nobody who answers finds forgetful: they were written, and are still the ones that the others knew. */
+export function wholeOnes(answers: readonly (Store | null)[], without?: Amendment): boolean[] {
+  return answers.map(
+    (store, i) =>
+      store !== null &&
+      store.floor !== null &&
+      (without === "roster" || answers.every((other) => !other?.floor || other.roster[i] === store.incarnation)),
+  );
+}
+
+/** What a raise begins with, from the answers of whole stores: this tenure's own floor and mark, or the highest of all. */
+export function groundOf(
+  answers: readonly Store[],
+  epoch: number,
+  without?: Amendment,
+): { floor: number; mark: Gate["mark"] } {
+  const own = answers.filter(({ floor }) => floor !== null && (floor.epoch === epoch || without === 1));
+  const marks = answers.flatMap(({ mark }) => mark ?? []);
+  if (own.length === 0)
+    return {
+      floor: Math.max(...answers.flatMap(({ floor, mark }) => [floor?.place ?? 0, mark?.place ?? 0])),
+      mark: null,
+    };
+  const [highest] = marks.filter((mark) => mark.epoch === epoch || without === 1).sort((x, y) => y.place - x.place);
+  return {
+    floor: Math.max(...own.map(({ floor }) => floor?.place ?? 0)),
+    mark: highest ? { place: highest.place, digest: highest.digest } : null,
+  };
+}
+
+export function quorum(bounds: QuorumBounds, without?: Amendment): Model<QuorumState> {
+  const namer = new Namer();
+  const empty = (incarnation: number): Store =>
+    namer.same({ incarnation, epoch: 0, holder: -1, floor: null, mark: null, roster: [0, 0, 0] });
+  const closed = (epoch: number): Gate => ({
+    epoch,
+    phase: "closed",
+    answers: [null, null, null],
+    roster: [],
+    whole: none,
+    floor: 0,
+    mark: null,
+    raised: none,
+    marking: null,
+  });
+  const initial: QuorumState = {
+    stores: storeNames.map(() =>
+      bounds.installed ? { ...empty(1), floor: { place: 0, epoch: 0 }, roster: [1, 1, 1] } : empty(1),
+    ),
+    gates: gateNames.map(() => closed(0)),
+    late: [],
+    backup: null,
+    forwarded: Array.from({ length: bounds.places + 1 }, () => null),
+    sent: 0,
+    left: { ends: bounds.ends, losses: bounds.losses, setBack: bounds.setBack },
+    broken: undefined,
+  };
+
+  /** S1 to S3 as an onlooker sees them, when a request goes to a signer. */
+  function forward(s: QuorumState, g: number, place: number, digest: string): Partial<QuorumState> {
+    const { epoch } = s.gates[g] as Gate;
+    const before = s.forwarded[place];
+    const forwarded = at(s.forwarded, place, before ?? { digest, epoch, gate: g });
+    if (before && before.digest !== digest)
+      return { forwarded, broken: "S1: two different requests at one place were forwarded" };
+    const others = s.forwarded.flatMap((other, p) => (other ? [{ ...other, place: p }] : []));
+    if (others.some((other) => other.epoch === epoch && other.gate !== g))
+      return { forwarded, broken: "S2: two holders forwarded under one epoch" };
+    if (others.some((other) => other.epoch < epoch && other.place >= place))
+      return { forwarded, broken: "S3: forwarded at or below a place of an earlier tenure" };
+    if (others.some((other) => other.epoch > epoch && other.place <= place))
+      return { forwarded, broken: "S3: an earlier tenure forwarded above a place of a later one" };
+    return { forwarded };
+  }
+
+  function next(s: QuorumState, step: (what: string, state: QuorumState) => void): void {
+    const changed = (g: number, change: Partial<Gate>, more: Partial<QuorumState> = {}): QuorumState => ({
+      ...s,
+      ...more,
+      gates: (more.gates ?? s.gates).map((gate, i) => (i === g ? { ...gate, ...change } : gate)),
+    });
+    const stored = (store: number, content: Store): Pick<QuorumState, "stores"> => ({
+      stores: at(s.stores, store, namer.same(content)),
+    });
+    const storeAt = (store: number) => s.stores[store] as Store;
+
+    const requestOf = (g: number, gate: Gate, store: number): Accept => ({
+      epoch: gate.epoch,
+      holder: g,
+      store,
+      incarnation: gate.answers[store]?.incarnation ?? 0,
+      floor: gate.floor,
+      mark: gate.marking && { place: gate.marking.place, digest: gate.marking.digest },
+      roster: gate.roster,
+    });
+    /** Of the stores that answered, what they said; of the others, what the newest of those that answered knows. */
+    const rosterOf = ({ answers }: Gate): number[] => {
+      const [newest] = answers
+        .flatMap((answer) => answer ?? [])
+        .sort((x, y) => (y.floor?.epoch ?? 0) - (x.floor?.epoch ?? 0));
+      return answers.map((answer, i) => answer?.incarnation ?? newest?.roster[i] ?? 0);
+    };
+
+    const needed = ({ incarnation, mark }: Store): Store =>
+      namer.same({ ...empty(incarnation), mark: without === 3 ? mark : null });
+
+    /** Whether a gate may send its request to this store now. */
+    function sendable(g: number, gate: Gate, store: number): boolean {
+      if (gate.answers[store] === null && without !== 4) return false;
+      if (gate.phase === "raising") {
+        if (gate.raised[store]) return false;
+        const settled = count(gate.raised.map((acked, i) => acked && (gate.whole[i] ?? false))) >= majority;
+        return without === 6 || (gate.whole[store] ?? false) || settled;
+      }
+      if (!gate.marking || gate.marking.acks[store]) return false;
+      if (store === diskOf(g) || without === 2) return true;
+      return gate.marking.acks[diskOf(g)] ?? false;
+    }
+    /** What nobody waits for any more, but may still arrive. */
+    function abandoned(g: number, gate: Gate): { what: string; late: readonly Accept[] }[] {
+      const ways = [{ what: "", late: s.late }];
+      if (s.late.length >= bounds.late || (gate.phase !== "raising" && !gate.marking)) return ways;
+      for (const store of storeNames.keys())
+        if (sendable(g, gate, store))
+          ways.push({
+            what: `, its request to ${storeNames[store]} still under way`,
+            late: [...s.late, requestOf(g, gate, store)],
+          });
+      return ways;
+    }
+
+    function prepares(g: number, gate: Gate): void {
+      for (const store of storeNames.keys()) {
+        if (gate.answers[store]) continue;
+        const content = prepare(storeAt(store), gate.epoch, g);
+        if (!content) continue;
+        const answers = at(gate.answers, store, namer.same(content));
+        step(
+          `${gateNames[g]} (epoch ${gate.epoch}) prepares at ${storeNames[store]}`,
+          changed(g, { phase: "preparing", answers }, stored(store, content)),
+        );
+        // An answer that is lost leaves the same as a request that arrives late.
+        if (content !== storeAt(store))
+          step(`${gateNames[g]}'s prepare arrives at ${storeNames[store]}; the answer is lost`, {
+            ...s,
+            ...stored(store, content),
+          });
+      }
+    }
+    function raises(g: number, gate: Gate): void {
+      const decided = { answers: gate.answers.map((answer) => answer && needed(answer)), roster: rosterOf(gate) };
+      if (count(gate.answers.map((answer) => answer !== null)) < majority) return;
+      const whole = wholeOnes(gate.answers, without);
+      const who = `${gateNames[g]} (epoch ${gate.epoch})`;
+      if (count(whole) >= majority) {
+        const ground = groundOf(
+          gate.answers.filter((store, i) => store !== null && whole[i]) as Store[],
+          gate.epoch,
+          without,
+        );
+        const phase = without === "second phase" ? "open" : "raising";
+        const raised = phase === "open" ? whole : none;
+        step(`${who} raises to floor ${ground.floor}`, changed(g, { ...decided, phase, whole, raised, ...ground }));
+      } else {
+        // S5: the floor lies above everything that can have been signed, whatever the stores say.
+        const top = Math.max(0, ...s.forwarded.map((request, place) => (request ? place : 0)));
+        const floor = without === 8 ? top : Math.max(top, s.sent);
+        const answering = gate.answers.map((answer) => answer !== null);
+        step(
+          `${who} finds no quorum of whole stores and starts above floor ${floor} (S5)`,
+          changed(g, { ...decided, phase: "raising", whole: answering, floor, mark: null }),
+        );
+      }
+    }
+
+    function delivers(g: number, gate: Gate): void {
+      for (const store of storeNames.keys()) {
+        if (!sendable(g, gate, store)) continue;
+        const content = accept(storeAt(store), requestOf(g, gate, store), without);
+        if (!content) continue;
+        const what = gate.marking ? `mark "${gate.marking.digest}" at ${gate.marking.place}` : `floor ${gate.floor}`;
+        const sent = Math.max(s.sent, gate.marking?.place ?? 0);
+        // An answer that is lost permits nothing that an answer which is not used does not permit.
+        const acked = `${storeNames[store]} accepts ${gateNames[g]}'s ${what}`;
+        if (gate.marking)
+          step(
+            acked,
+            changed(
+              g,
+              { marking: { ...gate.marking, acks: at(gate.marking.acks, store, true) } },
+              { ...stored(store, content), sent },
+            ),
+          );
+        else step(acked, changed(g, { raised: at(gate.raised, store, true) }, stored(store, content)));
+      }
+    }
+
+    function opens(g: number, gate: Gate): void {
+      if (gate.phase === "raising" && count(gate.raised) >= majority && gate.raised[diskOf(g)])
+        step(`${gateNames[g]} (epoch ${gate.epoch}) is open`, changed(g, { phase: "open" }));
+    }
+    function asks(g: number, gate: Gate): void {
+      const seen = gate.answers.flatMap((answer) => answer?.mark ?? []);
+      for (let place = 1; place <= bounds.places; place++)
+        for (const digest of bounds.digests) {
+          const again = gate.mark?.place === place && gate.mark.digest === digest;
+          const old = without === 3 && seen.some((mark) => mark.place === place && mark.digest === digest);
+          if (!again && !old && (place <= gate.floor || place <= (gate.mark?.place ?? 0))) continue;
+          step(
+            `${gateNames[g]} (epoch ${gate.epoch}) is asked for "${digest}" at ${place}`,
+            changed(g, { marking: { place, digest, acks: none } }),
+          );
+        }
+    }
+    function forwards(g: number, gate: Gate): void {
+      if (!gate.marking) return;
+      const { place, digest, acks } = gate.marking;
+      // Only stores that have the raise of this tenure count.
+      const counting = acks.map((acked, i) => acked && (gate.raised[i] ?? false));
+      const enough = without === "majority" ? 1 : majority;
+      if (count(counting) >= enough && (counting[diskOf(g)] || without === 2)) {
+        const after = { marking: null, mark: { place, digest } };
+        for (const { what, late } of abandoned(g, gate))
+          step(
+            `${gateNames[g]} forwards "${digest}" at ${place}${what}`,
+            changed(g, after, { ...forward(s, g, place, digest), late }),
+          );
+      }
+    }
+
+    for (const [g, gate] of s.gates.entries()) {
+      // The pods are alike: let the first master be a.
+      if (g > 0 && s.gates[0]?.epoch === 0) continue;
+      for (let epoch = gate.epoch + 1; epoch <= bounds.epochs; epoch++)
+        for (const { what, late } of abandoned(g, gate))
+          step(`${gateNames[g]} is made master with epoch ${epoch}${what}`, changed(g, closed(epoch), { late }));
+      if (gate.epoch === 0) continue;
+      if (gate.phase === "closed" || gate.phase === "preparing") {
+        prepares(g, gate);
+        raises(g, gate);
+      } else {
+        if (gate.phase === "raising" || gate.marking) delivers(g, gate);
+        opens(g, gate);
+        if (gate.phase === "open" && !gate.marking) asks(g, gate);
+        forwards(g, gate);
+      }
+      if (s.left.ends > 0 && gate.phase !== "closed")
+        for (const { what, late } of abandoned(g, gate))
+          step(
+            `${gateNames[g]}'s gate ends and starts again${what}`,
+            changed(g, closed(gate.epoch), { late, left: { ...s.left, ends: s.left.ends - 1 } }),
+          );
+    }
+    for (const [i, request] of s.late.entries()) {
+      const content = accept(storeAt(request.store), request, without);
+      const late = s.late.filter((_, j) => j !== i);
+      if (content)
+        step(
+          `a late request of ${gateNames[request.holder]} (epoch ${request.epoch}) arrives at ${storeNames[request.store]}`,
+          {
+            ...s,
+            ...stored(request.store, content),
+            sent: Math.max(s.sent, request.mark?.place ?? 0),
+            late,
+          },
+        );
+    }
+    for (const [store, content] of s.stores.entries()) {
+      // A disk that is lost is lost with its gate's process.
+      const ended = (left: Partial<QuorumState["left"]>): QuorumState => ({
+        ...s,
+        gates: s.gates.map((gate, g) => (diskOf(g) === store ? closed(gate.epoch) : gate)),
+        left: { ...s.left, ...left },
+      });
+      if (s.left.losses > 0 && content.floor !== null)
+        step(`${storeNames[store]} is lost and made anew, empty`, {
+          ...ended({ losses: s.left.losses - 1 }),
+          ...stored(store, empty(content.incarnation + 1)),
+        });
+      if (s.left.setBack === 0 || store === 0) continue;
+      if (s.backup === null && content.floor !== null)
+        step(`a copy of ${storeNames[store]} is made`, { ...s, backup: { store, content } });
+      if (s.backup?.store === store && s.backup.content !== content)
+        step(`${storeNames[store]} is set back to the copy`, {
+          ...ended({ setBack: s.left.setBack - 1 }),
+          ...stored(store, { ...s.backup.content, incarnation: content.incarnation + (without === 7 ? 0 : 1) }),
+        });
+    }
+  }
+  return { initial: [initial], next, key: (s) => namer.name(s), broken: (s) => s.broken };
+}
