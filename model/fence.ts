@@ -6,7 +6,7 @@
  *
  * The elector is an adversary: any pod may be given the next epoch at any time, several pods the same one.
  */
-import type { MarkKind, Watermark } from "../contract/watermark";
+import { noMarks, type MarkKind, type Watermark } from "../contract/watermark";
 import {
   compareMarks,
   decideRaise,
@@ -76,6 +76,8 @@ export interface FenceBounds {
   restore: "detectable" | "any";
   /** The chain halts, so that rounds open at the floor. */
   halts: boolean;
+  /** Every gate has seen the watermark before its first write; else it is empty, and nobody has. */
+  seen: boolean;
 }
 
 interface Put {
@@ -161,11 +163,22 @@ export function fence(bounds: FenceBounds, rules: FenceRules = fenceRules): Mode
     unsure: requests.map(() => null),
     sent: requests.map(() => null),
   };
+  const unwritten: Watermark = {
+    version: 1,
+    baker,
+    chain,
+    epoch: 0,
+    holder: "",
+    floor: firstLevel,
+    marks: noMarks,
+    unfenced: false,
+  };
+  const memory = bounds.seen ? decisions.write([undefined, "1", namer.same(unwritten)]) : undefined;
   const initial: FenceState = {
-    object: { state: "empty", uid: "1" },
+    object: bounds.seen ? decisions.written(["1", namer.same(unwritten)]) : { state: "empty", uid: "1" },
     backup: null,
     orphans: [],
-    gates: pods.map(() => nobody),
+    gates: pods.map(() => ({ ...nobody, memory, disk: { entry: memory, announced: null } })),
     forwarded: requests.map(() => 0),
     ground: pods.flatMap(() => Array.from({ length: bounds.epochs + 1 }, () => null)),
     top: firstLevel,
