@@ -1,11 +1,15 @@
 /**
- * An explicit-state model checker: visits every state that a model can reach, in the order of distance, so that the first violation found
- * is a shortest one. Guarantees that each reachable state was looked at, up to a collision of two 64-bit fingerprints (for ten million
+ * An explicit-state model checker: visits every state that a model can reach, in the order of distance, so that the
+ * first violation found
+ * is a shortest one. Guarantees that each reachable state was looked at, up to a collision of two 64-bit fingerprints
+ * (for ten million
  * states less likely than 1 in 100,000).
  */
 export interface Model<S> {
   initial: readonly S[];
-  /** Calls `step` for each thing that can happen next, with its name and the state after it. States are never changed. */
+  /**
+   * Calls `step` for each thing that can happen next, with its name and the state after it. States are never changed.
+   */
   next(state: S, step: (what: string, state: S) => void): void;
   /** Equal for states that need not be told apart: those with the same future and the same verdicts. */
   key(state: S): string;
@@ -94,7 +98,10 @@ function fingerprint(text: string): [number, number] {
   return [a >>> 0, b >>> 0];
 }
 
-/** Breadth first, until everything is visited or a property is broken. @param maxStates ends the search; the verdict is then not complete */
+/**
+ * Breadth first, until everything is visited or a property is broken. @param maxStates ends the search; the verdict
+ * is then not complete
+ */
 export function check<S>(model: Model<S>, maxStates = Infinity): Verdict {
   const visited = new Visited();
   const none = 0xffffffff;

@@ -1,9 +1,13 @@
 /**
- * The election as a model: two electors that decide with the real `decide`, `nextEpoch` and `successorOf`, the leader lease in the API, their
- * supervisors, and a nonce that the master's daemon may make at any time. What elector.ts does around the decisions is written again here.
+ * The election as a model: two electors that decide with the real `decide`, `nextEpoch` and `successorOf`, the leader
+ * lease in the API, their
+ * supervisors, and a nonce that the master's daemon may make at any time. What elector.ts does around the decisions
+ * is written again here.
  *
- * Time goes in ticks of one second. It goes on only when every elector has lost what it must lose by now and every supervisor has
- * killed what it must kill: that is what S4 presupposes. Requests, answers and looks at the lease take as long as they like, and may be lost.
+ * Time goes in ticks of one second. It goes on only when every elector has lost what it must lose by now and every
+ * supervisor has
+ * killed what it must kill: that is what S4 presupposes. Requests, answers and looks at the lease take as long as
+ * they like, and may be lost.
  */
 import type { LeadershipState } from "../contract/leadership";
 import { defaultTimings, type Timings } from "../contract/timings";
@@ -88,7 +92,10 @@ interface Pod {
   handover: { cause: HandoverCause; step: Handover["step"]; since: number; stopped: boolean; pushed: boolean } | null;
   lost: number | null;
   write: Write | null;
-  /** What the supervisor knows: the age of the renewal until whose deadline the daemons may run, null where it was told to stop. */
+  /**
+   * What the supervisor knows: the age of the renewal until whose deadline the daemons may run, null where it was
+   * told to stop.
+   */
   allowed: number | null;
   running: boolean;
   /** A nonce that the other pod does not have. */
@@ -184,7 +191,10 @@ export function election(bounds: ElectionBounds, rules: ElectionRules = election
       daemonsStopped: pod.lost !== null && !pod.running,
     });
   }
-  /** What the elector publishes of its state to the supervisor (elector.ts, `publish`); a restarted one is silent at first. */
+  /**
+   * What the elector publishes of its state to the supervisor (elector.ts, `publish`); a restarted one is silent at
+   * first.
+   */
   function published(pod: Pod): Pod {
     const { phase, handover, tenure, view } = pod;
     const held = tenure !== null && (phase === "active" || phase === "handing-over");

@@ -1,6 +1,9 @@
-/** What of the fence is checked: bounds small enough to visit every state, and each rule left out in the smallest of them that needs it. */
+/**
+ * What of the fence is checked: bounds small enough to visit every state, and each rule left out in the smallest of
+ * them that needs it.
+ */
 import type { Watermark } from "../contract/watermark";
-import { decideRaise, decideSign, highest, type Request } from "../daemons/signing-gate/decide";
+import { decideRaise, decideSign, type Request } from "../daemons/signing-gate/decide";
 import { recovered } from "../daemons/signing-gate/memory";
 import { check } from "./checker";
 import { fence, fenceRules, type FenceBounds, type FenceRules } from "./fence";

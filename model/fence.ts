@@ -1,7 +1,10 @@
 /**
- * The fence as a model: gates of several pods, one key, the watermark in the API, the gates' disks. What a gate does in a step is decided by
- * the functions that the real gate calls (decideRaise, decideSign, decideRepeat, plausible, and the memory's afterRead, afterWrite, recovered).
- * What gate.ts and memory.ts do around them (read, write, wait for an answer, forget at a restart) is written again here, one step for
+ * The fence as a model: gates of several pods, one key, the watermark in the API, the gates' disks. What a gate does
+ * in a step is decided by
+ * the functions that the real gate calls (decideRaise, decideSign, decideRepeat, plausible, and the memory's
+ * afterRead, afterWrite, recovered).
+ * What gate.ts and memory.ts do around them (read, write, wait for an answer, forget at a restart) is written again
+ * here, one step for
  * each moment at which something else can come between.
  *
  * The elector is an adversary: any pod may be given the next epoch at any time, several pods the same one.
@@ -70,7 +73,8 @@ export interface FenceBounds {
   /** The watermark is deleted and created again, empty. */
   deletions: number;
   /**
-   * The watermark is set back to an earlier content: only where each gate can find that out ("detectable", what S5 asks for), or always.
+   * The watermark is set back to an earlier content: only where each gate can find that out ("detectable", what S5
+   * asks for), or always.
    */
   restores: number;
   restore: "detectable" | "any";
@@ -104,7 +108,9 @@ interface GateState {
   put: Put | null;
   memory: Remembered | undefined;
   disk: Disk;
-  /** S7: request of a block with unknown outcome and the epoch of it; requests that were sent: "" without a signature. */
+  /**
+   * S7: request of a block with unknown outcome and the epoch of it; requests that were sent: "" without a signature.
+   */
   unsure: readonly (number | null)[];
   sent: readonly ("signed" | "sent" | null)[];
 }
@@ -118,7 +124,10 @@ export interface FenceState {
   backup: Observed | null;
   orphans: readonly Put[];
   gates: readonly GateState[];
-  /** What an onlooker knows: the bytes that went to a signer, how often each block did, the ground of each tenure, the highest level asked for. */
+  /**
+   * What an onlooker knows: the bytes that went to a signer, how often each block did, the ground of each tenure, the
+   * highest level asked for.
+   */
   forwarded: readonly number[];
   ground: readonly (Ground | null)[];
   top: number;

@@ -1,6 +1,8 @@
 /**
- * `npm run model`: visits every state of each case and leaves out each rule. `-- --only fence` takes one model, `-- --quick` the cases of
- * `npm test`, `-- --json` prints what docs/model-results.json holds, `-- --write` writes it there, `-- --check` compares it. Exit code 1
+ * `npm run model`: visits every state of each case and leaves out each rule. `-- --only fence` takes one model, `--
+ * --quick` the cases of
+ * `npm test`, `-- --json` prints what docs/model-results.json holds, `-- --write` writes it there, `-- --check`
+ * compares it. Exit code 1
  * where anything differs from what it should be.
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";

@@ -1,5 +1,6 @@
 /**
- * Makes equal parts of states one object with a short name, so that a state is compared by the names of its parts. A part is plain data
+ * Makes equal parts of states one object with a short name, so that a state is compared by the names of its parts. A
+ * part is plain data
  * that is never changed.
  */
 export class Namer {

@@ -1,6 +1,8 @@
 /**
- * The proposed quorum (docs/design-quorum.md) as a model: two members, whose disks and the API are three equal stores of one key. Its rules are
- * the pure functions below, since no code of it exists yet. Requests and answers may be lost, be late, or arrive after the end of the process
+ * The proposed quorum (docs/design-quorum.md) as a model: two members, whose disks and the API are three equal stores
+ * of one key. Its rules are
+ * the pure functions below, since no code of it exists yet. Requests and answers may be lost, be late, or arrive
+ * after the end of the process
  * that sent them; processes end; stores are emptied or set back; the elector may give any epoch to anybody.
  *
  * A place stands for level and round. The record of S5's margin is a floor above everything that can have been sent.
@@ -107,7 +109,9 @@ export function accept(store: Store, request: Accept, without?: Amendment): Stor
   return { ...after, mark: { ...mark, epoch } };
 }
 
-/** The stores that nobody who answers finds forgetful: they were written, and are still the ones that the others knew. */
+/**
+ * The stores that nobody who answers finds forgetful: they were written, and are still the ones that the others knew.
+ */
 export function wholeOnes(answers: readonly (Store | null)[], without?: Amendment): boolean[] {
   return answers.map(
     (store, i) =>
@@ -117,7 +121,10 @@ export function wholeOnes(answers: readonly (Store | null)[], without?: Amendmen
   );
 }
 
-/** What a raise begins with, from the answers of whole stores: this tenure's own floor and mark, or the highest of all. */
+/**
+ * What a raise begins with, from the answers of whole stores: this tenure's own floor and mark, or the highest of
+ * all.
+ */
 export function groundOf(
   answers: readonly Store[],
   epoch: number,

@@ -1,4 +1,7 @@
-/** What a whole run of the model said, as it is kept in docs/model-results.json: no times, no machine, so that every run gives the same. */
+/**
+ * What a whole run of the model said, as it is kept in docs/model-results.json: no times, no machine, so that every
+ * run gives the same.
+ */
 import type { Case, LeftOut } from "./cases";
 import type { Verdict } from "./checker";
 
@@ -32,7 +35,10 @@ export const resultOfLeftOut = ({ model, rule, without }: LeftOut, verdict: Verd
   story: verdict.violation?.story ?? [],
 });
 
-/** A case holds where nothing broke and nothing was left unvisited; a rule is needed where leaving it out breaks what it should. */
+/**
+ * A case holds where nothing broke and nothing was left unvisited; a rule is needed where leaving it out breaks what
+ * it should.
+ */
 export const holds = (verdict: Verdict): boolean => verdict.complete && !verdict.violation;
 export const needed = ({ breaks }: LeftOut, verdict: Verdict): boolean =>
   verdict.violation?.property.startsWith(breaks) ?? false;

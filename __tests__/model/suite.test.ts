@@ -1,4 +1,7 @@
-/** The quick part of `npm run model`: small bounds hold, and each rule that is left out is missed, as far as that takes seconds. */
+/**
+ * The quick part of `npm run model`: small bounds hold, and each rule that is left out is missed, as far as that
+ * takes seconds.
+ */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { holds, needed, resultOfCase, resultOfLeftOut, type Results } from "../../model/results";
