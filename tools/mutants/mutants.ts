@@ -58,8 +58,8 @@ export const mutants: readonly Mutant[] = [
     name: "announced-forgotten-with-the-machine",
     breaks: "a mark that was announced may have been forwarded before the machine ended (S5)",
     file: memory,
-    find: "else if (!cellsHold || Number.isNaN(noted))",
-    replace: "else if (Number.isNaN(noted))",
+    find: "return cellsHold && !Number.isNaN(noted) ? entry",
+    replace: "return !Number.isNaN(noted) ? entry",
   },
   {
     name: "cells-outlive-the-machine",
@@ -93,8 +93,8 @@ export const mutants: readonly Mutant[] = [
     name: "replaced-object-is-good",
     breaks: "a watermark with another uid than the remembered one is lost (S5)",
     file: memory,
-    find: "known?.uid ?? uid, record, before",
-    replace: "uid, record, before",
+    find: "uid: known?.uid ?? uid,",
+    replace: "uid,",
   },
   {
     name: "unconfirmed-does-not-count",
