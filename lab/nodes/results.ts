@@ -13,7 +13,8 @@ export interface NodesRecord {
   versions: Record<string, string>;
   /** From the first object until both pods were ready and the leader signed. */
   readySeconds: number;
-  signatures: number;
+  /** Null where nobody counted. */
+  signatures: number | null;
   rows: Row[];
 }
 

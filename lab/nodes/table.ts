@@ -40,7 +40,7 @@ export function nodesSection(folder: string, laboratory: readonly Series[]): str
     "",
     `\`npm run test:nodes\`: the published images' recipe and the objects of \`npm run manifests\` on two real kubelets, with enforced network policies, real file systems and a signer at home behind OpenSSH. Octez is the laboratory's doubles, and the images' bases are stand-ins. Blocks every 6 s, start time 2 s; ${record.date}, ${versions.join(", ")}, ${record.machine}. One run a row, one after the other on the same cluster.`,
     "",
-    `From the first object until both pods were ready and the baker signed: ${record.readySeconds.toFixed(0)} s. Missed levels: planned events ${planned.join(", ")} (goal 0 each); losses: median ${median(losses)}, most ${Math.max(...losses)} (goal 1 and 2). The checker judged ${record.signatures} signatures. Load is the machine's over a minute at the end of the row; above its number of cores other work shared it.`,
+    `From the first object until both pods were ready and the baker signed: ${record.readySeconds.toFixed(0)} s. Missed levels: planned events ${planned.join(", ")} (goal 0 each); losses: median ${median(losses)}, most ${Math.max(...losses)} (goal 1 and 2). The checker judged ${record.signatures ?? "every one of the"} signatures. Load is the machine's over a minute at the end of the row; above its number of cores other work shared it.`,
     "",
     "| what happens | s until the next holder | s until it signs | missed levels | the laboratory's | violations | load | seen |",
     "| --- | --- | --- | --- | --- | --- | --- | --- |",
