@@ -57,16 +57,12 @@ const bounds = {
 } satisfies Record<string, FenceBounds>;
 
 type Bound = keyof typeof bounds;
-/** These have not been visited to the end with the present rules: they serve to find violations in. */
-const searched: readonly string[] = ["set back, processes end", "three masters"];
-export const fenceCases: readonly Case[] = Object.entries(bounds)
-  .filter(([name]) => !searched.includes(name))
-  .map(([name, bound]) => ({
-    model: "fence",
-    name,
-    quick: name === "processes end" || name === "absurd",
-    run: (maxStates) => check(fence(bound), maxStates),
-  }));
+export const fenceCases: readonly Case[] = Object.entries(bounds).map(([name, bound]) => ({
+  model: "fence",
+  name,
+  quick: name === "processes end" || name === "absurd",
+  run: (maxStates) => check(fence(bound), maxStates),
+}));
 
 type RaiseInput = Parameters<typeof decideRaise>[0];
 type SignInput = Parameters<typeof decideSign>[0];
