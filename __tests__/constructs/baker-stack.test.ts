@@ -276,6 +276,10 @@ describe.each(modes)("flag %s", (_name, flag, id) => {
         ].join(" "),
       ).not.toMatch(/127\.0\.0\.1|localhost|\/var\/|\/etc\/|\/tmp/);
   });
+  test("no init container writes down the pod's address: with a new sandbox it is another one, and they do not all run again", () => {
+    for (const { name, command, args } of all().filter(({ name }) => initContainers.includes(name)))
+      expect([name, [...command, ...args].join(" ")]).not.toEqual([name, expect.stringContaining("TOG_POD_ADDRESS")]);
+  });
   test("no text of a command is taken for a template by Terraform", () => {
     for (const { name, command, args } of all())
       expect([...command, ...(name === "octez-dal-node" ? args.slice(1) : args)].join(" ")).not.toMatch(/\$\{|%\{/);

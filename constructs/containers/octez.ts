@@ -39,8 +39,7 @@ export const configureNode = (props: ConfigureNodeProps): PodContainer =>
     command: script("configure-node"),
     args: [
       ...["--network", props.network, "--history-mode", props.historyMode],
-      ...["--rpc-addr", `${local}:${ports.octezRpc}`, "--net-addr", `${pod}:${ports.octezP2p}`],
-      ...["--metrics-addr", `${pod}:${ports.octezMetrics}`],
+      ...["--rpc-addr", `${local}:${ports.octezRpc}`],
       ...(props.privatePeers.length > 0 ? ["--private-mode", "--no-bootstrap-peers"] : []),
       ...props.privatePeers.flatMap((peer) => ["--peer", peer]),
     ],
@@ -85,7 +84,11 @@ export const octezNode = (props: OctezNodeProps): PodContainer =>
     row: "octezNode",
     image: props.image,
     command: ["octez-node"],
-    args: ["run", "--data-dir", "$(TOG_NODE_DIR)"],
+    // The pod's address, anew at each start: with a new sandbox a pod gets another one, and not every init container runs.
+    args: [
+      ...["run", "--data-dir", "$(TOG_NODE_DIR)", "--net-addr", `${pod}:${ports.octezP2p}`],
+      ...["--metrics-addr", `${pod}:${ports.octezMetrics}`],
+    ],
     volumes: ["node"],
     resources: resources({ cpu: "500m", memory: "6Gi" }, { cpu: "4", memory: "12Gi" }),
     // A node that opens its store or upgrades it has no connection yet.

@@ -119,7 +119,7 @@ async function run(argv: readonly string[]): Promise<void> {
         (port) => process.stdout.write(`starting RPC server on ${splitAddress(address).host}:${port}\n`),
       ),
     ),
-    ...config.metrics_addr.map((address) =>
+    ...(options.get("--metrics-addr") ?? config.metrics_addr).map((address) =>
       serve(address, (_request, response) => {
         response.writeHead(200, { "content-type": "text/plain" });
         response.end(

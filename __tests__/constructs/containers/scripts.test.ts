@@ -97,7 +97,7 @@ describe("configure-node", () => {
     expect([pod.run(container).status, pod.run(container).status]).toEqual([0, 0]);
     expect(pod.calls()[0]).toBe(
       `octez-node config init --data-dir ${pod.root}/node --network shadownet --history-mode rolling` +
-        " --rpc-addr 127.0.0.9:8732 --net-addr 10.0.0.7:9732 --metrics-addr 10.0.0.7:9932",
+        " --rpc-addr 127.0.0.9:8732",
     );
     expect(readFileSync(join(pod.root, "node/identity.json"), "utf8")).toBe("mine");
   });
@@ -267,7 +267,7 @@ test("node and accuser are Octez' own programs", () => {
   pod.run(octezNode({ image, waitForHandover: true }));
   pod.run(accuser({ image }));
   expect(pod.calls()).toEqual([
-    `octez-node run --data-dir ${pod.root}/node`,
+    `octez-node run --data-dir ${pod.root}/node --net-addr 10.0.0.7:9732 --metrics-addr 10.0.0.7:9932`,
     "octez-accuser -E http://127.0.0.9:8732 run",
   ]);
 });
