@@ -22,6 +22,7 @@ const say = (text: string): void => void process.stdout.write(`  ${text}\n`);
 
 (missing === undefined ? describe : describe.skip)("two real kubelets", () => {
   let cluster: NodesCluster;
+  /** 0 until the pods were ready: then nothing else can be measured. */
   let readySeconds = 0;
   const rows: Row[] = [];
 
@@ -58,6 +59,7 @@ const say = (text: string): void => void process.stdout.write(`  ${text}\n`);
   test.each(cases.filter(({ name }) => names.includes(name)).map((one) => [one.name, one] as const))(
     "%s",
     async (_name, one) => {
+      if (readySeconds === 0) throw new Error("the pods were never ready");
       const { found, ...row } = await measure(cluster, one);
       rows.push(row);
       await write();

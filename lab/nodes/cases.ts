@@ -5,7 +5,8 @@
 import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { labels } from "../../contract/names";
-import { baker, type NodesCluster, namespace } from "./cluster";
+import type { NodesCluster } from "./cluster";
+import { baker, namespace } from "./configuration";
 import { retag } from "./images";
 import type { Event } from "./measure";
 import { environment, runAside } from "./shell";

@@ -11,13 +11,13 @@ import { parse } from "@cdktf/hcl2json";
 import { networks } from "../../contract/networks";
 import { defaultTimings } from "../../contract/timings";
 import { toYaml, type KubernetesObject } from "../../manifests/kubernetes-objects";
-import { manifestsOf } from "../../scripts/manifests";
 import { type ControlPlane, startControlPlane } from "../../tools/test-assets/control-plane";
 import { Chain } from "../chain/chain";
 import { hash32, toBase58 } from "../chain/encode";
 import type { Violation } from "../checker/checker";
 import { TraceServer } from "../trace";
-import { type Disk, makeDisk, removeDisk, storageClass, storageObjects } from "./disks";
+import { baker, manifestsFor, namespace, signer, zones } from "./configuration";
+import { type Disk, makeDisk, removeDisk, storageObjects } from "./disks";
 import { Home, makeSshKey, servePublisher } from "./home";
 import { buildImages, type BuiltImages } from "./images";
 import { bridge, prefix, tidy } from "./leftovers";
@@ -34,12 +34,8 @@ const gateway = "10.250.0.1";
 /** An address of the internet, as the network policies see it: chain and publisher are there. */
 const outside = "203.0.113.1";
 const chainPort = 19732;
-export const namespace = "bakery";
-export const baker = "alice";
-export const zones = ["zone-a", "zone-b"] as const;
 export const blockMs = 6000;
 const doubleStartMs = 2000;
-const signer = "home1";
 
 /** The example's published key, which is worth nothing. */
 async function exampleKeys(): Promise<Record<string, string>> {
@@ -66,6 +62,7 @@ export class NodesCluster {
   private stopped = false;
   private following: Promise<void> = Promise.resolve();
   private wasSolo = false;
+  private snapshotBlock = "";
 
   private constructor(
     readonly folder: string,
@@ -113,12 +110,13 @@ export class NodesCluster {
       }),
     );
     chain.start();
+    this.snapshotBlock = chain.head.hash;
     const served = await chain.serve(outside, chainPort);
     this.closers.push(
       () => served.close(),
       () => chain.stop(),
     );
-    this.closers.push(await servePublisher(outside, () => chain.head.hash));
+    this.closers.push(await servePublisher(outside, () => this.snapshotBlock));
     const socket = join(folder, "trace.sock");
     await trace.listen(socket);
     this.closers.push(() => trace.close());
@@ -196,23 +194,11 @@ export class NodesCluster {
       user: makeSshKey(this.folder, "tunnel"),
       host: makeSshKey(this.folder, "host"),
     });
-    const configuration = {
-      cluster: { existing: { context: "test", storage_class: storageClass } },
-      ...{ zones, network: "shadownet", namespace, experimental_active_standby_mode: flag },
-      bakers: {
-        [baker]: {
-          delegate: Object.keys(this.keys)[0],
-          signers: { [signer]: { ssh_public_key: keys.user.publicKey, port: 8443, deterministic: true } },
-          dal: { enabled: false },
-        },
-      },
-      ...{ disk: { size_gib: 20 }, monitoring: { enabled: false } },
-      snapshot: { url: `http://${outside}/rolling` },
+    return manifestsFor(mkdtempSync(join(this.folder, "configuration-")), {
+      ...{ flag, delegate: Object.keys(this.keys)[0] ?? "", sshPublicKey: keys.user.publicKey },
+      snapshot: { url: `http://${outside}/rolling`, blockHash: this.snapshotBlock },
       images: { ...this.images.names, ...images },
-    };
-    const folder = mkdtempSync(join(this.folder, "configuration-"));
-    writeFileSync(join(folder, "terraform.tfvars.json"), JSON.stringify(configuration));
-    return manifestsOf(folder, { environment: {}, options: [] }, () => undefined);
+    });
   }
   async applyManifests(flag: boolean, images: Partial<BuiltImages["names"]> = {}): Promise<void> {
     const objects = await this.manifests(flag, images);
