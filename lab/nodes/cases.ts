@@ -116,7 +116,10 @@ const rollingUpdate: Event = {
 /** The daemon alone, or with it what started it. */
 type Part = "daemon" | "container";
 const strike = (cluster: NodesCluster, pod: string, container: string, part: Part, signal: NodeJS.Signals): void => {
-  const pids = part === "container" ? cluster.processes(pod, container) : [cluster.daemon(pod, container)];
+  const daemon = cluster.daemon(pod, container);
+  // Not 0 nor a negative number by any mistake: those are groups of processes.
+  if (daemon === undefined) throw new Error(`${container} of ${pod} does not run`);
+  const pids = part === "container" ? cluster.processes(pod, container) : [daemon];
   for (const pid of pids)
     try {
       process.kill(pid, signal);

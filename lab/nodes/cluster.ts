@@ -322,13 +322,18 @@ export class NodesCluster {
       .map(Number);
   }
   /** The daemon of a container: its first process that does not only start or reap others. */
-  daemon(pod: string, container: string): number {
-    const read = (pid: number, file: string) => readFileSync(`/proc/${pid}/${file}`, "utf8").trim();
-    const own = this.processes(pod, container).filter(
-      (pid) => !["tini", "sh", "tog-init", "busybox", "sleep"].includes(read(pid, "comm")),
-    );
-    const inside = (pid: number) => Number(/^NSpid:.*\s(\d+)$/m.exec(read(pid, "status"))?.[1]);
-    return own.sort((a, b) => inside(a) - inside(b))[0] ?? 0;
+  daemon(pod: string, container: string): number | undefined {
+    const own = this.processes(pod, container).flatMap((pid) => {
+      try {
+        const read = (file: string) => readFileSync(`/proc/${pid}/${file}`, "utf8");
+        const inside = Number(/^NSpid:.*\s(\d+)$/m.exec(read("status"))?.[1]);
+        return ["tini", "sh", "tog-init", "busybox", "sleep"].includes(read("comm").trim()) ? [] : [{ pid, inside }];
+      } catch {
+        // It has just ended.
+        return [];
+      }
+    });
+    return own.sort((a, b) => a.inside - b.inside)[0]?.pid;
   }
 
   verdict(): Violation[] {

@@ -268,7 +268,8 @@ export class Machine {
     for (const child of this.programs.values()) await kill(child);
     this.programs.clear();
     // A machine that starts again has none; those of dead pods would cost the kubelet a minute.
-    for (const root of cgroupRoots()) removeCgroup(join(root, cgroupName, this.name));
+    const own = cgroupRoots().map((root) => join(root, cgroupName, this.name));
+    await until("its cgroups are gone", () => own.every((folder) => (removeCgroup(folder), !existsSync(folder))), 5000);
   }
   /** Its last lines, for a test that fails. */
   log(name: string, lines = 30): string {

@@ -82,7 +82,7 @@ export const cgroupRoots = (): string[] =>
     : readFileSync("/proc/mounts", "utf8")
         .split("\n")
         .map((line) => line.split(" "))
-        .filter(([, target, type]) => type === "cgroup" && target?.startsWith(`${cgroups}/`))
+        .filter(([, target, type]) => type?.startsWith("cgroup") && target?.startsWith(`${cgroups}/`))
         .map(([, target]) => target ?? "");
 
 /** Where the machines' cgroups are, below each hierarchy. */
