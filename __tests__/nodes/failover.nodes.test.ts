@@ -5,7 +5,7 @@
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
-import { cases, shortForm } from "../../lab/nodes/cases";
+import { cases, longForm, shortForm } from "../../lab/nodes/cases";
 import { NodesCluster } from "../../lab/nodes/cluster";
 import { calm, measure, type Row, stateOf } from "../../lab/nodes/measure";
 import { recordOf } from "../../lab/nodes/results";
@@ -13,11 +13,17 @@ import { missingForNodes } from "../../lab/nodes/shell";
 
 const missing = missingForNodes();
 if (missing !== undefined) console.warn(`skipped: ${missing}`);
-const asked = process.env.TOG_NODES ?? "all";
-const names = asked === "all" ? cases.map(({ name }) => name) : asked === "short" ? shortForm : asked.split(",");
+const asked = process.env.TOG_NODES ?? "usual";
+const all = cases.map(({ name }) => name);
+const forms: Partial<Record<string, readonly string[]>> = {
+  ...{ all, short: shortForm, usual: all.filter((name) => !longForm.includes(name)) },
+};
+const names = forms[asked] ?? asked.split(",");
 const unknown = names.filter((name) => !cases.some((one) => one.name === name));
 if (unknown.length > 0)
-  throw new Error(`TOG_NODES takes short, all or names of ${cases.map(({ name }) => name).join(", ")}; got ${asked}`);
+  throw new Error(
+    `TOG_NODES takes short, usual, all or names of ${cases.map(({ name }) => name).join(", ")}; got ${asked}`,
+  );
 const say = (text: string): void => void process.stdout.write(`  ${text}\n`);
 
 (missing === undefined ? describe : describe.skip)("two real kubelets", () => {

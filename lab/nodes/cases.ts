@@ -303,3 +303,5 @@ export const cases: readonly Event[] = [
 ];
 /** For every change: some minutes. */
 export const shortForm: readonly string[] = ["delete-0.1", "switchover", "kill-elector", "power-cut"];
+/** With these it takes more than 15 minutes: only where they, or all, are asked for. */
+export const longForm: readonly string[] = ["delete-1.5", "eviction"];
