@@ -292,9 +292,12 @@ export class NodesCluster {
     }
   }
 
-  /** Baking pods as the API server tells them. */
+  /** Baking pods and tunnels as the API server tells them; not those that have ended. */
+  get ours(): PodView[] {
+    return this.pods.filter(({ namespace: of, phase }) => of === namespace && phase !== "Failed");
+  }
   get bakingPods(): PodView[] {
-    return this.pods.filter(({ name, namespace: of }) => of === namespace && /-(as|solo)-\d+$/.test(name));
+    return this.ours.filter(({ name }) => /-(as|solo)-\d+$/.test(name));
   }
   machineOf(pod: string): Machine {
     const node = this.bakingPods.find(({ name }) => name === pod)?.node;

@@ -56,7 +56,8 @@ export async function calm(cluster: NodesCluster, timeoutMs = 240_000, from = cl
       const decided = chain.levels.filter(({ attestationMissed }) => attestationMissed !== null).slice(-2);
       return (
         pods.length > 0 &&
-        pods.every(({ ready, deleting }) => ready && !deleting) &&
+        // The tunnels to the signer, too: a machine that came back has none for some seconds.
+        cluster.ours.every(({ ready, deleting }) => ready && !deleting) &&
         decided.every(({ attestedBy, level }) => attestedBy !== null && level >= from) &&
         (chain.levels.at(-1)?.attestedBy ?? null) !== null
       );
@@ -69,7 +70,7 @@ export async function calm(cluster: NodesCluster, timeoutMs = 240_000, from = cl
 /** For people: what the pods are doing. */
 export const stateOf = (cluster: NodesCluster): string =>
   [
-    ...cluster.bakingPods.map(
+    ...cluster.ours.map(
       ({ name, node, phase, ready, deleting, containers }) =>
         `${name} on ${node}: ${phase}${ready ? ", ready" : ""}${deleting ? ", deleted" : ""}: ` +
         containers
