@@ -6,12 +6,12 @@ import "./configuration/node";
 import "./constructs/without-source-maps";
 import { App } from "cdktf";
 import { BakerStack } from "./constructs/baker-stack";
-import { cdktfArguments, refuseIgnoredOptions } from "./configuration/cdktf-options";
+import { cdktfProcess, refuseIgnoredOptions } from "./configuration/cdktf-options";
 import { ConfigurationError } from "./configuration/errors";
 import { cdktfContext, exampleFolder } from "./configuration/folder";
 import { requireSecrets, resolveConfiguration, type Resolved } from "./configuration/load";
 import { type Configuration } from "./configuration/schema";
-import { readHanded, secretsOf, type Handed } from "./configuration/tfvars";
+import { readHanded, type Handed } from "./configuration/tfvars";
 import { withoutCreationTraces } from "./constructs/element";
 import { PlatformStack } from "./constructs/platform-stack";
 
@@ -67,14 +67,15 @@ const makesNothing = new Set(["destroy", "output"]);
 
 async function main(): Promise<void> {
   try {
+    // `npm run ...` has looked for the secrets itself and hands on everything else.
     const handed = readHanded(process.env);
-    const argv = handed ? undefined : cdktfArguments(process.ppid);
+    const cdktf = handed ? undefined : cdktfProcess(process.ppid);
     printNotices(
       await synthesize({
         folder: process.cwd(),
-        handed: handed ?? { environment: secretsOf(process.env), options: [] },
-        argv,
-        secretsNeeded: handed ? handed.withoutSecrets !== true : argv !== undefined && !makesNothing.has(argv[0] ?? ""),
+        handed: handed ?? { environment: cdktf?.secrets ? { secrets: cdktf.secrets } : {}, options: [] },
+        argv: cdktf?.argv,
+        secretsNeeded: cdktf?.secrets !== undefined && !makesNothing.has(cdktf.argv[0] ?? ""),
         outdir: process.env.CDKTF_OUTDIR,
       }),
     );

@@ -27,16 +27,35 @@ export function optionsOf(argv: readonly string[]): { options: Handed["options"]
   return { options, contexts };
 }
 
-/** Arguments of the nearest cdktf process above this one; undefined where there is none or the system does not tell. */
-export function cdktfArguments(pid: number): string[] | undefined {
+export interface CdktfProcess {
+  argv: string[];
+  /**
+   * Its TF_VAR_secrets, which it gives to Terraform but takes out of the environment of synth. `null` if it has none;
+   * undefined where the system does not show the environment of a process.
+   */
+  secrets: string | null | undefined;
+}
+
+/** The nearest cdktf process above this one; undefined where there is none or the system does not tell. */
+export function cdktfProcess(pid: number): CdktfProcess | undefined {
   for (let current = pid, depth = 0; current > 1 && depth < 6; depth++) {
     const found = ancestor(current);
     if (!found) return undefined;
     const at = found.argv.findIndex((word) => /(^|\/)cdktf$/.test(word));
-    if (at >= 0) return found.argv.slice(at + 1);
+    if (at >= 0) return { argv: found.argv.slice(at + 1), secrets: secretsOf(current) };
     current = found.parent;
   }
   return undefined;
+}
+
+function secretsOf(pid: number): string | null | undefined {
+  try {
+    const name = "TF_VAR_secrets=";
+    const entries = readFileSync(`/proc/${pid}/environ`, "utf8").split("\0");
+    return entries.find((entry) => entry.startsWith(name))?.slice(name.length) ?? null;
+  } catch {
+    return undefined;
+  }
 }
 
 function ancestor(pid: number): { parent: number; argv: string[] } | undefined {

@@ -84,8 +84,6 @@ export async function parseText(text: string, isString: boolean): Promise<unknow
 
 /** What the wrapper hands on to synth, in Terraform's order; `secrets` as the path of a file only. */
 export interface Handed {
-  /** The command works without them: it makes nothing. */
-  withoutSecrets?: boolean;
   /** TF_VAR_*: below the files. */
   environment: Record<string, string>;
   /** --var and --var-file, in their order: above the files. Paths are absolute or relative to the folder. */
@@ -116,11 +114,7 @@ export const handedName = "TEZOS_ON_GKE_VARIABLES";
 export const readHanded = (environment: Readonly<Record<string, string | undefined>>): Handed | undefined => {
   const text = environment[handedName];
   if (text === undefined) return undefined;
-  const handed = JSON.parse(text) as Handed;
-  return { ...handed, environment: { ...handed.environment, ...secretsOf(environment) } };
+  return JSON.parse(text) as Handed;
 };
-/** TF_VAR_secrets, which Terraform reads by itself: synth looks only whether everything is there. */
-export const secretsOf = (environment: Readonly<Record<string, string | undefined>>): { secrets?: string } =>
-  environment.TF_VAR_secrets === undefined ? {} : { secrets: environment.TF_VAR_secrets };
 
 export const inFolder = (folder: string, path: string): string => resolve(folder, path);

@@ -52,6 +52,7 @@ const sentences: Readonly<Record<string, string>> = {
   "daemon-stopping": "The supervisor stops {program}: {reason}.",
   "daemon-stopped": "{program} has ended ({exit}).",
   "daemon-killed": "The supervisor has killed {program}: {reason}.",
+  "daemon-cannot-start": "The baking program does not start on this pod: {reason}.",
   "daemon-crashed": "{program} has ended by itself: {reason}.",
   "prepare-failed": "The supervisor could not prepare the baking daemons: {reason}.",
   quarantined: "A broken file was moved aside: {reason}.",
@@ -77,6 +78,7 @@ const sentences: Readonly<Record<string, string>> = {
   "commitment-not-recorded": "A nonce commitment could not be recorded: {reason}.",
   "commitments-unreadable": "The recorded nonce commitments cannot be read: {reason}.",
   // Nonces.
+  "nonce-overwritten": "octez-baker had overwritten the nonce {hash} at its start; it is merged again.",
   "nonce-peer": "Nonce exchange: {reason}.",
   "nonce-peer-refused": "The nonces of another pod were not taken: {reason}.",
   "nonce-connection-refused": "A connection for nonces was refused: {reason}.",

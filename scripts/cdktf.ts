@@ -75,13 +75,12 @@ export const handedOf = (request: Request, environment: Readonly<Record<string, 
 });
 
 /** What synth's process is told: no secret, but the files that hold them. @param varFiles as of asVarFiles */
-export function handedOn(handed: Handed, varFiles: readonly string[], command: Command): Handed {
+export function handedOn(handed: Handed, varFiles: readonly string[]): Handed {
   return {
     environment: Object.fromEntries(Object.entries(handed.environment).filter(([key]) => key !== "secrets")),
     options: handed.options.map((option, i) =>
       "var" in option && /^\s*secrets\s*=/.test(option.var) ? { varFile: varFiles[i] ?? "" } : option,
     ),
-    withoutSecrets: command === "destroy",
   };
 }
 
@@ -155,7 +154,7 @@ async function main(argv: string[]): Promise<number> {
       return file;
     });
     for (const line of commandLines(request, configuration.cluster !== undefined, varFiles)) {
-      const code = await cdktf(line, handedOn(handed, varFiles, request.command));
+      const code = await cdktf(line, handedOn(handed, varFiles));
       if (code === 0) continue;
       if (line[0] === "diff" && line[1] === "baker" && !configuration.cluster)
         console.error(

@@ -5,7 +5,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { cdktfArguments, optionsOf, refuseIgnoredOptions } from "../../configuration/cdktf-options";
+import { cdktfProcess, optionsOf, refuseIgnoredOptions } from "../../configuration/cdktf-options";
 import { ConfigurationError } from "../../configuration/errors";
 import { exampleFolder } from "../../configuration/folder";
 import { resolveConfiguration, type ResolveOptions, type Resolved } from "../../configuration/load";
@@ -232,7 +232,7 @@ test("cdktf's own reading of its command line is followed", () => {
       contexts: ["z=3"],
     },
   );
-  expect(cdktfArguments(process.pid)).toBeUndefined();
+  expect(cdktfProcess(process.pid)).toBeUndefined();
 });
 
 test.each(["shadownet", "mainnet-two-ledgers", "existing-cluster"])("the example %s is accepted", async (name) => {

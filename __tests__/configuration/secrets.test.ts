@@ -55,7 +55,11 @@ test.each<[string, [Record<string, string>, string[]?, Record<string, string>?],
   ["the whole variable as a text", hcl(`secrets = "${marker}"\n`), /something else/],
   ["a list", hcl(`secrets = ["${marker}"]\n`), /something else/],
   ["a secret at the top", file("more.auto.tfvars", `smtp_password = "${marker}"\n`), /a key that does not exist/],
-  ["a secret at the top without quotes", file("more.auto.tfvars", `smtp_password = ${marker}\n`), /without quotes/],
+  [
+    "a secret at the top without quotes",
+    file("more.auto.tfvars", `smtp_password = ${marker}\n`),
+    /a key that does not exist/,
+  ],
   [
     "a secret in a baker",
     file("more.auto.tfvars", `bakers = { alice = { delegate = "${delegate}", password = "${marker}" } }\n`),
@@ -74,7 +78,7 @@ test.each<[string, [Record<string, string>, string[]?, Record<string, string>?],
   [
     "a secret of a baker that is not there",
     hcl(`secrets = { authentication_keys = { bob = "${marker}" } }\n`),
-    /hot_keys/,
+    /authentication_keys\.bob/,
   ],
 ])("%s", async (_mistake, given, expected) => {
   const said = await words(...given);
@@ -88,11 +92,10 @@ test("given secrets are enough for every way of giving them, and none reaches wh
   expect(await words({}, ["--var", `secrets=${text}`])).toBe("");
   expect(await words({}, [], { TF_VAR_secrets: text })).toBe("");
   const request = parseRequest(["deploy", "--var", "name=x", "--var", `secrets=${text}`]);
-  const handed = handedOn(handedOf(request, { TF_VAR_secrets: text }), ["/t/0.json", "/t/1.json"], "deploy");
+  const handed = handedOn(handedOf(request, { TF_VAR_secrets: text }), ["/t/0.json", "/t/1.json"]);
   expect(handed).toEqual({
     environment: {},
     options: [{ var: "name=x" }, { varFile: "/t/1.json" }],
-    withoutSecrets: false,
   });
 });
 

@@ -100,15 +100,15 @@ test("the secrets that a configuration needs are found from what it says", () =>
     authentication_key: "tz1SE6WhcvDQmPcidqXQtBrcirUUjC8Rync2",
     signers: { home1: { ssh_public_key: ssh, port: 8443 } },
   };
+  const link = { source_ranges: ["203.0.113.7/32"] };
   const needed = (more: object) =>
-    neededSecrets(parseConfiguration({ ...values, bakers: { alice: remote }, ...more })).map(({ path }) =>
-      path.join("."),
+    neededSecrets(parseConfiguration({ ...values, bakers: { alice: remote }, signer_link: link, ...more })).map(
+      ({ path }) => path.join("."),
     );
   expect(needed({})).toEqual(["authentication_keys.alice", "signer_link_host_key"]);
-  expect(needed({ signer_link: { host_key_secret: "ours" }, monitoring: { slack_channel: "#bakery" } })).toEqual([
-    "authentication_keys.alice",
-    "slack_webhook_url",
-  ]);
+  expect(
+    needed({ signer_link: { ...link, host_key_secret: "ours" }, monitoring: { slack_channel: "#bakery" } }),
+  ).toEqual(["authentication_keys.alice", "slack_webhook_url"]);
 });
 
 test("the example that is shown where nothing was written cannot be planned", () => {

@@ -34,10 +34,9 @@ test.each([[[]], [["apply"]], [["diff", "bakre"]], [["diff", "--var"]], [["diff"
 test("synth is told every TF_VAR_, --var and --var-file but never secrets", () => {
   const request = parseRequest(["diff", "--var", "secrets={}", "--var", "name=x", "--var-file", "f"]);
   const handed = handedOf(request, { TF_VAR_name: "y", TF_VAR_secrets: "s", HOME: "/" });
-  expect(handedOn(handed, ["/t/0.json", "/t/1.json", "f"], "diff")).toEqual({
+  expect(handedOn(handed, ["/t/0.json", "/t/1.json", "f"])).toEqual({
     environment: { name: "y" },
     options: [{ varFile: "/t/0.json" }, { var: "name=x" }, { varFile: "f" }],
-    withoutSecrets: false,
   });
 });
 
@@ -110,6 +109,18 @@ test("the real cdktf command synthesizes both stacks offline with a flag given b
     expect(readFileSync(`${folder.path}/cdktf.out/stacks/platform/cdk.tf.json`, "utf8")).toContain(
       "google_container_cluster",
     );
+  } finally {
+    folder.remove();
+  }
+}, 60_000);
+
+test("the bare cdktf command takes secrets from TF_VAR_secrets, and names those that are missing", async () => {
+  const folder = projectFolder({ "terraform.tfvars": smallTfvars });
+  try {
+    expect(await folder.cdktf(["synth"], { TF_VAR_secrets: smallSecrets })).toMatchObject({ code: 0 });
+    const { code, output } = await folder.cdktf(["synth"]);
+    expect(code).toBe(1);
+    expect(output).toContain("secrets.hot_keys.alice");
   } finally {
     folder.remove();
   }

@@ -50,7 +50,7 @@ ${results.cases.map((one) => `| ${one.model} | ${one.name} | ${count(one.states)
 No property breaks in any of them. The bounds are in \`model/fence-cases.ts\`, \`model/election-cases.ts\` and \`model/quorum-cases.ts\`. Two states count as one where a 64-bit fingerprint is the same.
 `;
 
-const end = readFileSync(join(root, "model/limits.md"), "utf8");
+const end = readFileSync(join(root, "model/limits.md"), "utf8").replaceAll("](../docs/", "](");
 
 const stories = (results: Results): string => `## Each rule left out
 

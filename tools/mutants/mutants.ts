@@ -114,8 +114,8 @@ export const mutants: readonly Mutant[] = [
     name: "opens-before-the-raise-is-remembered",
     breaks: "a key opens when its raise is on this disk (S5)",
     file: signingKey,
-    find: "await this.options.memory.commit(",
-    replace: "void this.options.memory.commit(",
+    find: "await memory.within(memory.commit(",
+    replace: "void memory.within(memory.commit(",
   },
   {
     name: "no-tenure-check-before-write",
