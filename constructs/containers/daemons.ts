@@ -16,8 +16,8 @@ import {
 const alive = (port: number, path = "/live") =>
   httpProbe(port, path, { periodSeconds: 10, failureThreshold: 3, timeoutSeconds: 3 });
 /**
- * Elector and gate: a pod in which one of them hangs cannot follow as master, so it is not ready. images/tog-init ends a
- * daemon that hangs within 8 s; the kubelet does only where that has failed.
+ * Elector and gate: a pod in which one of them hangs cannot follow as master, so it is not ready. images/tog-init ends
+ * a daemon that hangs within 8 s; the kubelet does only where that has failed.
  */
 const aliveNow = (port: number) => ({
   // A busy node may need its time for a start.

@@ -84,7 +84,7 @@ export const octezNode = (props: OctezNodeProps): PodContainer =>
     row: "octezNode",
     image: props.image,
     command: ["octez-node"],
-    // The pod's address, anew at each start: with a new sandbox a pod gets another one, and not every init container runs.
+    // The pod's address, anew at each start: a new sandbox brings another one, and not every init container runs again.
     args: [
       ...["run", "--data-dir", "$(TOG_NODE_DIR)", "--net-addr", `${pod}:${ports.octezP2p}`],
       ...["--metrics-addr", `${pod}:${ports.octezMetrics}`],

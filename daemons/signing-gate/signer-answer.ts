@@ -50,7 +50,6 @@ export function signerWords(body: string): string {
     .slice(0, 4 * maxWords)
     .replace(/[0-9A-Za-z]{50,}/g, "...")
     .replace(/\s+/g, " ")
-    // eslint-disable-next-line no-control-regex
     .replace(/[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g, (c) => `\\u${hex4(c)}`)
     .trim();
   return words.length > maxWords ? `${words.slice(0, maxWords - 3)}...` : words;

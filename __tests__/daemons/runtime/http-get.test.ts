@@ -1,6 +1,5 @@
 import { createServer, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { systemClock } from "../../../daemons/runtime/clock";
 import { getJson } from "../../../daemons/runtime/http-get";
 
 let server: Server;
@@ -40,18 +39,16 @@ test("an idle connection that the daemon has closed is no failure", async () => 
   expect([served, connections]).toEqual([3, 2]);
 });
 
-test.each<[string, (response: ServerResponse) => void, string]>([
+test.each<[string, (response: ServerResponse) => void, string, number?]>([
   ["is no JSON", (response) => response.end("<html>"), "no JSON"],
   ["is another status", (response) => response.writeHead(503).end("{}"), "HTTP 503"],
   ["is a redirect", (response) => response.writeHead(302, { location: "/" }).end(), "HTTP 302"],
   ["is too long", (response) => response.end(`"${"x".repeat(2000)}"`), "more than 1000 bytes"],
   ["is cut", (response) => void response.socket?.destroy(), "socket hang up"],
-  ["never comes", () => undefined, "no answer within 100 ms"],
-])("an answer that %s is an error", async (_what, lie, message) => {
+  ["never comes", () => undefined, "no answer within 100 ms", 100],
+])("an answer that %s is an error", async (_what, lie, message, timeoutMs = 60_000) => {
   answer = lie;
-  const before = systemClock.now();
-  await expect(getJson(url, { timeoutMs: 100, limit: 1000 })).rejects.toThrow(message);
-  expect(systemClock.now() - before).toBeLessThan(1000);
+  await expect(getJson(url, { timeoutMs, limit: 1000 })).rejects.toThrow(message);
 });
 
 test("an abort ends it", async () => {
