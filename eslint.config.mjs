@@ -10,6 +10,24 @@ const cdktf = {
   message: "cdktf stays in constructs/, main.ts and tests, so that the way to another engine stays short.",
 };
 
+/** Files with a function that is still to be cut. This list only shrinks. */
+const tooLong = [
+  "lab/checker/checker.ts",
+  "lab/cluster/cluster.ts",
+  "lab/commands/soak.ts",
+  "lab/commands/start.ts",
+  "lab/doubles/octez-baker.ts",
+  "lab/doubles/octez-signer.ts",
+  "lab/kube-api/kube-api.ts",
+  "lab/kube-api/objects.ts",
+  "lab/scenarios/run.ts",
+  "model/election.ts",
+  "model/fence.ts",
+  "model/quorum.ts",
+  "tools/bench/failover.ts",
+  "tools/verify-terraform.ts",
+];
+
 export default tseslint.config(
   {
     ignores: [
@@ -68,6 +86,11 @@ export default tseslint.config(
         { object: "process", property: "env", message: "process.env is read in a config.ts only." },
       ],
     },
+  },
+  {
+    files: ["**/*.ts"],
+    ignores: ["__tests__/**", ...tooLong],
+    rules: { "max-lines-per-function": ["error", { max: 70 }] },
   },
   {
     files: ["daemons/**/*.ts", "tezos/**/*.ts"],

@@ -67,6 +67,19 @@ export const nodeSecurity = {
   kubeletConfig: { insecureKubeletReadonlyPortEnabled: "FALSE" },
 };
 
+const dataplane = {
+  datapathProvider: "ADVANCED_DATAPATH",
+  enableIntranodeVisibility: true,
+  // Dataplane V2 enforces policies by itself; the old add-on must be said to be off.
+  networkPolicy: { enabled: false },
+  addonsConfig: {
+    networkPolicyConfig: { disabled: true },
+    dnsCacheConfig: { enabled: true },
+    gcePersistentDiskCsiDriverConfig: { enabled: true },
+    httpLoadBalancing: { disabled: false },
+  },
+};
+
 export class GkeCluster extends Construct {
   readonly clusterName: string;
   readonly clusterId: string;
@@ -104,16 +117,7 @@ export class GkeCluster extends Construct {
         databaseEncryption: { state: "ENCRYPTED", keyName: props.keyId },
         securityPostureConfig: { mode: "BASIC", vulnerabilityMode: "VULNERABILITY_DISABLED" },
 
-        datapathProvider: "ADVANCED_DATAPATH",
-        enableIntranodeVisibility: true,
-        // Dataplane V2 enforces policies by itself; the old add-on must be said to be off.
-        networkPolicy: { enabled: false },
-        addonsConfig: {
-          networkPolicyConfig: { disabled: true },
-          dnsCacheConfig: { enabled: true },
-          gcePersistentDiskCsiDriverConfig: { enabled: true },
-          httpLoadBalancing: { disabled: false },
-        },
+        ...dataplane,
 
         releaseChannel: { channel: configuration.release_channel },
         maintenancePolicy: {

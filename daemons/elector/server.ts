@@ -3,13 +3,11 @@
  * something is on a port of its own, which no network policy opens: the kubelet reaches it all the same.
  */
 import { electorPaths } from "../../contract/leadership";
-import { sendJson, serveHttp, type HttpServer } from "../runtime/http-server";
+import { LineStreams } from "../runtime/document-stream";
+import { sendJson } from "../runtime/http-bodies";
+import { serveHttp, type HttpServer } from "../runtime/http-server";
 import type { Registry } from "../runtime/metrics";
-import { StreamPlaces } from "../runtime/stream-places";
 import type { Elector } from "./elector";
-
-/** A reader that lets this much pile up is cut off: it comes back and gets the newest record. */
-const maxBacklogBytes = 256 * 1024;
 
 export function serveElector(options: {
   elector: Elector;
@@ -18,7 +16,7 @@ export function serveElector(options: {
   registry: Registry;
 }): Promise<HttpServer> {
   const { elector } = options;
-  const places = new StreamPlaces();
+  const streams = new LineStreams();
   return serveHttp({
     host: options.host,
     port: options.port,
@@ -32,28 +30,11 @@ export function serveElector(options: {
         else sendJson(response, 503, { error: "not-yet-known" });
       },
       [electorPaths.leadership]: (request, response, url) => {
-        if (url.searchParams.get("watch") !== "true") {
-          const record = elector.leadership();
-          if (record) sendJson(response, 200, record);
-          else sendJson(response, 503, { error: "not-yet-known" });
-          return;
-        }
-        const leave = places.take(request);
-        if (!leave) {
-          sendJson(response, 503, { error: "too-many-streams" }, { "retry-after": "1" });
-          return;
-        }
-        response.writeHead(200, { "content-type": "application/x-ndjson", "cache-control": "no-store" });
-        response.flushHeaders();
-        request.socket.setNoDelay(true);
-        const unsubscribe = elector.subscribe((line) => {
-          if (response.writableLength > maxBacklogBytes) response.destroy();
-          else response.write(line + "\n");
-        });
-        response.on("close", () => {
-          leave();
-          unsubscribe();
-        });
+        if (url.searchParams.get("watch") === "true")
+          return streams.serve(request, response, (write) => elector.subscribe(write));
+        const record = elector.leadership();
+        if (record) sendJson(response, 200, record);
+        else sendJson(response, 503, { error: "not-yet-known" });
       },
       [electorPaths.members]: (_request, response) => sendJson(response, 200, elector.members()),
     },

@@ -1,11 +1,11 @@
 /**
- * Follows a document of another container of the pod (http-server.ts): by its stream, and by polling where that has
+ * Follows a document of another container of the pod (document-stream.ts): by its stream, and by polling where that has
  * ended or something is urgent.
  */
 import { Agent, get } from "node:http";
 import { sleep, type Clock } from "./clock";
 import { exchange, followObjects } from "./http-client";
-import { longestPause } from "./http-server";
+import { longestPause } from "./document-stream";
 import type { Wake } from "./wake";
 
 const maxBytes = 256 * 1024;

@@ -7,27 +7,17 @@
  * `is_bootstrapped` (it is only shown).
  */
 import { ports } from "../../contract/ports";
-import { systemClock } from "../runtime/clock";
+import { systemClock as clock } from "../runtime/clock";
 import { loadConfig } from "../runtime/config";
 import { runDaemon } from "../runtime/lifecycle";
 import { createLog } from "../runtime/log";
 import { createOctezRpc } from "../runtime/octez-rpc";
 import { runSidecar } from "./run";
 
-export async function main(): Promise<void> {
+export function main(): Promise<void> {
   const { env, file } = loadConfig("sidecar");
-  const log = createLog(env.TOG_POD_NAME, "sidecar");
-  const rpc = createOctezRpc({ url: `http://${env.TOG_LOCAL_ADDRESS}:${ports.octezRpc}`, clock: systemClock });
-  await runDaemon(log, (signal) =>
-    runSidecar({
-      file,
-      pod: env.TOG_POD_NAME,
-      host: env.TOG_POD_ADDRESS,
-      port: ports.sidecar,
-      rpc,
-      log,
-      clock: systemClock,
-      signal,
-    }),
-  );
+  const { TOG_POD_NAME: pod, TOG_POD_ADDRESS: host } = env;
+  const log = createLog(pod, "sidecar");
+  const rpc = createOctezRpc({ url: `http://${env.TOG_LOCAL_ADDRESS}:${ports.octezRpc}`, clock });
+  return runDaemon(log, (signal) => runSidecar({ file, pod, host, port: ports.sidecar, rpc, log, clock, signal }));
 }

@@ -4,14 +4,16 @@ import type { SidecarStatus } from "../../contract/status";
 import type { Clock } from "../runtime/clock";
 import { serveHttp } from "../runtime/http-server";
 import type { Log } from "../runtime/log";
-import { Counter, createRegistry, Gauge } from "../runtime/metrics";
+import { createRegistry } from "../runtime/metrics";
 import type { OctezRpc } from "../runtime/octez-rpc";
 import { Recent } from "../runtime/recent";
 import { Wake } from "../runtime/wake";
 import { assess, type SidecarRules } from "./assess";
 import { HeadNotes } from "./head-notes";
-import { createObserver } from "./observe";
-import { watchSlots } from "./slot-watch";
+import { sidecarMetrics } from "./metrics";
+import { NodeLog } from "./node-log";
+import { Observer } from "./observe";
+import { SlotWatch } from "./slot-watch";
 
 export interface SidecarOptions {
   file: BakerFile;
@@ -39,48 +41,10 @@ export async function runSidecar(options: SidecarOptions): Promise<void> {
   const rules = rulesOf(file);
   const recent = new Recent(clock);
   const heads = new HeadNotes();
-  const status = (): SidecarStatus =>
-    assess(observer.state(), rules, { monotonicMs: clock.now(), wallMs: clock.wall() });
-  const code = (reason: string): string => reason.split(":")[0] ?? "";
-  const said = { live: "unknown", ready: "unknown" };
-  /** Logs each change of code; the reasons themselves hold ages. */
-  const tell = (): void => {
-    const { live, liveReason, ready, reason } = status();
-    for (const [what, ok, why] of [
-      ["live", live, liveReason],
-      ["ready", ready, reason],
-    ] as const) {
-      const now = ok ? "ok" : code(why);
-      if (said[what] === now) continue;
-      said[what] = now;
-      if (ok) log.info(`node-${what}`, "the node is " + what);
-      else log.warn(`node-not-${what}`, why);
-    }
-  };
-
+  const status = (): SidecarStatus => assess(observer.state, rules, { monotonicMs: clock.now(), wallMs: clock.wall() });
+  const nodeLog = new NodeLog(log);
   const metrics = createRegistry(file.baker, options.pod);
-  const registers = [metrics];
-  const failures = new Counter({
-    name: "tog_sidecar_rpc_failures_total",
-    help: "Questions that the node did not answer as it should",
-    labelNames: ["question", "kind"],
-    registers,
-  });
-  const gauge = (name: string, help: string, read: (status: SidecarStatus) => number): void =>
-    void new Gauge({
-      name,
-      help,
-      registers,
-      collect() {
-        this.set(read(status()));
-      },
-    });
-  gauge("tog_sidecar_live", "1 where the node has connections", ({ live }) => Number(live));
-  gauge("tog_sidecar_ready", "1 where the node's head is young enough", ({ ready }) => Number(ready));
-  gauge("tog_sidecar_connections", "Connections of the node", ({ connections }) => connections ?? 0);
-  gauge("tog_sidecar_head_level", "Level of the node's head", ({ head }) => head?.level ?? 0);
-  gauge("tog_sidecar_head_age_seconds", "Age of the node's head", ({ head }) => head?.ageSeconds ?? Infinity);
-
+  const onFailure = sidecarMetrics(metrics, status);
   const health = (ok: boolean, reason: string) => ({ ok, reason });
   const server = await serveHttp({
     host: options.host,
@@ -93,31 +57,31 @@ export async function runSidecar(options: SidecarOptions): Promise<void> {
   });
   let level: number | undefined;
   const newHead = new Wake();
-  const observer = createObserver({
+  const observer = new Observer({
     rpc,
     clock,
     pollMs: pollMsOf(file),
     podAddress: options.host,
     onNews: () => server.changed("/status"),
     onChange: (state) => {
-      tell();
+      nodeLog.tell(status());
       const note = state.head && heads.see(state.head);
       if (note) recent.note(note.about, note.text);
       if (state.head?.level !== level) newHead.kick();
       level = state.head?.level;
     },
-    onFailure: (question, kind) => failures.inc({ question, kind }),
+    onFailure,
   });
   options.onListening?.(server.port);
   log.info("listening", `${options.host}:${server.port}`);
-  const slots = watchSlots({
+  const slots = new SlotWatch({
     file,
     host: options.host,
     rpc,
     log,
     metrics,
     pollMs: pollMsOf(file),
-    head: () => observer.state().head,
+    head: () => observer.state.head,
     newHead,
     nodeReady: () => status().ready,
   });

@@ -12,14 +12,9 @@ import { Counter, type Registry } from "../runtime/metrics";
 import { missedBetween, type Account } from "../runtime/missed-levels";
 import type { Head, OctezRpc } from "../runtime/octez-rpc";
 import type { Wake } from "../runtime/wake";
-import { causeOf, slotCauses, type PodView } from "./slots";
+import { causeOf, slotCauses, type PodView, type SlotCause } from "./slots";
 
-export interface SlotWatch {
-  /** Ends when `signal` aborts. */
-  run(signal: AbortSignal): Promise<void>;
-}
-
-export function watchSlots(options: {
+export interface SlotWatchOptions {
   file: BakerFile;
   /** Pod address, where elector and gate answer. */
   host: string;
@@ -31,84 +26,88 @@ export function watchSlots(options: {
   /** Kicked at each new head. */
   newHead: Wake;
   nodeReady: () => boolean;
-}): SlotWatch {
-  const { file, host, rpc, log, pollMs } = options;
-  const { delegate } = file;
-  const slots = new Counter({
-    name: "tog_sidecar_slots_total",
-    help: "Slots of the delegate that were missed while this pod watched, by kind and cause",
-    labelNames: ["delegate", "kind", "result", "cause"],
-    registers: [options.metrics],
-  });
-  // Series that begin at zero, so that the first miss is an increase.
-  for (const kind of ["attestation", "block"])
-    for (const cause of slotCauses) slots.inc({ delegate, kind, result: "missed", cause }, 0);
+}
 
-  let account: Account | undefined;
-  let epochBefore: number | undefined;
-  let refusedBefore: number | undefined;
-  const timeoutMs = 2 * pollMs;
-  const fenced = file.topology === "active-standby";
-  const optional = async <T>(url: string, read: (answer: unknown) => T): Promise<T | undefined> => {
-    try {
-      return fenced ? read(await getJson(url, { timeoutMs })) : undefined;
-    } catch {
-      return undefined;
+export class SlotWatch {
+  private readonly slots: Counter;
+  private account: Account | undefined;
+  private epochBefore: number | undefined;
+  private refusedBefore: number | undefined;
+
+  constructor(private readonly o: SlotWatchOptions) {
+    this.slots = new Counter({
+      name: "tog_sidecar_slots_total",
+      help: "Slots of the delegate that were missed while this pod watched, by kind and cause",
+      labelNames: ["delegate", "kind", "result", "cause"],
+      registers: [o.metrics],
+    });
+    // Series that begin at zero, so that the first miss is an increase.
+    for (const kind of ["attestation", "block"] as const) for (const cause of slotCauses) this.count(kind, cause, 0);
+  }
+
+  /** Ends when `signal` aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await this.look(signal);
+      await this.o.newHead.wait((this.account ? 60 : 1) * this.o.pollMs, signal);
     }
-  };
+  }
 
-  async function look(signal: AbortSignal): Promise<void> {
-    const head = options.head();
-    if (!head || head.level === account?.level) return;
-    const wanted = { timeoutMs, signal };
+  private async look(signal: AbortSignal): Promise<void> {
+    const { rpc, log, file } = this.o;
+    const { delegate } = file;
+    const head = this.o.head();
+    if (!head || head.level === this.account?.level) return;
+    const wanted = { timeoutMs: 2 * this.o.pollMs, signal };
     const [participation, rights] = await Promise.all([
       rpc.participation({ ...wanted, delegate }),
       rpc.bakingRights({ ...wanted, levels: [head.level], delegates: [delegate], maxRound: 0 }),
     ]);
+    const before = this.account;
     // An unregistered delegate has no account; a node that is syncing shows the past.
-    if (!participation.ok || !options.nodeReady()) {
-      account = undefined;
-      return;
-    }
-    const before = account;
-    account = { level: head.level, missedLevels: participation.value.missedLevels };
-    const attestations = missedBetween(before, account);
+    this.account =
+      participation.ok && this.o.nodeReady()
+        ? { level: head.level, missedLevels: participation.value.missedLevels }
+        : undefined;
+    if (!this.account) return;
+    const attestations = missedBetween(before, this.account);
     const block =
       before !== undefined &&
       rights.ok &&
       (head.round ?? 0) > 0 &&
       rights.value.some((right) => right.level === head.level && right.round === 0);
-    const [leadership, gate] = await Promise.all([
-      optional(`http://${host}:${ports.elector}/leadership`, (answer) => leadershipSchema.parse(answer)),
-      optional(`http://${host}:${ports.gateHealth}/status`, (answer) => gateStatusSchema.parse(answer)),
-    ]);
-    const refused = gate?.refusedByWatermark ?? 0;
-    const view: PodView = {
-      nodeReady: options.nodeReady(),
-      leadership,
-      gate,
-      epochBefore,
-      refusedSince: refused - (refusedBefore ?? refused),
-    };
-    epochBefore = leadership?.epoch;
-    refusedBefore = refused;
-    const cause = causeOf(view);
+    const cause = causeOf(await this.podView());
     if (attestations > 0) {
-      slots.inc({ delegate, kind: "attestation", result: "missed", cause }, attestations);
+      this.count("attestation", cause, attestations);
       log.warn("attestation-missed", cause, { levels: attestations, head: head.level });
     }
     if (block) {
-      slots.inc({ delegate, kind: "block", result: "missed", cause });
+      this.count("block", cause, 1);
       log.warn("block-missed", cause, { blockLevel: head.level, round: head.round });
     }
   }
 
-  return {
-    run: async (signal) => {
-      while (!signal.aborted) {
-        await look(signal);
-        await options.newHead.wait((account ? 60 : 1) * pollMs, signal);
-      }
-    },
-  };
+  private count(kind: "attestation" | "block", cause: SlotCause, number: number): void {
+    this.slots.inc({ delegate: this.o.file.delegate, kind, result: "missed", cause }, number);
+  }
+
+  /** What elector and gate say, where there are any. */
+  private async podView(): Promise<PodView> {
+    const { host, file } = this.o;
+    const read = async <T>(url: string, schema: { parse(answer: unknown): T }): Promise<T | undefined> => {
+      if (file.topology !== "active-standby") return undefined;
+      return getJson(url, { timeoutMs: 2 * this.o.pollMs })
+        .then((answer) => schema.parse(answer))
+        .catch(() => undefined);
+    };
+    const [leadership, gate] = await Promise.all([
+      read(`http://${host}:${ports.elector}/leadership`, leadershipSchema),
+      read(`http://${host}:${ports.gateHealth}/status`, gateStatusSchema),
+    ]);
+    const refused = gate?.refusedByWatermark ?? 0;
+    const { epochBefore, refusedBefore = refused } = this;
+    this.epochBefore = leadership?.epoch;
+    this.refusedBefore = refused;
+    return { nodeReady: this.o.nodeReady(), leadership, gate, epochBefore, refusedSince: refused - refusedBefore };
+  }
 }

@@ -12,7 +12,7 @@
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Handler } from "../runtime/http-server";
-import { readBody, sendJson } from "../runtime/http-server";
+import { readBody, sendJson } from "../runtime/http-bodies";
 import { maxRequestBytes } from "../../tezos/signing-request";
 import type { Gate } from "./gate";
 import { errorMessage, signerError, signerWords } from "./signer-answer";

@@ -13,7 +13,7 @@ import { appendFileSync, mkdirSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { join } from "node:path";
-import { readBody } from "../../daemons/runtime/http-server";
+import { readBody } from "../../daemons/runtime/http-bodies";
 import { decodeBase58, encodeBase58, expectBase58 } from "../../tezos/base58";
 import { blsSignatureDst, publicKeyHash, verifySignature, type Curve } from "../../tezos/keys";
 import { blsScalar, publicKeyOf } from "../../tezos/secret-keys";

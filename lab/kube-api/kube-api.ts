@@ -10,7 +10,7 @@ import * as https from "node:https";
 import { isIP, type Socket } from "node:net";
 import { join } from "node:path";
 import { sleep, systemClock, type Clock } from "../../daemons/runtime/clock";
-import { readBody } from "../../daemons/runtime/http-server";
+import { readBody } from "../../daemons/runtime/http-bodies";
 import { createAuthority, createServerCertificate, type KeyAndCertificate } from "./certificates";
 import { serveExec, type Execute } from "./exec";
 import { ActiveFault, type Fault, type FaultHandle, type RequestInfo, type Verb } from "./faults";
