@@ -28,6 +28,7 @@ const sentences: Readonly<Record<string, string>> = {
   "kube-event-lost": "The {source} could not write a Kubernetes Event: {reason}.",
   "kube-watch": "The {source}'s watch of the Kubernetes API broke and is opened again: {reason}.",
   "api-failure": "A request to the Kubernetes API failed: {reason}.",
+  output: "The {source} wrote: {reason}.",
   // Elector.
   acquired: "This pod has acquired the lease and is master of epoch {epoch} ({reason}).",
   released: "This pod has given the lease back: {reason}.",

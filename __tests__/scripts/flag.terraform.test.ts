@@ -35,7 +35,7 @@ afterAll(() => folders.forEach((folder) => folder.remove()));
 suite("the flag from a file works with the bare cdktf command", () => {
   const folder = folderOf({ "terraform.tfvars": smallTfvars + on });
   test("synth, then diff of the baker stack", async () => {
-    expect(await folder.cdktf(["synth"])).toMatchObject({ code: 0 });
+    expect(await folder.cdktf(["synth"], secrets)).toMatchObject({ code: 0 });
     expect(statefulSets(folder)).toEqual(["alice-as"]);
     const { code, output } = await folder.cdktf(["diff", "baker", ...plain], secrets);
     expect(output).toContain("kubernetes_stateful_set_v1.alice-as (alice/stateful-set) will be created");
