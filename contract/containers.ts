@@ -116,7 +116,7 @@ export const bakingContainers = {
       gateHealth: {
         port: 4042,
         name: "gate-health",
-        calledBy: "elector; Prometheus",
+        calledBy: "elector, supervisor; Prometheus",
         purpose: healthOf,
         openTo: "monitoring",
       },

@@ -22,6 +22,8 @@ export const sidecarStatusSchema = z.object({
   chainId: z.nullable(z.string()),
   /** Octez' own word; informative, never used for readiness. */
   syncState: z.nullable(z.string()),
+  /** Levels whose attestation the delegate missed while this process watched, by the chain's own account. */
+  missedAttestations: z.optional(z.int()),
   recent,
 });
 export type SidecarStatus = z.infer<typeof sidecarStatusSchema>;
@@ -81,6 +83,8 @@ export const gateStatusSchema = z.object({
   memoryProblem: z.optional(z.nullable(z.string())),
   /** Requests that the watermark has refused since the gate's start. */
   refusedByWatermark: z.optional(z.int().check(z.nonnegative())),
+  /** Attestations that it was asked for since its start, whatever became of them. */
+  attestationsAsked: z.optional(z.int().check(z.nonnegative())),
   /**
    * Set where a watermark shows that this tenure is over; the elector then releases (higher epoch) or is lost (equal
    * epoch, other holder).

@@ -152,6 +152,8 @@ export interface PodFacts {
   /** Baking rights that the node tells, by level. */
   rights: number[];
   tenureLost: GateStatus["tenureLost"];
+  /** Counters of gate and sidecar: attestations that the gate was asked for, and that the chain misses. */
+  attestations: { asked: number; missed: number };
 }
 
 const leases = (namespace: string): string => `/apis/coordination.k8s.io/v1/namespaces/${namespace}/leases`;
@@ -195,6 +197,7 @@ export class Pod {
     noncesMissing: 0,
     rights: [],
     tenureLost: null,
+    attestations: { asked: 0, missed: 0 },
   };
   readonly relay: Relay;
   elector: ChildProcess | undefined;
@@ -315,6 +318,7 @@ export class Pod {
         head: { level: level(), round: 0, hash: "BL", timestamp: "2026-01-01T00:00:00Z", ageSeconds: 1 },
         chainId: null,
         syncState: null,
+        missedAttestations: this.facts.attestations.missed,
       }),
       [ports.gateHealth]: async (): Promise<GateStatus> => {
         const record = await this.leadership();
@@ -335,6 +339,7 @@ export class Pod {
           ],
           signers: [],
           signersAnswering: this.facts.signersAnswering,
+          attestationsAsked: this.facts.attestations.asked,
           tenureLost: this.facts.tenureLost,
         };
       },

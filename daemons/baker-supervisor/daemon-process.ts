@@ -4,7 +4,7 @@ import type { daemonStates } from "../../contract/status";
 import type { Timings } from "../../contract/timings";
 import type { Clock } from "../runtime/clock";
 import type { Log } from "../runtime/log";
-import { afterCrash, isCrashLooping } from "./decide";
+import { afterCrash, crashLoop, isCrashLooping } from "./decide";
 
 export type DaemonState = (typeof daemonStates)[number];
 export type Spawn = (command: readonly string[]) => ChildProcess;
@@ -22,6 +22,7 @@ export class DaemonProcess {
   private grace: NodeJS.Timeout | undefined;
   private crashes = { failures: 0 };
   private startedAtMs = 0;
+  private hung = false;
   private endedAtMs = -Infinity;
   private nextStartMs = 0;
 
@@ -49,6 +50,9 @@ export class DaemonProcess {
   get crashLooping(): boolean {
     const since = this.o.clock.now() - (this.running ? this.startedAtMs : this.endedAtMs);
     return isCrashLooping(this.crashes, this.running, since, this.o.timings);
+  }
+  get ranMs(): number {
+    return this.o.clock.now() - this.startedAtMs;
   }
   /** When it may be started; a crash puts it off. */
   get startableAtMs(): number {
@@ -95,6 +99,23 @@ export class DaemonProcess {
     this.o.onChange();
   }
 
+  /** A run that does nothing although its process lives: another one follows, as after a crash. */
+  restartHung(): void {
+    if (!this.child || this.stopping) return;
+    this.hung = true;
+    this.o.log.warn("daemon-killed", "hangs", { program: this.name, pid: this.pid });
+    this.signal("SIGKILL");
+  }
+
+  /** It hangs again: counts as a crash loop, so that another pod may bake. */
+  giveUp(): void {
+    if (this.crashes.failures >= crashLoop) return;
+    this.crashes = { failures: crashLoop };
+    this.lastExit = "hung";
+    this.o.log.error("daemon-hangs", "restart-did-not-help", { program: this.name, pid: this.pid });
+    this.o.onChange();
+  }
+
   private calm(): void {
     if (this.state === "backoff") this.state = "stopped";
   }
@@ -109,8 +130,10 @@ export class DaemonProcess {
     }
   }
 
-  private ended(how: string): void {
+  private ended(exit: string): void {
     if (!this.child) return;
+    const how = this.hung ? "hung" : exit;
+    this.hung = false;
     // Whatever the daemon has left behind in its group.
     this.signal("SIGKILL");
     clearTimeout(this.grace);

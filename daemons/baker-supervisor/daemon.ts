@@ -3,9 +3,11 @@ import { once } from "node:events";
 import { statfs } from "node:fs/promises";
 import type { BakerFile } from "../../contract/baker-file";
 import { ports } from "../../contract/ports";
+import { gateStatusSchema, sidecarStatusSchema } from "../../contract/status";
 import { sleep, systemClock as clock } from "../runtime/clock";
 import { expandArgs, type DaemonConfig } from "../runtime/config";
 import { followConfig } from "../runtime/follow-config";
+import { getJson } from "../runtime/http-get";
 import { followLeadership } from "../runtime/follow-leadership";
 import { serveHttp, type HttpServer } from "../runtime/http-server";
 import type { KubeClient } from "../runtime/kube";
@@ -100,13 +102,28 @@ export class SupervisorDaemon {
     const disk = repeat(signal, 10_000 * file.timings.retrySeconds, async () => {
       supervisor.diskUsedRatio = await diskUsedRatio(env.TOG_CLIENT_DIR).catch(() => undefined);
     });
+    const hangs = this.solo ? undefined : repeat(signal, 1000 * file.timings.retrySeconds, () => this.lookForHang());
     if (!terminated.aborted) await once(terminated, "abort");
     await supervisor.terminate();
     this.over.abort();
     unfollow();
-    await Promise.all([following, this.soloWaiting, disk, checks]);
+    await Promise.all([following, this.soloWaiting, disk, checks, hangs]);
     this.kube?.close();
     await server.close();
+  }
+
+  /** Where gate or sidecar do not answer, nothing is known, and nothing changes. */
+  private async lookForHang(): Promise<void> {
+    if (!this.supervisor.running) return;
+    const { env, file } = this.config;
+    const options = { timeoutMs: file.timings.requestTimeoutMs, signal: this.over.signal };
+    const status = (port: number) => getJson(`http://${env.TOG_POD_ADDRESS}:${port}/status`, options);
+    const answers = await Promise.all([status(ports.gateHealth), status(ports.sidecar)]).catch(() => undefined);
+    const gate = gateStatusSchema.safeParse(answers?.[0]).data;
+    const sidecar = sidecarStatusSchema.safeParse(answers?.[1]).data;
+    if (!gate || !sidecar) return;
+    const { attestationsAsked: asked = 0, epoch } = gate;
+    this.supervisor.saw(gate.open ? { epoch, asked, missed: sidecar.missedAttestations ?? 0 } : undefined);
   }
 
   private async checkStarts(): Promise<void> {

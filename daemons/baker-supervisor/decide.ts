@@ -80,7 +80,8 @@ export interface CrashState {
  * scales them.
  */
 const longRun = 30;
-const crashLoop = 3;
+/** So many failures in a row are a crash loop. */
+export const crashLoop = 3;
 
 /** After a daemon ended by itself. @returns the new state and the pause before the next start */
 export function afterCrash(before: CrashState, ranMs: number, t: Timings): CrashState & { restartInMs: number } {

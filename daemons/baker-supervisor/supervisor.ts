@@ -13,6 +13,7 @@ import type { Clock } from "../runtime/clock";
 import type { Log } from "../runtime/log";
 import { Recent } from "../runtime/recent";
 import { DaemonProcess, type Spawn } from "./daemon-process";
+import { HangWatch, type Seen } from "./hang";
 import { decide, mayEnd, type SupervisorState, type Verdict } from "./decide";
 
 export interface SupervisorOptions {
@@ -42,6 +43,7 @@ export class Supervisor {
   private inEvaluate = false;
   private again = false;
   private readonly recent: Recent;
+  private readonly hangs = new HangWatch();
   /** See contract/status.ts. */
   diskUsedRatio: number | undefined;
   /** Why a program does not start on this pod (start-check.ts). */
@@ -79,6 +81,16 @@ export class Supervisor {
     this.state.record = record;
     this.state.receivedAtMs = this.o.clock.now();
     this.evaluate();
+  }
+
+  /** What gate and sidecar say; undefined where the gate is shut. One daemon bakes in a pod with a gate. */
+  saw(told: Pick<Seen, "epoch" | "asked" | "missed"> | undefined): void {
+    const [daemon] = this.daemons;
+    const expected = told && this.verdict.command === "run" && daemon?.state === "running";
+    const run = expected ? { ...told, pid: daemon.pid ?? 0, ranMs: daemon.ranMs } : undefined;
+    const verdict = this.hangs.see(run, this.o.timings);
+    if (verdict === "restart") daemon?.restartHung();
+    if (verdict === "helpless") daemon?.giveUp();
   }
 
   soloReady(met: boolean): void {

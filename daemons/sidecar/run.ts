@@ -52,7 +52,7 @@ export async function runSidecar(options: SidecarOptions): Promise<void> {
     routes: {},
     live: () => (({ live, liveReason }) => health(live, liveReason))(status()),
     ready: () => (({ ready, reason }) => health(ready, reason))(status()),
-    status: () => ({ ...status(), recent: recent.list() }),
+    status: () => ({ ...status(), missedAttestations: slots.missedAttestations, recent: recent.list() }),
     metrics,
   });
   let level: number | undefined;

@@ -33,6 +33,8 @@ export class SlotWatch {
   private account: Account | undefined;
   private epochBefore: number | undefined;
   private refusedBefore: number | undefined;
+  /** Levels whose attestation was missed since this began. */
+  missedAttestations = 0;
 
   constructor(private readonly o: SlotWatchOptions) {
     this.slots = new Counter({
@@ -71,6 +73,7 @@ export class SlotWatch {
         : undefined;
     if (!this.account) return;
     const attestations = missedBetween(before, this.account);
+    this.missedAttestations += attestations;
     const block =
       before !== undefined &&
       rights.ok &&

@@ -36,6 +36,7 @@ export class Gate {
   private readonly tenures: Tenures;
   private readonly marking: Marking;
   private working = 0;
+  private attestationsAsked = 0;
 
   constructor(private readonly options: GateOptions) {
     const everyKey = (work: (key: SigningKey) => void) => [...this.keys.values()].forEach(work);
@@ -84,6 +85,7 @@ export class Gate {
     const refusal = parsed.ok ? this.notForUs(address, parsed.request) : refuse(400, parsed.reason, "not understood");
     const key = this.keys.get(address);
     if (refusal || !key || !request) return Promise.resolve(decided(refusal ?? unknownKey));
+    if (request.kind === "attestation") this.attestationsAsked++;
     const id = `${address} ${request.digest} ${request.kind === "block" ? "" : query}`;
     const shared = this.running.get(id);
     if (shared) return shared;
@@ -243,7 +245,7 @@ export class Gate {
     }
   }
 
-  status(): Pick<GateStatus, "open" | "reason" | "inFlight" | "epoch" | "keys" | "tenureLost"> {
+  status(): Pick<GateStatus, "open" | "reason" | "inFlight" | "epoch" | "keys" | "attestationsAsked" | "tenureLost"> {
     const tenure = this.tenures.current();
     const keys = [...this.keys.values()].map((key) => key.status());
     const open = keys.some((key) => key.state === "open");
@@ -255,6 +257,7 @@ export class Gate {
       inFlight: this.working,
       epoch: tenure?.epoch ?? this.tenures.epoch,
       keys,
+      attestationsAsked: this.attestationsAsked,
       tenureLost,
     };
   }

@@ -78,6 +78,19 @@ export const faults: Record<string, Fault> = {
         process.kill(pid, "SIGKILL");
     },
   },
+  "hang-daemon": {
+    title: "octez-baker hangs (SIGSTOP); its supervisor lives",
+    arguments: ["pod"],
+    run: (lab, { pod }) => {
+      const name = podOf(lab, pod);
+      const hung = lab.trace.running("octez-baker").filter((interval) => interval.pod === name);
+      for (const { pid } of hung) process.kill(pid, "SIGSTOP");
+      return () => {
+        const living = lab.trace.running("octez-baker").filter(({ pid }) => hung.some((one) => one.pid === pid));
+        for (const { pid } of living) process.kill(pid, "SIGCONT");
+      };
+    },
+  },
   "kill-pod": { title: "Kill a pod", arguments: ["pod"], run: (lab, { pod }) => lab.cluster.killPod(podOf(lab, pod)) },
   "delete-pod": {
     title: "Delete a pod (drain)",

@@ -43,6 +43,16 @@ const list: z.input<typeof scenarioSchema>[] = [
     expect: { failover: "no" },
   },
   {
+    name: "baker-hang",
+    title: "octez-baker hangs: its process lives, and does nothing",
+    row: "baker crash",
+    explain:
+      "The chain misses two levels for which nothing was asked of the gate. The supervisor restarts the daemon in place; if that did not help, the lease would move.",
+    steps: [{ at: 0, fault: "hang-daemon" }],
+    goalMissedLevels: 3,
+    expect: { failover: "no" },
+  },
+  {
     name: "baker-container",
     title: "The baker's container is killed, with its supervisor",
     row: "baker crash",

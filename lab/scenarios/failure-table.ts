@@ -8,7 +8,7 @@ export interface FailureRow {
 }
 export const failureTable: readonly FailureRow[] = [
   { row: "planned switchover, drain, upgrade", goal: "at most 1 level missed for each handover" },
-  { row: "baker crash", goal: "restart in place, at most 1 level" },
+  { row: "baker crash", goal: "restart in place, at most 1 level; at most 3 where it hangs" },
   {
     row: "node crash or stuck head",
     goal: "at most 6 s to notice, then a handover; at most 3 levels; nothing moves where nobody is better",

@@ -314,3 +314,13 @@ test("the log tells every decision and no signature or request body", async () =
   expect(log).not.toContain(Buffer.from(bytes).toString("hex"));
   expect(log).not.toContain("edsigsecret");
 });
+
+test("the gate counts the attestations that it is asked for, whatever becomes of them", async () => {
+  await begin();
+  expect(pod.gate.status().attestationsAsked).toBe(0);
+  pod.lead(1);
+  await pod.sign(ed.address, request("preattestation", 1001));
+  await pod.sign(ed.address, request("attestation", 1001));
+  await pod.sign(ed.address, request("attestation", 1000));
+  expect(pod.gate.status().attestationsAsked).toBe(2);
+});

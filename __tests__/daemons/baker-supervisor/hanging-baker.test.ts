@@ -1,0 +1,35 @@
+/** Electors and supervisors as real processes, with a baker that lives and asks for nothing. */
+import { ports } from "../../../contract/ports";
+import type { SupervisorStatus } from "../../../contract/status";
+import { Cluster, type ElectionSubject, type Pod } from "../../helpers/election";
+import { embeddedSubject } from "../../helpers/election-subject";
+
+jest.setTimeout(90_000);
+let subject: ElectionSubject;
+let cluster: Cluster;
+beforeAll(async () => {
+  subject = await embeddedSubject();
+});
+beforeEach(() => (cluster = new Cluster(subject, 3)));
+afterEach(async () => expect(await cluster.stop()).toEqual([]));
+afterAll(() => subject.stop());
+
+const statusOf = (pod: Pod) => pod.get(ports.supervisor, "/status") as Promise<SupervisorStatus | null>;
+/** The chain misses what nobody asked for, whenever somebody looks. */
+const missing = (pod: Pod) => Object.defineProperty(pod.facts.attestations, "missed", { get: () => Date.now() });
+
+test("a baker that asks for nothing while levels are missed is restarted, and if that does not help the lease moves", async () => {
+  await cluster.start(2);
+  const master = await cluster.running();
+  const other = cluster.pods.find((pod) => pod !== master);
+  if (!other) throw new Error("two pods");
+  missing(master);
+  const event = (name: string) => cluster.log.find((entry) => entry.event === name && entry.pod === master.name);
+  await cluster.until("the restart", () => event("daemon-killed")?.reason === "hangs", 60_000);
+  await cluster.until("what did not help", () => event("daemon-hangs"), 60_000);
+  expect((await statusOf(master))?.reason).toBe("crash-looping: octez-baker (hung)");
+  await cluster.until("the other one bakes", () => other.bakers().length > 0, 60_000);
+  await cluster.until("the first one has stopped", () => master.bakers().length === 0);
+  expect(await statusOf(master)).toMatchObject({ running: false, crashLooping: true });
+  expect((await cluster.receipts())[0]).toMatchObject({ cause: "planned-ineligible", to: other.name });
+});

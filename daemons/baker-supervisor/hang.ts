@@ -1,0 +1,61 @@
+/**
+ * Whether a daemon hangs although its process lives: the chain had rights for it, and no attestation was asked of the
+ * gate. Pure. A daemon that asks and gets no signature does not hang; neither does one whose delegate has no rights.
+ */
+import type { Timings } from "../../contract/timings";
+
+/** What gate, sidecar and process tell at one moment, while the gate is open and the daemon runs. */
+export interface Seen {
+  /** Both name the run of the daemon: what another one did does not count. */
+  pid: number;
+  epoch: number;
+  /** Attestations that the gate was asked for since the gate's start. */
+  asked: number;
+  /** Levels whose attestation the chain has missed since the sidecar's start. */
+  missed: number;
+  ranMs: number;
+}
+
+/** restart: another process may do better. helpless: one already followed a hang, and it does not work either. */
+export type HangVerdict = "works" | "restart" | "helpless";
+
+/** One level may have begun before the daemon was ready for it; two are no accident. */
+const hungAfterLevels = 2;
+/**
+ * In units of retrySeconds, as a crash loop is. A daemon that has never asked may still be starting, for as long as a
+ * long run; one that was restarted because of a hang has shown before how fast it starts.
+ */
+const patience = { neverAsked: 30, afterHang: 10 };
+
+export class HangWatch {
+  /** Where the present count began. */
+  private from: Seen | undefined;
+  private hasAsked = false;
+  /** The epoch in which a run was ended because it hung, and none has asked since. */
+  private restartedIn: number | undefined;
+
+  /** @param seen undefined while the gate is shut or the daemon does not run: nothing is expected of it then */
+  see(seen: Seen | undefined, { retrySeconds }: Pick<Timings, "retrySeconds">): HangVerdict {
+    const { from } = this;
+    if (!seen || seen.pid !== from?.pid || seen.epoch !== from.epoch) {
+      this.hasAsked = false;
+      this.from = seen;
+      return "works";
+    }
+    if (seen.asked !== from.asked || seen.missed < from.missed) {
+      if (seen.asked > from.asked) {
+        this.hasAsked = true;
+        this.restartedIn = undefined;
+      }
+      this.from = seen;
+      return "works";
+    }
+    if (seen.missed - from.missed < hungAfterLevels) return "works";
+    const ranLong = (units: number) => seen.ranMs >= 1000 * units * retrySeconds;
+    if (this.hasAsked || ranLong(patience.neverAsked)) {
+      this.restartedIn = seen.epoch;
+      return "restart";
+    }
+    return this.restartedIn === seen.epoch && ranLong(patience.afterHang) ? "helpless" : "works";
+  }
+}
