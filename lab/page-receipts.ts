@@ -6,7 +6,7 @@ import { causeText } from "../diagnosis/receipt";
 import { receiptsOf } from "../diagnosis/view";
 import type { LevelRecord } from "./chain/chain";
 import type { Lab, LabEvent } from "./lab";
-import { failoverGap, timelineOf } from "./scenarios/run";
+import { failoverGap, timelineOf } from "./scenarios/receipt";
 import type { Scenario } from "./scenarios/scenario";
 
 /** A step between the fault and the first signature, in milliseconds since the fault. */

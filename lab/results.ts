@@ -2,7 +2,7 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
-import type { ScenarioReceipt } from "./scenarios/run";
+import type { ScenarioReceipt } from "./scenarios/receipt";
 
 const runSchema = z.strictObject({
   /** UTC, to the minute. */

@@ -9,7 +9,7 @@
  */
 import { spawn, spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { automaticFiles, type Handed } from "../configuration/tfvars";
 import { neededSecrets } from "../configuration/secrets";
 import { type Configuration } from "../configuration/schema";
@@ -94,6 +94,48 @@ const required = (file: string): string[] =>
       .required_providers,
   );
 
+/**
+ * Terraform merges *_override files: the state stays in `work` whatever the configuration says; real providers reach
+ * nothing outside.
+ * @param wanted providers of the stack
+ * @param google what answers in Google's place; undefined with stand-ins
+ * @param context of the cluster that exists already
+ */
+function writeOverride(
+  stack: string,
+  work: string,
+  wanted: readonly string[],
+  google: object | undefined,
+  context: string | undefined,
+): void {
+  const own = context === undefined ? undefined : { config_path: kubeconfig(work, context) };
+  const provider = google && {
+    ...(own && { kubernetes: [own] }),
+    ...(own && wanted.includes("helm") && { helm: [{ kubernetes: own }] }),
+    ...(wanted.includes("google") && { google: [google] }),
+  };
+  const backend = { local: { path: join(work, `${basename(stack)}.tfstate`) } };
+  writeFileSync(
+    join(stack, "verify_override.tf.json"),
+    JSON.stringify({ terraform: { backend }, ...(provider && { provider }) }),
+  );
+}
+
+function stepsOf(kind: Providers["kind"], variables: readonly string[]): [name: string, args: string[]][] {
+  const plan = ["plan", "-input=false", "-no-color", "-lock=false", ...variables];
+  const planned: [string, string[]][] = [
+    ["init", ["init", "-input=false", "-no-color"]],
+    ["validate", ["validate", "-no-color"]],
+    ["plan", [...plan, "-out=plan"]],
+  ];
+  if (kind === "real") return planned;
+  return [
+    ...planned,
+    ["apply", ["apply", "-input=false", "-no-color", "plan"]],
+    ["second plan is empty", [...plan, "-detailed-exitcode"]],
+  ];
+}
+
 /** Synthesizes a folder in one mode and runs the steps on each of its stacks. */
 export async function verify(
   example: string,
@@ -129,32 +171,8 @@ export async function verify(
       add({ stack, step: "validate and plan", state: "skipped", seconds: 0, warnings: [], text });
       continue;
     }
-    // Terraform merges *_override files: the state stays here whatever the configuration says; real providers reach
-    // nothing outside.
-    const own = existing ? { config_path: kubeconfig(work, existing.context) } : undefined;
-    const provider = real && {
-      ...(own && { kubernetes: [own] }),
-      ...(own && wanted.includes("helm") && { helm: [{ kubernetes: own }] }),
-      ...(wanted.includes("google") && { google: [real.google.endpoints] }),
-    };
-    const backend = { local: { path: join(work, `${stack}.tfstate`) } };
-    writeFileSync(
-      join(at, "verify_override.tf.json"),
-      JSON.stringify({ terraform: { backend }, ...(provider && { provider }) }),
-    );
-    const plan = ["plan", "-input=false", "-no-color", "-lock=false", ...variables];
-    const steps: [name: string, args: string[]][] = [
-      ["init", ["init", "-input=false", "-no-color"]],
-      ["validate", ["validate", "-no-color"]],
-      ["plan", [...plan, "-out=plan"]],
-      ...(real
-        ? []
-        : ([
-            ["apply", ["apply", "-input=false", "-no-color", "plan"]],
-            ["second plan is empty", [...plan, "-detailed-exitcode"]],
-          ] satisfies typeof steps)),
-    ];
-    for (const [step, args] of steps) {
+    writeOverride(at, work, wanted, real?.google.endpoints, existing?.context);
+    for (const [step, args] of stepsOf(providers.kind, variables)) {
       const start = performance.now();
       const { ok, output } = await terraform(at, args, environment);
       const warnings = [...output.matchAll(/Warning: (.*)/g)].map(([, title]) => title ?? "");

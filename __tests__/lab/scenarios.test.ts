@@ -9,7 +9,7 @@ import { addRun, readSeries, type Run } from "../../lab/results";
 import { scaleOf, scaleTimings } from "../../lab/scale";
 import { scenarios } from "../../lab/scenarios/built-in";
 import { failureTable, outsideTheTable } from "../../lab/scenarios/failure-table";
-import { failoverGap } from "../../lab/scenarios/run";
+import { failoverGap } from "../../lab/scenarios/receipt";
 import { readScenario } from "../../lab/scenarios/scenario";
 import { blockTime } from "../../lab/commands/start";
 

@@ -71,6 +71,8 @@ const marksOf = (record: Watermark): [MarkKind, Mark][] =>
     const mark = record.marks[kind];
     return mark ? [[kind, mark] as [MarkKind, Mark]] : [];
   });
+const nameOf = (kind: MarkKind, mark: Pick<Mark, "level" | "round" | "digest">) =>
+  `${kind} ${mark.level} ${mark.round} ${mark.digest}`;
 const same = (a: Mark | null, b: Mark | null) => JSON.stringify(a) === JSON.stringify(b);
 
 /** Every violation in the logs, in their order. Both logs must be complete. */
@@ -99,135 +101,161 @@ function checkKey(
   commits: readonly CommitEntry[],
   options: CheckOptions,
 ): Violation[] {
-  const violations: Violation[] = [];
-  const report = (code: ViolationCode, at: number, text: string) => violations.push({ code, address, at, text });
+  const history = new KeyHistory(address, options);
   const events = [
-    ...signed.map((entry) => ({ at: entry.at, entry, commit: undefined })),
-    ...commits.map((commit) => ({ at: commit.at, entry: undefined, commit })),
+    ...signed.map((entry) => ({ at: entry.at, see: () => history.sign(entry) })),
+    ...commits.map((commit) => ({ at: commit.at, see: () => history.commit(commit) })),
   ].sort((a, b) => a.at - b.at);
+  for (const { see } of events) see();
+  return history.violations;
+}
 
-  // Everything below is over the whole history of the key: deletion and rollback of the object forget nothing here.
-  const digests = new Map<string, string>();
-  const blockSignatures = new Map<string, string>();
-  const committed = new Set<string>();
+/** A stored record, and the raise of its tenure. */
+interface Stored {
+  record: Watermark | null;
+  uid: string;
+  raise: { at: number; aboveRound: number } | undefined;
+}
+
+/** All that happened with one key so far: deletion and rollback of the object forget nothing here. */
+class KeyHistory {
+  readonly violations: Violation[] = [];
+  private readonly digests = new Map<string, string>();
+  private readonly blockSignatures = new Map<string, string>();
+  private signedLevel = -1;
+  private readonly committed = new Set<string>();
   /** Marks that anybody ever stored: what a raise may put back. */
-  const everStored = new Set<string>();
-  const nameOf = (kind: MarkKind, mark: Mark) => `${kind} ${mark.level} ${mark.round} ${mark.digest}`;
-  const holders = new Map<number, string>();
-  const best: Partial<Record<MarkKind, Mark>> = {};
-  let bestEpoch = -1;
-  let bestFloor = -1;
-  let signedLevel = -1;
-  let stored: Watermark | null = null;
-  let storedUid = "";
-  /** The raise of the present tenure. */
-  let raise: { at: number; epoch: number; aboveRound: number } | undefined;
+  private readonly everStored = new Set<string>();
+  private readonly holders = new Map<number, string>();
+  private readonly highest = { marks: {} as Partial<Record<MarkKind, Mark>>, epoch: -1, floor: -1 };
+  private stored: Stored = { record: null, uid: "", raise: undefined };
   /** What an outsider took something away from, until a gate has raised or an outsider has put back all of it. */
-  let lost: { record: Watermark | null; uid: string; raise: typeof raise } | undefined;
+  private lost: Stored | undefined;
 
-  for (const { at, entry, commit } of events) {
-    if (entry) {
-      const parsed = parseSigningRequest(Buffer.from(entry.bytes, "hex"));
-      if (!parsed.ok) {
-        report("not-understood", at, `${entry.signer} was asked to sign what is refused as ${parsed.reason}`);
-        continue;
-      }
-      const { kind, level, round, digest, chainId } = parsed.request;
-      const slot = `${chainId} ${kind} ${place({ level, round })}`;
-      const other = digests.get(slot);
-      if (other !== undefined && other !== digest)
-        report("two-digests", at, `${slot}: ${other.slice(0, 8)} and ${digest.slice(0, 8)}`);
-      digests.set(slot, other ?? digest);
-      if (!committed.has(`${kind} ${level} ${round} ${digest}`))
-        report("forward-before-commit", at, `${slot} was never committed`);
-      signedLevel = Math.max(signedLevel, level);
-      if (kind === "block" && entry.signature !== null) {
-        const first = blockSignatures.get(digest);
-        if (first !== undefined && first !== entry.signature)
-          report("two-signatures-of-a-block", at, `${slot} has two signatures`);
-        blockSignatures.set(digest, first ?? entry.signature);
-      }
-    }
-    if (!commit) continue;
-    const record = commit.record;
-    const restored = new Set(
-      record ? marksOf(record).flatMap(([kind, mark]) => (everStored.has(nameOf(kind, mark)) ? [kind] : [])) : [],
-    );
-    const restores =
-      record === null ||
-      marksOf(record).every(([kind, mark]) => same(mark, stored?.marks[kind] ?? null) || restored.has(kind));
-    if (record) for (const [kind, mark] of marksOf(record)) everStored.add(nameOf(kind, mark));
-    if (commit.by === "other" || record === null) {
-      // Whatever an outsider did that takes something away: the next tenure must not open at a level that was signed.
-      const whole = lost ?? { record: stored, uid: storedUid, raise };
-      const before = whole.record;
-      const lowered =
-        record === null ||
-        record.unfenced ||
-        commit.uid !== whole.uid ||
-        (before !== null &&
-          (record.epoch < before.epoch ||
-            record.floor < before.floor ||
-            marksOf(before).some(([kind, mark]) => !same(record.marks[kind], mark))));
-      raise = lowered ? undefined : whole.raise;
-      lost = lowered ? whole : undefined;
-      stored = record;
-      storedUid = commit.uid;
-      continue;
-    }
-    const known = holders.get(record.epoch);
-    if (known !== undefined && known !== record.holder)
-      report("two-holders-of-an-epoch", at, `epoch ${record.epoch} is held by ${known} and ${record.holder}`);
-    holders.set(record.epoch, known ?? record.holder);
-    if (stored !== null && record.epoch < stored.epoch)
-      report("epoch-not-monotone", at, `epoch ${stored.epoch}, then ${record.epoch}`);
-    if (record.epoch < bestEpoch) report("below-highest-epoch", at, `epoch ${record.epoch} after ${bestEpoch}`);
-    if (record.floor < bestFloor) report("floor-not-monotone", at, `floor ${record.floor} after ${bestFloor}`);
+  constructor(
+    private readonly address: string,
+    private readonly options: CheckOptions,
+  ) {}
 
-    const changed = marksOf(record).filter(([kind, mark]) => !same(mark, stored?.marks[kind] ?? null));
-    const newTenure = stored === null || record.epoch !== stored.epoch || record.holder !== stored.holder;
-    if (newTenure || lost) {
-      if (!restores) report("tenure-without-raise", at, `epoch ${record.epoch} begins with a mark instead of a raise`);
-      const recorded = Math.max(-1, ...marksOf(record).map(([, mark]) => mark.level));
-      if (record.floor < recorded)
-        report(
-          "mark-at-or-below-floor",
-          at,
-          `the raise sets floor ${record.floor} below the recorded level ${recorded}`,
-        );
-      if (record.floor < signedLevel)
-        report("opened-at-signed-level", at, `floor ${record.floor}, but level ${signedLevel} was signed`);
-      raise = { at, epoch: record.epoch, aboveRound: Math.max(-1, ...marksOf(record).map(([, mark]) => mark.round)) };
-      lost = undefined;
-    } else
-      for (const [kind, mark] of changed) {
-        const before = stored?.marks[kind];
-        // A gate that hears late of what was taken away puts it back: raised, and below the floor, so that nothing new
-        // is signed with it.
-        if ((!before || order(mark, before) > 0) && mark.level < record.floor && restored.has(kind)) continue;
-        const top = best[kind];
-        if (top && order(mark, top) <= 0) report("mark-not-monotone", at, `${kind} ${place(mark)} after ${place(top)}`);
-        const passes =
-          options.floorPassAfter !== undefined &&
-          raise !== undefined &&
-          mark.level === record.floor &&
-          mark.round > raise.aboveRound &&
-          at - raise.at >= options.floorPassAfter;
-        if (mark.level <= record.floor && !passes)
-          report("mark-at-or-below-floor", at, `${kind} ${place(mark)} at or below the floor ${record.floor}`);
-      }
-    for (const kind of markKinds)
-      if (stored?.marks[kind] && !record.marks[kind])
-        report("mark-not-monotone", at, `the mark of ${kind} was removed`);
-    for (const [kind, mark] of marksOf(record)) {
-      committed.add(nameOf(kind, mark));
-      const top = best[kind];
-      if (!top || order(mark, top) > 0) best[kind] = mark;
-    }
-    bestEpoch = Math.max(bestEpoch, record.epoch);
-    bestFloor = Math.max(bestFloor, record.floor);
-    stored = record;
-    storedUid = commit.uid;
+  /** A request that reached a signer. */
+  sign({ at, signer, bytes, signature }: SignerEntry): void {
+    const parsed = parseSigningRequest(Buffer.from(bytes, "hex"));
+    if (!parsed.ok)
+      return this.report("not-understood", at, `${signer} was asked to sign what is refused as ${parsed.reason}`);
+    const { kind, level, round, digest, chainId } = parsed.request;
+    const slot = `${chainId} ${kind} ${place({ level, round })}`;
+    const other = this.digests.get(slot);
+    if (other !== undefined && other !== digest)
+      this.report("two-digests", at, `${slot}: ${other.slice(0, 8)} and ${digest.slice(0, 8)}`);
+    this.digests.set(slot, other ?? digest);
+    if (!this.committed.has(nameOf(kind, { level, round, digest })))
+      this.report("forward-before-commit", at, `${slot} was never committed`);
+    this.signedLevel = Math.max(this.signedLevel, level);
+    if (kind !== "block" || signature === null) return;
+    const first = this.blockSignatures.get(digest);
+    if (first !== undefined && first !== signature)
+      this.report("two-signatures-of-a-block", at, `${slot} has two signatures`);
+    this.blockSignatures.set(digest, first ?? signature);
   }
-  return violations;
+
+  /** A state of the watermark that the API stored. */
+  commit(commit: CommitEntry): void {
+    const { at, record } = commit;
+    const marks = record ? marksOf(record) : [];
+    const restored = new Set(marks.flatMap(([kind, mark]) => (this.everStored.has(nameOf(kind, mark)) ? [kind] : [])));
+    for (const [kind, mark] of marks) this.everStored.add(nameOf(kind, mark));
+    if (commit.by === "other" || record === null) return this.outsider(commit);
+    this.followsFormer(at, record);
+    const before = this.stored.record;
+    if (before === null || record.epoch !== before.epoch || record.holder !== before.holder || this.lost)
+      this.raise(at, record, restored);
+    else this.mark(at, record, before, restored);
+    for (const kind of markKinds)
+      if (before?.marks[kind] && !record.marks[kind])
+        this.report("mark-not-monotone", at, `the mark of ${kind} was removed`);
+    const { highest } = this;
+    for (const [kind, mark] of marks) {
+      this.committed.add(nameOf(kind, mark));
+      const top = highest.marks[kind];
+      if (!top || order(mark, top) > 0) highest.marks[kind] = mark;
+    }
+    highest.epoch = Math.max(highest.epoch, record.epoch);
+    highest.floor = Math.max(highest.floor, record.floor);
+    this.stored = { ...this.stored, record, uid: commit.uid };
+  }
+
+  private report(code: ViolationCode, at: number, text: string): void {
+    this.violations.push({ code, address: this.address, at, text });
+  }
+
+  /**
+   * Whatever an outsider did that takes something away: the next tenure must not open at a level that was signed.
+   */
+  private outsider({ record, uid }: CommitEntry): void {
+    const whole = this.lost ?? this.stored;
+    const before = whole.record;
+    const lowered =
+      record === null ||
+      record.unfenced ||
+      uid !== whole.uid ||
+      (before !== null &&
+        (record.epoch < before.epoch ||
+          record.floor < before.floor ||
+          marksOf(before).some(([kind, mark]) => !same(record.marks[kind], mark))));
+    this.lost = lowered ? whole : undefined;
+    this.stored = { record, uid, raise: lowered ? undefined : whole.raise };
+  }
+
+  /** Epochs have one holder; they and floors never decrease. */
+  private followsFormer(at: number, { epoch, holder, floor }: Watermark): void {
+    const known = this.holders.get(epoch);
+    if (known !== undefined && known !== holder)
+      this.report("two-holders-of-an-epoch", at, `epoch ${epoch} is held by ${known} and ${holder}`);
+    this.holders.set(epoch, known ?? holder);
+    const before = this.stored.record;
+    const { highest } = this;
+    if (before !== null && epoch < before.epoch)
+      this.report("epoch-not-monotone", at, `epoch ${before.epoch}, then ${epoch}`);
+    if (epoch < highest.epoch) this.report("below-highest-epoch", at, `epoch ${epoch} after ${highest.epoch}`);
+    if (floor < highest.floor) this.report("floor-not-monotone", at, `floor ${floor} after ${highest.floor}`);
+  }
+
+  /** The first record of a tenure, or after something was lost. */
+  private raise(at: number, record: Watermark, restored: ReadonlySet<MarkKind>): void {
+    const { epoch, floor } = record;
+    const marks = marksOf(record);
+    const before = this.stored.record;
+    if (!marks.every(([kind, mark]) => same(mark, before?.marks[kind] ?? null) || restored.has(kind)))
+      this.report("tenure-without-raise", at, `epoch ${epoch} begins with a mark instead of a raise`);
+    const recorded = Math.max(-1, ...marks.map(([, mark]) => mark.level));
+    if (floor < recorded)
+      this.report("mark-at-or-below-floor", at, `the raise sets floor ${floor} below the recorded level ${recorded}`);
+    if (floor < this.signedLevel)
+      this.report("opened-at-signed-level", at, `floor ${floor}, but level ${this.signedLevel} was signed`);
+    this.stored.raise = { at, aboveRound: Math.max(-1, ...marks.map(([, mark]) => mark.round)) };
+    this.lost = undefined;
+  }
+
+  /** A further record of a tenure. */
+  private mark(at: number, record: Watermark, stored: Watermark, restored: ReadonlySet<MarkKind>): void {
+    const { floorPassAfter = Infinity } = this.options;
+    const { raise } = this.stored;
+    for (const [kind, mark] of marksOf(record)) {
+      const before = stored.marks[kind];
+      if (same(mark, before ?? null)) continue;
+      // A gate that hears late of what was taken away puts it back: raised, and below the floor, so that nothing new
+      // is signed with it.
+      if ((!before || order(mark, before) > 0) && mark.level < record.floor && restored.has(kind)) continue;
+      const top = this.highest.marks[kind];
+      if (top && order(mark, top) <= 0)
+        this.report("mark-not-monotone", at, `${kind} ${place(mark)} after ${place(top)}`);
+      const passes =
+        raise !== undefined &&
+        mark.level === record.floor &&
+        mark.round > raise.aboveRound &&
+        at - raise.at >= floorPassAfter;
+      if (mark.level <= record.floor && !passes)
+        this.report("mark-at-or-below-floor", at, `${kind} ${place(mark)} at or below the floor ${record.floor}`);
+    }
+  }
 }

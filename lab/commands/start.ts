@@ -8,11 +8,12 @@ import { spawn } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { Command } from "commander";
-import { Lab } from "../lab";
+import { Lab, type LabOptions } from "../lab";
 import { servePage } from "../page-server";
 import { daemonBundle } from "../programs";
 import { scenarios } from "../scenarios/built-in";
-import { runScenario, runSteps, type ScenarioReceipt } from "../scenarios/run";
+import type { ScenarioReceipt } from "../scenarios/receipt";
+import { runScenario, runSteps } from "../scenarios/run";
 import { readScenario, type Scenario } from "../scenarios/scenario";
 import { buildDaemons } from "../../scripts/build";
 import { labApi } from "./lab-api";
@@ -34,6 +35,14 @@ interface Options {
   seed?: string;
   history: boolean;
 }
+
+/** What every laboratory of this command has. */
+type Base = Omit<LabOptions, "flag" | "signers"> & { progress: (text: string) => void };
+
+const madeFor = (scenario: Scenario | undefined, options: Options) => ({
+  flag: scenario?.flag ?? options.flag,
+  signers: scenario?.signers,
+});
 
 /** "6", "6s", "0.5" or "200ms" to milliseconds. @throws Error outside of 200 ms to 60 s */
 export function blockTime(text: string): number {
@@ -120,7 +129,9 @@ function onEndOfNpm(gone: () => void): void {
   setInterval(() => parentOf(child) !== npm && gone(), 500).unref();
 }
 
-async function demo(lab: Lab, say: (text: string) => void, signal: AbortSignal): Promise<void> {
+const say = (text: string) => console.error(text);
+
+async function demo(lab: Lab, signal: AbortSignal): Promise<void> {
   const act = async (name: "pod-kill" | "planned-switchover") => {
     const scenario = scenarios[name];
     if (!scenario || signal.aborted) return;
@@ -138,120 +149,94 @@ async function demo(lab: Lab, say: (text: string) => void, signal: AbortSignal):
   if (!signal.aborted) say("The rest is yours: the page has buttons for every fault. Ctrl-C ends everything.");
 }
 
-async function main(): Promise<void> {
-  const command = new Command("npm start --")
-    .option("--block-time <time>", "seconds between blocks: 6, 1s, 200ms", blockTime, 6000)
-    .option("--scenario <name|file>", "run a built-in scenario or one of a YAML file")
-    .option("--list", "show the scenarios")
-    .option("--exit", "end after the scenario; exit code 0 only if all invariants held")
-    .option("--json", "print the receipt as JSON")
-    .option("--runs <n>", "repeat the scenario", numberOption("--runs", "a whole number", 1, 10_000), 1)
-    .option("--port <port>", "port of the page", numberOption("--port", "a port", 0, 65_535), 8080)
-    .option("--no-demo", "no kill and no switchover by itself")
-    .option("--no-summary", "do not print what would be deployed")
-    .option("--no-flag", "experimental_active_standby_mode off")
-    .option("--no-history", "begin as a first installation: signing starts five levels above the head")
-    .option(
-      "--start-time <seconds>",
-      "declared start time of the Octez doubles at 6 s blocks",
-      numberOption("--start-time", "a number of seconds", 0, 600, /^\d+(\.\d+)?$/),
-      2,
-    )
-    .option("--seed <text>", "seed of the chain's rights")
-    .option("--keep", "keep the folder with all logs")
-    .option("--strict", "a missed goal is a failure too")
-    .parse();
-  const options = command.opts<Options>();
-  if (options.list) {
-    const rows = Object.values(scenarios);
-    if (options.json)
-      console.log(
-        JSON.stringify(rows.map(({ name, title, row, goalMissedLevels }) => ({ name, title, row, goalMissedLevels }))),
-      );
-    else for (const { name, title } of rows) console.log(`${name.padEnd(20)} ${title}`);
-    return;
-  }
-  let scenario: Scenario | undefined;
-  if (options.scenario !== undefined) {
-    scenario =
-      scenarios[options.scenario] ??
-      (existsSync(options.scenario) ? readScenario(resolve(options.scenario)) : undefined);
-    if (!scenario)
-      throw new Error(
-        `--scenario is a YAML file or one of: ${Object.keys(scenarios).join(", ")}; got "${options.scenario}"`,
-      );
-  }
-  const say = (text: string) => console.error(text);
-  const machine = options.json === true || options.exit === true;
-  const prepared = Promise.all([
-    daemonBundle(buildDaemons),
-    Lab.prepare({ blockMs: options.blockTime, flag: scenario?.flag ?? options.flag, signers: scenario?.signers }),
-  ]);
-  // Reported where it is awaited.
-  prepared.catch(() => undefined);
-  if (options.summary && !machine) await runSummary();
+const command = new Command("npm start --")
+  .option("--block-time <time>", "seconds between blocks: 6, 1s, 200ms", blockTime, 6000)
+  .option("--scenario <name|file>", "run a built-in scenario or one of a YAML file")
+  .option("--list", "show the scenarios")
+  .option("--exit", "end after the scenario; exit code 0 only if all invariants held")
+  .option("--json", "print the receipt as JSON")
+  .option("--runs <n>", "repeat the scenario", numberOption("--runs", "a whole number", 1, 10_000), 1)
+  .option("--port <port>", "port of the page", numberOption("--port", "a port", 0, 65_535), 8080)
+  .option("--no-demo", "no kill and no switchover by itself")
+  .option("--no-summary", "do not print what would be deployed")
+  .option("--no-flag", "experimental_active_standby_mode off")
+  .option("--no-history", "begin as a first installation: signing starts five levels above the head")
+  .option(
+    "--start-time <seconds>",
+    "declared start time of the Octez doubles at 6 s blocks",
+    numberOption("--start-time", "a number of seconds", 0, 600, /^\d+(\.\d+)?$/),
+    2,
+  )
+  .option("--seed <text>", "seed of the chain's rights")
+  .option("--keep", "keep the folder with all logs")
+  .option("--strict", "a missed goal is a failure too");
 
-  const running = new Set<Lab>();
-  const abort = new AbortController();
-  let interrupted = false;
-  const end = (code: number) => {
-    if (interrupted) process.exit(code);
-    interrupted = true;
-    abort.abort();
-    void Promise.allSettled([...running].map((lab) => lab.stop())).then(() => process.exit(code));
-  };
-  process.on("SIGINT", () => end(130));
-  process.on("SIGTERM", () => end(143));
-  process.on("SIGHUP", () => end(129));
-  onEndOfNpm(() => end(137));
-  process.on("uncaughtException", (error) => {
-    console.error(error);
-    end(1);
-  });
+function list(json: boolean | undefined): void {
+  const rows = Object.values(scenarios);
+  if (json)
+    console.log(
+      JSON.stringify(rows.map(({ name, title, row, goalMissedLevels }) => ({ name, title, row, goalMissedLevels }))),
+    );
+  else for (const { name, title } of rows) console.log(`${name.padEnd(20)} ${title}`);
+}
 
-  const began = performance.now();
-  const elapsed = () => `${((performance.now() - began) / 1000).toFixed(1)} s`;
-  const tty = process.stderr.isTTY && !machine;
-  const progress = (text: string) =>
-    void process.stderr.write(tty ? `\r\x1b[K${elapsed()}  ${text}` : `${elapsed()}  ${text}\n`);
-  progress("bundling the daemons, synthesizing the stacks");
-  const [tog] = await prepared;
-  const base = {
-    blockMs: options.blockTime,
-    tog,
-    doubleStartMs: options.startTime * 1000,
-    ...{ seed: options.seed, keep: options.keep, history: options.history },
-    ...labApi(),
-    progress,
-  };
+/** The built-in scenario of this name, or the one of a file. @throws Error where there is neither */
+function scenarioOf(name: string): Scenario {
+  const scenario = scenarios[name] ?? (existsSync(name) ? readScenario(resolve(name)) : undefined);
+  if (!scenario)
+    throw new Error(`--scenario is a YAML file or one of: ${Object.keys(scenarios).join(", ")}; got "${name}"`);
+  return scenario;
+}
 
-  if (scenario && options.exit) {
-    const receipts: ScenarioReceipt[] = [];
-    for (let run = 0; run < options.runs && !interrupted; run++) {
-      const receipt = await runScenario(scenario, base, (lab) => running.add(lab));
-      running.clear();
-      receipts.push(receipt);
-      if (!options.json) console.log(receiptText(receipt));
-    }
-    if (options.json)
-      console.log(
-        JSON.stringify(
-          options.runs === 1
-            ? receipts[0]
-            : { scenario: scenario.name, ok: receipts.every((receipt) => receipt.ok), runs: receipts },
-        ),
-      );
-    if (interrupted) return;
-    process.exit(receipts.every((receipt) => receipt.ok && (!options.strict || receipt.goal.met)) ? 0 : 1);
+/** The laboratories of this process, which end with it. */
+class Running {
+  readonly labs = new Set<Lab>();
+  private readonly abort = new AbortController();
+
+  constructor() {
+    process.on("SIGINT", () => this.end(130));
+    process.on("SIGTERM", () => this.end(143));
+    process.on("SIGHUP", () => this.end(129));
+    onEndOfNpm(() => this.end(137));
+    process.on("uncaughtException", (error) => {
+      console.error(error);
+      this.end(1);
+    });
   }
 
-  const lab = await Lab.start({
-    ...base,
-    flag: scenario?.flag ?? options.flag,
-    signers: scenario?.signers,
-    ...scenario?.chain,
-  });
-  running.add(lab);
+  /** Aborted when this process is to end. */
+  get signal(): AbortSignal {
+    return this.abort.signal;
+  }
+
+  private end(code: number): void {
+    if (this.signal.aborted) process.exit(code);
+    this.abort.abort();
+    void Promise.allSettled([...this.labs].map((lab) => lab.stop())).then(() => process.exit(code));
+  }
+}
+
+/** Runs the scenario as often as was asked, each time in a new laboratory, and ends the process. */
+async function runAndExit(scenario: Scenario, base: Base, options: Options, running: Running): Promise<void> {
+  const receipts: ScenarioReceipt[] = [];
+  for (let run = 0; run < options.runs && !running.signal.aborted; run++) {
+    const receipt = await runScenario(scenario, base, (lab) => running.labs.add(lab));
+    running.labs.clear();
+    receipts.push(receipt);
+    if (!options.json) console.log(receiptText(receipt));
+  }
+  const ok = receipts.every((receipt) => receipt.ok);
+  if (options.json)
+    console.log(JSON.stringify(options.runs === 1 ? receipts[0] : { scenario: scenario.name, ok, runs: receipts }));
+  if (running.signal.aborted) return;
+  process.exit(ok && (!options.strict || receipts.every((receipt) => receipt.goal.met)) ? 0 : 1);
+}
+
+/** Opens a laboratory with its page; it stays until somebody ends it. */
+async function open(scenario: Scenario | undefined, base: Base, options: Options, running: Running): Promise<void> {
+  const { progress } = base;
+  const lab = await Lab.start({ ...base, ...madeFor(scenario, options), ...scenario?.chain });
+  running.labs.add(lab);
   const page = await servePage(lab, { port: options.port, scenarios });
   await lab.podsReady();
   progress(`ready${lab.options.flag ? "; a first election waits for the length of a lease" : ""}\n`);
@@ -265,9 +250,46 @@ async function main(): Promise<void> {
     console.log(options.json ? JSON.stringify(receipt) : receiptText(receipt));
   } else if (options.demo && lab.options.flag) {
     say("In a minute the master's pod is killed, then the mastership is moved as planned.");
-    await demo(lab, say, abort.signal);
+    await demo(lab, running.signal);
   }
   await new Promise(() => undefined);
+}
+
+/** Writes what is under way, and since when: over one line of a terminal, or one line each for machines. */
+function progressLine(machine: boolean): (text: string) => void {
+  const began = performance.now();
+  const elapsed = () => `${((performance.now() - began) / 1000).toFixed(1)} s`;
+  const tty = process.stderr.isTTY && !machine;
+  return (text) => void process.stderr.write(tty ? `\r\x1b[K${elapsed()}  ${text}` : `${elapsed()}  ${text}\n`);
+}
+
+async function main(): Promise<void> {
+  const options = command.parse().opts<Options>();
+  if (options.list) return list(options.json);
+  const scenario = options.scenario === undefined ? undefined : scenarioOf(options.scenario);
+  const machine = options.json === true || options.exit === true;
+  const prepared = Promise.all([
+    daemonBundle(buildDaemons),
+    Lab.prepare({ blockMs: options.blockTime, ...madeFor(scenario, options) }),
+  ]);
+  // Reported where it is awaited.
+  prepared.catch(() => undefined);
+  if (options.summary && !machine) await runSummary();
+
+  const running = new Running();
+  const progress = progressLine(machine);
+  progress("bundling the daemons, synthesizing the stacks");
+  const [tog] = await prepared;
+  const base = {
+    blockMs: options.blockTime,
+    tog,
+    doubleStartMs: options.startTime * 1000,
+    ...{ seed: options.seed, keep: options.keep, history: options.history },
+    ...labApi(),
+    progress,
+  };
+  if (scenario && options.exit) await runAndExit(scenario, base, options, running);
+  else await open(scenario, base, options, running);
 }
 
 if (require.main === module)

@@ -136,6 +136,17 @@ const wrongType = (type: ResourceType, field: string, got: unknown, wanted: stri
     `${type.kind} in version "v1" cannot be handled as a ${type.kind}: json: cannot unmarshal ${Array.isArray(got) ? "array" : typeof got} into Go struct field ${field} of type ${wanted}`,
   );
 
+/** Types of a lease's fields, which Go checks, and times in their normal form. */
+function checkLeaseSpec(type: ResourceType, spec: Json): void {
+  for (const field of ["acquireTime", "renewTime"])
+    if (spec[field] !== undefined) spec[field] = microTime(type, spec[field]);
+  for (const field of ["leaseDurationSeconds", "leaseTransitions"])
+    if (spec[field] !== undefined && !Number.isInteger(spec[field]))
+      throw wrongType(type, `LeaseSpec.spec.${field}`, spec[field], "int32");
+  if (spec.holderIdentity !== undefined && typeof spec.holderIdentity !== "string")
+    throw wrongType(type, "LeaseSpec.spec.holderIdentity", spec.holderIdentity, "string");
+}
+
 /**
  * The object of a request body: known fields only, nulls dropped, times normalized.
  * @param strict 400 instead of a warning for unknown fields
@@ -200,16 +211,7 @@ export function decode(
     throw badRequest(
       `${type.kind} in version "v1" cannot be handled as a ${type.kind}: strict decoding error: ${unknown.map((field) => `unknown field "${field}"`).join(", ")}`,
     );
-  if (type.resource === "leases") {
-    const spec = (object.spec ??= {}) as Json;
-    for (const field of ["acquireTime", "renewTime"])
-      if (spec[field] !== undefined) spec[field] = microTime(type, spec[field]);
-    for (const field of ["leaseDurationSeconds", "leaseTransitions"])
-      if (spec[field] !== undefined && !Number.isInteger(spec[field]))
-        throw wrongType(type, `LeaseSpec.spec.${field}`, spec[field], "int32");
-    if (spec.holderIdentity !== undefined && typeof spec.holderIdentity !== "string")
-      throw wrongType(type, "LeaseSpec.spec.holderIdentity", spec.holderIdentity, "string");
-  }
+  if (type.resource === "leases") checkLeaseSpec(type, (object.spec ??= {}) as Json);
   return { object, warnings: unknown.map((field) => `unknown field "${field}"`) };
 }
 

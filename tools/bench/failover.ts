@@ -12,7 +12,8 @@ import { inject } from "../../lab/faults/faults";
 import { Lab, type LabOptions } from "../../lab/lab";
 import { daemonBundle } from "../../lab/programs";
 import { scaleOf, scaleTimings } from "../../lab/scale";
-import { calm, failoverGap } from "../../lab/scenarios/run";
+import { failoverGap } from "../../lab/scenarios/receipt";
+import { calm } from "../../lab/scenarios/run";
 import { defaultTimings } from "../../contract/timings";
 import { judged, percentile, type Bench, type BenchResult } from "../bench";
 import { buildDaemons } from "../../scripts/build";
@@ -123,6 +124,48 @@ async function measure(lab: Lab, design: Design, event: Happening): Promise<Meas
   };
 }
 
+/**
+ * What leaves something behind comes late: after a stale head no other voluntary handover follows for a minute and
+ * more, so there is one in each laboratory; a member whose daemon has crashed three times in a row takes over as the
+ * last resort only.
+ */
+const order: readonly Happening[] = ["switchover", "kill", "zone", "stale", "crash"];
+
+/** Every event of one design, its runs one after the other. */
+async function measureAll(
+  lab: Lab,
+  design: Design,
+  given: { runs: number; events: readonly Happening[] },
+  report: FailoverReport,
+  progress: (line: string) => void,
+): Promise<void> {
+  for (const event of order.filter((wanted) => given.events.includes(wanted))) {
+    // With one replica a lost zone is Kubernetes' own affair: minutes, and not ours to measure. A stale head has
+    // nobody to go to.
+    if (design === "single" && (event === "zone" || event === "stale")) continue;
+    const runs = event === "stale" ? 1 : given.runs;
+    for (let run = 0; run < runs; run++) {
+      const name = `${design}, ${texts[event]} ${run + 1}/${runs}`;
+      try {
+        const measurement = await measure(lab, design, event);
+        report.measurements.push(measurement);
+        report.load.push(Number((loadavg()[0] ?? 0).toFixed(1)));
+        progress(
+          `${name}: ${measurement.seconds.toFixed(2)} s, ${measurement.missed} missed, overlap ${measurement.overlapMs} ms${measurement.failedOver ? "" : ", no failover"}, machine stalled ${measurement.stallMs} ms`,
+        );
+      } catch (error) {
+        progress(`${name}: not measured: ${(error as Error).message}`);
+      }
+    }
+  }
+  const conflicts = lab
+    .verdict()
+    .filter(({ code }) => ["two-digests", "two-signatures-of-a-block"].includes(code)).length;
+  report.conflicts[design] = (report.conflicts[design] ?? 0) + conflicts;
+  if (design === "ours")
+    for (const violation of lab.verdict()) progress(`VIOLATION ${violation.code}: ${violation.text}`);
+}
+
 export async function runFailover(
   given: {
     runs: number;
@@ -148,37 +191,6 @@ export async function runFailover(
   process.once("SIGINT", interrupted);
   process.once("SIGTERM", interrupted);
 
-  // What leaves something behind comes late: after a stale head no other voluntary handover follows for a minute and
-  // more, so there is one in each laboratory; a member whose daemon has crashed three times in a row takes over as the
-  // last resort only.
-  const order: readonly Happening[] = ["switchover", "kill", "zone", "stale", "crash"];
-  const series = async (design: Design, lab: Lab): Promise<void> => {
-    for (const event of order.filter((wanted) => given.events.includes(wanted))) {
-      // With one replica a lost zone is Kubernetes' own affair: minutes, and not ours to measure. A stale head has
-      // nobody to go to.
-      if (design === "single" && (event === "zone" || event === "stale")) continue;
-      const runs = event === "stale" ? 1 : given.runs;
-      for (let run = 0; run < runs; run++) {
-        const name = `${design}, ${texts[event]} ${run + 1}/${runs}`;
-        try {
-          const measurement = await measure(lab, design, event);
-          report.measurements.push(measurement);
-          report.load.push(Number((loadavg()[0] ?? 0).toFixed(1)));
-          progress(
-            `${name}: ${measurement.seconds.toFixed(2)} s, ${measurement.missed} missed, overlap ${measurement.overlapMs} ms${measurement.failedOver ? "" : ", no failover"}, machine stalled ${measurement.stallMs} ms`,
-          );
-        } catch (error) {
-          progress(`${name}: not measured: ${(error as Error).message}`);
-        }
-      }
-    }
-    const conflicts = lab
-      .verdict()
-      .filter(({ code }) => ["two-digests", "two-signatures-of-a-block"].includes(code)).length;
-    report.conflicts[design] = (report.conflicts[design] ?? 0) + conflicts;
-    if (design === "ours")
-      for (const violation of lab.verdict()) progress(`VIOLATION ${violation.code}: ${violation.text}`);
-  };
   try {
     // Started one after the other; then each waits for blocks most of the time.
     for (const design of given.designs) {
@@ -186,7 +198,7 @@ export async function runFailover(
       labs.set(design, lab);
       await lab.ready(240_000);
     }
-    await Promise.all([...labs].map(([design, lab]) => series(design, lab)));
+    await Promise.all([...labs].map(([design, lab]) => measureAll(lab, design, given, report, progress)));
   } finally {
     process.off("SIGINT", interrupted);
     process.off("SIGTERM", interrupted);

@@ -261,7 +261,7 @@ export const mutants: readonly Mutant[] = [
     name: "checker-floor",
     breaks: "the checker reports a tenure that opens at a signed level",
     file: checker,
-    find: "      if (record.floor < signedLevel)\n",
-    replace: "      if (record.floor < signedLevel - 1)\n",
+    find: "    if (floor < this.signedLevel)\n",
+    replace: "    if (floor < this.signedLevel - 1)\n",
   },
 ];

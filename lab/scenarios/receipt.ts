@@ -1,0 +1,288 @@
+/** The receipt of a scenario: what a run showed, against what it promises. */
+import * as z from "zod/mini";
+import { annotations, leaderLeaseName } from "../../contract/names";
+import { receiptSchema } from "../../contract/receipt";
+import { eventSentence } from "../../diagnosis/events";
+import type { Lab, Signature } from "../lab";
+import type { Scenario } from "./scenario";
+
+export interface TimelineEntry {
+  /** Since the first fault. */
+  atMs: number;
+  pod: string;
+  event: string;
+  reason: string;
+  /** The same as a sentence. */
+  text: string;
+}
+/** What a run showed. Times are real milliseconds and seconds of this run; `scale` relates them to 6 s blocks. */
+export interface ScenarioReceipt {
+  scenario: string;
+  /** All invariants held: no violation, no overlap, recovery, the expected daemon signs. */
+  ok: boolean;
+  missedLevels: number;
+  /** From the last signature before the change of daemon to the first after it; without one the longest silence. */
+  failoverSeconds: number;
+  /** From the first fault until another daemon was ready to sign; null where none was started. */
+  takeoverSeconds: number | null;
+  /** From the end of the fault to a new tenure; null where there was none. */
+  tenureSeconds: number | null;
+  violations: string[];
+  timeline: TimelineEntry[];
+  problems: string[];
+  goal: { missedLevels: number | null; takeoverSeconds: number | null; tenureSeconds: number | null; met: boolean };
+  overlapMs: number;
+  epochs: { before: number; after: number };
+  from: string;
+  to: string;
+  cause: string;
+  nonces: { committed: number; revealed: number; lost: number };
+  signatures: number;
+  /** Longest time for which this machine did not schedule the laboratory: what is of that order says nothing. */
+  longestStallMs: number;
+  blockSeconds: number;
+  scale: number;
+  /** Declared start time D of the doubles, in seconds of this run. */
+  doubleStartSeconds: number;
+  seed: string;
+  startedInSeconds: number;
+}
+
+/** Gap around each change of process, or the longest silence. */
+export function failoverGap(
+  signatures: readonly Signature[],
+  fromMs: number,
+): { seconds: number; from?: Signature; to?: Signature } {
+  let longest: { seconds: number; from?: Signature; to?: Signature } = { seconds: 0 };
+  let change: typeof longest | undefined;
+  for (const [i, to] of signatures.entries()) {
+    const from = signatures[i - 1];
+    if (!from || to.atMs < fromMs) continue;
+    const gap = { seconds: (to.atMs - from.atMs) / 1000, from, to };
+    if ((from.pid !== to.pid || from.uid !== to.uid) && (!change || gap.seconds > change.seconds)) change = gap;
+    if (gap.seconds > longest.seconds) longest = gap;
+  }
+  return change ?? longest;
+}
+
+const interesting = new Set([
+  "process-ended",
+  "process-started",
+  "ready",
+  "held",
+  "released",
+  "attestation-missed",
+  "block-missed",
+  "pod-created",
+  "pod-gone",
+  "state",
+  "command",
+  "daemon-killed",
+  "daemon-stopping",
+  "watermark",
+  "refused",
+  "container-exited",
+  "container-unhealthy",
+  "solo-start",
+]);
+
+/** The receipt's timeline: faults, transitions, first signatures, missed levels. */
+export function timelineOf(lab: Lab, fromMs: number, limit = 200): TimelineEntry[] {
+  const entries = lab.events
+    .filter(
+      (event) =>
+        event.atMs >= fromMs - 5 &&
+        (event.source === "fault" || interesting.has(event.event)) &&
+        event.source !== "octez-signer",
+    )
+    .map((event) => ({
+      atMs: Math.round(event.atMs - fromMs),
+      pod: event.pod,
+      event: `${event.source}: ${event.event}`,
+      reason: event.reason.slice(0, 160),
+      text: eventSentence(event) ?? `${event.event}: ${event.reason.slice(0, 160)}`,
+    }));
+  const firsts: TimelineEntry[] = [];
+  let last: Signature | undefined;
+  for (const signature of lab.signatures) {
+    if (signature.atMs >= fromMs && last && signature.pid !== last.pid)
+      firsts.push(
+        {
+          atMs: Math.round(last.atMs - fromMs),
+          pod: last.pod,
+          event: "last signature",
+          reason: `${last.kind} of level ${last.level}`,
+          text: `${last.pod} signs for the last time: the ${last.kind} of level ${last.level}.`,
+        },
+        {
+          atMs: Math.round(signature.atMs - fromMs),
+          pod: signature.pod,
+          event: "first signature",
+          reason: `${signature.kind} of level ${signature.level}`,
+          text: `${signature.pod} signs for the first time: the ${signature.kind} of level ${signature.level}.`,
+        },
+      );
+    last = signature;
+  }
+  return [...entries, ...firsts].sort((a, b) => a.atMs - b.atMs).slice(0, limit);
+}
+
+/**
+ * Receipts of the tenures after `epoch` against the chain: each must have the number of levels that were missed from
+ * the last attestation before the tenure to its first one. @returns a sentence for each that has another number, or
+ * none although it is to have one
+ */
+async function historyDisagrees(lab: Lab, epoch: number): Promise<string[]> {
+  const receipts = () => {
+    const notes = lab.object("leases", leaderLeaseName(lab.baker))?.metadata.annotations ?? {};
+    const list = z.array(receiptSchema).safeParse(JSON.parse(notes[annotations.receipts] ?? "[]"));
+    return (list.data ?? []).flatMap((receipt) => {
+      const first = receipt.timeline.find(({ event }) => event === "first-attestation");
+      const acquired = receipt.timeline.find(({ event }) => event === "acquired");
+      const to = Number(first?.reason.replace("level ", ""));
+      const atMs = Date.parse(receipt.at) + (acquired?.atMs ?? 0);
+      const from = lab.chain.levels.findLast(
+        (level) => level.attestedBy !== null && level.atMs < atMs && level.level < to,
+      );
+      return receipt.epoch > epoch && first && from ? [{ receipt, from: from.level, to }] : [];
+    });
+  };
+  const counted = () => receipts().every(({ receipt }) => receipt.missedLevels !== null);
+  // The elector asks its node again only after a while, and a busy machine needs more of it.
+  const limitMs = Math.max(60_000, lab.scaled(120_000));
+  await lab.until("the missed levels of the receipts", counted, limitMs).catch(() => undefined);
+  return receipts().flatMap(({ receipt, from, to }) => {
+    const missed = lab.chain.levels.filter(
+      ({ level, attestationMissed }) => level >= from && level <= to && attestationMissed === true,
+    ).length;
+    return receipt.missedLevels === missed
+      ? []
+      : [`the receipt of epoch ${receipt.epoch} says ${receipt.missedLevels} missed levels, the chain ${missed}`];
+  });
+}
+
+/** What the new master said it acquired for. */
+function causeOf(lab: Lab, fromMs: number): string {
+  const acquired = lab.events.findLast(
+    (event) => event.atMs >= fromMs && event.source === "elector" && event.event === "acquired",
+  );
+  return acquired?.reason ?? "";
+}
+
+/** What is known of a run once its steps have been played. */
+export interface Played {
+  /** Wall clock of the first fault. */
+  t0: number;
+  /** The last level that was decided or attested before. */
+  level: number;
+  before: { epoch: number; pod: string };
+  /** When the first fault ended. */
+  endedMs: number | undefined;
+  problems: string[];
+}
+type Shown = Pick<ScenarioReceipt, "overlapMs" | "nonces"> & {
+  after: Played["before"];
+  gap: ReturnType<typeof failoverGap>;
+};
+
+/** Everything that the scenario expects and that is not so. */
+function disappointments(lab: Lab, { expect, flag }: Scenario, played: Played, shown: Shown): string[] {
+  const { t0, before, endedMs } = played;
+  const { after, gap, overlapMs, nonces } = shown;
+  const changed = before.pod !== after.pod || (gap.from !== undefined && gap.from.uid !== gap.to?.uid);
+  const moved = changed || (flag && before.epoch !== after.epoch);
+  const during = lab.signatures.filter(({ atMs }) => atMs > t0 + lab.scaled(500) && atMs < (endedMs ?? t0)).length;
+  const rules: [boolean, string][] = [
+    [expect.failover === "yes" && !changed, `${before.pod} still signs: another pod was to take over`],
+    [
+      expect.failover === "no" && moved,
+      `${after.pod} signs in epoch ${after.epoch}: ${before.pod} was to go on in epoch ${before.epoch}`,
+    ],
+    [expect.overlapMs !== null && overlapMs > expect.overlapMs, `two daemons ran for ${overlapMs} ms together`],
+    [expect.nonces && nonces.lost > 0, `${nonces.lost} of ${nonces.committed} commitments were not revealed`],
+    [expect.nonces && nonces.revealed === 0, "nothing was revealed: the run shows nothing"],
+    [expect.silent && during > 0, `${during} signatures while nothing was to be signed`],
+  ];
+  return rules.filter(([broken]) => broken).map(([, text]) => text);
+}
+
+/** Seconds from the first fault to another daemon, and from the fault's end to a new tenure. */
+function secondsOf(lab: Lab, { t0, endedMs }: Played): Pick<ScenarioReceipt, "takeoverSeconds" | "tenureSeconds"> {
+  const since = (fromMs: number, atMs: number | null | undefined) =>
+    atMs ? Number(((atMs - fromMs) / 1000).toFixed(3)) : null;
+  const young = lab.trace.intervals.find(
+    (interval) => interval.role === "octez-baker" && interval.startMs > t0 && interval.readyMs !== null,
+  );
+  const held = lab.events.find(
+    (event) => event.source === "lease" && event.event === "held" && event.atMs >= (endedMs ?? Infinity),
+  );
+  return { takeoverSeconds: since(t0, young?.readyMs), tenureSeconds: since(endedMs ?? 0, held?.atMs) };
+}
+
+/** The scenario's promises, in the time of this run. */
+function goalOf(
+  lab: Lab,
+  scenario: Scenario,
+  got: Pick<ScenarioReceipt, "missedLevels" | "takeoverSeconds" | "tenureSeconds">,
+): ScenarioReceipt["goal"] {
+  const promised = (seconds: number | undefined) =>
+    seconds === undefined ? null : Number((seconds * lab.scale).toFixed(3));
+  const goal = {
+    missedLevels: scenario.goalMissedLevels ?? null,
+    takeoverSeconds: promised(scenario.goalTakeoverSeconds),
+    tenureSeconds: promised(scenario.goalTenureSeconds),
+  };
+  const within = (reached: number | null, most: number | null) =>
+    most === null || (reached !== null && reached <= most);
+  const met = (Object.keys(goal) as (keyof typeof goal)[]).every((what) => within(got[what], goal[what]));
+  return { ...goal, met };
+}
+
+export async function receiptOf(
+  lab: Lab,
+  scenario: Scenario,
+  played: Played,
+  startedInSeconds: number,
+): Promise<ScenarioReceipt> {
+  const { t0, before } = played;
+  const gap = failoverGap(lab.signatures, t0);
+  const after = { epoch: lab.lease?.epoch ?? 0, pod: lab.activePod() ?? "" };
+  const missedLevels = lab.chain.missedSince(played.level);
+  const disagreements = await historyDisagrees(lab, before.epoch);
+  const overlapMs = Math.round(lab.trace.overlapMs("octez-baker", t0 - 60_000));
+  const violations = lab.verdict().map((violation) => `${violation.code}: ${violation.text}`);
+  const commitments = [...lab.chain.commitments.values()];
+  const nonces = {
+    committed: commitments.length,
+    revealed: commitments.filter((entry) => entry.revealedBy !== null).length,
+    lost: commitments.filter((entry) => entry.lost).length,
+  };
+  const problems = [
+    ...played.problems,
+    ...disagreements,
+    ...disappointments(lab, scenario, played, { after, gap, overlapMs, nonces }),
+  ];
+  const seconds = secondsOf(lab, played);
+  return {
+    scenario: scenario.name,
+    ok: problems.length === 0 && violations.length === 0,
+    missedLevels,
+    failoverSeconds: Number(gap.seconds.toFixed(3)),
+    ...seconds,
+    violations,
+    timeline: timelineOf(lab, t0),
+    problems,
+    goal: goalOf(lab, scenario, { missedLevels, ...seconds }),
+    overlapMs,
+    epochs: { before: before.epoch, after: after.epoch },
+    ...{ from: before.pod, to: after.pod, cause: causeOf(lab, t0) },
+    nonces,
+    signatures: lab.signatures.length,
+    longestStallMs: lab.longestStallMs(t0),
+    blockSeconds: lab.options.blockMs / 1000,
+    scale: Number(lab.scale.toFixed(4)),
+    doubleStartSeconds: Number(((lab.options.doubleStartMs * lab.scale) / 1000).toFixed(3)),
+    seed: lab.options.seed,
+    startedInSeconds,
+  };
+}
