@@ -7,7 +7,8 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 
 import { createServer as createHttp, get, type Server } from "node:http";
 import { connect, createServer, type Socket } from "node:net";
 import { join } from "node:path";
-import { OctezSigner, testKey } from "../../lab/doubles/octez-signer";
+import { OctezSigner } from "../../lab/doubles/signer-server";
+import { testKey } from "../../lab/doubles/signing-keys";
 import {
   answers,
   keepTunnel,

@@ -1,6 +1,6 @@
 /** Public keys of secret ones, held against OpenSSL and against Octez' own bootstrap key. */
 import { createECDH, createPrivateKey, createPublicKey } from "node:crypto";
-import { signBytes, testKey } from "../../lab/doubles/octez-signer";
+import { signBytes, testKey } from "../../lab/doubles/signing-keys";
 import { encodeBase58, expectBase58 } from "../../tezos/base58";
 import { verifySignature, type Curve } from "../../tezos/keys";
 import { publicKeyOf } from "../../tezos/secret-keys";

@@ -9,7 +9,7 @@ import * as http from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { testKey } from "../../lab/doubles/octez-signer";
+import { testKey } from "../../lab/doubles/signing-keys";
 import { judged, percentile, type Bench, type BenchResult } from "../bench";
 import { GateWorld, sign, vote } from "./parts/gate-world";
 

@@ -18,7 +18,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { clientFiles } from "../../../daemons/hot-keys/client-files";
 import { bundleDoubles } from "../../../lab/bundle";
-import { testKey } from "../../../lab/doubles/octez-signer";
+import { testKey } from "../../../lab/doubles/signing-keys";
 import { verifySignature } from "../../../tezos/keys";
 import { bundlePath } from "../../helpers/bundle";
 import { post, request } from "../../helpers/gates";

@@ -1,6 +1,6 @@
 /** Signers that answer but do not sign: a locked Ledger, a watermark of their own, a request that they do not allow. */
-import type { SignerFaults } from "../../../lab/doubles/octez-signer";
-import { testKey } from "../../../lab/doubles/octez-signer";
+import type { SignerFaults } from "../../../lab/doubles/signer-server";
+import { testKey } from "../../../lab/doubles/signing-keys";
 import { parseSigningRequest } from "../../../tezos/signing-request";
 import { GateWorld, quick, request, type GatePod } from "../../helpers/gates";
 

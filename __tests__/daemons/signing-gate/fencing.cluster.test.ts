@@ -4,7 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 import { UpstreamKubeApi } from "../../../lab/kube-api/upstream";
-import { testKey } from "../../../lab/doubles/octez-signer";
+import { testKey } from "../../../lab/doubles/signing-keys";
 import { missingForControlPlane, startControlPlane, type ControlPlane } from "../../../tools/test-assets/control-plane";
 import { namespace, useOtherApi } from "../../helpers/gates";
 import { applyStack, stackBaker } from "../../helpers/stack-subject";

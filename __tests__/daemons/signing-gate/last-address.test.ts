@@ -2,7 +2,8 @@
 import type { LookupAddress } from "node:dns";
 import { exchange } from "../../../daemons/signing-gate/http-client";
 import { lastGoodAddress } from "../../../daemons/signing-gate/last-address";
-import { OctezSigner, testKey } from "../../../lab/doubles/octez-signer";
+import { OctezSigner } from "../../../lab/doubles/signer-server";
+import { testKey } from "../../../lab/doubles/signing-keys";
 
 interface Question {
   hostname: string;

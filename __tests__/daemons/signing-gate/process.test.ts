@@ -11,7 +11,7 @@ import { watermarkName } from "../../../contract/names";
 import { ports } from "../../../contract/ports";
 import { gateStatusSchema, type GateStatus } from "../../../contract/status";
 import { serveHttp, type HttpServer } from "../../../daemons/runtime/http-server";
-import { testKey } from "../../../lab/doubles/octez-signer";
+import { testKey } from "../../../lab/doubles/signing-keys";
 import { bundlePath } from "../../helpers/bundle";
 import { baker, chainName, GateWorld, namespace, post, request } from "../../helpers/gates";
 

@@ -10,7 +10,7 @@ import type { ConfigMap, Outcome } from "../../../daemons/runtime/kube";
 import { Gate, type GateOptions } from "../../../daemons/signing-gate/gate";
 import { LeadershipView } from "../../../daemons/signing-gate/leadership";
 import { MarksMemory } from "../../../daemons/signing-gate/memory";
-import { testKey } from "../../../lab/doubles/octez-signer";
+import { testKey } from "../../../lab/doubles/signing-keys";
 import { baker, chainName, request } from "../../helpers/gates";
 
 const { address } = testKey("tz2", "baker");

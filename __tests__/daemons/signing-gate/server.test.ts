@@ -1,7 +1,7 @@
 /** The gate as octez-client, octez-baker and other people's clients see it. */
 import { RemoteSigner } from "@taquito/remote-signer";
 import * as http from "node:http";
-import { testKey } from "../../../lab/doubles/octez-signer";
+import { testKey } from "../../../lab/doubles/signing-keys";
 import { encodeBase58 } from "../../../tezos/base58";
 import { verifySignature } from "../../../tezos/keys";
 import { GateWorld, quick, request, type GatePod } from "../../helpers/gates";

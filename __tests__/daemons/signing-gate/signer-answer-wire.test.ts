@@ -3,7 +3,7 @@ import { blake2b } from "@noble/hashes/blake2b";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { judge } from "../../../daemons/signing-gate/signer-answer";
-import { testKey } from "../../../lab/doubles/octez-signer";
+import { testKey } from "../../../lab/doubles/signing-keys";
 import { publicKeyHash } from "../../../tezos/keys";
 import { GateWorld, quick } from "../../helpers/gates";
 import { bodyOf, exchangesOf } from "../../helpers/octez-recordings";

@@ -1,6 +1,6 @@
 /** What a signer's answer means, with the texts that were recorded of octez-signer 25.1. */
 import { judge, signerWords } from "../../../daemons/signing-gate/signer-answer";
-import { signBytes, testKey } from "../../../lab/doubles/octez-signer";
+import { signBytes, testKey } from "../../../lab/doubles/signing-keys";
 import { request } from "../../helpers/gates";
 
 const key = testKey("tz1", "baker");

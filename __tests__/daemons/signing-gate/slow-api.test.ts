@@ -1,6 +1,6 @@
 /** An API that answers, but slowly: signatures come later, none is refused. */
 import { defaultTimings } from "../../../contract/timings";
-import { testKey } from "../../../lab/doubles/octez-signer";
+import { testKey } from "../../../lab/doubles/signing-keys";
 import { GateWorld, request } from "../../helpers/gates";
 
 jest.setTimeout(60_000);

@@ -4,13 +4,8 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { request as httpRequest } from "node:http";
 import { join } from "node:path";
-import {
-  OctezSigner,
-  signBytes,
-  testKey,
-  type OctezSignerOptions,
-  type SigningKey,
-} from "../../../lab/doubles/octez-signer";
+import { OctezSigner, type OctezSignerOptions } from "../../../lab/doubles/signer-server";
+import { signBytes, testKey, type SigningKey } from "../../../lab/doubles/signing-keys";
 import { expectBase58 } from "../../../tezos/base58";
 import { publicKeyHash, type Curve } from "../../../tezos/keys";
 

@@ -4,7 +4,8 @@ import { encodeBase58, expectBase58 } from "../../../tezos/base58";
 import { decodeSignature, publicKeyHash, verifySignature, type Curve } from "../../../tezos/keys";
 import { encodeVoteRequest } from "../../../tezos/signing-request";
 import type { SignerEntry } from "../../../lab/checker/checker";
-import { keyOf, OctezSigner, signBytes, testKey, type OctezSignerOptions } from "../../../lab/doubles/octez-signer";
+import { OctezSigner, type OctezSignerOptions } from "../../../lab/doubles/signer-server";
+import { keyOf, signBytes, testKey } from "../../../lab/doubles/signing-keys";
 
 const curves: Curve[] = ["tz1", "tz2", "tz3", "tz4"];
 const vote = (level: number, payload = 1) =>

@@ -18,7 +18,7 @@ import { clientFiles } from "../../../daemons/hot-keys/client-files";
 import { sleep, systemClock } from "../../../daemons/runtime/clock";
 import { serveHttp } from "../../../daemons/runtime/http-server";
 import { createKubeClient } from "../../../daemons/runtime/kube-client";
-import type { SigningKey } from "../../../lab/doubles/octez-signer";
+import type { SigningKey } from "../../../lab/doubles/signing-keys";
 import { KubeApi } from "../../../lab/kube-api";
 import { buildDaemons } from "../../../scripts/build";
 import { expectBase58 } from "../../../tezos/base58";
