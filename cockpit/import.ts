@@ -8,7 +8,7 @@ import { labels, watermarkDataKey } from "../contract/names";
 import { deploymentOf } from "../diagnosis/view";
 import { UsageError } from "./cluster";
 import { planImport, understand } from "./import-plan";
-import { importBundle } from "./nonces";
+import { importIntoPods } from "./nonces";
 import { jsonCommand, plainLevel, type Common } from "./options";
 import type { Session } from "./session";
 import { readView } from "./view";
@@ -41,7 +41,7 @@ async function importFiles(session: Session, options: ImportOptions): Promise<vo
   const floors = plan.floors.map(({ address, record }) => ({ address, floor: record.floor }));
   if (!objected && options.yes) {
     // Nonces first: floors let the first tenure begin with them.
-    if (plan.nonces) session.exitCode = await importBundle(session, cluster, baker, plan.nonces);
+    if (plan.nonces) session.exitCode = await importIntoPods(session, cluster, baker, JSON.stringify(plan.nonces));
     if (session.exitCode !== 0) throw new Error("the nonces are not in every pod: no floor was written; try again");
     for (const { map, record } of plan.floors)
       await cluster.writeConfigMap(map, { ...map.data, [watermarkDataKey]: JSON.stringify(record) });

@@ -4,13 +4,13 @@
  * the work (`tog nonce-importer export|import` under the baker's own lock); this merges. Exit codes: 0 done, 1 a pod
  * failed, 2 usage, 3 the cluster was not reached. The file holds unrevealed nonces: mode 0600, delete it afterwards.
  */
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import type { Command } from "commander";
 import { containers } from "../contract/containers";
 import { labels } from "../contract/names";
 import { writeDurably } from "../daemons/runtime/durable";
 import type { PodView } from "../diagnosis/objects";
-import { checkBundle, mergeSets, type NonceBundle } from "../tezos/nonces";
+import { checkBundle, mergeSets, nonceImport, type NonceBundle } from "../tezos/nonces";
 import { ClusterError, type Cluster } from "./cluster";
 import { bakerCommand, type Common } from "./options";
 import { bakerName, type Session } from "./session";
@@ -65,6 +65,8 @@ async function inEachPod<T>(
 }
 
 async function exportNonces(io: Session, common: Common & { out?: string }): Promise<number> {
+  if (common.out !== undefined && existsSync(common.out))
+    throw new Error(`${common.out} is there already: give another --out, or move it away`);
   const cluster = await io.connect(common);
   const { baker, pods } = await bakingPods(cluster, common);
   const { results, code } = await inEachPod(io, pods, async (pod) =>
@@ -84,12 +86,13 @@ async function exportNonces(io: Session, common: Common & { out?: string }): Pro
   return code;
 }
 
-/** Merges the nonces into every pod of the baker. @returns 1 where one of them did not take them, which is reported */
-export async function importBundle(io: Session, cluster: Cluster, baker: string, bundle: NonceBundle): Promise<0 | 1> {
+/**
+ * Merges the nonces of a text (see `nonceImport`) into every pod of the baker. @returns 1 where one of them did not
+ * take them, which is reported
+ */
+export async function importIntoPods(io: Session, cluster: Cluster, baker: string, text: string): Promise<0 | 1> {
   const { pods } = await bakingPods(cluster, { baker });
-  const { code } = await inEachPod(io, pods, async (pod) =>
-    io.out(await importer(cluster, pod, "import", JSON.stringify(bundle))),
-  );
+  const { code } = await inEachPod(io, pods, async (pod) => io.out(await importer(cluster, pod, "import", text)));
   return code;
 }
 
@@ -97,7 +100,9 @@ async function importNonces(io: Session, file: string, common: Common): Promise<
   const text = readFileSync(file === "-" ? 0 : file, "utf8");
   const cluster = await io.connect(common);
   const { baker } = await bakingPods(cluster, common);
-  return importBundle(io, cluster, baker, checkBundle(text, { baker }));
+  // Each pod checks again, the chain included.
+  nonceImport(text, { baker });
+  return importIntoPods(io, cluster, baker, text);
 }
 
 export function addNonces(program: Command, session: Session): void {
@@ -108,7 +113,7 @@ export function addNonces(program: Command, session: Session): void {
       session.exitCode = await exportNonces(session, options);
     });
   bakerCommand(nonces, "import", "merge a file into every pod of a baker, beside running bakers")
-    .argument("<file>", "an export; - is stdin")
+    .argument("<file>", "an export, or a nonce file of octez-baker; - is stdin")
     .action(async (file: string, options: Common) => {
       session.exitCode = await importNonces(session, file, options);
     });

@@ -20,7 +20,7 @@ export interface SeedNonce {
   block: string;
   cycle: number;
   level: number;
-  round?: number;
+  round?: number | null;
   state: NonceState;
   [field: string]: unknown;
 }
@@ -103,7 +103,7 @@ function objection(value: unknown, legacy: boolean): string | undefined {
     return `hash is a nonce hash (nce...), got ${shown(value.hash)}`;
   if (!isCount(value.cycle)) return `cycle is a whole number, got ${shown(value.cycle)}`;
   if (!isCount(value.level)) return `level is a whole number, got ${shown(value.level)}`;
-  if (value.round !== undefined && !isCount(value.round))
+  if (value.round !== undefined && value.round !== null && !isCount(value.round))
     return `round is a whole number or absent, got ${shown(value.round)}`;
   if (value.state !== "committed" && !(isRecord(value.state) && isCount(value.state.injection_level)))
     return `state is "committed" or {"injection_level": LEVEL}, got ${shown(value.state)}`;
@@ -121,7 +121,11 @@ function checkList(value: unknown, legacy: boolean): unknown[] {
 
 /** Checks a parsed list, hashes included. Entries with one hash are merged. @throws NonceFileError */
 export function checkStateful(value: unknown, options: { hashes: boolean } = { hashes: true }): SeedNonce[] {
-  const entries = checkList(value, false) as SeedNonce[];
+  // Where it was written as null, the round is as good as absent.
+  const entries = (checkList(value, false) as SeedNonce[]).map((entry) => {
+    if (entry.round === null) delete entry.round;
+    return entry;
+  });
   if (options.hashes)
     entries.forEach((entry, index) => {
       if (!fits(entry))
@@ -176,12 +180,13 @@ function canonical(value: unknown): string {
 }
 const greater = <T>(a: T, b: T): T => (canonical(a) >= canonical(b) ? a : b);
 
-/** The more advanced of two states. */
+/** The more advanced of two states, with the unknown fields of both. */
 export function laterState(a: NonceState, b: NonceState): NonceState {
   if (a === "committed") return b;
   if (b === "committed") return a;
-  if (a.injection_level !== b.injection_level) return a.injection_level > b.injection_level ? a : b;
-  return greater(a, b);
+  const merged: NonceState = { injection_level: Math.max(a.injection_level, b.injection_level) };
+  mergeExtras(merged, a, b, ["injection_level"]);
+  return merged;
 }
 
 const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
@@ -264,24 +269,35 @@ export function mergeStateful(a: readonly SeedNonce[], b: readonly SeedNonce[]):
   return [...merged.values()].sort((x, y) => x.level - y.level || byText(x.hash, y.hash));
 }
 
-/** Union by block, ordered by block. Commutative, associative, idempotent. */
+const pairKey = ({ block, nonce }: LegacyNonce): string => `${block} ${nonce}`;
+/**
+ * Union by block and nonce, ordered by both: of two nonces of one block only the hash tells the right one. Commutative,
+ * associative, idempotent.
+ */
 export function mergeLegacy(a: readonly LegacyNonce[], b: readonly LegacyNonce[]): LegacyNonce[] {
   const merged = new Map<string, LegacyNonce>();
   for (const list of [a, b])
     for (const entry of list) {
-      const present = merged.get(entry.block) ?? entry;
-      if (isPlainPair(entry) && (present === entry || (isPlainPair(present) && present.nonce === entry.nonce))) {
-        merged.set(entry.block, present);
+      const present = merged.get(pairKey(entry)) ?? entry;
+      if (isPlainPair(entry) && (present === entry || isPlainPair(present))) {
+        merged.set(pairKey(entry), present);
         continue;
       }
-      const result: Record<string, unknown> = {
-        block: entry.block,
-        nonce: present.nonce >= entry.nonce ? present.nonce : entry.nonce,
-      };
+      const result: Record<string, unknown> = { block: entry.block, nonce: entry.nonce };
       mergeExtras(result, present, entry, ["block", "nonce"]);
-      merged.set(entry.block, result as LegacyNonce);
+      merged.set(pairKey(entry), result as LegacyNonce);
     }
-  return [...merged.values()].sort((x, y) => byText(x.block, y.block));
+  return [...merged.values()].sort((x, y) => byText(pairKey(x), pairKey(y)));
+}
+
+/**
+ * The pairs that `stateful` does not cover: neither a nonce that is there with its hash, nor another one of a block
+ * whose nonce was checked against its hash.
+ */
+export function uncovered(pairs: readonly LegacyNonce[], stateful: readonly SeedNonce[]): LegacyNonce[] {
+  const nonces = new Set(stateful.map(({ nonce }) => nonce));
+  const blocks = new Set(stateful.filter(fits).map(({ block }) => block));
+  return pairs.filter(({ nonce, block }) => !nonces.has(nonce) && !blocks.has(block));
 }
 
 export function mergeSets(a: NonceSet, b: NonceSet): NonceSet {
@@ -304,14 +320,31 @@ export function retain(
   return entries.filter((entry) => currentCycle - entry.cycle <= keep);
 }
 
+const maxEntryLength = 5000;
+/** Where the object that begins at `start` ends, braces in texts aside; undefined where it does not, or is too long. */
+function objectEnd(text: string, start: number): number | undefined {
+  let depth = 0;
+  let quoted = false;
+  for (let at = start; at < Math.min(text.length, start + maxEntryLength); at++) {
+    const character = text[at];
+    if (quoted && character === "\\") at++;
+    else if (character === '"') quoted = !quoted;
+    else if (!quoted && character === "{" && ++depth > maxDepth) return undefined;
+    else if (!quoted && character === "}" && --depth === 0) return at + 1;
+  }
+  return undefined;
+}
 /** The whole entries (of at most 5,000 characters), hashes checked, that are left in a broken file. */
 export function salvage(text: string): SeedNonce[] {
   const found: SeedNonce[] = [];
-  for (const match of text.matchAll(/\{(?:[^{}]|\{[^{}]{0,5000}\}){0,5000}\}/g)) {
+  for (let start = text.indexOf("{"); start >= 0; start = text.indexOf("{", start)) {
+    const end = objectEnd(text, start);
     try {
-      found.push(...parseStateful(`[${match[0]}]`));
+      if (end === undefined) throw new NonceFileError("not-json", "no whole object");
+      found.push(...parseStateful(`[${text.slice(start, end)}]`));
+      start = end;
     } catch {
-      continue;
+      start++;
     }
   }
   return mergeStateful(found, []);
@@ -339,22 +372,32 @@ export function nonceFileKind(name: string, chainId: string): NonceFileKind | "f
   return chainId.toLowerCase().startsWith(prefix) ? ((match[2] ?? "").toLowerCase() as NonceFileKind) : "foreign";
 }
 
+/** The files that belong together: names with one prefix. */
+export type NonceFileSet = Partial<Record<NonceFileKind, string>>;
 /**
- * The nonce files of a chain among the names of a folder; where several fit, octez-baker's own name, else the first in
- * order.
+ * The nonce files of a chain among the names of a folder. octez-baker reads its `own` names alone; `others` are of the
+ * same chain with another prefix, in order.
  */
 export function nonceFiles(
   names: readonly string[],
   chainId: string,
-): Partial<Record<NonceFileKind, string>> & { foreign: string[] } {
-  const result: Partial<Record<NonceFileKind, string>> & { foreign: string[] } = { foreign: [] };
+): { own: NonceFileSet; others: NonceFileSet[]; foreign: string[] } {
+  const sets = new Map<string, NonceFileSet>();
+  const own: NonceFileSet = {};
+  const foreign: string[] = [];
   for (const name of [...names].sort()) {
     const kind = nonceFileKind(name, chainId);
     if (kind === undefined) continue;
-    if (kind === "foreign") result.foreign.push(name);
-    else if (result[kind] === undefined || name === nonceFileName(chainId, kind)) result[kind] = name;
+    if (kind === "foreign") foreign.push(name);
+    else if (name === nonceFileName(chainId, kind)) own[kind] = name;
+    else {
+      const prefix = name.slice(0, -kind.length);
+      const present = sets.get(prefix) ?? {};
+      sets.set(prefix, present);
+      present[kind] = name;
+    }
   }
-  return result;
+  return { own, others: [...sets.values()], foreign };
 }
 
 /** The format of exports and of disaster copies. It holds nonces that are secret until they are revealed. */
@@ -383,4 +426,13 @@ export function checkBundle(text: string, expected: { chain?: string; baker?: st
     stateful: checkStateful(value.stateful),
     legacy: checkLegacy(value.legacy),
   };
+}
+
+/** The nonces of a file to import: an export of this chain and baker, or a file of octez-baker. @throws Error */
+export function nonceImport(text: string, expected: { chain?: string; baker?: string }): NonceSet {
+  const value = json(text);
+  if (!Array.isArray(value)) return checkBundle(text, expected);
+  return value.every((entry) => isRecord(entry) && "hash" in entry)
+    ? { stateful: checkStateful(value), legacy: [] }
+    : { stateful: [], legacy: checkLegacy(value) };
 }

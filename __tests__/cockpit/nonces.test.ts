@@ -2,7 +2,7 @@
  * npm run nonces with a cluster that runs `tog` in the folders of its pods: the flag on, the flag off, a disaster copy.
  */
 import { spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Cluster } from "../../cockpit/cluster";
@@ -140,4 +140,63 @@ test("a file of another baker, a pod that does not run and a broken file are fai
   });
   cluster("solo", 1, false);
   expect(await nonces("export")).toMatchObject({ code: 1, err: expect.stringContaining("does not run") as string });
+});
+
+test("files of one chain by both names are read, merged, and written by the name that octez-baker reads", async () => {
+  const [dir = ""] = cluster("solo", 1);
+  const [own, other] = [makeNonce({ seed: 1 }), makeNonce({ seed: 2, state: { injection_level: 7 } })];
+  writeStateful(dir, [own]);
+  const otherFile = join(dir, "NetXdQprcVkpaWU_stateful_nonces");
+  writeFileSync(otherFile, JSON.stringify([other, { ...own, state: { injection_level: 5 } }]));
+  const orphan = makeNonce({ seed: 3 });
+  writeFileSync(join(dir, "netXdQprcVk_nonces"), JSON.stringify([{ block: orphan.block, nonce: orphan.nonce }]));
+  const { out } = await nonces("export");
+  const merged = [{ ...own, state: { injection_level: 5 } }, other];
+  expect(JSON.parse(out)).toMatchObject({ stateful: merged, legacy: [{ nonce: orphan.nonce }] });
+
+  const third = makeNonce({ seed: 4 });
+  const raw = join(folder, "NetXdQprcVkpa_stateful_nonces");
+  writeFileSync(raw, JSON.stringify([third]));
+  expect(await nonces("import", raw)).toMatchObject({ code: 0 });
+  expect(readStateful(dir)).toEqual([...merged, third]);
+  expect(parseLegacy(readFileSync(join(dir, "NetXdQprcVkpa_nonces"), "utf8"))).toContainEqual({
+    block: orphan.block,
+    nonce: orphan.nonce,
+  });
+  expect(JSON.parse(readFileSync(otherFile, "utf8"))).toHaveLength(2);
+});
+
+test("a legacy file of octez-baker can be imported, too, and a broken one says where", async () => {
+  const [dir = ""] = cluster("solo", 1);
+  const { block, nonce } = makeNonce({ seed: 1 });
+  const raw = join(folder, "NetXdQprcVkpa_nonces");
+  writeFileSync(raw, JSON.stringify([{ block, nonce }]));
+  expect(await nonces("import", raw)).toMatchObject({ code: 0 });
+  expect(parseLegacy(readFileSync(join(dir, "NetXdQprcVkpa_nonces"), "utf8"))).toEqual([{ block, nonce }]);
+  writeFileSync(raw, JSON.stringify([{ block, nonce: "1" }]));
+  const { code, err } = await nonces("import", raw);
+  expect([code, err]).toEqual([1, expect.stringContaining("entry 0: nonce is 64 lowercase hex digits")]);
+});
+
+test("a file of another name that is broken is set aside, and keeps nothing from being merged", async () => {
+  const [dir = ""] = cluster("solo", 1);
+  const whole = makeNonce({ seed: 1 });
+  const otherFile = join(dir, "NetXdQprcVkpaWU_stateful_nonces");
+  writeFileSync(otherFile, `[${JSON.stringify(whole)}, {"nonce":`);
+  const raw = join(folder, "raw.json");
+  writeFileSync(raw, JSON.stringify([makeNonce({ seed: 2 })]));
+  expect(await nonces("import", raw)).toMatchObject({ code: 0, out: expect.stringContaining("broken-") as string });
+  expect(readStateful(dir)).toEqual([whole, makeNonce({ seed: 2 })]);
+  expect(existsSync(otherFile)).toBe(false);
+});
+
+test("an export never replaces a file", async () => {
+  cluster("solo", 1);
+  const file = join(folder, "nonces.json");
+  writeFileSync(file, "the only copy");
+  expect(await nonces("export", "--out", file)).toMatchObject({
+    code: 1,
+    err: expect.stringContaining(`${file} is there already`) as string,
+  });
+  expect(readFileSync(file, "utf8")).toBe("the only copy");
 });

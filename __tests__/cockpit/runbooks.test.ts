@@ -34,10 +34,9 @@ async function understand({ words, text }: RunbookCommand): Promise<string> {
     if (scripts[name] === undefined) throw new Error(`package.json has no script "${name}"`);
     if (["baker", "nonces", "watermark"].includes(name)) {
       const argv = name === "baker" ? rest : [name, ...rest];
-      // An import reads its file before it asks the cluster.
-      const { code, err } = await parsed(
-        argv.map((word) => (word === "nonces.json" ? join(root, "package.json") : word)),
-      );
+      // An import reads its file before it asks the cluster; an export wants a name that is free.
+      const imported = (word: string) => (word === "nonces.json" && argv.includes("import") ? "package.json" : word);
+      const { code, err } = await parsed(argv.map(imported));
       if (code !== 3) throw new Error(err);
       return "cockpit";
     }

@@ -15,6 +15,7 @@ import {
   retain,
   salvage,
   serialise,
+  uncovered,
   type LegacyNonce,
   type SeedNonce,
 } from "../../tezos/nonces";
@@ -198,7 +199,8 @@ test("files are found by their ending, whatever the case and length of the chain
   expect(
     nonceFiles(["NetXdQprcVkpaWU_nonces", "NetXdQprcVkpa_nonces", "NetXsqzbfFenS_nonces", "nonces"], mainnet),
   ).toEqual({
-    nonces: "NetXdQprcVkpa_nonces",
+    own: { nonces: "NetXdQprcVkpa_nonces" },
+    others: [{ nonces: "NetXdQprcVkpaWU_nonces" }],
     foreign: ["NetXsqzbfFenS_nonces"],
   });
 });
@@ -211,4 +213,30 @@ test("an export of another chain or baker is refused", () => {
   );
   expect(() => checkBundle(bundle, { baker: "bob" })).toThrow("the export must be of baker bob, got alice");
   expect(() => checkBundle("[]")).toThrow("has version 1");
+});
+
+test("a round that is null is as good as absent", () => {
+  const entry = makeNonce({ seed: 1 });
+  delete entry.round;
+  expect(parseStateful(JSON.stringify([{ ...entry, round: null }]))).toEqual([entry]);
+});
+test("unknown fields inside the state survive a merge, whichever of the two is further", () => {
+  const entry = makeNonce({ seed: 1 });
+  const a = { ...entry, state: { injection_level: 5, why: "first" } };
+  const b = { ...entry, state: { injection_level: 9, other: { deep: 1 } } };
+  const both = { injection_level: 9, other: { deep: 1 }, why: "first" };
+  expect([mergeStateful([a], [b])[0]?.state, mergeStateful([b], [a])[0]?.state]).toEqual([both, both]);
+});
+test("braces in a text neither end an entry nor hide those after it", () => {
+  const entries = [1, 2, 3].map((seed) => makeNonce({ seed, memo: `a } and a { and a \\" ${seed}` }));
+  expect(salvage(serialise(entries).slice(0, -40))).toEqual(entries.slice(0, 2));
+});
+test("of two pairs of one block the hash decides; where it is not known both stay", () => {
+  const right = makeNonce({ seed: 1 });
+  const pairs = ["0", "f"].map((digit) => ({ block: right.block, nonce: digit.repeat(64) }));
+  const [low, high] = pairs;
+  if (!low || !high) throw new Error("two pairs");
+  expect(mergeLegacy([low], [high])).toEqual([low, high]);
+  expect(uncovered(pairs, [right])).toEqual([]);
+  expect(uncovered(pairs, [{ ...right, nonce: "a".repeat(64) }])).toEqual(pairs);
 });

@@ -7,7 +7,6 @@ import { connect, type TLSSocket } from "node:tls";
 import {
   checkLegacy,
   checkStateful,
-  laterState,
   NonceFileError,
   nonceFileKind,
   type NonceSet,
@@ -128,6 +127,9 @@ function once(
 }
 
 /** Why the message is refused; undefined where it was taken. */
+const goesBack = (before: NonceState, now: NonceState): boolean =>
+  before !== "committed" && (now === "committed" || now.injection_level < before.injection_level);
+
 function receive(
   text: string,
   options: FollowOptions,
@@ -168,11 +170,7 @@ function receive(
     const legacy = checkLegacy(message.legacy);
     for (const entry of stateful) {
       const before = seen.get(entry.hash);
-      if (
-        before !== undefined &&
-        before !== entry.state &&
-        JSON.stringify(laterState(before, entry.state)) !== JSON.stringify(entry.state)
-      )
+      if (before !== undefined && goesBack(before, entry.state))
         return {
           code: "state-backwards",
           reason: `${entry.hash} was ${JSON.stringify(before)} and is ${JSON.stringify(entry.state)}`,

@@ -5,7 +5,8 @@
  * the old ones are byte for byte those that were merged); each file is complete, old or new, at any moment; the lock is
  * held for two reads and two renames, never across the network; owner and mode stay; "written" and "unchanged" mean
  * durable. A torn stateful file is moved aside, never read as an empty one, and what is whole in it is kept; one that
- * is whole but not understood (a newer octez-baker's) is an error, and nothing is written. `_orphaned_nonces` is never
+ * is whole but not understood (a newer octez-baker's) is an error, and nothing is written. Only names that octez-baker
+ * reads are written; files of this chain with another prefix are merged into them. `_orphaned_nonces` is never
  * written: octez-baker makes it from the legacy file when it starts.
  */
 import { linkSync, readdirSync, readFileSync, renameSync } from "node:fs";
@@ -14,6 +15,7 @@ import { join } from "node:path";
 import {
   legacyPairs,
   mergeLegacy,
+  mergeSets,
   mergeStateful,
   NonceFileError,
   nonceFileName,
@@ -23,6 +25,7 @@ import {
   retain,
   salvage,
   serialise,
+  uncovered,
   type LegacyNonce,
   type NonceSet,
   type SeedNonce,
@@ -60,6 +63,8 @@ interface OneFile {
 interface Base {
   stateful: OneFile;
   legacy: OneFile;
+  /** Of this chain, by names that octez-baker does not read: what they hold belongs into those that it does. */
+  others: { stateful: OneFile; legacy: OneFile }[];
 }
 interface Plan {
   added: number;
@@ -82,12 +87,12 @@ function bytesOf(path: string): Buffer | undefined {
 }
 
 function readBase(job: MergeJob): Base {
-  const names = nonceFiles(readdirSync(job.clientDir), job.chainId);
-  const stateful = names.stateful_nonces ?? nonceFileName(job.chainId, "stateful_nonces");
-  const legacy = names.nonces ?? stateful.replace(/stateful_nonces$/i, "nonces");
+  const { others } = nonceFiles(readdirSync(job.clientDir), job.chainId);
+  const read = (name = ""): OneFile => ({ name, bytes: name === "" ? undefined : bytesOf(join(job.clientDir, name)) });
   return {
-    stateful: { name: stateful, bytes: bytesOf(join(job.clientDir, stateful)) },
-    legacy: { name: legacy, bytes: bytesOf(join(job.clientDir, legacy)) },
+    stateful: read(nonceFileName(job.chainId, "stateful_nonces")),
+    legacy: read(nonceFileName(job.chainId, "nonces")),
+    others: others.map((names) => ({ stateful: read(names.stateful_nonces), legacy: read(names.nonces) })),
   };
 }
 
@@ -100,14 +105,17 @@ const same = (a: OneFile, b: OneFile): boolean =>
  */
 export function plan(job: Pick<MergeJob, "remote" | "currentCycle" | "keepCycles">, base: Base): Plan {
   const broken: OneFile[] = [];
+  const own = [base.stateful, base.legacy];
   const parse = <T>(file: OneFile, parser: (text: string) => T, rescue: (text: string) => T, none: T): T => {
     if (file.bytes === undefined) return none;
     const text = file.bytes.toString("utf8");
     try {
       return parser(text);
     } catch (error) {
+      if (!(error instanceof NonceFileError)) throw error;
       // Whole entries that we do not understand are a newer octez-baker's: nothing is put in their place.
-      if (!(error instanceof NonceFileError) || error.code === "field") throw error;
+      if (error.code === "field" && own.includes(file)) throw error;
+      if (error.code === "field") return none;
       broken.push(file);
       return rescue(text);
     }
@@ -115,8 +123,20 @@ export function plan(job: Pick<MergeJob, "remote" | "currentCycle" | "keepCycles
   // A local entry whose hash does not fit is the exposer's alarm; it is no reason to rewrite the baker's file.
   const local = parse<SeedNonce[]>(base.stateful, (text) => parseStateful(text, { hashes: false }), salvage, []);
   const localLegacy = parse<LegacyNonce[]>(base.legacy, parseLegacy, () => [], []);
+  const elsewhere: NonceSet = { stateful: [], legacy: [] };
+  for (const { stateful, legacy } of base.others) {
+    const read = (text: string) => parseStateful(text);
+    elsewhere.stateful = mergeStateful(elsewhere.stateful, parse<SeedNonce[]>(stateful, read, salvage, []));
+    // As octez-baker does: a legacy file beside a stateful one is only its echo.
+    if (stateful.bytes === undefined)
+      elsewhere.legacy = mergeLegacy(
+        elsewhere.legacy,
+        parse<LegacyNonce[]>(legacy, parseLegacy, () => [], []),
+      );
+  }
+  const remote = mergeSets(job.remote, elsewhere);
   const before = new Map(local.map((entry) => [entry.hash, entry]));
-  const merged = mergeStateful(local, retain(job.remote.stateful, job.currentCycle, job.keepCycles));
+  const merged = mergeStateful(local, retain(remote.stateful, job.currentCycle, job.keepCycles));
   const kept = retain(merged, job.currentCycle, job.keepCycles);
   const keptHashes = new Set(kept.map((entry) => entry.hash));
   const outdated = new Set(merged.filter((entry) => !keptHashes.has(entry.hash)).map((entry) => entry.nonce));
@@ -127,13 +147,12 @@ export function plan(job: Pick<MergeJob, "remote" | "currentCycle" | "keepCycles
     if (old === undefined) added++;
     else if (old !== entry && JSON.stringify(old) !== JSON.stringify(entry)) advanced++;
   }
-  const covered = new Set(merged.map((entry) => entry.nonce));
   const wantedLegacy = mergeLegacy(
-    localLegacy.filter((pair) => !outdated.has(pair.nonce)),
-    [...job.remote.legacy.filter((pair) => !covered.has(pair.nonce)), ...legacyPairs(kept)],
+    uncovered(mergeLegacy(localLegacy, remote.legacy), merged).filter((pair) => !outdated.has(pair.nonce)),
+    legacyPairs(kept),
   );
-  const legacyBefore = new Map(localLegacy.map((pair) => [pair.block, pair.nonce]));
-  const missesLegacy = wantedLegacy.some((pair) => legacyBefore.get(pair.block) !== pair.nonce);
+  const pairs = new Set(localLegacy.map(({ block, nonce }) => `${block} ${nonce}`));
+  const missesLegacy = wantedLegacy.some(({ block, nonce }) => !pairs.has(`${block} ${nonce}`));
   const writes: Plan["writes"] = [];
   // Outdated entries alone are no reason to write.
   if (added + advanced > 0 || broken.includes(base.stateful))
@@ -210,7 +229,7 @@ export async function mergeIntoFolder(
       const startedMs = clock.now();
       const base = readBase(job);
       const made = plan(job, base);
-      if (made.writes.length === 0) {
+      if (made.writes.length === 0 && made.broken.length === 0) {
         lock?.release();
         for (const { name } of [base.stateful, base.legacy]) await fsyncFile(join(job.clientDir, name));
         await syncFolder(job.clientDir);
@@ -229,7 +248,7 @@ export async function mergeIntoFolder(
         result.reason = `${job.lockHoldMs} ms of lock were not enough`;
         continue;
       }
-      for (const file of made.broken) result.quarantined = quarantine(job.clientDir, file.name, clock);
+      for (const file of made.broken) result.quarantined = quarantine(job.clientDir, file, made.writes, clock);
       for (const file of prepared) file.rename();
       prepared = [];
       lock.release();
@@ -247,9 +266,14 @@ export async function mergeIntoFolder(
   return { ...result, reason: result.reason || "the files changed under each attempt" };
 }
 
-/** Keeps a second name for the broken file; the rename that follows takes the first one. */
-function quarantine(folder: string, name: string, clock: Clock): string {
+/** Keeps a second name for the broken file, of which a rename that follows takes the first one; or its only one. */
+function quarantine(folder: string, file: OneFile, writes: Plan["writes"], clock: Clock): string {
+  const { name } = file;
   const aside = `${name}.broken-${clock.wall()}`;
+  if (!writes.some((write) => write.file === file)) {
+    renameSync(join(folder, name), join(folder, aside));
+    return aside;
+  }
   try {
     linkSync(join(folder, name), join(folder, aside));
   } catch {

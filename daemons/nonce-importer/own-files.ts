@@ -99,14 +99,16 @@ export class OwnFiles {
     if (signature !== "" && signature === this.signature && clock.now() - this.lookedAtMs < relookMs) return;
     this.lookedAtMs = clock.now();
     // Before the reading: what is merged during it may not be in it.
-    const expected = [this.copy, ...this.o.merged()].flatMap(({ stateful }) => stateful);
+    const elsewhere = [this.copy, ...this.o.merged()].flatMap(({ stateful }) => stateful);
     const local = await readNonces(folder, chainId);
+    // What lies in a file of another name is merged into the one that octez-baker reads.
+    const expected = [...elsewhere, ...local.stateful];
     if (local.foreign.length > 0)
       problems.report("foreign", "nonce-file-foreign", `left alone: ${local.foreign.join(", ")}`);
-    if (local.file === undefined && this.copy.stateful.length > 0) return this.lost();
+    if (local.file === undefined && expected.length > 0) return this.lost();
     this.signature = signature;
     problems.solved("file");
-    this.restoreMissing(expected, new Set(local.stateful.map(({ hash }) => hash)));
+    this.restoreMissing(expected, local.inFile);
     const merged = mergeSets(this.copy, local);
     const next = { ...merged, stateful: retain(merged.stateful, retention.cycle, retention.keepCycles) };
     if (contentHash(next) === contentHash(this.copy)) return;

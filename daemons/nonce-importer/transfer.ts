@@ -1,6 +1,6 @@
 /** The pod's side of npm run nonces: nonces out of a client folder and into one, as JSON on stdout and stdin. */
 import { mkdir } from "node:fs/promises";
-import { checkBundle, type NonceBundle } from "../../tezos/nonces";
+import { nonceImport, type NonceBundle } from "../../tezos/nonces";
 import { sleep, systemClock } from "../runtime/clock";
 import { loadConfig, type DaemonConfig } from "../runtime/config";
 import { maxContentBytes } from "../runtime/nonce-wire";
@@ -42,18 +42,16 @@ export async function importNonces(config: DaemonConfig = loadConfig("nonce-impo
       if (size > maxContentBytes) throw new Error(`an import has at most ${maxContentBytes} bytes`);
       chunks.push(chunk as Buffer);
     }
-    const bundle = checkBundle(Buffer.concat(chunks).toString("utf8"), {
-      chain: config.file.network.chainId,
-      baker: config.file.baker,
-    });
+    const chain = config.file.network.chainId;
+    const remote = nonceImport(Buffer.concat(chunks).toString("utf8"), { chain, baker: config.file.baker });
     await mkdir(config.env.TOG_CLIENT_DIR, { recursive: true });
     const since = systemClock.now();
     for (;;) {
       const result = await mergeIntoFolder(
         {
           clientDir: config.env.TOG_CLIENT_DIR,
-          chainId: bundle.chain,
-          remote: bundle,
+          chainId: chain,
+          remote,
           // A person asked for these nonces: none is too old.
           currentCycle: undefined,
           keepCycles: 0,

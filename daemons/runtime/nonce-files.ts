@@ -6,25 +6,30 @@ import { createHash } from "node:crypto";
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import {
-  legacyPairs,
   mergeLegacy,
+  mergeStateful,
   NonceFileError,
   nonceFiles,
   parseLegacy,
   parseStateful,
+  uncovered,
   type LegacyNonce,
+  type NonceFileSet,
   type NonceSet,
+  type SeedNonce,
 } from "../../tezos/nonces";
 import { sleep } from "./clock";
 
 export interface ReadNonces extends NonceSet {
-  /** Name of the stateful file; undefined where there is none yet. */
+  /** Name of the stateful file that octez-baker reads; undefined where there is none yet. */
   file: string | undefined;
+  /** Hashes of the nonces in that file: the others lie in files of this chain that octez-baker does not read. */
+  inFile: ReadonlySet<string>;
   /** Names of files of other chains, which are left alone. */
   foreign: string[];
   /**
-   * What is wrong with the orphaned file, whose pairs are then left out: no reason to withhold the nonces that are to
-   * be revealed.
+   * What is wrong with the orphaned file, or with one that octez-baker does not read. Its content is left out: no
+   * reason to withhold the nonces that are to be revealed.
    */
   damaged: string | undefined;
 }
@@ -47,8 +52,8 @@ async function textOf(folder: string, name: string | undefined): Promise<string 
   }
 }
 
-async function readOnce(folder: string, chainId: string): Promise<ReadNonces> {
-  const names = nonceFiles(await readdir(folder), chainId);
+/** What the files of one prefix hold. */
+async function readSet(folder: string, names: NonceFileSet) {
   const parse = async <T>(name: string | undefined, parser: (text: string) => T): Promise<T | undefined> => {
     const text = await textOf(folder, name);
     if (text === undefined || name === undefined) return undefined;
@@ -70,13 +75,29 @@ async function readOnce(folder: string, chainId: string): Promise<ReadNonces> {
   // Once there is a stateful file, octez-baker has migrated the legacy one: what is in it besides is an orphan, or
   // outdated.
   const legacy: LegacyNonce[] = stateful === undefined ? ((await parse(names.nonces, parseLegacy)) ?? []) : [];
-  const covered = new Set(legacyPairs(stateful ?? []).map((pair) => pair.nonce));
+  return { stateful, legacy: mergeLegacy(orphaned, legacy), damaged };
+}
+
+async function readOnce(folder: string, chainId: string): Promise<ReadNonces> {
+  const { own, others, foreign } = nonceFiles(await readdir(folder), chainId);
+  const ours = await readSet(folder, own);
+  const sets = [ours];
+  for (const names of others)
+    sets.push(
+      await readSet(folder, names).catch((error: unknown) => {
+        if (!(error instanceof BrokenNonceFile)) throw error;
+        return { stateful: undefined, legacy: [], damaged: error.message };
+      }),
+    );
+  const stateful = sets.reduce<SeedNonce[]>((all, set) => mergeStateful(all, set.stateful ?? []), []);
+  const legacy = sets.reduce<LegacyNonce[]>((all, set) => mergeLegacy(all, set.legacy), []);
   return {
-    file: stateful === undefined ? undefined : names.stateful_nonces,
-    foreign: names.foreign,
-    damaged,
-    stateful: stateful ?? [],
-    legacy: mergeLegacy(orphaned, legacy).filter((pair) => !covered.has(pair.nonce)),
+    file: ours.stateful === undefined ? undefined : own.stateful_nonces,
+    inFile: new Set(ours.stateful?.map(({ hash }) => hash)),
+    foreign,
+    damaged: sets.find(({ damaged }) => damaged !== undefined)?.damaged,
+    stateful,
+    legacy: uncovered(legacy, stateful),
   };
 }
 
@@ -92,7 +113,7 @@ export async function readNonces(folder: string, chainId: string): Promise<ReadN
       if (read.damaged === undefined || attempt === 2) return read;
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === "ENOENT")
-        return { file: undefined, foreign: [], damaged: undefined, stateful: [], legacy: [] };
+        return { file: undefined, inFile: new Set(), foreign: [], damaged: undefined, stateful: [], legacy: [] };
       if (!(error instanceof BrokenNonceFile) || attempt === 2) throw error;
     }
     await sleep(20);
@@ -112,9 +133,9 @@ export function contentHash(content: NonceSet): string {
  */
 export async function filesSignature(folder: string, chainId: string): Promise<string> {
   try {
-    const names = nonceFiles(await readdir(folder), chainId);
+    const { own, others } = nonceFiles(await readdir(folder), chainId);
     // The legacy file matters only where there is no stateful one; octez-baker rewrites it beside that.
-    const wanted = [names.stateful_nonces ?? names.nonces, names.orphaned_nonces];
+    const wanted = [own, ...others].flatMap((names) => [names.stateful_nonces ?? names.nonces, names.orphaned_nonces]);
     const parts = await Promise.all(
       wanted.map(async (name) => {
         if (name === undefined) return "";
