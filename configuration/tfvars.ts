@@ -1,7 +1,6 @@
 /** Terraform's variable files and options: which there are, in which order, and what is in them. */
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
-import { parse } from "@cdktf/hcl2json";
 import { redact, showName, type ConfigurationIssue } from "./errors";
 import { parseJson } from "./json";
 
@@ -68,8 +67,12 @@ const errorText = (error: unknown): string =>
     .trim();
 
 /** In HCL an expression or a reference comes back as "${...}"; the rules refuse it, as Terraform does. */
-const parseHcl = async (name: string, content: string): Promise<unknown> =>
-  content.trim() === "" ? {} : ((await parse(name, content)) as unknown);
+const parseHcl = async (name: string, content: string): Promise<unknown> => {
+  if (content.trim() === "") return {};
+  // Its import compiles and starts a WebAssembly program, which takes half a second that most commands do not need.
+  const { parse } = await import("@cdktf/hcl2json");
+  return parse(name, content);
+};
 
 /**
  * The value of a `--var KEY=TEXT` or TF_VAR_KEY, as Terraform reads it: a variable of type string takes the text
