@@ -79,36 +79,6 @@ test("octez-node refuses an unknown option with cmdliner's exit code, and a seco
   });
 });
 
-test("octez-baker wants the vote and exactly one of the DAL options", async () => {
-  const baker = (...rest: string[]) =>
-    start([
-      "octez-baker",
-      "-d",
-      folder,
-      "-E",
-      "http://127.0.0.1:1",
-      "run",
-      "with",
-      "local",
-      "node",
-      folder,
-      "consensus",
-      ...rest,
-    ]).exit;
-  await expect(baker("--without-dal")).resolves.toMatchObject({
-    code: 1,
-    errors: expect.stringContaining("liquidity baking toggle vote"),
-  });
-  await expect(baker("--liquidity-baking-toggle-vote", "pass")).resolves.toMatchObject({
-    code: 1,
-    errors: expect.stringContaining("exactly one of --dal-node and --without-dal"),
-  });
-  await expect(baker("--liquidity-baking-toggle-vote", "pass", "--without-dal", "--fast")).resolves.toMatchObject({
-    code: 1,
-    errors: expect.stringContaining("unknown option '--fast'"),
-  });
-});
-
 test("octez-node serves a chain, locks its folder, and ends with 127", async () => {
   const chain = new Chain({
     ...{
@@ -148,7 +118,7 @@ test("octez-node serves a chain, locks its folder, and ends with 127", async () 
     });
     await expect(start(["octez-node", "run", "--data-dir", folder], env).exit).resolves.toMatchObject({
       code: 124,
-      errors: expect.stringContaining("Failed to lock"),
+      errors: expect.stringContaining("Data directory is locked"),
     });
     child.kill("SIGTERM");
     await expect(exit).resolves.toMatchObject({ code: 127 });
@@ -159,11 +129,18 @@ test("octez-node serves a chain, locks its folder, and ends with 127", async () 
 }, 60_000);
 
 test("a second SIGTERM ends octez-accuser at once with 255 or the first has ended it with 127", async () => {
-  const { child, exit } = start(["octez-accuser", "-E", "http://127.0.0.1:1", "run"]);
-  await new Promise((resolve) => child.stdout.once("data", resolve));
+  const { child, exit } = start(["octez-accuser", "-E", "http://127.0.0.1:1", "run", "--keep-alive"]);
+  await new Promise((resolve) => child.stderr.once("data", resolve));
   child.kill("SIGTERM");
   child.kill("SIGTERM");
   expect([127, 255]).toContain((await exit).code);
+});
+
+test("octez-accuser ends with 1 where its node is away, or lives with --keep-alive", async () => {
+  await expect(start(["octez-accuser", "-E", "http://127.0.0.1:1", "run"]).exit).resolves.toMatchObject({
+    code: 1,
+    errors: expect.stringContaining("Cannot connect to node") as string,
+  });
 });
 
 test("the wallet lock is the one that Python's fcntl.lockf takes", async () => {

@@ -171,7 +171,9 @@ export class Pod extends EventEmitter<PodEvents> {
       } catch {
         // Not JSON after all.
       }
-    const level = stream === "stderr" ? "warn" : "info";
+    // Octez' programs log on standard error whatever it is; what matters of it they tell the laboratory by themselves.
+    const octez = /^\w{3} \d\d [\d:.]+ +(NOTICE|WARN|ERROR) │ /.test(line);
+    const level = octez ? "debug" : stream === "stderr" ? "warn" : "info";
     return {
       atMs: Date.now(),
       level,

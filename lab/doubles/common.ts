@@ -3,6 +3,7 @@
  * locks.
  */
 import { closeSync, openSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { randomBytes } from "node:crypto";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { connect, type AddressInfo } from "node:net";
 import koffi from "koffi";
@@ -65,16 +66,16 @@ const splitOnce = (word: string): [string, string] => [
 ];
 
 /** SIGTERM or SIGINT: `close`, then exit code 127; a second one ends at once with 255, as Octez does. */
-export function octezSignals(close: () => Promise<void> | void): void {
+export function octezSignals(program: string, close: () => Promise<void> | void): void {
   let stopping = false;
   const stop = (name: string) => {
+    process.stderr.write(`(${program}) ${name}: ${stopping ? "already in shutdown" : "triggering shutdown"}.\n`);
     if (stopping) process.exit(255);
     stopping = true;
-    process.stderr.write(`${name}: shutting down\n`);
     void Promise.resolve(close()).finally(() => process.exit(127));
   };
-  process.on("SIGTERM", () => stop("SIGTERM"));
-  process.on("SIGINT", () => stop("SIGINT"));
+  process.on("SIGTERM", () => stop("TERM"));
+  process.on("SIGINT", () => stop("INT"));
 }
 
 export type Trace = (event: string, fields?: Record<string, unknown>) => void;
@@ -104,7 +105,7 @@ const F_ULOCK = 0;
 const F_TLOCK = 2;
 /** Tries OCaml's `Unix.lockf fd F_TLOCK 0` on a file. The lock ends with the returned function, or the process. */
 export function tryLock(path: string): (() => void) | undefined {
-  const fd = openSync(path, "a+", 0o600);
+  const fd = openSync(path, "a+", 0o644);
   if (lockf(fd, F_TLOCK, 0) !== 0) {
     closeSync(fd);
     return undefined;
@@ -114,7 +115,10 @@ export function tryLock(path: string): (() => void) | undefined {
     closeSync(fd);
   };
 }
-/** Octez' wallet lock: blocks until it has it. */
+/**
+ * Octez' wallet lock. Octez blocks in F_SETLKW until it has it; a thread that blocks there would keep a process of Node
+ * from ending, so this one tries every 2 ms.
+ */
 export async function withLock<T>(path: string, action: () => T): Promise<T> {
   let release = tryLock(path);
   while (!release) {
@@ -141,7 +145,7 @@ export function readJson<T>(path: string, fallback: T): T {
 }
 /** As Octez writes: a temporary file beside it and a rename, without fsync. */
 export function writeJson(path: string, value: unknown): void {
-  const temporary = `${path}.tmp${process.pid}`;
+  const temporary = `${path}${randomBytes(3).toString("hex")}.tmp`;
   writeFileSync(temporary, JSON.stringify(value), { mode: 0o600 });
   renameSync(temporary, path);
 }

@@ -16,7 +16,7 @@ if (!load) {
 }
 // As the supervisor asks on a standby.
 if (argv.length === 1 && argv[0] === "--version") {
-  process.stdout.write("25.1 (a double of the laboratory)\n");
+  process.stdout.write("double (not-available) (Octez 25.1)\n");
   process.exit(0);
 }
 void load().then((double) => double.main(argv));

@@ -70,6 +70,7 @@ export class NodeView {
     for (const response of this.heads) response.write(JSON.stringify(shellHeader(block)) + "\n");
     // The mempool of a head ends with it; whoever follows asks again.
     for (const response of this.operations) response.end();
+    this.operations.clear();
   }
 
   header(block: Block): Record<string, unknown> {

@@ -1,15 +1,9 @@
 /** The signer as octez-baker asks it: its own high watermark first, one signature at a time for each key. */
-import { join } from "node:path";
-import { ed25519 } from "@noble/curves/ed25519";
-import { sha256 } from "@noble/hashes/sha2";
-import { createBase58check } from "@scure/base";
-import { decodeAddress } from "../../tezos/addresses";
-import { hash32 } from "../chain/encode";
 import type { ClientFolder } from "./client-folder";
-import { readJson, sleep, writeJson, type Trace } from "./common";
-import { call } from "./node-client";
-
-const base58check = createBase58check(sha256);
+import { readJson, writeJson, type Trace } from "./common";
+import type { Options } from "./octez-baker-options";
+import { log } from "./octez-output";
+import { decodeSignature, RemoteSigner } from "./remote-signer";
 
 export type Kind = "blocks" | "preattestations" | "attestations";
 type Highwatermarks = Record<Kind, { delegate: string; highwatermark: { round: number; level: number } }[]>;
@@ -22,11 +16,15 @@ export interface Key {
 }
 
 export class SignerClient {
+  private readonly remote: RemoteSigner;
+
   constructor(
-    private readonly options: { signer: string | undefined; callTimeoutMs: number },
+    private readonly options: Pick<Options, "signer" | "clientDir" | "callTimeoutMs" | "dalNode">,
     private readonly folder: ClientFolder,
     private readonly trace: Trace,
-  ) {}
+  ) {
+    this.remote = new RemoteSigner(options);
+  }
 
   /** Marks first, then asks the signer. Undefined where it must not or could not. */
   sign(key: Key, kind: Kind, level: number, round: number, bytes: Buffer): Promise<Buffer | undefined> {
@@ -60,52 +58,22 @@ export class SignerClient {
     round: number,
     bytes: Buffer,
   ): Promise<Buffer | undefined> {
-    const { signer = "" } = this.options;
-    const { callTimeoutMs } = this.options;
-    for (let attempt = 0; ; attempt++) {
-      const started = performance.now();
-      let status = 0;
-      let text = "";
-      try {
-        const authorized = await call(`${signer}/authorized_keys`, undefined, callTimeoutMs);
-        const wanted = (JSON.parse(authorized.text) as { authorized_keys?: string[] }).authorized_keys;
-        const query = wanted ? `?authentication=${this.authenticate(key.address, bytes, wanted)}` : "";
-        ({ status, text } = await call(
-          `${signer}/keys/${key.address}${query}`,
-          JSON.stringify(bytes.toString("hex")),
-          callTimeoutMs,
-        ));
-      } catch (error) {
-        text = String(error);
-      }
-      if (status === 200) {
-        const { signature } = JSON.parse(text) as { signature: string };
-        this.trace("signed", { kind, level, round, ms: Math.round(performance.now() - started) });
-        return decodeSignature(signature);
-      }
-      this.trace("refused", { kind, level, round, status, reason: text.slice(0, 200) });
-      // Octez repeats a request on 502 only.
-      if (status !== 502 || attempt >= 4) return undefined;
-      await sleep(500);
+    const started = performance.now();
+    const answer = await this.remote.sign(key.address, bytes, ({ status, text }) =>
+      this.trace("refused", { kind, level, round, status, reason: text.slice(0, 200) }),
+    );
+    if (typeof answer === "string") {
+      this.trace("signed", { kind, level, round, ms: Math.round(performance.now() - started) });
+      return decodeSignature(answer);
     }
+    const who = `'${key.alias}' (${key.address}) --`;
+    const what = ["Error:", ...answer.lines.map((line) => `  ${line}`)].map((line) => `  ${line}`).concat("");
+    const at = `for level ${level}, round ${round}`;
+    const dal = this.options.dalNode === undefined ? "without DAL content" : "attesting no DAL slots";
+    if (kind === "blocks") log("ERROR", `failed to sign block for ${who}`, ...what);
+    else if (kind === "preattestations")
+      log("ERROR", `unable to sign preattestation ${at} for delegate`, `  ${who}`, ...what);
+    else log("ERROR", `unable to sign attestation (${dal}) ${at}`, `  for delegate ${who}`, ...what);
+    return undefined;
   }
-
-  private authenticate(address: string, bytes: Buffer, wanted: string[]): string {
-    const secrets = readJson<{ name: string; value: string }[]>(join(this.folder.dir, "secret_keys"), []);
-    const hashes = readJson<{ name: string; value: string }[]>(join(this.folder.dir, "public_key_hashs"), []);
-    const name = hashes.find((entry) => wanted.includes(entry.value))?.name;
-    const secret = secrets.find((entry) => entry.name === name)?.value.replace(/^unencrypted:/, "");
-    const decoded = decodeAddress(address);
-    if (secret === undefined || !decoded) throw new Error("no authorized key is in the client's folder");
-    const curve = { tz1: 0, tz2: 1, tz3: 2, tz4: 3 }[decoded.curve];
-    const data = Buffer.concat([Buffer.from([4, 1, curve]), decoded.hash, bytes]);
-    const seed = base58check.decode(secret).slice(4, 36);
-    return base58check.encode(Uint8Array.from([9, 245, 205, 134, 18, ...ed25519.sign(hash32(data), seed)]));
-  }
-}
-
-function decodeSignature(text: string): Buffer {
-  const bytes = base58check.decode(text);
-  const prefix = text.startsWith("BLsig") ? 4 : text.startsWith("sig") ? 3 : text.startsWith("p2sig") ? 4 : 5;
-  return Buffer.from(bytes.slice(prefix));
 }

@@ -1,11 +1,10 @@
 /**
  * Double of `octez-baker ... run with local node`: strict command line, high watermarks before the signer, nonces
- * before the injection, one signature at a time per key, `/authorized_keys` before each. It votes for the current head
- * when it starts in that head's round, as Octez does.
+ * before the injection, one signature at a time per key, `/authorized_keys` before each. The head that it finds when it
+ * starts gets no vote: the first one is for the next proposal, as Octez 25.1 does.
  */
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
-import { decodeAddress } from "../../tezos/addresses";
 import {
   encodeBlockRequest,
   encodeVoteRequest,
@@ -17,11 +16,13 @@ import {
 } from "../chain/encode";
 import { roundMs, roundStartMs } from "../chain/rights";
 import { ClientFolder } from "./client-folder";
-import { fail, lab, octezSignals, openTrace, readJson, sleep, type Trace } from "./common";
-import { call, NodeClient } from "./node-client";
+import { fail, octezSignals, openTrace, readJson, sleep, type Trace } from "./common";
+import { NodeClient } from "./node-client";
 import { SeedNonces } from "./octez-baker-nonces";
 import { parse, program, type Options } from "./octez-baker-options";
 import { SignerClient, type Key } from "./octez-baker-signer";
+import { announceKeys, migrateNonces, namedAddresses, startWith, untilNode } from "./octez-baker-start";
+import { clicError, log } from "./octez-output";
 
 interface Head {
   hash: string;
@@ -31,20 +32,39 @@ interface Head {
   blockMs: number;
   payloadHash: string;
 }
+function logInjected(
+  kind: Vote["kind"],
+  { alias, address }: Key,
+  { level, round }: Head,
+  hash: string,
+  dal: boolean,
+): void {
+  const who = `'${alias}' (${address})`;
+  const at = `for level ${level}, round ${round}`;
+  const operation = `  (operation hash: ${hash})`;
+  if (kind === "preattestation") log("NOTICE", `injected preattestation ${at} for delegate`, `  ${who}`, operation);
+  else {
+    const content = dal ? "attesting no DAL slots" : "without DAL content";
+    log("NOTICE", `injected attestation (${content}) ${at}`, `  for delegate ${who}`, operation);
+  }
+}
+
 class Baker {
   private head: Head | undefined;
   private header: Record<string, unknown> = {};
   private prequorum = "";
   private quorum = "";
   private timer: NodeJS.Timeout | undefined;
+  /** The head where it came as a proposal while this process ran: only such a head gets votes. */
+  private proposal = "";
 
   private constructor(
     private readonly chainId: string,
     private readonly keys: Key[],
-    private readonly keepAlive: boolean,
     private readonly node: NodeClient,
     private readonly signer: SignerClient,
     private readonly nonces: SeedNonces,
+    private readonly dal: boolean,
     private readonly trace: Trace,
   ) {}
 
@@ -57,38 +77,50 @@ class Baker {
     const folder = new ClientFolder(options.clientDir, chainId);
     // A broken file ends Octez at its first use: at the start is soon enough for a double.
     readJson(folder.file("highwatermarks"), {});
-    readJson(folder.file("stateful_nonces"), []);
+    await migrateNonces(folder.file("stateful_nonces"), () => node.rpc("/chains/main/blocks/head/header"));
+    log("NOTICE", `initializing brassaia context at ${join(options.nodeDir, "context")}`);
     trace("ready");
     const signer = new SignerClient(options, folder, trace);
     const nonces = new SeedNonces(constants, node, folder, trace);
-    return new Baker(chainId, keys, options.keepAlive, node, signer, nonces, trace);
+    return new Baker(chainId, keys, node, signer, nonces, options.dalNode !== undefined, trace);
   }
 
+  /** Runs until the node is lost. */
   async run(): Promise<void> {
-    const follow = (path: string, onValue: (value: unknown) => void) =>
-      this.node.follow(path, onValue, () => {
-        if (!this.keepAlive) fail(program, 1, `the node ended ${path}`);
-      });
-    await Promise.all([
-      follow("/monitor/heads/main", (value) => this.onHead(value as Record<string, unknown>)),
-      follow("/chains/main/mempool/monitor_operations", (value) =>
+    const lost = new AbortController();
+    let first = true;
+    await Promise.race([
+      this.node.follow("/monitor/heads/main", lost.signal, (value) => {
+        this.onHead(value as Record<string, unknown>, first);
+        first = false;
+      }),
+      this.node.follow("/chains/main/mempool/monitor_operations", lost.signal, (value) =>
         this.onOperations(value as { contents: Record<string, unknown>[] }[]),
       ),
     ]);
+    lost.abort();
+    clearTimeout(this.timer);
+    this.head = undefined;
   }
 
-  private onHead(header: Record<string, unknown>): void {
+  /** @param first it was there when this process began to follow */
+  private onHead(header: Record<string, unknown>, first: boolean): void {
     void (async () => {
       const head = await this.node.rpc<Head>("/lab/head");
       if (head.hash !== header.hash || head.hash === this.head?.hash) return;
       const whole = await this.node.rpc<Record<string, unknown>>(`/chains/main/blocks/${head.hash}/header`);
       const newLevel = head.level !== this.head?.level;
+      const place = `  level ${head.level}, round ${head.round}`;
       this.head = head;
       this.header = whole;
       clearTimeout(this.timer);
+      if (!first) log("NOTICE", `received new proposal ${head.hash} at`, place);
       // Only in the round of the proposal: a later start waits for the next one.
-      if (Date.now() < head.atMs + roundMs(head.blockMs, head.round))
-        for (const key of this.keys) void this.vote("preattestation", key, head);
+      const votes = !first && Date.now() < head.atMs + roundMs(head.blockMs, head.round);
+      if (votes) this.proposal = head.hash;
+      void (votes ? this.voteAll("preattestation", head) : Promise.resolve()).then(() =>
+        log("NOTICE", `received new head ${head.hash} at`, place),
+      );
       if (this.prequorum === head.hash) this.attest(head);
       if (this.quorum === head.hash) this.planBlock(head);
       if (newLevel) await this.nonces.reveal(head);
@@ -117,22 +149,38 @@ class Baker {
   }
 
   private attest(head: Head): void {
-    if (Date.now() < head.atMs + roundMs(head.blockMs, head.round))
-      for (const key of this.keys) void this.vote("attestation", key, head);
+    if (this.proposal === head.hash && Date.now() < head.atMs + roundMs(head.blockMs, head.round))
+      void this.voteAll("attestation", head);
   }
 
-  private async vote(kind: Vote["kind"], key: Key, head: Head): Promise<void> {
+  private async voteAll(kind: Vote["kind"], head: Head): Promise<void> {
     try {
       const rights = await this.node.rpc<
         { delegates: { consensus_key: string; delegate: string; first_slot: number }[] }[]
       >(`/chains/main/blocks/${head.hash}/helpers/attestation_rights?level=${head.level}`);
-      const right = rights
-        .flatMap((entry) => entry.delegates)
-        .find((entry) => [entry.consensus_key, entry.delegate].includes(key.address));
-      if (!right) return;
+      const slots = this.keys.map((key) => ({
+        key,
+        slot: rights
+          .flatMap((entry) => entry.delegates)
+          .find((entry) => [entry.consensus_key, entry.delegate].includes(key.address))?.first_slot,
+      }));
+      const without = slots.flatMap(({ key, slot }) =>
+        slot === undefined ? [`  '${key.alias}' (${key.address})`] : [],
+      );
+      if (kind === "preattestation" && without.length > 0)
+        log("NOTICE", `The following delegates have no attesting rights at level ${head.level}:`, ...without);
+      for (const { key, slot } of slots) if (slot !== undefined) void this.vote(kind, key, head, slot);
+    } catch (error) {
+      this.trace("error", { kind, level: head.level, reason: String(error) });
+    }
+  }
+
+  private async vote(kind: Vote["kind"], key: Key, head: Head, slot: number): Promise<void> {
+    try {
       const vote: Vote = {
         ...{ kind, branch: String(this.header.predecessor), level: head.level, round: head.round },
-        ...{ payloadHash: head.payloadHash, slot: right.first_slot, dal: null },
+        // A BLS vote names no slot.
+        ...{ payloadHash: head.payloadHash, slot: key.tz4 ? null : slot, dal: null },
       };
       const bytes = encodeVoteRequest(this.chainId, vote);
       const signature = await this.signer.sign(
@@ -145,12 +193,9 @@ class Baker {
       if (signature === undefined) return;
       const operation = Buffer.concat([bytes.subarray(5), signature]);
       const { status, text } = await this.node.inject("operation", operation.toString("hex"));
-      this.trace(status === 200 ? "injected" : "not-injected", {
-        kind,
-        level: head.level,
-        round: head.round,
-        reason: text,
-      });
+      const { level, round } = head;
+      this.trace(status === 200 ? "injected" : "not-injected", { kind, level, round, reason: text });
+      if (status === 200) logInjected(kind, key, head, JSON.parse(text) as string, this.dal);
     } catch (error) {
       this.trace("error", { kind, level: head.level, reason: String(error) });
     }
@@ -223,42 +268,28 @@ class Baker {
 
 export async function main(argv: readonly string[]): Promise<void> {
   const options = parse(argv);
+  const addresses = namedAddresses(options);
   const trace = openTrace(program);
-  octezSignals(() => sleep(20));
-  const hashes = readJson<{ name: string; value: string }[]>(join(options.clientDir, "public_key_hashs"), []);
-  const names = options.names.length > 0 ? options.names : hashes.map((entry) => entry.name);
-  const keys = names.map((name): Key => {
-    const address = decodeAddress(name) ? name : hashes.find((entry) => entry.name === name)?.value;
-    if (address === undefined) return fail(program, 1, `no public key hash alias named ${name}`);
-    return { address, alias: name, tz4: address.startsWith("tz4"), queue: Promise.resolve() };
+  octezSignals(program, () => {
+    log("NOTICE", "stopping baker daemon");
+    return sleep(20);
   });
-  // The declared start time: a real baker loads its protocol plugins and the context.
-  await sleep(lab.startMs);
-  for (const key of keys) {
-    const { status, text } = await call(
-      `${options.signer}/keys/${key.address}`,
-      undefined,
-      options.callTimeoutMs || 10_000,
-    ).catch((error: unknown) => ({
-      status: 0,
-      text: String(error),
-    }));
-    if (status !== 200)
-      fail(
-        program,
-        1,
-        `Error: unable to get the public key of ${key.alias} (${key.address}) from ${options.signer}: ${status} ${text}`,
-      );
-  }
+  log("NOTICE", "starting baker daemon");
+  await untilNode(options);
   const node = new NodeClient(options.node, options.callTimeoutMs);
+  const keys = await startWith(options, addresses, node);
   for (;;) {
+    announceKeys(keys);
     try {
-      return await (await Baker.load(options, keys, node, trace)).run();
+      await (await Baker.load(options, keys, node, trace)).run();
+      log("NOTICE", `agnostic daemon lost stream connection with node ${options.node}`);
     } catch (error) {
       if (error instanceof SyntaxError) fail(program, 126, `unhandled exception: ${error.message}`);
       trace("error", { reason: String(error) });
-      if (!options.keepAlive) fail(program, 1, String(error));
-      await sleep(300);
     }
+    if (!options.keepAlive) clicError("Lost connection with the node");
+    process.stderr.write("Lost connection with the node. Retrying to establish connection...\n");
+    await untilNode(options);
+    log("NOTICE", `agnostic daemon managed to reconnect to node ${options.node}`);
   }
 }

@@ -1,66 +1,149 @@
-/** Double of `octez-dal-node run`: lives, answers /health and /metrics. */
+/** Double of `octez-dal-node run`: waits for its node as the real one does, and answers what octez-baker asks it. */
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { answer, fail, lab, octezSignals, openTrace, parseArguments, serve, sleep, tryLock } from "./common";
+import { decodeBase58 } from "../../tezos/base58";
+import {
+  answer,
+  lab,
+  octezSignals,
+  openTrace,
+  parseArguments,
+  serve,
+  sleep,
+  splitAddress,
+  tryLock,
+  type ArgumentSpec,
+} from "./common";
+import { call } from "./node-client";
+import { cmdlinerError, cmdlinerUsage, log } from "./octez-output";
 
 const program = "octez-dal-node";
+/** The options of `run`, as `--help` lists them. */
+export const dalOptions: Required<ArgumentSpec> = {
+  options: {
+    ...{ "--attester-profiles": "value", "--ban-addr": "value", "--batching-time-interval": "value" },
+    ...{ "--bootstrap-profile": "flag", "--config-file": "value", "--data-dir": "value" },
+    ...{ "--disable-amplification": "flag", "--disable-shard-validation": "flag", "--endpoint": "value" },
+    ...{ "--expected-pow": "value", "--fetch-trusted-setup": "value", "--history-mode": "value" },
+    ...{ "--ignore-l1-config-peers": "flag", "--ignore-l1-history-check": "flag", "--ignore-topics": "value" },
+    ...{ "--metrics-addr": "value", "--net-addr": "value", "--observer-profiles": "value", "--peers": "value" },
+    ...{ "--producer-profiles": "value", "--operator-profiles": "value", "--public-addr": "value" },
+    ...{ "--publish-slots-regularly": "value", "--rpc-addr": "value", "--service-name": "value" },
+    ...{ "--service-namespace": "value", "--slots-backup-uri": "value", "--telemetry-env": "value" },
+    ...{ "--trust-slots-backup-uris": "flag", "--verbose": "flag" },
+  },
+  aliases: {
+    ...{ "-d": "--data-dir", "-E": "--endpoint", "--attester": "--attester-profiles" },
+    ...{ "--bootstrap": "--bootstrap-profile", "--observer": "--observer-profiles" },
+    ...{ "--producer": "--producer-profiles", "--operator": "--operator-profiles" },
+    ...{ "--backup-uri": "--slots-backup-uri", "--archive-uri": "--slots-backup-uri" },
+    ...{ "--trust-backup-uris": "--trust-slots-backup-uris", "--trust-archive-uris": "--trust-slots-backup-uris" },
+  },
+};
+
+function parse(argv: readonly string[]): Map<string, string[]> {
+  let parsed: ReturnType<typeof parseArguments>;
+  try {
+    parsed = parseArguments(argv, dalOptions);
+  } catch (error) {
+    return cmdlinerUsage(program, "run", (error as Error).message);
+  }
+  if (parsed.words.join(" ") !== "run") cmdlinerUsage(program, "run", `unknown command '${parsed.words.join(" ")}'.`);
+  return parsed.options;
+}
+
+/** Asks the node for something until it answers: after 0.2 s, then twice as long each time. */
+async function fetchFromNode(node: string, what: string, path: string): Promise<string> {
+  for (let seconds = 0.2; ; seconds *= 2) {
+    const reply = await call(`${node}${path}`, undefined, 5000).catch(() => undefined);
+    if (reply?.status === 200) {
+      log("NOTICE", `successfully fetched "${what}" from L1 node at ${node}`);
+      return reply.text;
+    }
+    log("NOTICE", `failed to fetch "${what}" from L1 node at ${node}, retry`, `  in ${Number(seconds.toFixed(1))}s`);
+    await sleep(seconds * 1000);
+  }
+}
+
+/** What it answers: about peers of its own it knows nothing, as a node of a network without any. */
+export class DalRpc {
+  /** Levels that it has not looked at yet. */
+  behind = 1;
+  constructor(
+    private attesters: string[],
+    private readonly chainName: string,
+    /** It has peers: then its p2p is up. */
+    private readonly peers: () => boolean = () => true,
+  ) {}
+
+  serve(request: IncomingMessage, response: ServerResponse, url: URL, body: string): void {
+    if (request.method === "PATCH" && url.pathname === "/profiles") return this.register(response, body);
+    const up = this.peers() ? "up" : "down";
+    const answers: Readonly<Record<string, unknown>> = {
+      "/health": { status: up, checks: [{ name: "p2p", status: up }] },
+      "/profiles": { kind: "controller", controller_profiles: { attesters: this.attesters } },
+      "/synchronized":
+        this.behind > 0 ? { status: "Catching_up", levels_to_process: this.behind } : { status: "Synced" },
+      "/version": { network_version: { chain_name: this.chainName, gossipsub: 0, p2p_version: 1 } },
+    };
+    const found = request.method === "GET" && Object.hasOwn(answers, url.pathname);
+    if (!found) return void response.writeHead(404, { "transfer-encoding": "chunked" }).end();
+    const text = JSON.stringify(answers[url.pathname]) + "\n";
+    response.writeHead(200, { "content-type": "application/json", "content-length": Buffer.byteLength(text) });
+    response.end(text);
+  }
+  private register(response: ServerResponse, body: string): void {
+    const asked = body.match(/tz[1-4]\w{33}/g) ?? [];
+    this.attesters = [...new Set([...this.attesters, ...asked.filter((text) => decodeBase58(text))])];
+    answer(response, null);
+  }
+}
 
 export async function main(argv: readonly string[]): Promise<void> {
-  let parsed;
-  try {
-    parsed = parseArguments(argv, {
-      options: {
-        ...{
-          "--data-dir": "value",
-          "--endpoint": "value",
-          "--attester-profiles": "value",
-          "--rpc-addr": "value",
-          "--net-addr": "value",
-        },
-        ...{
-          "--metrics-addr": "value",
-          "--public-addr": "value",
-          "--expected-pow": "value",
-          "--peers": "value",
-          "--observer-profiles": "value",
-        },
-        ...{
-          "--operator-profiles": "value",
-          "--history-mode": "value",
-          "--bootstrap-profile": "flag",
-          "--verbose": "flag",
-        },
-      },
-      aliases: { "-d": "--data-dir", "-E": "--endpoint" },
-    });
-  } catch (error) {
-    return fail(program, 124, (error as Error).message);
-  }
-  const { options, words } = parsed;
-  if (words.join(" ") !== "run") fail(program, 124, `unknown command '${words.join(" ")}'`);
-  const folder = options.get("--data-dir")?.[0] ?? fail(program, 124, "--data-dir is required");
+  const options = parse(argv);
+  const one = (name: string) => options.get(name)?.at(-1);
+  const folder = one("--data-dir") ?? cmdlinerError(program, "--data-dir is required");
+  const node = one("--endpoint") ?? "http://localhost:8732";
   mkdirSync(folder, { recursive: true });
-  if (!tryLock(join(folder, "lock"))) fail(program, 1, `another DAL node runs in ${folder}`);
+  if (!tryLock(join(folder, "lock"))) cmdlinerError(program, `another DAL node runs in ${folder}`, 1);
   openTrace(program);
-  await sleep(lab.startMs / 2);
-  const health = {
-    status: "up",
-    checks: [
-      ["p2p", "up"],
-      ["topics", "ok"],
-      ["gossipsub", "up"],
-    ],
+  let closers: (() => void)[] = [];
+  octezSignals(program, () => {
+    log("NOTICE", "stopping DAL node");
+    closers.forEach((close) => close());
+  });
+  log("NOTICE", "configuration loaded successfully");
+  const version = JSON.parse(await fetchFromNode(node, "version info", "/version")) as {
+    network_version: { chain_name: string };
   };
-  const closers = await Promise.all([
-    serve(options.get("--rpc-addr")?.[0] ?? "127.0.0.1:10732", (_request, response, url) =>
-      answer(response, url.pathname === "/health" ? health : [], url.pathname === "/health" ? 200 : 404),
+  const network = `DAL_${version.network_version.chain_name}`;
+  log("NOTICE", `starting the DAL node (network: ${network}, octez version:`, '  "25.1 (a double of the laboratory)")');
+  await sleep(lab.startMs / 2);
+  const attesters = (one("--attester-profiles") ?? "").split(",").filter((text) => text !== "");
+  const rpc = new DalRpc(attesters, network);
+  closers = await start(options, rpc);
+  log("NOTICE", "the DAL node is ready");
+  rpc.behind = 0;
+}
+
+/** Metrics first: the kubelet's probe looks there. */
+async function start(options: Map<string, string[]>, rpc: DalRpc): Promise<(() => void)[]> {
+  const closers: (() => void)[] = [];
+  for (const address of options.get("--metrics-addr") ?? []) {
+    log("NOTICE", `Starting metrics service at ${address}`);
+    const metrics = (response: ServerResponse) =>
+      void response.writeHead(200, { "content-type": "text/plain" }).end("dal_node_up 1\n");
+    closers.push(await serve(address, (_request, response) => metrics(response)));
+  }
+  const address = options.get("--rpc-addr")?.[0] ?? "127.0.0.1:10732";
+  const { host } = splitAddress(address);
+  closers.push(
+    await serve(
+      address,
+      (request, response, url, body) => rpc.serve(request, response, url, body),
+      (port) => log("NOTICE", `RPC server is listening on ${host}:${port}`),
     ),
-    ...(options.get("--metrics-addr") ?? []).map((address) =>
-      serve(
-        address,
-        (_request, response) => void response.writeHead(200, { "content-type": "text/plain" }).end("dal_node_up 1\n"),
-      ),
-    ),
-  ]);
-  octezSignals(() => closers.forEach((close) => close()));
+  );
+  return closers;
 }

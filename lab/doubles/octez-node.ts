@@ -5,13 +5,11 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fail, lab, octezSignals, openTrace, parseArguments, serve, sleep, splitAddress, tryLock } from "./common";
+import { cmdlinerError, cmdlinerUsage, log } from "./octez-output";
 import { NodeRpc } from "./node-rpc";
 import { NodeView } from "./node-view";
 
 const program = "octez-node";
-/** cmdliner's exit code for a command line that it does not understand, and Octez' for a folder that it cannot have. */
-const usageError = 124;
-
 const common = { "--data-dir": "value", "--config-file": "value", "--network": "value" } as const;
 const networkOptions = {
   ...common,
@@ -39,51 +37,55 @@ interface NodeConfig {
   metrics_addr: string[];
 }
 
-function parse(argv: readonly string[], options: Record<string, "flag" | "value">) {
+function parse(command: string, argv: readonly string[], options: Record<string, "flag" | "value">) {
   try {
     return parseArguments(argv, { options, aliases: { "-d": "--data-dir" } });
   } catch (error) {
-    return fail(program, usageError, (error as Error).message);
+    return cmdlinerUsage(program, command, (error as Error).message);
   }
 }
 const one = (options: Map<string, string[]>, name: string): string =>
   options.get(name)?.at(-1) ?? fail(program, 1, `${name} is required`);
 
+/** What a configuration file says; octez-node runs without one, too, with what is usual. */
+const configOf = (folder: string, network: string, options: Map<string, string[]>): NodeConfig => ({
+  "data-dir": folder,
+  network,
+  rpc: { "listen-addrs": options.get("--rpc-addr") ?? ["127.0.0.1:8732"] },
+  p2p: {
+    "listen-addr": options.get("--net-addr")?.[0] ?? "[::]:9732",
+    ...(options.has("--private-mode") ? { "private-mode": true } : {}),
+    "bootstrap-peers": options.get("--peer") ?? [],
+  },
+  shell: { history_mode: options.get("--history-mode")?.[0] ?? "full" },
+  metrics_addr: options.get("--metrics-addr") ?? [],
+});
+
 function configInit(argv: readonly string[]): void {
-  const { options, words } = parse(argv, networkOptions);
+  const { options, words } = parse("config init", argv, networkOptions);
   if (words.length > 0)
-    fail(program, usageError, `too many arguments, don't know what to do with '${words.join("', '")}'`);
+    cmdlinerUsage(program, "config init", `too many arguments, don't know what to do with '${words.join("', '")}'.`);
   const folder = one(options, "--data-dir");
   const file = join(folder, "config.json");
-  if (existsSync(file)) fail(program, usageError, `Pre-existing configuration file at ${file}, use \`reset\`.`);
+  if (existsSync(file)) cmdlinerError(program, `Pre-existing configuration file at ${file}, use \`reset\`.`);
   const network = one(options, "--network");
   if (!["mainnet", "shadownet", "ghostnet", "sandbox"].includes(network))
-    fail(program, usageError, `unknown network '${network}'`);
-  const config: NodeConfig = {
-    "data-dir": folder,
-    network,
-    rpc: { "listen-addrs": options.get("--rpc-addr") ?? ["127.0.0.1:8732"] },
-    p2p: {
-      "listen-addr": options.get("--net-addr")?.[0] ?? "[::]:9732",
-      ...(options.has("--private-mode") ? { "private-mode": true } : {}),
-      "bootstrap-peers": options.get("--peer") ?? [],
-    },
-    shell: { history_mode: options.get("--history-mode")?.[0] ?? "full" },
-    metrics_addr: options.get("--metrics-addr") ?? [],
-  };
+    cmdlinerUsage(program, "config init", `unknown network '${network}'`);
+  const config = configOf(folder, network, options);
   mkdirSync(folder, { recursive: true });
   writeFileSync(file, JSON.stringify(config, null, 2));
 }
 
 function snapshotImport(argv: readonly string[]): void {
-  const { options, words } = parse(argv, {
+  const { options, words } = parse("snapshot import", argv, {
     ...common,
     "--block": "value",
     "--no-check": "flag",
     "--reconstruct": "flag",
   });
   const [file] = words;
-  if (file === undefined || words.length > 1) fail(program, usageError, "snapshot import needs one file");
+  if (file === undefined || words.length > 1)
+    cmdlinerUsage(program, "snapshot import", "snapshot import needs one file");
   const folder = one(options, "--data-dir");
   if (existsSync(join(folder, "store"))) fail(program, 1, `${folder} is not empty`);
   const snapshot = JSON.parse(readFileSync(file, "utf8")) as { block: string };
@@ -94,25 +96,41 @@ function snapshotImport(argv: readonly string[]): void {
   mkdirSync(join(folder, "context"), { recursive: true });
 }
 
+function identify(folder: string): void {
+  const path = join(folder, "identity.json");
+  if (existsSync(path)) return log("NOTICE", "read identity file");
+  log("NOTICE", "generating an identity file");
+  const id = `id${process.pid}`;
+  writeFileSync(path, JSON.stringify({ peer_id: id }));
+  process.stderr.write(`Stored the new identity (${id}) into '${path}'.\n`);
+  log("NOTICE", "identity file generated");
+}
+
 async function run(argv: readonly string[]): Promise<void> {
-  const { options, words } = parse(argv, networkOptions);
+  const { options, words } = parse("run", argv, { ...networkOptions, "--sandbox": "value" });
   if (words.length > 0)
-    fail(program, usageError, `too many arguments, don't know what to do with '${words.join("', '")}'`);
+    cmdlinerUsage(program, "run", `too many arguments, don't know what to do with '${words.join("', '")}'.`);
   const folder = one(options, "--data-dir");
   const file = join(folder, "config.json");
-  if (!existsSync(file)) fail(program, 1, `no configuration in ${folder}`);
-  const config = JSON.parse(readFileSync(file, "utf8")) as NodeConfig;
+  mkdirSync(folder, { recursive: true });
+  const written = existsSync(file) ? (JSON.parse(readFileSync(file, "utf8")) as Partial<NodeConfig>) : {};
+  const config = { ...configOf(folder, "mainnet", new Map()), ...written };
   if (!tryLock(join(folder, "lock")))
-    fail(program, usageError, `Failed to lock the data directory '${folder}': another node is running there`);
+    cmdlinerError(
+      program,
+      "Data directory is locked by another process,\ntrace:\n" +
+        "Unix error in lockf: Resource temporarily unavailable\nData directory is locked by another process",
+    );
   openTrace(program);
+  let closers: (() => void)[] = [];
+  octezSignals(program, () => closers.forEach((close) => close()));
   await sleep(lab.startMs);
-  if (!existsSync(join(folder, "identity.json")))
-    writeFileSync(join(folder, "identity.json"), JSON.stringify({ peer_id: `id${process.pid}` }));
+  identify(folder);
   for (const sub of ["store", "context"]) mkdirSync(join(folder, sub), { recursive: true });
   const view = new NodeView();
   const rpc = new NodeRpc(view);
-  const closers = await Promise.all([
-    ...config.rpc["listen-addrs"].map((address) =>
+  closers = await Promise.all([
+    ...(options.get("--rpc-addr") ?? config.rpc["listen-addrs"]).map((address) =>
       serve(
         address,
         (request, response, url, body) => rpc.serve(request, response, url, body),
@@ -128,7 +146,6 @@ async function run(argv: readonly string[]): Promise<void> {
       }),
     ),
   ]);
-  octezSignals(() => closers.forEach((close) => close()));
   await view.follow();
 }
 
@@ -137,5 +154,5 @@ export async function main(argv: readonly string[]): Promise<void> {
   if (command === "config" && sub === "init") return configInit(rest);
   if (command === "snapshot" && sub === "import") return snapshotImport(rest);
   if (command === "run") return run(argv.slice(1));
-  fail(program, usageError, `unknown command '${argv.slice(0, 2).join(" ")}'`);
+  cmdlinerUsage(program, "COMMAND", `unknown command '${argv.slice(0, 2).join(" ")}'.`);
 }

@@ -1,8 +1,10 @@
 /** Double of `octez-signer`: the command line, strictly, around the server of signer-server.ts. */
 import { appendFileSync, mkdirSync } from "node:fs";
+import { isIP } from "node:net";
 import { join } from "node:path";
 import { publicKeyHash } from "../../tezos/keys";
-import { fail, octezSignals, openTrace, parseArguments, readJson, writeJson } from "./common";
+import { fail, octezSignals, openTrace, parseArguments, readJson, writeJson, type ArgumentSpec } from "./common";
+import { clicError, log } from "./octez-output";
 import { OctezSigner, type SignerFaults } from "./signer-server";
 import { keyOf, type SigningKey } from "./signing-keys";
 
@@ -44,8 +46,35 @@ function keysOf(dir: string): SigningKey[] {
   });
 }
 const program = "octez-signer";
-const usage =
-  "usage: octez-signer [-d DIR] launch http signer [-a HOST] [-p PORT] | import secret key ALIAS unencrypted:SECRET | add authorized key PK";
+const usage = `Usage:
+  octez-signer [global options] command [command options]
+  octez-signer --help (for global options)
+  octez-signer [global options] command --help (for command options)
+  octez-signer --version (for version information)
+
+To browse the documentation:
+  octez-signer [global options] man (for a list of commands)
+  octez-signer [global options] man -v 3 (for the full manual)
+
+Global options (must come before the command):
+  -d --base-dir <path>: signer data directory
+  -A --require-authentication: Require a signature from the caller to sign.
+  -f --password-filename <filename>: path to the password filename
+`;
+/** The global options and those of `launch http signer`, as the manual lists them, and those of the other commands. */
+export const signerOptions: Required<ArgumentSpec> = {
+  options: {
+    ...{ "--base-dir": "value", "--require-authentication": "flag", "--password-filename": "value" },
+    ...{ "--pidfile": "value", "--magic-bytes": "value", "--check-high-watermark": "flag" },
+    ...{ "--allow-list-known-keys": "flag", "--allow-to-prove-possession": "flag", "--address": "value" },
+    ...{ "--port": "value", "--force": "flag", "--name": "value" },
+  },
+  aliases: {
+    ...{ "-d": "--base-dir", "-A": "--require-authentication", "-f": "--password-filename" },
+    ...{ "-P": "--pidfile", "-M": "--magic-bytes", "-W": "--check-high-watermark", "-a": "--address" },
+    ...{ "-p": "--port" },
+  },
+};
 const stop = (message: string): never => fail(program, 1, `Error: ${message}`);
 /** The value of `work`; an error ends the program with its words. */
 function orStop<T>(work: () => T): T {
@@ -63,33 +92,17 @@ interface Command {
   /** The client folder. */
   dir: string;
 }
+function parsed(argv: readonly string[]): ReturnType<typeof parseArguments> {
+  try {
+    return parseArguments(argv, signerOptions);
+  } catch (error) {
+    const [, word] = /^unknown option '(.*)'\.$/.exec((error as Error).message) ?? [];
+    process.stderr.write(`${usage}\n`);
+    return clicError(word === undefined ? (error as Error).message : `Unexpected command line option ${word}.`);
+  }
+}
 function parse(argv: readonly string[]): Command {
-  const spec = {
-    options: {
-      "--base-dir": "value",
-      "--password-filename": "value",
-      "--address": "value",
-      "--port": "value",
-      "--magic-bytes": "value",
-      "--pidfile": "value",
-      "--require-authentication": "flag",
-      "--check-high-watermark": "flag",
-      "--allow-list-known-keys": "flag",
-      "--allow-to-prove-possession": "flag",
-      "--force": "flag",
-      "--name": "value",
-    },
-    aliases: {
-      "-d": "--base-dir",
-      "-f": "--password-filename",
-      "-A": "--require-authentication",
-      "-a": "--address",
-      "-p": "--port",
-      "-M": "--magic-bytes",
-      "-W": "--check-high-watermark",
-    },
-  } as const;
-  const { options, words } = orStop(() => parseArguments(argv, spec));
+  const { options, words } = parsed(argv);
   const last = (name: string): string | undefined => options.get(name)?.at(-1);
   const dir = last("--base-dir") ?? join(process.env.HOME ?? "/", ".octez-signer");
   return { words, has: (name) => options.has(name), last, dir };
@@ -125,14 +138,15 @@ function addAuthorizedKey(command: Command): void {
  * LAB_SIGNER_FAULTS a JSON file of SignerFaults (without otherKey), read again at every request.
  */
 async function launch({ has, last, dir }: Command): Promise<void> {
+  // A byte without 0x is decimal.
   const magicBytes = last("--magic-bytes")
     ?.split(",")
-    .map((text) => (/^0x[0-9a-f]{1,2}$/i.test(text) ? Number(text) : stop(`a magic byte is 0x.., got ${text}`)));
+    .map((text) => (Number(text) < 256 ? Number(text) : stop(`a magic byte is a number, got ${text}`)));
   const portText = last("--port") ?? "6732";
   if (!/^\d{1,5}$/.test(portText)) stop(`a port is a number, got ${portText}`);
   const keys = orStop(() => keysOf(dir));
   const trace = openTrace(program);
-  const log = process.env.LAB_SIGNER_LOG;
+  const requests = process.env.LAB_SIGNER_LOG;
   const faultsFile = process.env.LAB_SIGNER_FAULTS;
   const faultsNow = (): SignerFaults => (faultsFile === undefined ? {} : readJson<SignerFaults>(faultsFile, {}));
   const signer = new OctezSigner({
@@ -146,14 +160,19 @@ async function launch({ has, last, dir }: Command): Promise<void> {
     now: () => Number(process.hrtime.bigint()) / 1e6,
     onRequest: (entry) => {
       trace("signature", { ...entry });
-      if (log !== undefined && log !== "") appendFileSync(log, JSON.stringify(entry) + "\n");
+      if (requests !== undefined && requests !== "") appendFileSync(requests, JSON.stringify(entry) + "\n");
     },
   });
   if (faultsFile !== undefined) Object.defineProperty(signer, "faults", { get: faultsNow });
   const address = last("--address") ?? "127.0.0.1";
-  await signer.start(address, Number(portText)).catch((error: unknown) => stop(String(error)));
-  process.stdout.write(`Accepting HTTP requests on port ${portText}\n`);
-  octezSignals(() => signer.close());
+  octezSignals(program, () => signer.close());
+  await signer.start(address, Number(portText)).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== "EADDRINUSE") stop(String(error));
+    // octez-signer lives without its port and says nothing.
+    setInterval(() => undefined, 60_000);
+  });
+  log("NOTICE", `accepting HTTP requests on port ${portText}`);
+  log("NOTICE", `listening on address: ${isIP(address) === 4 ? `::ffff:${address}` : address}`);
 }
 
 /** `launch http signer`, `import secret key`, `add authorized key`. */
@@ -164,5 +183,6 @@ export async function main(argv: readonly string[]): Promise<void> {
   if (name === "import secret key" && words.length === 5) return importSecretKey(command);
   if (name === "add authorized key" && words.length === 4) return addAuthorizedKey(command);
   if (name === "launch http signer" && words.length === 3) return launch(command);
-  return stop(`unrecognized command.\n${usage}`);
+  if (words.length === 0) return void process.stdout.write(`${usage}\n`);
+  return clicError("Unrecognized command.\nTry using the man command to get more information.");
 }

@@ -3,7 +3,7 @@
  * status and type, and nothing in a body that the real one does not have.
  */
 import { readdirSync, readFileSync } from "node:fs";
-import { request as httpRequest } from "node:http";
+import { request as httpRequest, type ServerResponse } from "node:http";
 import { join } from "node:path";
 import type { AddressInfo } from "node:net";
 import { createServer } from "node:http";
@@ -138,4 +138,24 @@ test("the double answers every recorded request as octez-node 25.1 did", async (
     served.close();
     chain.stop();
   }
+});
+
+test("a stream of the mempool that has ended with its head gets nothing more", () => {
+  const view = new NodeView();
+  const [older, head] = [recordedBlock("003-header-head-tilde-2"), recordedBlock("002-header-head")];
+  view.accept(older);
+  const written: string[] = [];
+  let ended = false;
+  const response = {
+    ...{ writeHead: () => undefined, on: () => undefined, end: () => (ended = true) },
+    write: (text: string) => {
+      if (ended) throw new Error("write after end");
+      written.push(text);
+    },
+  } as unknown as ServerResponse;
+  view.stream(response, view.operations, [[]]);
+  view.accept(head);
+  const { hash, level, round, payloadHash } = head;
+  view.receive({ quorum: { hash, level, round, payloadHash } });
+  expect([ended, written]).toEqual([true, ["[]\n"]]);
 });
