@@ -60,7 +60,8 @@ function router(routes: Record<string, Handler>): (request: IncomingMessage, res
   return (request, response) =>
     void (async () => {
       try {
-        const url = new URL(request.url ?? "/", "http://pod");
+        const url = URL.canParse(request.url ?? "/", "http://pod") && new URL(request.url ?? "/", "http://pod");
+        if (!url) return sendJson(response, 400, { error: "malformed-url" });
         const prefix = prefixes.find((path) => url.pathname.startsWith(path));
         const handler = routes[url.pathname] ?? (prefix === undefined ? undefined : routes[prefix]);
         if (handler) await handler(request, response, url);

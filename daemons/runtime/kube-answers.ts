@@ -20,8 +20,11 @@ export const parseJson = (text: string): unknown => {
   }
 };
 const optional = (value: unknown, type: "string" | "number"): boolean => value === undefined || typeof value === type;
+/** Older servers write null where newer ones leave an empty map out. */
 const textMap = (value: unknown): boolean =>
-  value === undefined || (isRecord(value) && Object.values(value).every((entry) => typeof entry === "string"));
+  value === undefined ||
+  value === null ||
+  (isRecord(value) && Object.values(value).every((entry) => typeof entry === "string"));
 
 /** Why `value` is no whole object of the resource, or undefined where it is one. */
 function objection(
@@ -73,6 +76,8 @@ export function asObject<R extends Resource>(
   if (problem !== undefined) return { problem };
   const object = value as Json & { metadata: Json };
   delete object.metadata.managedFields;
+  for (const key of ["labels", "annotations"]) if (object.metadata[key] === null) delete object.metadata[key];
+  if (object.data === null) delete object.data;
   if (resource === "leases") object.spec ??= {};
   return { object: object as unknown as Kinds[R] };
 }
