@@ -6,7 +6,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { EventEmitter } from "node:events";
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { LogEntry } from "../contract/log";
@@ -22,6 +22,7 @@ import { Cluster } from "./cluster/cluster";
 import { ContainerProcess, killMarked } from "./cluster/process";
 import type { AuditEntry } from "./kube-api";
 import { UpstreamKubeApi, type Upstream } from "./kube-api/upstream";
+import type { SignerFaults } from "./doubles/signer-server";
 import { predecessorStack } from "./predecessor";
 import { scaleOf, scaleTimings } from "./scale";
 import { synthesize, type Synthesis, type SynthesisOptions } from "./synth";
@@ -323,7 +324,7 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
           ...{
             id: `${this.run}/${signer}/${started++}`,
             command: [process.execPath, doubles, "octez-signer", "--base-dir", base, ...args],
-            env,
+            env: { ...env, LAB_SIGNER_FAULTS: join(base, "faults.json") },
             cwd: base,
           },
           onLine: (line) => this.note("debug", signer, "octez-signer", "output", line.slice(0, 300)),
@@ -354,6 +355,10 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
       );
       this.cluster.homeSigners.set(signer, { host: address, port: 6732 });
     }
+  }
+  /** What is wrong with a signer at home from its next request on; undefined: nothing. */
+  signerFaults(signer: string, what: SignerFaults | undefined): void {
+    writeFileSync(join(this.folder, "home", signer, "faults.json"), JSON.stringify(what ?? {}));
   }
   /** The process of a signer at home. */
   home(signer: string): ContainerProcess | undefined {

@@ -34,6 +34,8 @@ export interface HeardHead extends HeadView {
   highestLevel: number;
   /** Time since the node last answered, whatever its head. */
   heardAgoMs: number;
+  /** Where the chain is known to be faster than `headFreshSeconds` assumes: what to take in its place. */
+  freshSeconds?: number;
 }
 
 export interface GateKey {

@@ -181,7 +181,7 @@ export class Gate {
       } else {
         const head = heads.own();
         if (head) {
-          if (!plausible(request.level, head, timings.headFreshSeconds))
+          if (!plausible(request.level, head, head.freshSeconds ?? timings.headFreshSeconds))
             return refuse(409, "level-implausible", `level ${request.level} is too far above the head ${head.level}`);
           return { tenure };
         }

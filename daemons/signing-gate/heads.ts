@@ -14,7 +14,11 @@ const headerSchema = z.object({
   timestamp: z.string(),
   protocol: z.optional(z.string()),
 });
-const constantsSchema = z.object({ aggregate_attestation: z.boolean() });
+const constantsSchema = z.object({
+  aggregate_attestation: z.boolean(),
+  /** Whole seconds. */
+  minimal_block_delay: z.optional(z.string().check(z.regex(/^[1-9]\d{0,4}$/))),
+});
 
 /** Age of an RFC 3339 text on the wall clock, in seconds; NaN where it is none. */
 export const ageSeconds = (timestamp: string, wallMs: number): number => (wallMs - Date.parse(timestamp)) / 1000;
@@ -47,6 +51,8 @@ export class Heads {
   private heardMs = -Infinity;
   /** Of the protocol that its head had then. */
   private constants: { protocol: string | undefined; aggregates: boolean } | undefined;
+  /** The shortest minimal time between blocks that the node told: another protocol of the chain may be faster. */
+  private fastestSeconds = Infinity;
   private readonly agent = new http.Agent({ keepAlive: true, maxFreeSockets: 1 });
 
   constructor(
@@ -69,12 +75,18 @@ export class Heads {
       ageSeconds: this.last.ageSeconds + (now - this.last.atMs) / 1000,
       highestLevel: this.highestLevel,
       heardAgoMs: now - this.heardMs,
+      freshSeconds: this.freshSeconds,
     };
+  }
+
+  /** Ten blocks at the chain's fastest pace, and never more than `headFreshSeconds`. */
+  private get freshSeconds(): number {
+    return Math.min(this.options.timings.headFreshSeconds, 10 * this.fastestSeconds);
   }
 
   async synced(): Promise<number | null> {
     const members = (await this.options.members()) ?? [];
-    return syncedLevel(this.own(), members, this.options.clock.wall(), this.options.timings.headFreshSeconds);
+    return syncedLevel(this.own(), members, this.options.clock.wall(), this.freshSeconds);
   }
 
   /** The chain's constant `aggregate_attestation`; null until the node told it for the protocol of its head. */
@@ -113,7 +125,10 @@ export class Heads {
     if (this.constants && this.constants.protocol === protocol) return;
     this.constants = undefined;
     const constants = await this.ask("context/constants", constantsSchema, signal);
-    if (constants) this.constants = { protocol, aggregates: constants.aggregate_attestation };
+    if (!constants) return;
+    const blockSeconds = Number(constants.minimal_block_delay ?? Infinity);
+    this.fastestSeconds = Math.min(this.fastestSeconds, blockSeconds);
+    this.constants = { protocol, aggregates: constants.aggregate_attestation };
   }
 
   /** Polls more often than there are blocks until `signal` aborts. */

@@ -6,6 +6,7 @@
 import { randomBytes } from "node:crypto";
 import { EventEmitter } from "node:events";
 import { cpSync, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { isIP } from "node:net";
 import { join } from "node:path";
 import type { LogEntry } from "../../contract/log";
 import { labels } from "../../contract/names";
@@ -64,7 +65,7 @@ export interface Member {
   /** Removed from the API while its processes run on. */
   orphan: boolean;
   links: { direction: Direction; link: Link; key: string; to: string }[];
-  settings: { clockMs: number; disk?: { folders: string[]; full: boolean; delayMs: number } };
+  settings: { clockMs: number; namesSilent?: boolean; disk?: { folders: string[]; full: boolean; delayMs: number } };
   settingsFile: string;
   linkAddress: string;
   claimFolders: string[];
@@ -371,8 +372,11 @@ export class Cluster extends EventEmitter<ClusterEvents> {
     const routes = Object.fromEntries(
       member.links.map(({ key, link }) => [key, `${link.address.host}:${link.address.port}`]),
     );
+    // The API is reached by address in a cluster.
+    const hosts = member.links.filter(({ direction }) => direction === "signer" || direction === "peer");
+    const names = hosts.map(({ key }) => key.split(":")[0] ?? "").filter((host) => isIP(host) === 0);
     const temporary = `${member.settingsFile}.new`;
-    writeFileSync(temporary, JSON.stringify({ routes, ...member.settings }));
+    writeFileSync(temporary, JSON.stringify({ routes, names, ...member.settings }));
     renameSync(temporary, member.settingsFile);
   }
 
@@ -495,6 +499,12 @@ export class Cluster extends EventEmitter<ClusterEvents> {
   stepClock(pod: string, ms: number): void {
     const member = this.member(pod);
     member.settings.clockMs = ms;
+    this.writeSettings(member);
+  }
+  /** The cluster's DNS does not answer this pod. */
+  silenceNames(pod: string, silent: boolean): void {
+    const member = this.member(pod);
+    member.settings.namesSilent = silent;
     this.writeSettings(member);
   }
   disk(pod: string, state: { full: boolean; delayMs: number } | undefined): void {

@@ -1,14 +1,19 @@
 /**
  * Loaded into every Node process of a pod (`--require`): what a cluster's network and a machine's clock and disk do for
- * a container. It routes connections by name or address to the laboratory's links, steps the wall clock, and slows or
- * fills a disk. Nothing of the daemons is replaced. Its settings are a JSON file, followed while the process runs:
- * {"routes": {"HOST:PORT": "HOST:PORT"}, "clockMs": 0, "disk": {...}}.
+ * a container. It routes connections by name or address to the laboratory's links, answers look-ups of names, steps
+ * the wall clock, and slows or fills a disk. Nothing of the daemons is replaced. Its settings are a JSON file, followed
+ * while the process runs: {"routes": {"HOST:PORT": "HOST:PORT"}, "names": ["HOST"], "clockMs": 0, "disk": {...}}.
  */
+import dns from "node:dns";
 import fs from "node:fs";
 import net from "node:net";
 
 interface Settings {
   routes: Record<string, string>;
+  /** Hosts of routes that the cluster's DNS must be asked for. */
+  names?: string[];
+  /** The DNS answers nothing about them. */
+  namesSilent?: boolean;
   /** Added to the wall clock. */
   clockMs?: number;
   /** Writes below these folders. */
@@ -50,11 +55,33 @@ net.Socket.prototype.connect = function (this: net.Socket, ...args: unknown[]) {
     const route = current().routes[`${host ?? "localhost"}:${port}`];
     if (route !== undefined) {
       const at = route.lastIndexOf(":");
-      holder[0] = { ...options, host: route.slice(0, at), port: Number(route.slice(at + 1)) };
+      const named = current().names?.includes(host ?? "") ? host : route.slice(0, at);
+      holder[0] = { ...options, host: named, port: Number(route.slice(at + 1)) };
     }
   }
   return (connect as (...args: unknown[]) => net.Socket).apply(this, args);
 } as Connect;
+
+// Names: all ways of a pod begin at one address.
+type Found = (error: NodeJS.ErrnoException | null, address?: unknown, family?: number) => void;
+const resolve = dns.lookup as unknown as (name: string, options: { all?: boolean }, found: Found) => void;
+/** As a resolver whose questions nobody answers. */
+const resolverGivesUpMs = 20_000;
+const lookUp = (name: string, options: { all?: boolean }, found: Found): void => {
+  const { names = [], namesSilent, routes } = current();
+  if (!names.includes(name)) return resolve(name, options, found);
+  if (namesSilent) {
+    const error = Object.assign(new Error(`getaddrinfo EAI_AGAIN ${name}`), { code: "EAI_AGAIN", hostname: name });
+    return void setTimeout(() => found(error), resolverGivesUpMs).unref();
+  }
+  const [, route = ""] = Object.entries(routes).find(([key]) => key.startsWith(`${name}:`)) ?? [];
+  const address = route.slice(0, route.lastIndexOf(":"));
+  process.nextTick(() => (options.all ? found(null, [{ address, family: 4 }]) : found(null, address, 4)));
+};
+Object.assign(dns, {
+  lookup: (name: string, ...rest: unknown[]) =>
+    lookUp(name, typeof rest[0] === "object" ? (rest[0] as { all?: boolean }) : {}, rest.at(-1) as Found),
+});
 
 // Wall clock
 const RealDate = Date;

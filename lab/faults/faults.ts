@@ -5,6 +5,8 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
+import { bakingContainers, openPorts } from "../../contract/containers";
+import { electorPaths } from "../../contract/leadership";
 import { annotations, leaderLeaseName, watermarkName, watermarkDataKey } from "../../contract/names";
 import { directions, type Direction } from "../cluster/cluster";
 import type { Lab } from "../lab";
@@ -58,6 +60,24 @@ export async function preferHolder(lab: Lab, pod: string): Promise<void> {
   await api.apply("leases", namespace, lease as unknown as Record<string, unknown>);
 }
 
+/** What a network policy lets a stranger reach, whatever method and path it tries. */
+function askForHandovers(lab: Lab): () => void {
+  const rows = Object.values(bakingContainers);
+  const open = openPorts(rows, "monitoring");
+  const ask = () => {
+    for (const { pod } of lab.cluster.bakingMembers())
+      for (const port of open)
+        for (const method of ["GET", "POST"])
+          fetch(`http://${pod.options.address}:${port}${electorPaths.handedOver}`, {
+            method,
+            signal: AbortSignal.timeout(1000),
+          }).catch(() => undefined);
+  };
+  ask();
+  const timer = setInterval(ask, lab.scaled(2000));
+  return () => clearInterval(timer);
+}
+
 export const faults: Record<string, Fault> = {
   switchover: {
     title: "Planned switchover to the other member",
@@ -89,6 +109,20 @@ export const faults: Record<string, Fault> = {
         const living = lab.trace.running("octez-baker").filter(({ pid }) => hung.some((one) => one.pid === pid));
         for (const { pid } of living) process.kill(pid, "SIGCONT");
       };
+    },
+  },
+  "hostile-caller": {
+    title: "A pod of the monitoring namespaces asks every open port for a handover, again and again",
+    arguments: [],
+    run: (lab) => askForHandovers(lab),
+  },
+  "dns-silent": {
+    title: "The cluster's DNS does not answer a pod",
+    arguments: ["pod"],
+    run: (lab, { pod }) => {
+      const name = podOf(lab, pod);
+      lab.cluster.silenceNames(name, true);
+      return () => lab.cluster.silenceNames(name, false);
     },
   },
   "kill-pod": { title: "Kill a pod", arguments: ["pod"], run: (lab, { pod }) => lab.cluster.killPod(podOf(lab, pod)) },
@@ -196,6 +230,14 @@ export const faults: Record<string, Fault> = {
       const pod = [...lab.cluster.members].find((member) => member.workload.kind === "Deployment")?.pod;
       pod?.pause(true);
       return () => pod?.pause(false);
+    },
+  },
+  "signer-locked": {
+    title: "A signer refuses every signature, as with a locked Ledger",
+    arguments: ["signer"],
+    run: (lab, { signer = "home1" }) => {
+      lab.signerFaults(signer, { refuse: 500 });
+      return () => lab.signerFaults(signer, undefined);
     },
   },
   "tunnel-cut": {

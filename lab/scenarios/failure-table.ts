@@ -22,7 +22,8 @@ export const outsideTheTable: readonly FailureRow[] = [
   { row: "signer lost", goal: "another signer or tunnel signs; without any, a handover" },
   { row: "nonces", goal: "every commitment is revealed, whichever pod made it" },
   { row: "switching the topology", goal: "never two bakers; no violation" },
+  { row: "hostile callers", goal: "nothing moves, no level missed" },
   { row: "clocks", goal: "the lease is kept" },
-  { row: "disk", goal: "the master signs on" },
+  { row: "disk", goal: "the master signs on, or hands over where it is its own disk; at most 3 levels" },
   { row: "chain", goal: "no handover" },
 ];

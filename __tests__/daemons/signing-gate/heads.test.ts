@@ -17,8 +17,8 @@ beforeEach(async () => {
 });
 afterEach(() => new Promise((done) => server.close(done).closeAllConnections()));
 
-test("whether votes are aggregated is known for the protocol of the head alone", async () => {
-  const heads = new Heads({
+const headsOf = () =>
+  new Heads({
     rpc: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     chainId: chainName,
     timings: timingsSchema.parse({}),
@@ -26,6 +26,9 @@ test("whether votes are aggregated is known for the protocol of the head alone",
     members: () => Promise.resolve([]),
     podAddress: "",
   });
+
+test("whether votes are aggregated is known for the protocol of the head alone", async () => {
+  const heads = headsOf();
   const header = { chain_id: chainName, level: 1000, timestamp: new Date().toISOString(), protocol: "P1" };
   answers = { header };
   await heads.poll();
@@ -42,4 +45,23 @@ test("whether votes are aggregated is known for the protocol of the head alone",
   answers["context/constants"] = { aggregate_attestation: true };
   await heads.poll();
   expect(heads.aggregates()).toBe(true);
+});
+
+test.each([
+  ["15", 23, 1000],
+  ["15", 25, null],
+  ["6", 23, 1000],
+  ["2", 7, 1000],
+  // Twelve blocks of a chain this fast may lie above a head that is 23 s old.
+  ["2", 23, null],
+])("with blocks every %s s a head of age %s s proves level %s", async (minimalBlockDelay, age, level) => {
+  const heads = headsOf();
+  const timestamp = new Date(Date.now() - 1000 * age).toISOString();
+  answers = {
+    header: { chain_id: chainName, level: 1000, timestamp, protocol: "P1" },
+    "context/constants": { aggregate_attestation: true, minimal_block_delay: minimalBlockDelay },
+  };
+  await heads.poll();
+  expect(await heads.synced()).toBe(level);
+  expect(heads.own()?.freshSeconds).toBe(Math.min(60, 10 * Number(minimalBlockDelay)));
 });
