@@ -27,6 +27,8 @@ export interface Cluster {
   events(): Promise<{ at: string; object: string; reason: string; message: string; count: number }[]>;
   /** The last lines of a container, or of the one that ran before it. */
   logs(pod: string, container: string, lines: number, previous: boolean): Promise<string>;
+  /** Whom the load balancer of a service lets in; [] for everybody, undefined where there is no such service. */
+  sourceRanges(service: string): Promise<string[] | undefined>;
   /** Whether the user of the kubeconfig may do it; undefined where the API serves no access reviews. */
   allowed(verb: string, group: string, resource: string): Promise<boolean | undefined>;
 }

@@ -166,6 +166,11 @@ class ConnectedCluster implements Cluster {
     const { core, namespace } = this;
     return call(() => core.readNamespacedPodLog({ name, namespace, container, tailLines, previous, timestamps: true }));
   }
+  async sourceRanges(name: string): Promise<string[] | undefined> {
+    const { core, namespace } = this;
+    const service = await orMissing(() => core.readNamespacedService({ name, namespace }));
+    return service && (service.spec?.loadBalancerSourceRanges ?? []);
+  }
   async allowed(verb: string, group: string, resource: string): Promise<boolean | undefined> {
     const body = {
       apiVersion: "authorization.k8s.io/v1",

@@ -3,6 +3,7 @@
  * other.
  */
 import { leaderLeaseName } from "../contract/names";
+import { signerLinkName } from "../contract/signer-link";
 import { diagnose } from "../diagnosis/diagnose";
 import { wholeSeconds } from "../diagnosis/facts";
 import { inPlace } from "../diagnosis/finding";
@@ -45,6 +46,22 @@ async function checkRights(cluster: Cluster): Promise<Check> {
     return check("rights", "ok", "may read leases, watermarks and pods, and write the lease");
   } catch (error) {
     return failure("rights", error, "kubectl auth can-i --list");
+  }
+}
+
+/** Nothing where there is no signer link. */
+async function checkSignerLink(cluster: Cluster): Promise<Check[]> {
+  try {
+    const ranges = await cluster.sourceRanges(signerLinkName);
+    if (!ranges) return [];
+    const everybody = ranges.length === 0 || ranges.some((range) => range.endsWith("/0"));
+    const text = everybody
+      ? "everybody reaches the signer link's sshd, and can keep new tunnels out"
+      : `${ranges.join(", ")} can reach the sshd`;
+    const remedy = "write the addresses of your signer hosts into signer_link.source_ranges, then npm run deploy";
+    return [check("signer link", everybody ? "warning" : "ok", text, everybody ? remedy : "")];
+  } catch (error) {
+    return [check("signer link", "skipped", error instanceof Error ? error.message : String(error))];
   }
 }
 
@@ -144,7 +161,7 @@ async function examine(cluster: Cluster, view: () => Promise<BakerView>): Promis
       ),
     ];
   }
-  checks.push(await checkRights(cluster));
+  checks.push(await checkRights(cluster), ...(await checkSignerLink(cluster)));
   try {
     checks.push(...checkView(await view()));
   } catch (error) {

@@ -4,6 +4,9 @@
  */
 import { signerPorts } from "./ports";
 
+/** The service of the load balancer, in front of the tunnel pods. */
+export const signerLinkName = "signer-link";
+
 /** User name on both sides of the tunnel; the image's passwd knows it. */
 export const signerLinkUser = "signer";
 

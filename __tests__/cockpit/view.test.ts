@@ -142,6 +142,7 @@ class FakeCluster implements Cluster {
   logs = (pod: string, container: string) => Promise.resolve(`${pod} ${container}: ${this.logText}`);
   logText = "";
   allowed = () => Promise.resolve(true);
+  sourceRanges = (): Promise<string[] | undefined> => Promise.resolve(["203.0.113.7/32"]);
   options: ViewOptions = {
     now: () => this.at,
     sleep: (ms) => {
@@ -545,6 +546,23 @@ test("the doctor goes hop by hop and skips what it cannot judge", async () => {
   const checks = await doctor(cluster, cluster.view);
   expect(checks[0]).toMatchObject({ name: "cluster", state: "failed" });
   expect(checks.slice(1).every((check) => check.state === "skipped")).toBe(true);
+});
+
+test("the doctor says to whom the signer link is open", async () => {
+  const cluster = new FakeCluster();
+  const door = async (ranges: string[] | undefined) => {
+    cluster.sourceRanges = () => Promise.resolve(ranges);
+    return (await doctor(cluster, cluster.view)).find(({ name }) => name === "signer link");
+  };
+  expect(await door(undefined)).toBeUndefined();
+  expect(await door(["203.0.113.7/32"])).toMatchObject({ state: "ok", text: "203.0.113.7/32 can reach the sshd" });
+  for (const everybody of [[], ["0.0.0.0/0"]])
+    expect(await door(everybody)).toMatchObject({
+      state: "warning",
+      text: expect.stringMatching(/^everybody/) as string,
+    });
+  cluster.sourceRanges = () => Promise.reject(new ClusterError("forbidden", "services: not allowed"));
+  expect((await doctor(cluster, cluster.view)).find(({ name }) => name === "signer link")?.state).toBe("skipped");
 });
 
 test("tables keep their columns", () => {

@@ -10,7 +10,7 @@ import { ServiceV1 } from "@cdktf/provider-kubernetes/lib/service-v1";
 import { Construct } from "constructs";
 import { labels } from "../../contract/names";
 import { signerPorts } from "../../contract/ports";
-import { type SignerLinkOutput, signerLinkUser } from "../../contract/signer-link";
+import { type SignerLinkOutput, signerLinkName, signerLinkUser } from "../../contract/signer-link";
 import type { ClusterAccess } from "../cluster-access";
 import type { Configuration } from "../../configuration/schema";
 import { secretReference, secretsPresent } from "../variables";
@@ -18,8 +18,6 @@ import { objectLabels, pin, selectorLabels } from "../element";
 import { anywhere, NetworkFlow, type Peer, pods, tcp } from "../network-policy";
 import { signingKeys } from "./baker-signers";
 import { hostKeyFile, portName, type RemoteSigner, SignerTunnels, tunnelsOf } from "./signer-tunnels";
-
-const linkName = "signer-link";
 
 export interface RemoteSignerLinkProps {
   readonly configuration: Configuration;
@@ -69,7 +67,7 @@ export class RemoteSignerLink extends Construct {
 
   /** The Secret with the host key that all signer hosts trust; its name. */
   private hostKey(): string {
-    const name = `${linkName}-host-key`;
+    const name = `${signerLinkName}-host-key`;
     pin(
       new SecretV1(this, "host-key", {
         metadata: { name, namespace: this.props.configuration.namespace, labels: objectLabels() },
@@ -88,7 +86,7 @@ export class RemoteSignerLink extends Construct {
     return pin(
       new ServiceV1(this, "load-balancer", {
         metadata: {
-          name: linkName,
+          name: signerLinkName,
           namespace,
           labels: objectLabels(),
           annotations: { "cloud.google.com/l4-rbs": "enabled" },
