@@ -1,6 +1,12 @@
 /** What can go wrong between a client and the API, and for whom. */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { sleep } from "../../daemons/runtime/clock";
+import { failed, reset, respond } from "./answers";
+import { ApiError } from "./status";
+
 export type Verb = "get" | "list" | "watch" | "create" | "update" | "patch" | "delete";
 export const writeVerbs: readonly Verb[] = ["create", "update", "patch", "delete"];
+export const isWrite = (verb: Verb): boolean => writeVerbs.includes(verb);
 
 /** All given fields must match. */
 export interface FaultMatch {
@@ -99,5 +105,58 @@ export class ActiveFault implements FaultHandle {
   }
   hits(): number {
     return this.count;
+  }
+}
+
+const texts: Record<Extract<FaultEffect, { kind: "status" }>["code"], [string, string]> = {
+  401: ["Unauthorized", "Unauthorized"],
+  403: ["Forbidden", "forbidden by a fault"],
+  409: [
+    "Conflict",
+    "Operation cannot be fulfilled: the object has been modified; please apply your changes to the latest version and try again",
+  ],
+  410: ["Expired", "The resourceVersion for the provided list is too old."],
+  429: ["TooManyRequests", "Too many requests, please try again later."],
+  500: ["InternalError", "Internal error occurred: etcdserver: request timed out"],
+  503: ["ServiceUnavailable", "the server is currently unable to handle the request"],
+  504: ["Timeout", "Timeout: request did not complete within the allotted timeout"],
+};
+
+/** True where the request has been answered, or never will be. */
+export async function suffer(
+  active: ActiveFault,
+  request: IncomingMessage,
+  response: ServerResponse,
+  api: { random: () => number; running: () => boolean },
+): Promise<boolean> {
+  const { effect } = active.fault;
+  switch (effect.kind) {
+    case "latency": {
+      const [low, high] = typeof effect.ms === "number" ? [effect.ms, effect.ms] : effect.ms;
+      await Promise.race([sleep(low + api.random() * (high - low)), active.end()]);
+      return false;
+    }
+    case "status": {
+      const seconds = effect.retryAfterSeconds ?? (effect.code === 429 ? 1 : undefined);
+      const [reason, message] = texts[effect.code];
+      respond(
+        response,
+        failed(new ApiError(effect.code, reason, message, seconds === undefined ? {} : { retryAfterSeconds: seconds })),
+      );
+      return true;
+    }
+    case "hang": {
+      await active.end();
+      const gone = request.socket.destroyed || !api.running();
+      return gone && (effect.late !== true || !api.running());
+    }
+    case "cut":
+      reset(request.socket);
+      return true;
+    case "html":
+      response
+        .writeHead(effect.code, { "content-type": "text/html" })
+        .end("<html><body><h1>Bad Gateway</h1></body></html>");
+      return true;
   }
 }
