@@ -133,12 +133,13 @@ export function dalNode(props: DalNodeProps): PodContainer {
   });
 }
 
+/** It waits for its node: octez-accuser alone ends where the node is away, and the kubelet's back-off follows. */
 export const accuser = (props: { readonly image: string }): PodContainer =>
   container({
     row: "accuser",
     image: props.image,
     command: ["octez-accuser"],
-    args: ["-E", nodeUrl, "run"],
+    args: ["-E", nodeUrl, "run", "--keep-alive"],
     volumes: [],
     resources: resources({ cpu: "100m", memory: "512Mi" }, { cpu: "1", memory: "2Gi" }),
   });

@@ -268,7 +268,7 @@ test("node and accuser are Octez' own programs", () => {
   pod.run(accuser({ image }));
   expect(pod.calls()).toEqual([
     `octez-node run --data-dir ${pod.root}/node --net-addr 10.0.0.7:9732 --metrics-addr 10.0.0.7:9932`,
-    "octez-accuser -E http://127.0.0.9:8732 run",
+    "octez-accuser -E http://127.0.0.9:8732 run --keep-alive",
   ]);
 });
 
