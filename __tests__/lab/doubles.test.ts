@@ -1,12 +1,12 @@
 /** The Octez doubles as processes: they refuse what Octez refuses, end as Octez ends, and lock as Octez locks. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { get } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { bundleDoubles } from "../../lab/bundle";
 import { Chain } from "../../lab/chain/chain";
-import { tryLock } from "../../lab/doubles/common";
+import { residentMegabytes, tryLock } from "../../lab/doubles/common";
 
 const children: ChildProcess[] = [];
 let folder = "";
@@ -141,6 +141,21 @@ test("octez-accuser ends with 1 where its node is away, or lives with --keep-ali
     code: 1,
     errors: expect.stringContaining("Cannot connect to node") as string,
   });
+});
+
+test("with the measured memory a double is as large as the program that it stands for", async () => {
+  const { child } = start(
+    ["octez-baker", "-d", folder, "-E", "http://127.0.0.1:1", "run", "remotely", "--keep-alive"],
+    {
+      LAB_MEMORY: "measured",
+    },
+  );
+  await new Promise((resolve) => child.stderr.once("data", resolve));
+  const [, kilobytes] = /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${child.pid}/status`, "utf8")) ?? [];
+  const megabytes = (Number(kilobytes) * 1024) / 1e6;
+  const measured = residentMegabytes["octez-baker"] ?? 0;
+  expect(megabytes).toBeGreaterThan(0.95 * measured);
+  expect(megabytes).toBeLessThan(1.2 * measured);
 });
 
 test("the wallet lock is the one that Python's fcntl.lockf takes", async () => {

@@ -197,7 +197,7 @@ export async function buildImages({ folder, chain, doubleStartMs, say }: ImageOp
     );
     return `COPY octez-${name} /usr/local/bin/octez-${name}`;
   });
-  const settings = `ENV LAB_CHAIN=${chain} LAB_START_MS=${doubleStartMs}`;
+  const settings = `ENV LAB_CHAIN=${chain} LAB_START_MS=${doubleStartMs} LAB_MEMORY=measured`;
   writeFileSync(
     join(program, "Containerfile"),
     [

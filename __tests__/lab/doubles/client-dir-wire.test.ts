@@ -1,6 +1,6 @@
 /**
- * What octez-baker 25.1 left in its client's folder, and by which steps: its double reads those files, goes on from them
- * and takes the same steps, and so do our readers.
+ * What octez-baker 25.1 left in its client's folder, and how: our reader and its double read those files, and
+ * the double goes on from them by the same steps.
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import {
