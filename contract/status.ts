@@ -47,6 +47,8 @@ export const supervisorStatusSchema = z.object({
   ),
   /** Of the disk that holds the node's data and the client folder, 0..1; absent where it could not be read. */
   diskUsedRatio: z.optional(z.number()),
+  /** Why no new file can be written into the client folder; absent where one can. */
+  clientFolderProblem: z.optional(z.string()),
   recent,
 });
 export type SupervisorStatus = z.infer<typeof supervisorStatusSchema>;

@@ -22,6 +22,7 @@ import { brokenWatermarks, quarantineBroken } from "./quarantine";
 import { SoloStart } from "./solo-start";
 import { checkStarts } from "./start-check";
 import { Supervisor } from "./supervisor";
+import { writeProblem } from "./writable";
 
 export type Commands = { name: string; command: string[] }[];
 
@@ -103,13 +104,22 @@ export class SupervisorDaemon {
       supervisor.diskUsedRatio = await diskUsedRatio(env.TOG_CLIENT_DIR).catch(() => undefined);
     });
     const hangs = this.solo ? undefined : repeat(signal, 1000 * file.timings.retrySeconds, () => this.lookForHang());
+    const writable = repeat(signal, 2000 * file.timings.retrySeconds, () => this.checkClientFolder());
     if (!terminated.aborted) await once(terminated, "abort");
     await supervisor.terminate();
     this.over.abort();
     unfollow();
-    await Promise.all([following, this.soloWaiting, disk, checks, hangs]);
+    await Promise.all([following, this.soloWaiting, disk, checks, hangs, writable]);
     this.kube?.close();
     await server.close();
+  }
+
+  private async checkClientFolder(): Promise<void> {
+    const problem = await writeProblem(this.config.env.TOG_CLIENT_DIR);
+    if (problem === this.supervisor.clientFolderProblem) return;
+    if (problem !== undefined) this.log.error("client-folder-not-written", problem);
+    this.supervisor.clientFolderProblem = problem;
+    this.announce();
   }
 
   /** Where gate or sidecar do not answer, nothing is known, and nothing changes. */

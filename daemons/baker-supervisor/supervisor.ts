@@ -46,6 +46,8 @@ export class Supervisor {
   private readonly hangs = new HangWatch();
   /** See contract/status.ts. */
   diskUsedRatio: number | undefined;
+  /** See contract/status.ts. */
+  clientFolderProblem: string | undefined;
   /** Why a program does not start on this pod (start-check.ts). */
   cannotStart: string | undefined = "not checked yet";
 
@@ -226,6 +228,7 @@ export class Supervisor {
         lastExit,
       })),
       ...(this.diskUsedRatio === undefined ? {} : { diskUsedRatio: this.diskUsedRatio }),
+      ...(this.clientFolderProblem === undefined ? {} : { clientFolderProblem: this.clientFolderProblem }),
       recent: this.recent.list(),
     };
   }

@@ -64,8 +64,8 @@ export interface PodFacts extends Pick<Statuses, "sidecar" | "supervisor" | "gat
 const ownFaults = new Set(["memory-write", "internal"]);
 
 /**
- * Eligible = node ready, daemon not crash-looping, a signer answers, no key kept shut by this pod; and, once after a
- * start, nonces exchanged.
+ * Eligible = node ready, daemon not crash-looping, client folder writable, a signer answers, no key kept shut by this
+ * pod; and, once after a start, nonces exchanged.
  */
 export function eligibility(facts: PodFacts): { eligible: boolean; reason: string } {
   const no = (reason: string) => ({ eligible: false, reason });
@@ -73,6 +73,7 @@ export function eligibility(facts: PodFacts): { eligible: boolean; reason: strin
   if (!facts.sidecar.ready) return no("node-not-ready");
   if (!facts.supervisor) return no("supervisor-silent");
   if (facts.supervisor.crashLooping) return no("daemon-crash-looping");
+  if (facts.supervisor.clientFolderProblem) return no("client-folder-not-written");
   if (!facts.gate) return no("gate-silent");
   if (facts.gate.signersAnswering < 1) return no("no-signer-answers");
   // In standby, too, where no key is open: whoever takes over with a full disk signs nothing.
@@ -109,6 +110,9 @@ export function troubles(facts: Statuses): string[] {
     ...(sidecar && !sidecar.ready ? [`node: ${sidecar.reason}`] : []),
     ...((supervisor?.diskUsedRatio ?? 0) >= nearlyFull
       ? [`disk: ${Math.round(100 * (supervisor?.diskUsedRatio ?? 0))} % used`]
+      : []),
+    ...(supervisor?.clientFolderProblem
+      ? [`client folder: no file can be written (${supervisor.clientFolderProblem})`]
       : []),
     ...(supervisor?.daemons ?? [])
       .filter((daemon) => daemon.state === "backoff")

@@ -387,7 +387,7 @@ const list: z.input<typeof scenarioSchema>[] = [
     title: "The master's disk is full, and its gate is restarted",
     row: "disk",
     explain:
-      "A gate that cannot write its marks opens no key. Its pod is not eligible then, and the other member takes over.",
+      "octez-baker cannot write its high watermarks, so it asks for no signature; the gate could not write its marks. The pod is not eligible then, and the other member takes over.",
     steps: [
       { at: 0, fault: "full-disk", for: 60 },
       { at: 1, fault: "kill-container", args: { container: "signing-gate" } },

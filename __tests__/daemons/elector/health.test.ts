@@ -80,6 +80,10 @@ test.each([
   [{ sidecar: { ...sidecar, ready: false }, supervisor, gate, reconciled: true }, "node-not-ready"],
   [{ sidecar, supervisor: null, gate, reconciled: true }, "supervisor-silent"],
   [{ sidecar, supervisor: { ...supervisor, crashLooping: true }, gate, reconciled: true }, "daemon-crash-looping"],
+  [
+    { sidecar, supervisor: { ...supervisor, clientFolderProblem: "ENOSPC" }, gate, reconciled: true },
+    "client-folder-not-written",
+  ],
   [{ sidecar, supervisor, gate: null, reconciled: true }, "gate-silent"],
   [{ sidecar, supervisor, gate: { ...gate, signersAnswering: 0 }, reconciled: true }, "no-signer-answers"],
   [{ sidecar, supervisor, gate, reconciled: false }, "nonces-not-reconciled"],
