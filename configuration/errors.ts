@@ -86,32 +86,12 @@ export function distance(a: string, b: string): number {
   return at(a.length, b.length);
 }
 
-/** Names of the predecessor, and of networks and modes that are gone, that distance alone does not find. */
-const formerly: Record<string, string> = {
-  baking_nodes: "bakers",
-  node_locations: "zones",
-  tezos_network: "network",
-  kubernetes_namespace: "namespace",
-  kubernetes_name_prefix: "name",
-  node_storage_size: "disk.size_gib",
-  snapshot_url: "snapshot.url",
-  monitoring_slack_url: "secrets.slack_webhook_url",
-  signer_target_host_key: "secrets.signer_link_host_key",
-  public_baking_key_hash: "delegate",
-  insecure_private_baking_key: "hot_test_key = true, and the key itself in secrets.hot_keys",
-  authorized_signers: "signers",
-  ssh_pubkey: "ssh_public_key",
-  tunnel_endpoint_port: "port",
-  ghostnet: "shadownet",
-};
-
 /** The nearest of the known names, or undefined where none is near. */
 export function didYouMean(name: string, known: readonly string[]): string | undefined {
   const plain = name
     .replace(/([a-z0-9])([A-Z])/g, "$1_$2")
     .replaceAll("-", "_")
     .toLowerCase();
-  if (formerly[plain]) return formerly[plain];
   const [best] = known
     .map((candidate) => ({ candidate, edits: distance(plain, candidate) }))
     .sort((a, b) => a.edits - b.edits);

@@ -82,7 +82,11 @@ const cases: [string, Values, RegExp[]][] = [
     withBaker({ ...hot, delegat: tz1 }),
     [/^bakers\.alice\.delegat: .* did you mean delegate\?/],
   ],
-  ["a key of the predecessor", { ...base, baking_nodes: {} }, [/^baking_nodes: .* did you mean bakers\?/]],
+  [
+    "a key of the predecessor",
+    { ...base, baking_nodes: {} },
+    [/^baking_nodes: a key that does not exist here -> one of .*bakers/],
+  ],
   [
     "two bakers with one key",
     { ...base, bakers: { alice: hot, bob: hot } },
@@ -154,7 +158,7 @@ const cases: [string, Values, RegExp[]][] = [
   [
     "an unsupported network",
     { ...base, network: "ghostnet" },
-    [/^network: "ghostnet"; did you mean shadownet\? -> one of "mainnet", "shadownet"$/],
+    [/^network: "ghostnet" -> one of "mainnet", "shadownet"$/],
   ],
   [
     "a cloud-hosted key with the flag",
