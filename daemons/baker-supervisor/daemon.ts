@@ -19,6 +19,7 @@ import { spawnGroup } from "./daemon-process";
 import { launcher } from "./launch";
 import { createMetrics } from "./metrics";
 import { brokenWatermarks, quarantineBroken } from "./quarantine";
+import { toldBy } from "./hang";
 import { SoloStart } from "./solo-start";
 import { checkStarts } from "./start-check";
 import { Supervisor } from "./supervisor";
@@ -132,8 +133,7 @@ export class SupervisorDaemon {
     const gate = gateStatusSchema.safeParse(answers?.[0]).data;
     const sidecar = sidecarStatusSchema.safeParse(answers?.[1]).data;
     if (!gate || !sidecar) return;
-    const { attestationsAsked: asked = 0, epoch } = gate;
-    this.supervisor.saw(gate.open ? { epoch, asked, missed: sidecar.missedAttestations ?? 0 } : undefined);
+    this.supervisor.saw(toldBy(gate, sidecar));
   }
 
   private async checkStarts(): Promise<void> {

@@ -2,6 +2,7 @@
  * Whether a daemon hangs although its process lives: the chain had rights for it, and no attestation was asked of the
  * gate. Pure. A daemon that asks and gets no signature does not hang; neither does one whose delegate has no rights.
  */
+import type { GateStatus, SidecarStatus } from "../../contract/status";
 import type { Timings } from "../../contract/timings";
 
 /** What gate, sidecar and process tell at one moment, while the gate is open and the daemon runs. */
@@ -15,6 +16,18 @@ export interface Seen {
   missed: number;
   ranMs: number;
 }
+
+/**
+ * What the two containers say of the daemon; undefined where nothing can be asked of it: the gate is shut, or no signer
+ * answers, without which octez-baker does not even ask.
+ */
+export const toldBy = (
+  gate: GateStatus,
+  sidecar: SidecarStatus,
+): Pick<Seen, "epoch" | "asked" | "missed"> | undefined =>
+  gate.open && gate.signersAnswering > 0
+    ? { epoch: gate.epoch, asked: gate.attestationsAsked ?? 0, missed: sidecar.missedAttestations ?? 0 }
+    : undefined;
 
 /** restart: another process may do better. helpless: one already followed a hang, and it does not work either. */
 export type HangVerdict = "works" | "restart" | "helpless";
@@ -34,7 +47,7 @@ export class HangWatch {
   /** The epoch in which a run was ended because it hung, and none has asked since. */
   private restartedIn: number | undefined;
 
-  /** @param seen undefined while the gate is shut or the daemon does not run: nothing is expected of it then */
+  /** @param seen undefined while the daemon does not run, or nothing can be asked of it */
   see(seen: Seen | undefined, { retrySeconds }: Pick<Timings, "retrySeconds">): HangVerdict {
     const { from } = this;
     if (!seen || seen.pid !== from?.pid || seen.epoch !== from.epoch) {

@@ -1,4 +1,5 @@
-import { HangWatch, type Seen } from "../../../daemons/baker-supervisor/hang";
+import type { GateStatus, SidecarStatus } from "../../../contract/status";
+import { HangWatch, toldBy, type Seen } from "../../../daemons/baker-supervisor/hang";
 
 const timings = { retrySeconds: 1 };
 const base: Seen = { pid: 7, epoch: 3, asked: 40, missed: 2, ranMs: 600_000 };
@@ -45,4 +46,12 @@ test("a restart that does not help is said after ten seconds; the next one of an
 test("a restart that helped is forgotten", () => {
   const helped = [{}, { asked: 41 }, { missed: 4 }, { pid: 8, ranMs: 1000 }, { asked: 42 }];
   expect(last(...helped, { pid: 9, ranMs: 1000 }, { missed: 7, ranMs: 12_000 })).toBe("works");
+});
+
+test("nothing is expected behind a gate that is shut, or that no signer answers", () => {
+  const gate = { open: true, epoch: 3, signersAnswering: 1, attestationsAsked: 40 } as GateStatus;
+  const sidecar = { missedAttestations: 2 } as SidecarStatus;
+  expect(toldBy(gate, sidecar)).toEqual({ epoch: 3, asked: 40, missed: 2 });
+  expect(toldBy({ ...gate, open: false }, sidecar)).toBeUndefined();
+  expect(toldBy({ ...gate, signersAnswering: 0 }, sidecar)).toBeUndefined();
 });
