@@ -11,7 +11,7 @@ const cdktf = {
 };
 
 /** Files with a function that is still to be cut. This list only shrinks. */
-const tooLong = ["lab/cluster/cluster.ts", "model/election.ts", "model/fence.ts", "model/quorum.ts"];
+const tooLong = ["model/election.ts", "model/fence.ts", "model/quorum.ts"];
 
 export default tseslint.config(
   {

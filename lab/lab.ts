@@ -354,7 +354,7 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
           (code) => this.note("warn", signer, "octez-signer", "ended", String(code)),
         ),
       );
-      this.cluster.homeSigners.set(signer, { host: address, port: 6732 });
+      this.cluster.network.homeSigners.set(signer, { host: address, port: 6732 });
     }
   }
   /** What is wrong with a signer at home from its next request on; undefined: nothing. */

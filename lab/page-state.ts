@@ -6,7 +6,7 @@ import type { Diagnosis } from "../diagnosis/finding";
 import { configMapView, leaseView, podView } from "../diagnosis/objects";
 import { deploymentOf, viewOf, type BakerView, type Member as MemberFacts } from "../diagnosis/view";
 import type { LevelRecord } from "./chain/chain";
-import { directions, type Member } from "./cluster/cluster";
+import { directions, type Member } from "./cluster/member";
 import type { Link } from "./cluster/link";
 import { faults } from "./faults/faults";
 import type { Lab } from "./lab";
@@ -194,7 +194,11 @@ export class PageState {
       },
       api: this.api(now),
       members: this.members(view, now),
-      tunnels: lab.cluster.tunnels.map(({ signer: name, zone, link }) => ({ signer: name, zone, way: wayOf([link]) })),
+      tunnels: lab.cluster.network.tunnels.map(({ signer: name, zone, link }) => ({
+        signer: name,
+        zone,
+        way: wayOf([link]),
+      })),
       watermarks: lab.synthesis.bakers.slice(0, 1).flatMap(({ keys }) =>
         Object.keys(keys).map((key) => {
           const object = lab.object("configmaps", watermarkName(key)) as { data?: Record<string, string> } | undefined;

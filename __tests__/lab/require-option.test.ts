@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { requireOption } from "../../lab/cluster/cluster";
+import { requireOption } from "../../lab/cluster/shims";
 
 test("a pod's processes load what is in a folder whose name has spaces, quotes and backslashes", () => {
   const folder = mkdtempSync(join(tmpdir(), "tog-require-"));

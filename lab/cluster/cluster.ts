@@ -5,27 +5,20 @@
  */
 import { randomBytes } from "node:crypto";
 import { EventEmitter } from "node:events";
-import { cpSync, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { isIP } from "node:net";
+import { cpSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { LogEntry } from "../../contract/log";
 import { labels } from "../../contract/names";
-import { ports } from "../../contract/ports";
-import { secondsTime } from "../../daemons/runtime/kube";
 import { KubeApi, type AuditEntry } from "../kube-api";
 import type { LabApi } from "../kube-api/upstream";
 import type { Addresses } from "./addresses";
-import { Link, type Endpoint, type LinkMode } from "./link";
+import type { Endpoint, Link } from "./link";
+import { podObject, writeSettings, type Member } from "./member";
+import { Network } from "./network";
 import { Pod } from "./pod";
+import { requireOption, resolveCommand, writeShims, type Programs } from "./shims";
 import type { StackObjects, WorkloadSpec } from "./stack";
 
-export interface Programs {
-  /** Bundle of the daemons. */
-  tog: string;
-  /** Bundle of the doubles: the first argument names the program. */
-  doubles: string;
-  preload: string;
-}
 export interface ClusterOptions {
   stack: StackObjects;
   zones: readonly string[];
@@ -53,38 +46,10 @@ export interface ClusterEvents {
   change: [];
 }
 
-/** What a pod reaches, each over its own links. */
-export const directions = ["api", "chain", "signer", "peer"] as const;
-export type Direction = (typeof directions)[number];
-
-export interface Member {
-  pod: Pod;
-  workload: WorkloadSpec;
-  ordinal: number;
-  zone: string;
-  /** Removed from the API while its processes run on. */
-  orphan: boolean;
-  links: { direction: Direction; link: Link; key: string; to: string }[];
-  settings: { clockMs: number; namesSilent?: boolean; disk?: { folders: string[]; full: boolean; delayMs: number } };
-  settingsFile: string;
-  linkAddress: string;
-  claimFolders: string[];
-}
-/** A reverse tunnel of the signer link: between the service of its zone and the signer at home. */
-export interface Tunnel {
-  service: string;
-  signer: string;
-  zone: string;
-  link: Link;
-}
-
-/** For NODE_OPTIONS, which is split at spaces that are not quoted: a folder may have some. */
-export const requireOption = (path: string): string => `--require=${JSON.stringify(path)}`;
-
 export class Cluster extends EventEmitter<ClusterEvents> {
   readonly api: LabApi;
   readonly members = new Set<Member>();
-  readonly tunnels: Tunnel[] = [];
+  readonly network: Network;
   readonly downZones = new Set<string>();
   /** Pods whose machine is lost: each has one of its own. */
   readonly downNodes = new Set<string>();
@@ -93,8 +58,6 @@ export class Cluster extends EventEmitter<ClusterEvents> {
   private stopped = false;
   private wanted = new Map<string, { workload: WorkloadSpec; ordinal: number }>();
   private readonly bin: string;
-  /** Signer name -> where its program listens. */
-  readonly homeSigners = new Map<string, Endpoint>();
 
   constructor(readonly options: ClusterOptions) {
     super();
@@ -104,6 +67,7 @@ export class Cluster extends EventEmitter<ClusterEvents> {
     this.api = options.api?.(onCommit) ?? new KubeApi({ onCommit });
     this.api.onExec = (pod, container, command) => this.member(pod).pod.exec(container, command);
     this.bin = join(options.folder, "bin");
+    this.network = new Network(options.addresses.own, this.members, this.downZones, () => this.stack);
   }
 
   get namespace(): string {
@@ -128,7 +92,10 @@ export class Cluster extends EventEmitter<ClusterEvents> {
 
   async start(): Promise<void> {
     const { options } = this;
-    this.writeShims();
+    // What the snapshot's publisher shows.
+    const snapshot = join(options.folder, "snapshot");
+    writeFileSync(snapshot, options.snapshotBlock());
+    writeShims(this.bin, options.programs.doubles, snapshot);
     const host = options.addresses.own;
     const { port } = await this.api.start({ host, names: ["kubernetes.default.svc"] });
     this.apiEndpoint = { host, port };
@@ -167,7 +134,7 @@ export class Cluster extends EventEmitter<ClusterEvents> {
     }
     for (const { name } of before.configMaps)
       if (!stack.configMaps.some((kept) => kept.name === name)) await api.remove("configmaps", namespace, name);
-    await this.makeTunnels(stack);
+    await this.network.makeTunnels();
     this.wanted = new Map();
     for (const workload of stack.workloads) {
       if (workload.template.labels[labels.component] === "signer-link") continue;
@@ -207,113 +174,113 @@ export class Cluster extends EventEmitter<ClusterEvents> {
     zone: string,
     claimsFrom?: string[],
   ): Promise<Member> {
-    const { options, api, namespace } = this;
+    const { options, namespace } = this;
+    const { template } = workload;
     const folder = join(options.folder, "pods", `${name}-${randomBytes(3).toString("hex")}`);
     mkdirSync(folder, { recursive: true });
     const address = options.addresses.take();
-    const linkAddress = options.addresses.take();
-    const settingsFile = join(folder, "settings.json");
-    const volumes: Record<string, string> = {};
-    const claimFolders = workload.claims.map((claim, i) => {
+    const claims = workload.claims.map((claim, i): [string, string] => {
       const own = claimsFrom?.[i] ?? join(options.folder, "claims", `${claim}-${name}`);
       mkdirSync(own, { recursive: true });
-      volumes[claim] = own;
-      return own;
+      return [claim, own];
     });
     const token = randomBytes(16).toString("hex");
-    if (workload.template.serviceAccount !== undefined)
-      await api.addToken(token, { namespace, serviceAccount: workload.template.serviceAccount }, name);
-    for (const volume of workload.template.volumes) {
-      const target = join(folder, "volumes", volume.name);
-      const files = volume.config_map
-        ? this.stack.configMaps.find((entry) => entry.name === volume.config_map?.name)?.data
-        : volume.secret
-          ? this.stack.secrets.find((entry) => entry.name === volume.secret?.secret_name)?.data
-          : undefined;
-      mkdirSync(target, { recursive: true });
-      volumes[volume.name] = target;
-      for (const [file, text] of Object.entries(files ?? {})) writeFileSync(join(target, file), text, { mode: 0o600 });
-      if (volume.projected) api.writeKubeDir(target, token, namespace);
-    }
+    if (template.serviceAccount !== undefined)
+      await this.api.addToken(token, { namespace, serviceAccount: template.serviceAccount }, name);
     const member: Member = {
-      ...{
-        workload,
-        ordinal,
-        zone,
-        orphan: false,
-        links: [],
-        settings: { clockMs: 0 },
-        settingsFile,
-        linkAddress,
-        claimFolders,
-      },
+      ...{ workload, ordinal, zone, orphan: false, links: [], settings: { clockMs: 0 } },
+      settingsFile: join(folder, "settings.json"),
+      linkAddress: options.addresses.take(),
+      claimFolders: claims.map(([, own]) => own),
       pod: undefined as unknown as Pod,
     };
-    const chain = await this.link(member, "chain", `${name} to chain`, "chain:1", "chain", () =>
-      options.chain(workload.template.labels[labels.baker] ?? ""),
-    );
-    await this.link(member, "api", `${name} to API`, "kubernetes.default.svc:443", "api", () => this.apiEndpoint);
-    for (const service of this.stack.services)
-      for (const { port } of service.ports)
-        await this.link(member, "signer", `${name} to ${service.name}`, `${service.name}:${port}`, service.name, () =>
-          this.serviceTarget(service.name, port),
-        );
+    const chain = await this.linkOut(member, name);
     const pod = new Pod({
-      ...{
-        name,
-        namespace,
-        zone,
-        address,
-        local: options.addresses.take(),
-        template: workload.template,
-        folder,
-        volumes,
-        scale: options.scale,
-      },
-      env: {
-        PATH: `${this.bin}:/usr/local/bin:/usr/bin:/bin`,
-        KUBERNETES_SERVICE_HOST: "kubernetes.default.svc",
-        KUBERNETES_SERVICE_PORT: "443",
-        NODE_OPTIONS: requireOption(options.programs.preload),
-        LAB_SETTINGS: settingsFile,
-        LAB_RUN: options.run,
-        LAB_TRACE: options.trace,
-        LAB_CHAIN: `${chain.address.host}:${chain.address.port}`,
-        LAB_START_MS: String(options.doubleStartMs),
-        LAB_SCALE: String(options.scale),
-        LAB_POD: name,
-      },
-      resolveCommand: (command) => this.resolveCommand(command, address),
+      ...{ name, namespace, zone, address, local: options.addresses.take(), template, folder, scale: options.scale },
+      volumes: { ...Object.fromEntries(claims), ...this.volumesOf(workload, folder, token) },
+      env: this.environment(name, member.settingsFile, chain),
+      resolveCommand: (command) => resolveCommand(this.bin, options.programs.tog, command, address),
       onLog: (entry) => this.emit("log", entry),
     });
     member.pod = pod;
     pod.options.env.LAB_POD_UID = pod.uid;
     this.members.add(member);
-    if (workload.kind === "StatefulSet") await this.connectPeers(member);
-    this.writeSettings(member);
+    if (workload.kind === "StatefulSet") await this.network.connectPeers(member);
+    writeSettings(member);
     this.register(member);
-    pod.on("change", () => {
-      if (!member.orphan && !pod.ended) this.register(member);
-      this.emit("change");
-    });
-    pod.on("container", ({ container, event, reason }) =>
-      this.say(event === "started" ? "info" : "warn", name, `container-${event}`, `${container}: ${reason}`),
-    );
-    pod.once("gone", () => this.onGone(member));
+    this.follow(member);
     this.say("info", name, "pod-created", `${zone}, ${address}`);
     void pod.start();
     return member;
   }
 
+  /** Folders with the content of the volumes that are no claims. */
+  private volumesOf(workload: WorkloadSpec, folder: string, token: string): Record<string, string> {
+    const { configMaps, secrets } = this.stack;
+    const volumes: Record<string, string> = {};
+    for (const volume of workload.template.volumes) {
+      const target = join(folder, "volumes", volume.name);
+      const source = volume.config_map
+        ? configMaps.find((entry) => entry.name === volume.config_map?.name)
+        : secrets.find((entry) => entry.name === volume.secret?.secret_name);
+      mkdirSync(target, { recursive: true });
+      volumes[volume.name] = target;
+      for (const [file, text] of Object.entries(source?.data ?? {}))
+        writeFileSync(join(target, file), text, { mode: 0o600 });
+      if (volume.projected) this.api.writeKubeDir(target, token, this.namespace);
+    }
+    return volumes;
+  }
+
+  /** The pod's ways to the chain, the API and the services. @returns the one to the chain */
+  private async linkOut(member: Member, name: string): Promise<Link> {
+    const { network } = this;
+    const baker = member.workload.template.labels[labels.baker] ?? "";
+    const chain = await network.link(member, "chain", `${name} to chain`, "chain:1", "chain", () =>
+      this.options.chain(baker),
+    );
+    await network.link(member, "api", `${name} to API`, "kubernetes.default.svc:443", "api", () => this.apiEndpoint);
+    for (const service of this.stack.services)
+      for (const { port } of service.ports)
+        await network.link(
+          ...([member, "signer", `${name} to ${service.name}`, `${service.name}:${port}`, service.name] as const),
+          () => network.serviceTarget(service.name, port),
+        );
+    return chain;
+  }
+
+  private environment(pod: string, settingsFile: string, { address }: Link): Record<string, string> {
+    const { options } = this;
+    return {
+      PATH: `${this.bin}:/usr/local/bin:/usr/bin:/bin`,
+      KUBERNETES_SERVICE_HOST: "kubernetes.default.svc",
+      KUBERNETES_SERVICE_PORT: "443",
+      NODE_OPTIONS: requireOption(options.programs.preload),
+      LAB_SETTINGS: settingsFile,
+      LAB_RUN: options.run,
+      LAB_TRACE: options.trace,
+      LAB_CHAIN: `${address.host}:${address.port}`,
+      LAB_START_MS: String(options.doubleStartMs),
+      LAB_SCALE: String(options.scale),
+      LAB_POD: pod,
+    };
+  }
+
+  private follow(member: Member): void {
+    const { pod } = member;
+    pod.on("change", () => {
+      if (!member.orphan && !pod.ended) this.register(member);
+      this.emit("change");
+    });
+    pod.on("container", ({ container, event, reason }) =>
+      this.say(event === "started" ? "info" : "warn", pod.name, `container-${event}`, `${container}: ${reason}`),
+    );
+    pod.once("gone", () => this.onGone(member));
+  }
+
   private onGone(member: Member): void {
     this.members.delete(member);
-    for (const { link } of member.links) link.close();
-    for (const other of this.members) {
-      const mine = other.links.filter((entry) => entry.direction === "peer" && entry.to === member.pod.uid);
-      for (const entry of mine) entry.link.close();
-      other.links = other.links.filter((entry) => !mine.includes(entry));
-      if (mine.length > 0) this.writeSettings(other);
-    }
+    this.network.forget(member);
     if (!member.orphan) this.unwaited(member.pod.name, this.api.remove("pods", this.namespace, member.pod.name));
     this.say("warn", member.pod.name, "pod-gone", member.pod.uid.slice(0, 8));
     this.emit("change");
@@ -321,90 +288,8 @@ export class Cluster extends EventEmitter<ClusterEvents> {
     setTimeout(() => void this.reconcile(member.pod.name), 3000 * this.options.scale).unref();
   }
 
-  private async link(
-    member: Member,
-    direction: Direction,
-    name: string,
-    key: string,
-    to: string,
-    target: () => Endpoint | undefined,
-  ): Promise<Link> {
-    const link = await new Link(name, target).listen(member.linkAddress, 0);
-    member.links.push({ direction, link, key, to });
-    return link;
-  }
-
-  /** Both ways between this pod and the others of its workload, old incarnations too. */
-  private async connectPeers(member: Member): Promise<void> {
-    for (const other of this.bakingMembers()) {
-      if (other === member || other.workload.name !== member.workload.name) continue;
-      for (const [from, to] of [
-        [member, other],
-        [other, member],
-      ] as const) {
-        const { address } = to.pod.options;
-        for (const port of [ports.nonceExposer, ports.nonceImporter, ports.elector]) {
-          const link = await this.link(
-            from,
-            "peer",
-            `${from.pod.name} to ${to.pod.name}`,
-            `${address}:${port}`,
-            to.pod.uid,
-            () => ({
-              host: address,
-              port,
-            }),
-          );
-          // By the name that the headless service gives it, too.
-          from.links.push({
-            direction: "peer",
-            link,
-            key: `${to.pod.name}.${to.workload.name}:${port}`,
-            to: to.pod.uid,
-          });
-        }
-      }
-      this.writeSettings(other);
-    }
-  }
-
-  private writeSettings(member: Member): void {
-    const routes = Object.fromEntries(
-      member.links.map(({ key, link }) => [key, `${link.address.host}:${link.address.port}`]),
-    );
-    // The API is reached by address in a cluster.
-    const hosts = member.links.filter(({ direction }) => direction === "signer" || direction === "peer");
-    const names = hosts.map(({ key }) => key.split(":")[0] ?? "").filter((host) => isIP(host) === 0);
-    const temporary = `${member.settingsFile}.new`;
-    writeFileSync(temporary, JSON.stringify({ routes, names, ...member.settings }));
-    renameSync(temporary, member.settingsFile);
-  }
-
   private register(member: Member): void {
-    const { pod, zone, workload } = member;
-    const told = this.api.apply("pods", this.namespace, {
-      ...{ apiVersion: "v1", kind: "Pod" },
-      metadata: {
-        ...{ name: pod.name, namespace: this.namespace, uid: pod.uid },
-        labels: { ...workload.template.labels, [labels.zone]: zone },
-        ...(pod.phase === "Terminating" ? { deletionTimestamp: secondsTime(Date.now()) } : {}),
-      },
-      spec: { nodeName: `node-${zone}` },
-      status: {
-        phase: pod.phase === "Terminating" ? "Running" : pod.phase,
-        podIP: pod.options.address,
-        conditions: [{ type: "Ready", status: pod.ready ? "True" : "False" }],
-        ...(pod.init === undefined
-          ? {}
-          : { initContainerStatuses: [{ name: pod.init, ready: false, restartCount: 0, state: { running: {} } }] }),
-        containerStatuses: pod.containers.map((container) => ({
-          ...{ name: container.spec.name, ready: container.ready, restartCount: container.restarts },
-          state: container.state === "running" ? { running: {} } : { waiting: { reason: container.state } },
-          lastState: container.lastTerminated === undefined ? {} : { terminated: container.lastTerminated },
-        })),
-      },
-    });
-    this.unwaited(pod.name, told);
+    this.unwaited(member.pod.name, this.api.apply("pods", this.namespace, podObject(member, this.namespace)));
   }
 
   /** What the API is told of pods; nobody waits for it. */
@@ -414,103 +299,23 @@ export class Cluster extends EventEmitter<ClusterEvents> {
     });
   }
 
-  private resolveCommand(command: string[], address: string): string[] {
-    // A server on all addresses of a pod listens on the pod's own one here.
-    const words = command.map((word) => (word === "0.0.0.0" ? address : word));
-    const at = words.indexOf("/usr/local/bin/tog");
-    if (at === 0 || (at > 0 && words[0] === "/sbin/tini"))
-      return [process.execPath, this.options.programs.tog, ...words.slice(at + 1)];
-    const known = join(this.bin, words[0] ?? "");
-    return existsSync(known) ? [known, ...words.slice(1)] : words;
-  }
-
-  /** Programs of the images that run here as doubles. */
-  private writeShims(): void {
-    mkdirSync(this.bin, { recursive: true });
-    const write = (name: string, text: string) =>
-      writeFileSync(join(this.bin, name), `#!/bin/sh\n${text}\n`, { mode: 0o755 });
-    for (const name of ["octez-node", "octez-baker", "octez-dal-node", "octez-accuser", "octez-signer", "predecessor"])
-      write(name, `exec "${process.execPath}" "${this.options.programs.doubles}" ${name} "$@"`);
-    // The snapshot's publisher: the page with the hash, and the file.
-    const snapshot = join(this.options.folder, "snapshot");
-    writeFileSync(snapshot, this.options.snapshotBlock());
-    write(
-      "wget",
-      [
-        "out=-",
-        "while [ $# -gt 1 ]; do case $1 in -O) out=$2; shift 2 ;; -T) shift 2 ;; *) shift ;; esac; done",
-        `block=$(cat "${snapshot}")`,
-        'case $1 in *.html) body="<html>$block</html>" ;; *) body="{\\"block\\":\\"$block\\"}" ;; esac',
-        'if [ "$out" = - ]; then printf "%s\\n" "$body"; else printf "%s\\n" "$body" >"$out"; fi',
-      ].join("\n"),
-    );
-  }
-
-  // Services and the signer link
-
-  private async makeTunnels(stack: StackObjects): Promise<void> {
-    for (const workload of stack.workloads) {
-      if (
-        workload.template.labels[labels.component] !== "signer-link" ||
-        this.tunnels.some((tunnel) => tunnel.service === workload.name)
-      )
-        continue;
-      const signer = workload.template.labels["tezos-on-gke/signer"] ?? "";
-      const zone = workload.template.labels["tezos-on-gke/zone"] ?? "";
-      const link = await new Link(`tunnel ${signer} ${zone}`, () => this.homeSigners.get(signer)).listen(
-        this.options.addresses.own,
-        0,
-      );
-      this.tunnels.push({ service: workload.name, signer, zone, link });
-    }
-  }
-  private serviceTarget(name: string, port: number): Endpoint | undefined {
-    const service = this.stack.services.find((entry) => entry.name === name);
-    const target = service?.ports.find((entry) => entry.port === port)?.target;
-    if (!service || target === undefined) return undefined;
-    const selects = (podLabels: Record<string, string>) =>
-      Object.entries(service.selector).every(([key, value]) => podLabels[key] === value);
-    const pod = [...this.members].find((member) => member.pod.ready && selects(member.workload.template.labels))?.pod;
-    if (pod) return { host: pod.options.address, port: target };
-    const tunnel = this.tunnels.find(
-      (entry) =>
-        !this.downZones.has(entry.zone) &&
-        selects(this.stack.workloads.find((workload) => workload.name === entry.service)?.template.labels ?? {}),
-    );
-    return tunnel?.link.address;
-  }
-
   // What can be done to it
 
-  /** `silent` and `refuse` are real: the bytes do not pass. */
-  cut(pod: string, direction: Direction, mode: LinkMode): void {
-    const members = [...this.members].filter((member) => member.pod.name === pod);
-    for (const member of members)
-      for (const entry of member.links) if (entry.direction === direction) entry.link.mode = mode;
-    if (direction === "peer")
-      for (const other of this.members)
-        for (const entry of other.links)
-          if (entry.direction === "peer" && members.some((member) => member.pod.uid === entry.to))
-            entry.link.mode = mode;
-  }
-  slow(pod: string, direction: Direction, ms: number): void {
-    for (const entry of this.member(pod).links) if (entry.direction === direction) entry.link.delayMs = ms;
-  }
   stepClock(pod: string, ms: number): void {
     const member = this.member(pod);
     member.settings.clockMs = ms;
-    this.writeSettings(member);
+    writeSettings(member);
   }
   /** The cluster's DNS does not answer this pod. */
   silenceNames(pod: string, silent: boolean): void {
     const member = this.member(pod);
     member.settings.namesSilent = silent;
-    this.writeSettings(member);
+    writeSettings(member);
   }
   disk(pod: string, state: { full: boolean; delayMs: number } | undefined): void {
     const member = this.member(pod);
     member.settings.disk = state && { folders: member.claimFolders, ...state };
-    this.writeSettings(member);
+    writeSettings(member);
   }
   /** Processes end at once; the controller makes a new pod. */
   killPod(name: string): void {
@@ -545,12 +350,12 @@ export class Cluster extends EventEmitter<ClusterEvents> {
   /** Everything in it ends at once and nothing is made there until it is back. */
   loseZone(zone: string): void {
     this.downZones.add(zone);
-    for (const tunnel of this.tunnels) if (tunnel.zone === zone) tunnel.link.mode = "refuse";
+    this.network.setZone(zone, "refuse");
     for (const member of [...this.members]) if (member.zone === zone) member.pod.kill();
   }
   async restoreZone(zone: string): Promise<void> {
     this.downZones.delete(zone);
-    for (const tunnel of this.tunnels) if (tunnel.zone === zone) tunnel.link.mode = "open";
+    this.network.setZone(zone, "open");
     await Promise.all([...this.wanted.keys()].map((name) => this.reconcile(name)));
   }
   /** Highest ordinal first; each must be ready for minReadySeconds before the next. */
@@ -578,7 +383,7 @@ export class Cluster extends EventEmitter<ClusterEvents> {
   async stop(): Promise<void> {
     this.stopped = true;
     for (const member of [...this.members]) member.pod.kill();
-    for (const tunnel of this.tunnels) tunnel.link.close();
+    this.network.close();
     await this.api.dispose();
   }
 }

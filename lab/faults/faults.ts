@@ -8,7 +8,7 @@ import { z } from "zod";
 import { bakingContainers, openPorts } from "../../contract/containers";
 import { electorPaths } from "../../contract/leadership";
 import { annotations, leaderLeaseName, watermarkName, watermarkDataKey } from "../../contract/names";
-import { directions, type Direction } from "../cluster/cluster";
+import { directions, type Direction } from "../cluster/member";
 import type { Lab } from "../lab";
 
 export const faultArgumentsSchema = z
@@ -163,8 +163,9 @@ export const faults: Record<string, Fault> = {
     arguments: ["pod", "direction", "mode"],
     run: (lab, { pod, direction, mode = "silent" }) => {
       const name = podOf(lab, pod);
-      for (const one of directionsOf(direction)) lab.cluster.cut(name, one, mode === "refuse" ? "refuse" : "silent");
-      return () => directionsOf(direction).forEach((one) => lab.cluster.cut(name, one, "open"));
+      for (const one of directionsOf(direction))
+        lab.cluster.network.cut(name, one, mode === "refuse" ? "refuse" : "silent");
+      return () => directionsOf(direction).forEach((one) => lab.cluster.network.cut(name, one, "open"));
     },
   },
   slow: {
@@ -172,8 +173,9 @@ export const faults: Record<string, Fault> = {
     arguments: ["pod", "direction", "ms"],
     run: (lab, { pod, direction, ms = 300 }) => {
       const name = podOf(lab, pod);
-      for (const one of directionsOf(direction)) lab.cluster.slow(name, one, lab.scaled(ms));
-      return () => directionsOf(direction).forEach((one) => lab.cluster.slow(name, one, 0));
+      for (const one of directionsOf(direction))
+        lab.cluster.network.slow(lab.cluster.member(name), one, lab.scaled(ms));
+      return () => directionsOf(direction).forEach((one) => lab.cluster.network.slow(lab.cluster.member(name), one, 0));
     },
   },
   "slow-disk": {
@@ -244,7 +246,7 @@ export const faults: Record<string, Fault> = {
     title: "Cut the signer's tunnel of a zone",
     arguments: ["zone", "signer", "mode"],
     run: (lab, { zone, signer, mode = "silent" }) => {
-      const cut = lab.cluster.tunnels.filter(
+      const cut = lab.cluster.network.tunnels.filter(
         (tunnel) =>
           (zone === "all" || tunnel.zone === zoneOf(lab, zone)) && (signer === undefined || tunnel.signer === signer),
       );
@@ -282,8 +284,8 @@ export const faults: Record<string, Fault> = {
     arguments: ["pod"],
     run: (lab, { pod }) => {
       const name = podOf(lab, pod);
-      lab.cluster.cut(name, "chain", "silent");
-      return () => lab.cluster.cut(name, "chain", "open");
+      lab.cluster.network.cut(name, "chain", "silent");
+      return () => lab.cluster.network.cut(name, "chain", "open");
     },
   },
   "both-stale": {
@@ -291,8 +293,8 @@ export const faults: Record<string, Fault> = {
     arguments: [],
     run: (lab) => {
       const names = lab.cluster.bakingMembers().map((member) => member.pod.name);
-      for (const name of names) lab.cluster.cut(name, "chain", "silent");
-      return () => names.forEach((name) => lab.cluster.cut(name, "chain", "open"));
+      for (const name of names) lab.cluster.network.cut(name, "chain", "silent");
+      return () => names.forEach((name) => lab.cluster.network.cut(name, "chain", "open"));
     },
   },
   "clock-step": {
