@@ -15,7 +15,8 @@ import { blockTime } from "../../lab/commands/start";
 
 test("every row of the failure table has scenarios by its known names", () => {
   const wanted =
-    "planned-switchover baker-crash node-crash pod-kill zone-loss stale-head both-stale chain-halt api-outage split-brain twin-pod signer-hang nonce-switchover rolling-update flag-on flag-off watermark-lost";
+    "planned-switchover baker-crash node-crash pod-kill zone-loss stale-head both-stale chain-halt api-outage split-brain twin-pod signer-hang nonce-switchover rolling-update flag-on flag-off watermark-lost " +
+    "signer-locked baker-hang full-disk-master dns-silent api-slow api-very-slow hostile-caller";
   expect(Object.keys(scenarios)).toEqual(expect.arrayContaining(wanted.split(" ")));
 });
 
