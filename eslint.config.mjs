@@ -10,9 +10,6 @@ const cdktf = {
   message: "cdktf stays in constructs/, main.ts and tests, so that the way to another engine stays short.",
 };
 
-/** Files with a function that is still to be cut. This list only shrinks. */
-const tooLong = ["model/election.ts", "model/fence.ts", "model/quorum.ts"];
-
 export default tseslint.config(
   {
     ignores: [
@@ -74,7 +71,7 @@ export default tseslint.config(
   },
   {
     files: ["**/*.ts"],
-    ignores: ["__tests__/**", ...tooLong],
+    ignores: ["__tests__/**"],
     rules: { "max-lines-per-function": ["error", { max: 70 }] },
   },
   {

@@ -117,27 +117,52 @@ const names = ["a", "b"] as const;
 const identity = (pod: number) => `${names[pod]}_uid`;
 const nowMs = 1_000_000;
 
-export function election(bounds: ElectionBounds, rules: ElectionRules = electionRules): Model<ElectionState> {
-  const t = rules.timings;
-  const namer = new Namer();
-  const starting: Pod = {
-    phase: "standby",
-    view: null,
-    current: false,
-    cause: null,
-    tenure: null,
-    handover: null,
-    lost: null,
-    write: null,
-    allowed: null,
-    running: false,
-    unshared: false,
-  };
-  const atMs = (age: number) => nowMs - age * 1000;
-  function electorState(s: ElectionState, p: number): ElectorState {
+const starting: Pod = {
+  phase: "standby",
+  view: null,
+  current: false,
+  cause: null,
+  tenure: null,
+  handover: null,
+  lost: null,
+  write: null,
+  allowed: null,
+  running: false,
+  unshared: false,
+};
+const atMs = (age: number) => nowMs - age * 1000;
+/** Ages that are above every bound with which they are compared are not told apart. */
+const older = (age: number, most: number) => Math.min(most, age + 1);
+const failed = (kind: Write["kind"]): Partial<Pod> => (kind === "acquire" ? { phase: "standby", cause: null } : {});
+
+/**
+ * What the elector publishes of its state to the supervisor (elector.ts, `publish`); a restarted one is silent at
+ * first.
+ */
+function published(pod: Pod): Pod {
+  const { phase, handover, tenure, view } = pod;
+  const held = tenure !== null && (phase === "active" || phase === "handing-over");
+  const run = held && (phase === "active" || handover?.step === "waiting" || handover?.step === "draining");
+  if (run) return { ...pod, allowed: tenure.age };
+  if (held || phase === "lost" || view !== null) return { ...pod, allowed: null };
+  return pod;
+}
+
+/** What is the same in every state: the bounds, the rules, and what an elector believes. */
+class Election {
+  readonly t: ElectionRules["timings"];
+
+  constructor(
+    readonly bounds: ElectionBounds,
+    readonly rules: ElectionRules,
+  ) {
+    this.t = rules.timings;
+  }
+
+  electorState(s: ElectionState, p: number): ElectorState {
     const pod = s.pods[p] as Pod;
     const other = 1 - p;
-    return rules.believes({
+    return this.rules.believes({
       phase: pod.phase,
       self: identity(p),
       pod: names[p] ?? "",
@@ -145,10 +170,10 @@ export function election(bounds: ElectionBounds, rules: ElectionRules = election
         uid: String(pod.view.uid),
         holder: pod.view.holder,
         epoch: pod.view.epoch,
-        durationMs: t.leaseSeconds * 1000,
+        durationMs: this.t.leaseSeconds * 1000,
         successor: pod.view.successor,
         preferredHolder: pod.view.wish,
-        uidSeenAtMs: bounds.deletions > 0 ? atMs(pod.view.seen) : -Infinity,
+        uidSeenAtMs: this.bounds.deletions > 0 ? atMs(pod.view.seen) : -Infinity,
         changedAtMs: atMs(pod.view.changed),
         surprising: false,
       },
@@ -181,7 +206,7 @@ export function election(bounds: ElectionBounds, rules: ElectionRules = election
         cause: pod.handover.cause,
         step: pod.handover.step,
         sinceMs: atMs(pod.handover.since),
-        waitUntilMs: atMs(pod.handover.since) + t.handoverWaitSeconds * 1000,
+        waitUntilMs: atMs(pod.handover.since) + this.t.handoverWaitSeconds * 1000,
         quiet: true,
         drained: true,
         stopped: pod.handover.stopped,
@@ -191,205 +216,82 @@ export function election(bounds: ElectionBounds, rules: ElectionRules = election
       daemonsStopped: pod.lost !== null && !pod.running,
     });
   }
-  /**
-   * What the elector publishes of its state to the supervisor (elector.ts, `publish`); a restarted one is silent at
-   * first.
-   */
-  function published(pod: Pod): Pod {
-    const { phase, handover, tenure, view } = pod;
-    const held = tenure !== null && (phase === "active" || phase === "handing-over");
-    const run = held && (phase === "active" || handover?.step === "waiting" || handover?.step === "draining");
-    if (run) return { ...pod, allowed: tenure.age };
-    if (held || phase === "lost" || view !== null) return { ...pod, allowed: null };
-    return pod;
+
+  mayRun(pod: Pod): boolean {
+    return pod.allowed !== null && pod.allowed < this.t.renewDeadlineSeconds;
   }
-  const mayRun = (pod: Pod) => pod.allowed !== null && pod.allowed < t.renewDeadlineSeconds;
 
-  function next(s: ElectionState, step: (what: string, state: ElectionState) => void): void {
-    const withPod = (p: number, change: Partial<Pod>, more: Partial<ElectionState> = {}): ElectionState => ({
-      ...s,
-      ...more,
-      pods: (more.pods ?? s.pods).map((pod, i) => (i === p ? published({ ...pod, ...change }) : pod)),
-    });
-    const changedTo = (lease: Lease | null): Partial<ElectionState> => ({
-      lease,
-      late: rules.conditional ? [] : s.late,
-      pods: s.pods.map((pod) => ({
-        ...pod,
-        current: false,
-        write: pod.write && { ...pod.write, current: pod.write.current && !rules.conditional },
-      })),
-    });
+  /** A second later. */
+  readonly aged = ({ view, tenure, handover, lost, write, allowed, ...rest }: Pod): Pod => {
+    const { leaseSeconds, retrySeconds, renewDeadlineSeconds } = this.t;
+    return {
+      phase: rest.phase,
+      view: view && {
+        ...view,
+        seen: older(view.seen, this.bounds.deletions > 0 ? leaseSeconds : 0),
+        changed: older(view.changed, leaseSeconds + retrySeconds),
+      },
+      current: rest.current,
+      cause: rest.cause,
+      tenure: tenure && { ...tenure, age: older(tenure.age, renewDeadlineSeconds) },
+      handover: handover && { ...handover, since: older(handover.since, 3) },
+      lost: lost === null ? null : older(lost, 1),
+      write: write && { ...write, age: older(write.age, 2) },
+      allowed: allowed === null ? null : older(allowed, renewDeadlineSeconds),
+      running: rest.running,
+      unshared: rest.unshared,
+    };
+  };
+}
 
-    /** What an onlooker says when the API takes a write. */
-    function judge(p: number, { kind, lease, pushed, watermark }: Write): Partial<ElectionState> {
-      const pod = s.pods[p] as Pod;
-      if (kind === "acquire") {
-        if (lease.epoch <= watermark) return { broken: "S2: a tenure's epoch is not above that of a watermark" };
-        if (lease.epoch <= s.highest && bounds.deletions === 0) return { broken: "S2: two tenures have one epoch" };
-        return { highest: Math.max(s.highest, lease.epoch) };
-      }
-      if (kind === "release" && pod.running) return { broken: "S4: the lease was released while daemons ran" };
-      if (kind === "release" && pushed && pod.unshared)
-        return { broken: "nonces: a handover whose push was acknowledged left a nonce behind" };
-      return {};
-    }
+/** The transitions from one state. */
+class Steps {
+  constructor(
+    private readonly m: Election,
+    private readonly s: ElectionState,
+    private readonly step: (what: string, state: ElectionState) => void,
+  ) {}
 
-    function decides(p: number, pod: Pod): void {
-      const believed = electorState(s, p);
-      const { action, reason } = decide(believed, nowMs, t);
-      const who = `${names[p]} (${pod.phase}): ${reason}`;
-      switch (action.kind) {
-        case "acquire":
-          return step(`${who}, tries to acquire`, withPod(p, { phase: "acquiring", cause: action.cause }));
-        case "lose":
-          return step(
-            `${who}, the tenure is lost`,
-            withPod(p, { phase: "lost", tenure: null, handover: null, lost: 0 }),
-          );
-        case "settle":
-          return step(`${who}, stands by`, withPod(p, { phase: "standby", lost: null }));
-        case "stand-by":
-          return step(`${who}, stands by`, withPod(p, { phase: "standby", cause: null }));
-        case "hand-over": {
-          const handover = { cause: action.cause, step: "waiting" as const, since: 0, stopped: false, pushed: false };
-          return step(`${who}, begins a handover`, withPod(p, { phase: "handing-over", handover }));
-        }
-        case "cancel-handover":
-          return step(`${who}, cancels the handover`, withPod(p, { phase: "active", handover: null }));
-        case "step":
-          return step(
-            `${who}, handover: ${action.step}`,
-            withPod(p, { handover: pod.handover && { ...pod.handover, step: action.step, since: 0 } }),
-          );
-        case "none":
-        case "hurry":
-        case "create-lease":
-      }
-    }
+  /** Everything that can happen next. */
+  all(): void {
+    for (const [p, pod] of this.s.pods.entries()) this.happens(p, pod);
+    this.arrivesLate();
+    this.operates();
+    if (!this.s.pods.some((pod, p) => this.isUrgent(p, pod)))
+      this.step("a second passes", { ...this.s, pods: this.s.pods.map(this.m.aged) });
+  }
 
-    /** The one request about the lease that an elector has under way. */
-    function sends(p: number, pod: Pod): void {
-      const { view, tenure, handover } = pod;
-      if (!view) return;
-      const send = (kind: Write["kind"], lease: Partial<Lease>, pushed = false) => {
-        const { uid, holder, epoch, successor, wish } = { ...view, ...lease };
-        const sent = { uid, holder, epoch, successor, wish };
-        const write: Write = {
-          kind,
-          lease: sent,
-          age: 0,
-          applied: false,
-          current: pod.current,
-          pushed,
-          watermark: s.watermark,
-        };
-        step(`${names[p]} sends: ${kind}`, withPod(p, { write }));
-      };
-      if (pod.phase === "acquiring") {
-        const epoch = rules.nextEpoch(view.epoch, s.watermark, view.holder === identity(p));
-        if (epoch <= bounds.epochs)
-          send("acquire", { holder: identity(p), epoch, successor: "", wish: view.wish === names[p] ? "" : view.wish });
-      } else if (tenure && view.holder === identity(p) && view.uid === tenure.uid) {
-        if (handover?.step === "releasing") {
-          const successor = successorOf(electorState(s, p), handover.cause, nowMs, t);
-          const wish = successor.startsWith(`${view.wish}_`) ? "" : view.wish;
-          send("release", { holder: "", successor, wish }, electorState(s, p).handover?.pushed);
-        } else send("renew", {});
-      }
-    }
+  /** Of a pod by itself. */
+  private happens(p: number, pod: Pod): void {
+    this.decides(p, pod);
+    if (pod.write) this.answers(p, pod, pod.write);
+    else this.sends(p, pod);
+    this.looks(p, pod);
+    this.supervises(p, pod);
+    if (pod.tenure && this.s.lease && this.s.watermark < pod.tenure.epoch && pod.phase === "active")
+      this.step(`${names[p]}'s gate raises the watermark`, { ...this.s, watermark: pod.tenure.epoch });
+    if (this.s.left.restarts > 0)
+      this.step(`${names[p]}'s elector ends and starts again`, {
+        ...this.s,
+        pods: this.s.pods.map((old, i) =>
+          i === p ? { ...starting, allowed: old.allowed, running: old.running, unshared: old.unshared } : old,
+        ),
+        left: { ...this.s.left, restarts: this.s.left.restarts - 1 },
+      });
+  }
 
-    function answers(p: number, pod: Pod, write: Write): void {
-      const { kind, lease, age, applied } = write;
-      const who = `${names[p]}'s ${kind}`;
-      const refused = { write: null, ...failed(kind) };
-      if (applied) {
-        const seen = pod.view?.uid === lease.uid ? pod.view.seen : 0;
-        const known = { write: null, view: { ...lease, seen, changed: 0 }, current: write.current };
-        step(`the answer to ${who} arrives`, withPod(p, { ...known, ...told(pod, write) }));
-      } else if (write.current && s.lease && s.lease.uid === lease.uid)
-        step(
-          `the API takes ${who}`,
-          withPod(
-            p,
-            { write: { ...write, applied: true, current: true } },
-            { ...changedTo(lease), ...judge(p, write) },
-          ),
-        );
-      else step(`the API refuses ${who}: conflict`, withPod(p, refused));
-      if (age === 0) return;
-      if (applied) step(`${names[p]} waits no longer for the answer to its ${kind}`, withPod(p, refused));
-      else if (write.current && s.late.length === 0)
-        step(`${names[p]} waits no longer for its ${kind}`, withPod(p, refused, { late: [{ pod: p, lease }] }));
-    }
-    /** What an elector makes of the answer to its write. */
-    function told(pod: Pod, { kind, lease, age }: Write): Partial<Pod> {
-      const counted = rules.fromSending ? age : 0;
-      if (kind === "acquire")
-        return { phase: "active", cause: null, tenure: { uid: lease.uid, epoch: lease.epoch, age: counted } };
-      if (!pod.tenure) return {};
-      if (kind === "release") return { phase: "standby", tenure: null, handover: null };
-      return pod.tenure.epoch === lease.epoch ? { tenure: { ...pod.tenure, age: counted } } : {};
-    }
-    const failed = (kind: Write["kind"]): Partial<Pod> => (kind === "acquire" ? { phase: "standby", cause: null } : {});
+  /** Time does not pass before this pod has acted. */
+  private isUrgent(p: number, pod: Pod): boolean {
+    const must = decide(this.m.electorState(this.s, p), nowMs, this.m.t).action.kind === "lose";
+    const stopping = pod.handover?.step === "stopping";
+    return must || (pod.running && !this.m.mayRun(pod) && !stopping) || (pod.write?.age ?? 0) >= 2;
+  }
 
-    function looks(p: number, pod: Pod): void {
-      if (!s.lease || (pod.current && pod.view) || pod.write) return;
-      const seen = pod.view?.uid === s.lease.uid ? pod.view.seen : 0;
-      const lookedAt: Partial<Pod> = { view: { ...s.lease, seen, changed: 0 }, current: true };
-      // The answer to an earlier release was lost.
-      const released =
-        pod.tenure &&
-        pod.handover?.step === "releasing" &&
-        s.lease.uid === pod.tenure.uid &&
-        s.lease.holder !== identity(p);
-      const gone: Partial<Pod> = released ? { phase: "standby", tenure: null, handover: null } : {};
-      // An attempt that was decided on another version is given up.
-      const overtaken: Partial<Pod> = pod.phase === "acquiring" ? { phase: "standby", cause: null } : {};
-      step(`${names[p]} sees the lease`, withPod(p, { ...lookedAt, ...overtaken, ...gone }));
-    }
-
-    function supervises(p: number, pod: Pod): void {
-      const { handover } = pod;
-      if (mayRun(pod) && !pod.running) step(`${names[p]} starts its daemons`, withPod(p, { running: true }));
-      if (bounds.nonces && pod.running && !pod.unshared)
-        step(`${names[p]}'s daemon makes a nonce`, withPod(p, { unshared: true }));
-      if (pod.unshared) step(`${names[p]}'s nonce reaches the other pod`, withPod(p, { unshared: false }));
-      if (pod.running && !mayRun(pod)) step(`${names[p]}'s daemons stop`, withPod(p, { running: false }));
-      if (handover?.step === "stopping" && !handover.stopped && !pod.running)
-        step(`${names[p]}: nothing runs any more`, withPod(p, { handover: { ...handover, stopped: true } }));
-      if (handover?.step === "pushing" && !handover.pushed)
-        step(
-          `${names[p]}'s push is acknowledged`,
-          withPod(p, { unshared: false, handover: { ...handover, pushed: true } }),
-        );
-    }
-
-    let urgent = false;
-    for (const [p, pod] of s.pods.entries()) {
-      decides(p, pod);
-      if (pod.write) answers(p, pod, pod.write);
-      else sends(p, pod);
-      looks(p, pod);
-      supervises(p, pod);
-      if (pod.tenure && s.lease && s.watermark < pod.tenure.epoch && pod.phase === "active")
-        step(`${names[p]}'s gate raises the watermark`, { ...s, watermark: pod.tenure.epoch });
-      if (s.left.restarts > 0)
-        step(`${names[p]}'s elector ends and starts again`, {
-          ...s,
-          pods: s.pods.map((old, i) =>
-            i === p ? { ...starting, allowed: old.allowed, running: old.running, unshared: old.unshared } : old,
-          ),
-          left: { ...s.left, restarts: s.left.restarts - 1 },
-        });
-      const must = decide(electorState(s, p), nowMs, t).action.kind === "lose";
-      const stopping = pod.handover?.step === "stopping";
-      urgent ||= must || (pod.running && !mayRun(pod) && !stopping) || (pod.write?.age ?? 0) >= 2;
-    }
-    for (const { pod, lease } of s.late)
-      if (s.lease?.uid === lease.uid) {
+  private arrivesLate(): void {
+    for (const { pod, lease } of this.s.late)
+      if (this.s.lease?.uid === lease.uid) {
         const kind = lease.holder === "" ? "release" : "acquire";
-        const isRenewal = s.lease.holder === lease.holder && s.lease.epoch === lease.epoch;
+        const isRenewal = this.s.lease.holder === lease.holder && this.s.lease.epoch === lease.epoch;
         const write: Write = {
           kind: isRenewal ? "renew" : kind,
           lease,
@@ -399,51 +301,202 @@ export function election(bounds: ElectionBounds, rules: ElectionRules = election
           pushed: false,
           watermark: -1,
         };
-        step(`${names[pod]}'s ${write.kind} arrives late`, {
-          ...s,
-          ...changedTo(lease),
-          ...judge(pod, write),
+        this.step(`${names[pod]}'s ${write.kind} arrives late`, {
+          ...this.s,
+          ...this.changedTo(lease),
+          ...this.judge(pod, write),
           late: [],
         });
       }
-    if (s.left.wishes > 0 && s.lease && s.lease.wish === "" && s.lease.holder !== "") {
-      const wish = s.lease.holder === identity(0) ? names[1] : names[0];
-      step(`an operator wishes for ${wish}`, {
-        ...s,
-        ...changedTo({ ...s.lease, wish }),
-        left: { ...s.left, wishes: s.left.wishes - 1 },
+  }
+
+  /** What people do. */
+  private operates(): void {
+    if (this.s.left.wishes > 0 && this.s.lease && this.s.lease.wish === "" && this.s.lease.holder !== "") {
+      const wish = this.s.lease.holder === identity(0) ? names[1] : names[0];
+      this.step(`an operator wishes for ${wish}`, {
+        ...this.s,
+        ...this.changedTo({ ...this.s.lease, wish }),
+        left: { ...this.s.left, wishes: this.s.left.wishes - 1 },
       });
     }
-    if (s.left.deletions > 0 && s.lease)
-      step("the lease is deleted and created again", {
-        ...s,
-        ...changedTo({ uid: s.uids + 1, holder: "", epoch: 0, successor: "", wish: "" }),
-        uids: s.uids + 1,
-        left: { ...s.left, deletions: s.left.deletions - 1 },
+    if (this.s.left.deletions > 0 && this.s.lease)
+      this.step("the lease is deleted and created again", {
+        ...this.s,
+        ...this.changedTo({ uid: this.s.uids + 1, holder: "", epoch: 0, successor: "", wish: "" }),
+        uids: this.s.uids + 1,
+        left: { ...this.s.left, deletions: this.s.left.deletions - 1 },
       });
-    if (!urgent) step("a second passes", { ...s, pods: s.pods.map(aged) });
   }
-  /** Ages that are above every bound with which they are compared are not told apart. */
-  const older = (age: number, most: number) => Math.min(most, age + 1);
-  const { leaseSeconds, retrySeconds, renewDeadlineSeconds } = t;
-  const aged = ({ view, tenure, handover, lost, write, allowed, ...rest }: Pod): Pod => ({
-    phase: rest.phase,
-    view: view && {
-      ...view,
-      seen: older(view.seen, bounds.deletions > 0 ? leaseSeconds : 0),
-      changed: older(view.changed, leaseSeconds + retrySeconds),
-    },
-    current: rest.current,
-    cause: rest.cause,
-    tenure: tenure && { ...tenure, age: older(tenure.age, renewDeadlineSeconds) },
-    handover: handover && { ...handover, since: older(handover.since, 3) },
-    lost: lost === null ? null : older(lost, 1),
-    write: write && { ...write, age: older(write.age, 2) },
-    allowed: allowed === null ? null : older(allowed, renewDeadlineSeconds),
-    running: rest.running,
-    unshared: rest.unshared,
-  });
 
+  private withPod(p: number, change: Partial<Pod>, more: Partial<ElectionState> = {}): ElectionState {
+    return {
+      ...this.s,
+      ...more,
+      pods: (more.pods ?? this.s.pods).map((pod, i) => (i === p ? published({ ...pod, ...change }) : pod)),
+    };
+  }
+  private changedTo(lease: Lease | null): Partial<ElectionState> {
+    return {
+      lease,
+      late: this.m.rules.conditional ? [] : this.s.late,
+      pods: this.s.pods.map((pod) => ({
+        ...pod,
+        current: false,
+        write: pod.write && { ...pod.write, current: pod.write.current && !this.m.rules.conditional },
+      })),
+    };
+  }
+
+  /** What an onlooker says when the API takes a write. */
+  private judge(p: number, { kind, lease, pushed, watermark }: Write): Partial<ElectionState> {
+    const pod = this.s.pods[p] as Pod;
+    if (kind === "acquire") {
+      if (lease.epoch <= watermark) return { broken: "S2: a tenure's epoch is not above that of a watermark" };
+      if (lease.epoch <= this.s.highest && this.m.bounds.deletions === 0)
+        return { broken: "S2: two tenures have one epoch" };
+      return { highest: Math.max(this.s.highest, lease.epoch) };
+    }
+    if (kind === "release" && pod.running) return { broken: "S4: the lease was released while daemons ran" };
+    if (kind === "release" && pushed && pod.unshared)
+      return { broken: "nonces: a handover whose push was acknowledged left a nonce behind" };
+    return {};
+  }
+
+  private decides(p: number, pod: Pod): void {
+    const believed = this.m.electorState(this.s, p);
+    const { action, reason } = decide(believed, nowMs, this.m.t);
+    const who = `${names[p]} (${pod.phase}): ${reason}`;
+    switch (action.kind) {
+      case "acquire":
+        return this.step(`${who}, tries to acquire`, this.withPod(p, { phase: "acquiring", cause: action.cause }));
+      case "lose":
+        return this.step(
+          `${who}, the tenure is lost`,
+          this.withPod(p, { phase: "lost", tenure: null, handover: null, lost: 0 }),
+        );
+      case "settle":
+        return this.step(`${who}, stands by`, this.withPod(p, { phase: "standby", lost: null }));
+      case "stand-by":
+        return this.step(`${who}, stands by`, this.withPod(p, { phase: "standby", cause: null }));
+      case "hand-over": {
+        const handover = { cause: action.cause, step: "waiting" as const, since: 0, stopped: false, pushed: false };
+        return this.step(`${who}, begins a handover`, this.withPod(p, { phase: "handing-over", handover }));
+      }
+      case "cancel-handover":
+        return this.step(`${who}, cancels the handover`, this.withPod(p, { phase: "active", handover: null }));
+      case "step":
+        return this.step(
+          `${who}, handover: ${action.step}`,
+          this.withPod(p, { handover: pod.handover && { ...pod.handover, step: action.step, since: 0 } }),
+        );
+      case "none":
+      case "hurry":
+      case "create-lease":
+    }
+  }
+
+  /** The one request about the lease that an elector has under way. */
+  private sends(p: number, pod: Pod): void {
+    const { view, tenure, handover } = pod;
+    if (!view) return;
+    const send = (kind: Write["kind"], lease: Partial<Lease>, pushed = false) => {
+      const { uid, holder, epoch, successor, wish } = { ...view, ...lease };
+      const sent = { uid, holder, epoch, successor, wish };
+      const write: Write = {
+        kind,
+        lease: sent,
+        age: 0,
+        applied: false,
+        current: pod.current,
+        pushed,
+        watermark: this.s.watermark,
+      };
+      this.step(`${names[p]} sends: ${kind}`, this.withPod(p, { write }));
+    };
+    if (pod.phase === "acquiring") {
+      const epoch = this.m.rules.nextEpoch(view.epoch, this.s.watermark, view.holder === identity(p));
+      if (epoch <= this.m.bounds.epochs)
+        send("acquire", { holder: identity(p), epoch, successor: "", wish: view.wish === names[p] ? "" : view.wish });
+    } else if (tenure && view.holder === identity(p) && view.uid === tenure.uid) {
+      if (handover?.step === "releasing") {
+        const successor = successorOf(this.m.electorState(this.s, p), handover.cause, nowMs, this.m.t);
+        const wish = successor.startsWith(`${view.wish}_`) ? "" : view.wish;
+        send("release", { holder: "", successor, wish }, this.m.electorState(this.s, p).handover?.pushed);
+      } else send("renew", {});
+    }
+  }
+
+  private answers(p: number, pod: Pod, write: Write): void {
+    const { kind, lease, age, applied } = write;
+    const who = `${names[p]}'s ${kind}`;
+    const refused = { write: null, ...failed(kind) };
+    if (applied) {
+      const seen = pod.view?.uid === lease.uid ? pod.view.seen : 0;
+      const known = { write: null, view: { ...lease, seen, changed: 0 }, current: write.current };
+      this.step(`the answer to ${who} arrives`, this.withPod(p, { ...known, ...this.told(pod, write) }));
+    } else if (write.current && this.s.lease && this.s.lease.uid === lease.uid)
+      this.step(
+        `the API takes ${who}`,
+        this.withPod(
+          p,
+          { write: { ...write, applied: true, current: true } },
+          { ...this.changedTo(lease), ...this.judge(p, write) },
+        ),
+      );
+    else this.step(`the API refuses ${who}: conflict`, this.withPod(p, refused));
+    if (age === 0) return;
+    if (applied) this.step(`${names[p]} waits no longer for the answer to its ${kind}`, this.withPod(p, refused));
+    else if (write.current && this.s.late.length === 0)
+      this.step(`${names[p]} waits no longer for its ${kind}`, this.withPod(p, refused, { late: [{ pod: p, lease }] }));
+  }
+  /** What an elector makes of the answer to its write. */
+  private told(pod: Pod, { kind, lease, age }: Write): Partial<Pod> {
+    const counted = this.m.rules.fromSending ? age : 0;
+    if (kind === "acquire")
+      return { phase: "active", cause: null, tenure: { uid: lease.uid, epoch: lease.epoch, age: counted } };
+    if (!pod.tenure) return {};
+    if (kind === "release") return { phase: "standby", tenure: null, handover: null };
+    return pod.tenure.epoch === lease.epoch ? { tenure: { ...pod.tenure, age: counted } } : {};
+  }
+  private looks(p: number, pod: Pod): void {
+    if (!this.s.lease || (pod.current && pod.view) || pod.write) return;
+    const seen = pod.view?.uid === this.s.lease.uid ? pod.view.seen : 0;
+    const lookedAt: Partial<Pod> = { view: { ...this.s.lease, seen, changed: 0 }, current: true };
+    // The answer to an earlier release was lost.
+    const released =
+      pod.tenure &&
+      pod.handover?.step === "releasing" &&
+      this.s.lease.uid === pod.tenure.uid &&
+      this.s.lease.holder !== identity(p);
+    const gone: Partial<Pod> = released ? { phase: "standby", tenure: null, handover: null } : {};
+    // An attempt that was decided on another version is given up.
+    const overtaken: Partial<Pod> = pod.phase === "acquiring" ? { phase: "standby", cause: null } : {};
+    this.step(`${names[p]} sees the lease`, this.withPod(p, { ...lookedAt, ...overtaken, ...gone }));
+  }
+
+  private supervises(p: number, pod: Pod): void {
+    const { handover } = pod;
+    if (this.m.mayRun(pod) && !pod.running)
+      this.step(`${names[p]} starts its daemons`, this.withPod(p, { running: true }));
+    if (this.m.bounds.nonces && pod.running && !pod.unshared)
+      this.step(`${names[p]}'s daemon makes a nonce`, this.withPod(p, { unshared: true }));
+    if (pod.unshared) this.step(`${names[p]}'s nonce reaches the other pod`, this.withPod(p, { unshared: false }));
+    if (pod.running && !this.m.mayRun(pod))
+      this.step(`${names[p]}'s daemons stop`, this.withPod(p, { running: false }));
+    if (handover?.step === "stopping" && !handover.stopped && !pod.running)
+      this.step(`${names[p]}: nothing runs any more`, this.withPod(p, { handover: { ...handover, stopped: true } }));
+    if (handover?.step === "pushing" && !handover.pushed)
+      this.step(
+        `${names[p]}'s push is acknowledged`,
+        this.withPod(p, { unshared: false, handover: { ...handover, pushed: true } }),
+      );
+  }
+}
+
+export function election(bounds: ElectionBounds, rules: ElectionRules = electionRules): Model<ElectionState> {
+  const namer = new Namer();
+  const model = new Election(bounds, rules);
   const initial: ElectionState = {
     lease: { uid: 1, holder: "", epoch: 0, successor: "", wish: "" },
     uids: 1,
@@ -456,7 +509,7 @@ export function election(bounds: ElectionBounds, rules: ElectionRules = election
   };
   return {
     initial: [initial],
-    next,
+    next: (s, step) => new Steps(model, s, step).all(),
     key: (s) => namer.name(s),
     broken: (s) =>
       s.broken ??

@@ -139,13 +139,29 @@ const baker = "alice";
 const chain = "Net";
 const firstLevel = 5;
 
-export function fence(bounds: FenceBounds, rules: FenceRules = fenceRules): Model<FenceState> {
-  const { pods } = bounds;
-  const namer = new Namer();
-  const requests = bounds.requests.map((request) => namer.same(request));
+const unwritten: Watermark = {
+  version: 1,
+  baker,
+  chain,
+  epoch: 0,
+  holder: "",
+  floor: firstLevel,
+  marks: noMarks,
+  unfenced: false,
+};
+
+/** What a gate finds on its disk when it starts again. @param find reads it */
+const keptOn = (cellsHold: boolean, cellLost: boolean, find: typeof recovered) => (disk: Disk) => {
+  const { entry, announced } = disk;
+  if (!entry || !announced) return entry;
+  return find(entry, { number: 1, ...announced }, announced.noted && !cellLost ? 1 : 0, cellsHold);
+};
+
+/** The gate's decisions, each taken once for the same input. */
+function decisionsOf(rules: FenceRules, namer: Namer) {
   const kept = <T extends object>(decision: T): T =>
     "record" in decision ? { ...decision, record: namer.same(decision.record as Watermark) } : decision;
-  const decisions = {
+  return {
     raise: namer.once((input: Parameters<typeof decideRaise>[0]) => kept(rules.decideRaise(input))),
     sign: namer.once((input: Parameters<typeof decideSign>[0]) => kept(rules.decideSign(input))),
     read: namer.once(([known, object]: readonly [Remembered | undefined, Observed]) =>
@@ -160,28 +176,458 @@ export function fence(bounds: FenceBounds, rules: FenceRules = fenceRules): Mode
       namer.same({ state: "record", uid, record }),
     ),
   };
-  const nextMemory = (known: Remembered | undefined, object: Observed) => decisions.read([known, object]).memory;
-  const nobody: GateState = {
-    epoch: 0,
-    opened: null,
-    cache: null,
-    current: false,
-    put: null,
-    memory: undefined,
-    disk: { entry: undefined, announced: null },
-    unsure: requests.map(() => null),
-    sent: requests.map(() => null),
-  };
-  const unwritten: Watermark = {
-    version: 1,
-    baker,
-    chain,
-    epoch: 0,
-    holder: "",
-    floor: firstLevel,
-    marks: noMarks,
-    unfenced: false,
-  };
+}
+
+/** What is the same in every state. */
+class Fence {
+  readonly namer = new Namer();
+  readonly requests: readonly Request[];
+  readonly decisions: ReturnType<typeof decisionsOf>;
+  readonly nobody: GateState;
+
+  constructor(
+    readonly bounds: FenceBounds,
+    readonly rules: FenceRules,
+  ) {
+    this.requests = bounds.requests.map((request) => this.namer.same(request));
+    this.decisions = decisionsOf(rules, this.namer);
+    this.nobody = {
+      epoch: 0,
+      opened: null,
+      cache: null,
+      current: false,
+      put: null,
+      memory: undefined,
+      disk: { entry: undefined, announced: null },
+      unsure: this.requests.map(() => null),
+      sent: this.requests.map(() => null),
+    };
+  }
+
+  nextMemory(known: Remembered | undefined, object: Observed): Remembered | undefined {
+    return this.decisions.read([known, object]).memory;
+  }
+
+  nameOf(request: number): string {
+    const { kind, level, round, digest } = this.requests[request] as Request;
+    return `${kind} "${digest}" at (${level}, ${round})`;
+  }
+
+  tenureOf(gate: number, epoch: number): number {
+    return gate * (this.bounds.epochs + 1) + epoch;
+  }
+}
+
+/** The transitions from one state. */
+class Steps {
+  constructor(
+    private readonly m: Fence,
+    private readonly s: FenceState,
+    private readonly step: (what: string, state: FenceState) => void,
+  ) {}
+
+  /** Everything that can happen next. */
+  all(): void {
+    for (const [g, gate] of this.s.gates.entries()) {
+      this.acts(g, gate);
+      this.ends(g, gate);
+    }
+    this.arriveLate();
+    this.adversary();
+  }
+
+  private acts(g: number, gate: GateState): void {
+    const pod = this.m.bounds.pods[g];
+    for (let epoch = gate.epoch + 1; epoch <= this.m.bounds.epochs; epoch++)
+      this.step(
+        `${pod} is made master with epoch ${epoch}`,
+        this.withGate(g, { epoch, opened: null, unsure: this.m.nobody.unsure }),
+      );
+    if (gate.put) this.answer(g, gate.put);
+    else if (gate.epoch > 0 && gate.opened?.epoch !== gate.epoch) this.raise(g);
+    else if (gate.epoch > 0)
+      for (const r of this.m.requests.keys()) {
+        this.sign(g, r, false);
+        if (this.m.bounds.halts) this.sign(g, r, true);
+      }
+    if (this.m.bounds.looks && !gate.put && this.s.object.state === "record") {
+      const memory = this.m.nextMemory(gate.memory, this.s.object);
+      if (memory !== gate.memory)
+        this.step(
+          `${pod} looks at the watermark`,
+          this.withGate(g, { memory, disk: { entry: memory, announced: null } }),
+        );
+    }
+  }
+
+  /** The gate's process or its machine ends. */
+  private ends(g: number, gate: GateState): void {
+    const { processEnds, machineEnds } = this.s.left;
+    if (processEnds > 0)
+      this.end(
+        g,
+        "the gate is killed and starts again",
+        { processEnds: processEnds - 1 },
+        this.afterStart(true, false),
+      );
+    if (machineEnds > 0) {
+      this.end(g, "the machine ends and starts again", { machineEnds: machineEnds - 1 }, this.afterStart(false, false));
+      if (gate.disk.announced?.noted)
+        this.end(
+          g,
+          "the machine ends and starts again, without the cell",
+          { machineEnds: machineEnds - 1 },
+          this.afterStart(false, true),
+        );
+    }
+  }
+
+  private arriveLate(): void {
+    for (const [i, put] of this.s.orphans.entries()) {
+      if (this.s.object.state === "missing") continue;
+      const after = { ...this.s, ...this.written(put.record), ...this.judgeWrite(put, undefined) };
+      const orphans = after.orphans.filter((_, j) => j !== i);
+      this.step(`a write of ${this.m.bounds.pods[put.gate]} (epoch ${put.epoch}) arrives late`, { ...after, orphans });
+    }
+  }
+
+  private gateOf(g: number): GateState {
+    return this.s.gates[g] as GateState;
+  }
+  private withGate(g: number, change: Partial<GateState>, more: Partial<FenceState> = {}): FenceState {
+    return {
+      ...this.s,
+      ...more,
+      gates: (more.gates ?? this.s.gates).map((gate, i) => (i === g ? { ...gate, ...change } : gate)),
+    };
+  }
+  /** The API has another object from now on: whatever was decided on the former one can no longer be written. */
+  private replaced(object: Observed): Partial<FenceState> {
+    return {
+      object,
+      orphans: this.m.rules.conditional ? [] : this.s.orphans,
+      gates: this.s.gates.map((gate) => {
+        const put =
+          gate.put?.current && this.m.rules.conditional ? this.m.namer.same({ ...gate.put, current: false }) : gate.put;
+        return gate.current || put !== gate.put ? { ...gate, current: false, put } : gate;
+      }),
+    };
+  }
+  private written(record: Watermark): Partial<FenceState> {
+    const { object } = this.s;
+    const uid = object.state === "refused" || object.state === "missing" ? "" : object.uid;
+    return this.replaced(this.m.decisions.written([uid, record]));
+  }
+
+  /** What an onlooker says to a write that the API took. */
+  private judgeWrite(put: Put, memory: Memory): Partial<FenceState> {
+    const before = this.s.object.state === "record" ? this.s.object.record : undefined;
+    const known = memory === "unreadable" ? undefined : memory;
+    const { record } = put;
+    if (before && record.epoch < before.epoch) return { broken: "S2: the epoch of a watermark went down" };
+    if (known && record.epoch < known.epoch) return { broken: "S2: an epoch below one that this gate knows" };
+    if (put.why !== "restore" && record.epoch !== put.epoch) return { broken: "S2: marked under another epoch" };
+    for (const kind of ["block", "preattestation", "attestation"] as const) {
+      const [was, is] = [before?.marks[kind], record.marks[kind]];
+      if (was && (!is || compareMarks(is, was) < 0)) return { broken: "S1: a mark went down" };
+    }
+    if (put.why !== "raise") return {};
+    const tenure = this.m.tenureOf(put.gate, put.epoch);
+    const signed = this.m.requests.filter((_, i) => (this.s.forwarded[i] ?? 0) > 0);
+    const ground = this.s.ground[tenure];
+    const floor = Math.max(
+      before ? highest(before.marks).level : -1,
+      ...signed.map(({ level }) => level),
+      ground?.floor ?? -1,
+    );
+    const round = Math.max(-1, ...signed.filter(({ level }) => level === floor).map((request) => request.round));
+    return { ground: this.s.ground.map((old, i) => (i === tenure ? { floor, round } : old)) };
+  }
+
+  /** A request goes to a signer: what an onlooker says to it. */
+  private judgeForward(after: FenceState, g: number, r: number, how: "above" | "pass" | "repeat"): FenceState {
+    const request = this.m.requests[r] as Request;
+    const ground = after.ground[this.m.tenureOf(g, this.gateOf(g).epoch)];
+    const forwarded = after.forwarded.map((times, i) => (i === r ? Math.min(2, times + 1) : times));
+    const conflict = this.m.requests.some(
+      (other, i) =>
+        (after.forwarded[i] ?? 0) > 0 && other.kind === request.kind && compareMarks(other, request) === 0 && i !== r,
+    );
+    let broken = after.broken;
+    if (conflict) broken = "S1: two different requests of one kind at one level and round were forwarded";
+    else if (!ground) broken = "S3: forwarded in a tenure that has written nothing";
+    else if (how === "above" && request.level <= ground.floor)
+      broken = "S3: forwarded at a level that an earlier tenure has marked";
+    else if (
+      how === "pass" &&
+      request.level <= ground.floor &&
+      (request.level < ground.floor || request.round <= ground.round)
+    )
+      broken = "S3: forwarded below a round of an earlier tenure, on a halted chain";
+    else if (request.kind === "block" && (forwarded[r] ?? 0) > 1) broken = "S7: a block was sent to a signer twice";
+    return { ...after, forwarded, broken };
+  }
+
+  /** S7 and the signer, once the mark is acknowledged and remembered. */
+  private forward(what: string, after: FenceState, g: number, r: number, how: "above" | "pass" | "repeat"): void {
+    const gate = after.gates[g] as GateState;
+    const { kind } = this.m.requests[r] as Request;
+    const set = <T>(list: readonly T[], value: T): T[] => list.map((old, i) => (i === r ? value : old));
+    if (kind !== "block") return this.step(`${what} and forwards`, this.judgeForward(after, g, r, how));
+    const sent = gate.sent[r] ?? null;
+    const unsure = gate.unsure[r] ?? null;
+    const mine = this.m.rules.unsureByEpoch ? unsure === gate.epoch : unsure !== null;
+    const neverForwarded = sent === null && (how !== "repeat" || mine);
+    if (how === "repeat") {
+      const repeat = this.m.rules.decideRepeat({
+        kind,
+        deterministic: false,
+        remembered: sent === "signed",
+        neverForwarded,
+      });
+      if (repeat.action !== "forward") return;
+    }
+    const withSent = (value: "signed" | "sent"): FenceState => ({
+      ...after,
+      gates: after.gates.map((old, i) => (i === g ? { ...old, sent: set(old.sent, value) } : old)),
+    });
+    this.step(`${what}, forwards and gets the signature`, this.judgeForward(withSent("signed"), g, r, how));
+    this.step(`${what} and forwards; the signer's answer is lost`, this.judgeForward(withSent("sent"), g, r, how));
+    if (sent === null && neverForwarded)
+      this.step(`${what}; no signer can be reached`, {
+        ...after,
+        gates: after.gates.map((old, i) => (i === g ? { ...old, unsure: set(old.unsure, gate.epoch) } : old)),
+      });
+  }
+
+  private raise(g: number): void {
+    const gate = this.gateOf(g);
+    const tenure: Tenure = { epoch: gate.epoch, holder: this.m.rules.holderOf(this.m.bounds.pods[g] ?? "") };
+    const observed = this.s.object;
+    const memory = this.m.nextMemory(gate.memory, observed);
+    const decision = this.m.decisions.raise({
+      observed,
+      memory,
+      tenure,
+      baker,
+      chain,
+      syncedHead: this.s.top - headMargin,
+    });
+    const who = `${this.m.bounds.pods[g]} (epoch ${gate.epoch}) reads the watermark`;
+    const read = { cache: observed, current: true, memory };
+    switch (decision.action) {
+      case "wait":
+      case "refuse":
+      case "over":
+        return;
+      case "open":
+        if (observed.state === "record")
+          this.open(who, this.withGate(g, { ...read }), g, observed.uid, observed.record, gate.epoch);
+        return;
+      case "write":
+      case "restore": {
+        const { record, action } = decision;
+        const why = action === "restore" ? action : "raise";
+        const put = this.m.namer.same<Put>({ gate: g, record, why, request: -1, epoch: gate.epoch, current: true });
+        this.step(
+          `${who} and ${action === "restore" ? "puts back" : "raises it to"} epoch ${record.epoch}, floor ${record.floor} (${decision.reason}): a write is on its way`,
+          this.withGate(g, { cache: null, current: false, memory, put }),
+        );
+      }
+    }
+  }
+  private open(what: string, after: FenceState, g: number, uid: string, record: Watermark, epoch: number): void {
+    const memory = this.m.decisions.write([(after.gates[g] as GateState).memory, uid, record]);
+    const opened = { epoch, aboveRound: highest(record.marks).round };
+    const gates = after.gates.map((gate, i) =>
+      i === g ? { ...gate, memory, disk: { entry: memory, announced: null }, opened } : gate,
+    );
+    this.step(`${what}; the key is open`, { ...after, gates });
+  }
+
+  /** A request that arrives at an open gate, decided on the cached object and, where that says stop, on a new one. */
+  private sign(g: number, r: number, halted: boolean): void {
+    const gate = this.gateOf(g);
+    const request = this.m.requests[r] as Request;
+    const tenure: Tenure = { epoch: gate.epoch, holder: this.m.rules.holderOf(this.m.bounds.pods[g] ?? "") };
+    const pass = { open: halted, aboveRound: gate.opened?.aboveRound ?? Infinity };
+    if (!this.m.rules.plausible(request.level, { level: this.s.top, ageSeconds: 0 }, 60)) return;
+    const absurd = request.level > this.s.top + headMargin;
+    const top = Math.max(this.s.top, request.level);
+    const asked = { top, broken: absurd ? "S6: a level far above the head was accepted" : this.s.broken };
+    let { cache, current, memory } = gate;
+    const decide = () => this.m.decisions.sign({ request, observed: cache as Observed, memory, tenure, pass });
+    const read = () => {
+      cache = this.s.object;
+      current = true;
+      memory = this.m.nextMemory(memory, cache);
+    };
+    const fresh = cache === null;
+    if (fresh) read();
+    let decision = decide();
+    if (!fresh && (decision.action === "raise" || decision.action === "over")) {
+      read();
+      decision = decide();
+    }
+    const what = `${this.m.bounds.pods[g]} (epoch ${gate.epoch}) is asked for ${this.m.nameOf(r)}`;
+    switch (decision.action) {
+      case "refuse":
+        return;
+      case "over":
+      case "raise":
+        return this.step(
+          `${what}: ${decision.reason}`,
+          this.withGate(g, { opened: null, cache: null, current: false, memory }, { top }),
+        );
+      case "repeat": {
+        if (cache?.state !== "record") return;
+        const kept = this.m.decisions.write([memory, cache.uid, cache.record]);
+        const disk = { entry: kept, announced: null };
+        return this.forward(
+          `${what}, which is marked already,`,
+          this.withGate(g, { cache, current, memory: kept, disk }, { top }),
+          g,
+          r,
+          "repeat",
+        );
+      }
+      case "mark": {
+        const { level, round, digest } = request;
+        const { record } = decision;
+        const why = decision.reason === "floor-pass" ? "pass" : "above";
+        const put = this.m.namer.same<Put>({ gate: g, record, why, request: r, epoch: gate.epoch, current });
+        const disk: Disk = {
+          entry: memory,
+          announced: { kind: request.kind, mark: { level, round, digest }, noted: false },
+        };
+        const sending = { put, cache: null, current: false, memory };
+        // The disk is written meanwhile: where the process ends first, it may not have been.
+        this.step(`${what}: a mark is on its way`, this.withGate(g, { ...sending, disk }, asked));
+      }
+    }
+  }
+
+  private answer(g: number, put: Put): void {
+    const gate = this.gateOf(g);
+    const { record } = put;
+    const uid = this.s.object.state === "empty" || this.s.object.state === "record" ? this.s.object.uid : "";
+    const acknowledged = `the API takes ${this.m.bounds.pods[g]}'s write`;
+    const unsure = () =>
+      put.request >= 0 && this.m.requests[put.request]?.kind === "block"
+        ? gate.unsure.map((old, i) => (i === put.request ? put.epoch : old))
+        : gate.unsure;
+    const silent = { put: null, unsure: unsure() };
+    if (put.current && this.s.object.state !== "missing") {
+      const judged = this.judgeWrite(put, gate.memory);
+      const after = this.withGate(g, { ...silent }, { ...this.written(record), ...judged });
+      this.step(`${acknowledged}; the answer is lost`, after);
+      const object = after.object;
+      const cached = this.withGate(
+        g,
+        { put: null, cache: object, current: true },
+        { ...this.written(record), ...judged },
+      );
+      if (put.why === "raise") this.open(acknowledged, cached, g, uid, record, put.epoch);
+      else if (put.why === "restore") {
+        const memory = this.m.decisions.write([gate.memory, uid, record]);
+        this.step(
+          acknowledged,
+          this.withGate(
+            g,
+            { put: null, memory, disk: { entry: memory, announced: null } },
+            { ...this.written(record) },
+          ),
+        );
+      } else {
+        const memory = this.m.decisions.write([gate.memory, uid, record]);
+        const disk = { ...gate.disk, announced: gate.disk.announced && { ...gate.disk.announced, noted: true } };
+        const marked = { ...cached, gates: cached.gates.map((old, i) => (i === g ? { ...old, memory, disk } : old)) };
+        if (gate.epoch === put.epoch) this.forward(acknowledged, marked, g, put.request, put.why);
+        else this.step(`${acknowledged}; its tenure is another one`, marked);
+      }
+    }
+    if (!put.current || this.s.object.state === "missing") {
+      this.step(`the API refuses ${this.m.bounds.pods[g]}'s write: conflict`, this.withGate(g, { put: null }));
+      if (unsure() !== gate.unsure)
+        this.step(`${this.m.bounds.pods[g]} waits no longer for its write`, this.withGate(g, silent));
+    } else if (this.s.orphans.length < this.m.bounds.orphans) {
+      const after = this.withGate(g, silent, { orphans: [...this.s.orphans, put] });
+      this.step(`${this.m.bounds.pods[g]} waits no longer for its write`, after);
+      if (
+        !this.m.rules.awaitsAnswer &&
+        put.request >= 0 &&
+        gate.epoch === put.epoch &&
+        put.why !== "raise" &&
+        put.why !== "restore"
+      )
+        this.forward(`${this.m.bounds.pods[g]} waits no longer for its write`, after, g, put.request, put.why);
+    }
+  }
+
+  private end(
+    g: number,
+    what: string,
+    left: Partial<FenceState["left"]>,
+    found: (disk: Disk) => Remembered | undefined,
+  ): void {
+    const gate = this.gateOf(g);
+    const orphans =
+      gate.put?.current && this.s.orphans.length < this.m.bounds.orphans
+        ? [...this.s.orphans, gate.put]
+        : this.s.orphans;
+    const disks: [string, Disk][] = [["", gate.disk]];
+    // The text with the announced mark did not reach the disk.
+    if (gate.put && gate.put.request >= 0 && gate.disk.announced)
+      disks.push([", before its disk had the mark", { entry: gate.disk.entry, announced: null }]);
+    for (const [how, disk] of disks) {
+      const memory = found(disk);
+      this.step(`${this.m.bounds.pods[g]}: ${what}${how}`, {
+        ...this.withGate(
+          g,
+          { ...this.m.nobody, epoch: gate.epoch, memory, disk: { entry: memory, announced: null } },
+          { orphans },
+        ),
+        left: { ...this.s.left, ...left },
+      });
+    }
+  }
+  private afterStart(cellsHold: boolean, cellLost: boolean): (disk: Disk) => Remembered | undefined {
+    return this.m.rules.awaitsDisk ? keptOn(cellsHold, cellLost, this.m.rules.recovered) : ({ entry }: Disk) => entry;
+  }
+
+  private adversary(): void {
+    const { left, object } = this.s;
+    if (left.deletions > 0 && object.state === "record") {
+      const empty: Observed = { state: "empty", uid: `${Number(object.uid) + 1}` };
+      this.step("the watermark is deleted and created again, empty", {
+        ...this.s,
+        ...this.replaced(empty),
+        left: { ...left, deletions: left.deletions - 1 },
+      });
+    }
+    if (left.restores > 0 && object.state === "record") {
+      if (this.s.backup === null) this.step("a backup of the watermark is made", { ...this.s, backup: object });
+      else if (this.m.bounds.restore === "any" || this.detectable(this.s, this.s.backup))
+        this.step("the watermark is set back to the backup", {
+          ...this.s,
+          ...this.replaced(this.s.backup),
+          left: { ...left, restores: left.restores - 1 },
+        });
+    }
+  }
+  /** Each gate would find it lost, even if its process ended before it looked. */
+  private detectable(state: FenceState, backup: Observed): boolean {
+    return state.gates.every((gate) => {
+      const found = keptOn(true, false, recovered)(gate.disk);
+      return backup.state === "record" && found !== undefined && lostReason(backup, found) !== undefined;
+    });
+  }
+}
+
+export function fence(bounds: FenceBounds, rules: FenceRules = fenceRules): Model<FenceState> {
+  const model = new Fence(bounds, rules);
+  const { decisions, namer, nobody, requests } = model;
+  const { pods } = bounds;
   const memory = bounds.seen ? decisions.write([undefined, "1", namer.same(unwritten)]) : undefined;
   const initial: FenceState = {
     object: bounds.seen ? decisions.written(["1", namer.same(unwritten)]) : { state: "empty", uid: "1" },
@@ -199,366 +645,15 @@ export function fence(bounds: FenceBounds, rules: FenceRules = fenceRules): Mode
     },
     broken: undefined,
   };
-  const nameOf = (request: number) => {
-    const { kind, level, round, digest } = requests[request] as Request;
-    return `${kind} "${digest}" at (${level}, ${round})`;
-  };
-
-  const tenureOf = (gate: number, epoch: number) => gate * (bounds.epochs + 1) + epoch;
-
-  function next(s: FenceState, step: (what: string, state: FenceState) => void): void {
-    const gateOf = (g: number) => s.gates[g] as GateState;
-    const withGate = (g: number, change: Partial<GateState>, more: Partial<FenceState> = {}): FenceState => ({
-      ...s,
-      ...more,
-      gates: (more.gates ?? s.gates).map((gate, i) => (i === g ? { ...gate, ...change } : gate)),
-    });
-    /** The API has another object from now on: whatever was decided on the former one can no longer be written. */
-    const replaced = (object: Observed): Partial<FenceState> => ({
-      object,
-      orphans: rules.conditional ? [] : s.orphans,
-      gates: s.gates.map((gate) => {
-        const put = gate.put?.current && rules.conditional ? namer.same({ ...gate.put, current: false }) : gate.put;
-        return gate.current || put !== gate.put ? { ...gate, current: false, put } : gate;
-      }),
-    });
-    const written = (record: Watermark): Partial<FenceState> =>
-      replaced(
-        decisions.written([s.object.state === "refused" || s.object.state === "missing" ? "" : s.object.uid, record]),
-      );
-
-    /** What an onlooker says to a write that the API took. */
-    function judgeWrite(put: Put, memory: Memory): Partial<FenceState> {
-      const before = s.object.state === "record" ? s.object.record : undefined;
-      const known = memory === "unreadable" ? undefined : memory;
-      const { record } = put;
-      if (before && record.epoch < before.epoch) return { broken: "S2: the epoch of a watermark went down" };
-      if (known && record.epoch < known.epoch) return { broken: "S2: an epoch below one that this gate knows" };
-      if (put.why !== "restore" && record.epoch !== put.epoch) return { broken: "S2: marked under another epoch" };
-      for (const kind of ["block", "preattestation", "attestation"] as const) {
-        const [was, is] = [before?.marks[kind], record.marks[kind]];
-        if (was && (!is || compareMarks(is, was) < 0)) return { broken: "S1: a mark went down" };
-      }
-      if (put.why !== "raise") return {};
-      const tenure = tenureOf(put.gate, put.epoch);
-      const signed = requests.filter((_, i) => (s.forwarded[i] ?? 0) > 0);
-      const ground = s.ground[tenure];
-      const floor = Math.max(
-        before ? highest(before.marks).level : -1,
-        ...signed.map(({ level }) => level),
-        ground?.floor ?? -1,
-      );
-      const round = Math.max(-1, ...signed.filter(({ level }) => level === floor).map((request) => request.round));
-      return { ground: s.ground.map((old, i) => (i === tenure ? { floor, round } : old)) };
-    }
-
-    /** A request goes to a signer: what an onlooker says to it. */
-    function judgeForward(after: FenceState, g: number, r: number, how: "above" | "pass" | "repeat"): FenceState {
-      const request = requests[r] as Request;
-      const ground = after.ground[tenureOf(g, gateOf(g).epoch)];
-      const forwarded = after.forwarded.map((times, i) => (i === r ? Math.min(2, times + 1) : times));
-      const conflict = requests.some(
-        (other, i) =>
-          (after.forwarded[i] ?? 0) > 0 && other.kind === request.kind && compareMarks(other, request) === 0 && i !== r,
-      );
-      let broken = after.broken;
-      if (conflict) broken = "S1: two different requests of one kind at one level and round were forwarded";
-      else if (!ground) broken = "S3: forwarded in a tenure that has written nothing";
-      else if (how === "above" && request.level <= ground.floor)
-        broken = "S3: forwarded at a level that an earlier tenure has marked";
-      else if (
-        how === "pass" &&
-        request.level <= ground.floor &&
-        (request.level < ground.floor || request.round <= ground.round)
-      )
-        broken = "S3: forwarded below a round of an earlier tenure, on a halted chain";
-      else if (request.kind === "block" && (forwarded[r] ?? 0) > 1) broken = "S7: a block was sent to a signer twice";
-      return { ...after, forwarded, broken };
-    }
-
-    /** S7 and the signer, once the mark is acknowledged and remembered. */
-    function forward(what: string, after: FenceState, g: number, r: number, how: "above" | "pass" | "repeat"): void {
-      const gate = after.gates[g] as GateState;
-      const { kind } = requests[r] as Request;
-      const set = <T>(list: readonly T[], value: T): T[] => list.map((old, i) => (i === r ? value : old));
-      if (kind !== "block") return step(`${what} and forwards`, judgeForward(after, g, r, how));
-      const sent = gate.sent[r] ?? null;
-      const unsure = gate.unsure[r] ?? null;
-      const mine = rules.unsureByEpoch ? unsure === gate.epoch : unsure !== null;
-      const neverForwarded = sent === null && (how !== "repeat" || mine);
-      if (how === "repeat") {
-        const repeat = rules.decideRepeat({
-          kind,
-          deterministic: false,
-          remembered: sent === "signed",
-          neverForwarded,
-        });
-        if (repeat.action !== "forward") return;
-      }
-      const withSent = (value: "signed" | "sent"): FenceState => ({
-        ...after,
-        gates: after.gates.map((old, i) => (i === g ? { ...old, sent: set(old.sent, value) } : old)),
-      });
-      step(`${what}, forwards and gets the signature`, judgeForward(withSent("signed"), g, r, how));
-      step(`${what} and forwards; the signer's answer is lost`, judgeForward(withSent("sent"), g, r, how));
-      if (sent === null && neverForwarded)
-        step(`${what}; no signer can be reached`, {
-          ...after,
-          gates: after.gates.map((old, i) => (i === g ? { ...old, unsure: set(old.unsure, gate.epoch) } : old)),
-        });
-    }
-
-    function raise(g: number): void {
-      const gate = gateOf(g);
-      const tenure: Tenure = { epoch: gate.epoch, holder: rules.holderOf(pods[g] ?? "") };
-      const observed = s.object;
-      const memory = nextMemory(gate.memory, observed);
-      const decision = decisions.raise({ observed, memory, tenure, baker, chain, syncedHead: s.top - headMargin });
-      const who = `${pods[g]} (epoch ${gate.epoch}) reads the watermark`;
-      const read = { cache: observed, current: true, memory };
-      switch (decision.action) {
-        case "wait":
-        case "refuse":
-        case "over":
-          return;
-        case "open":
-          if (observed.state === "record")
-            open(who, withGate(g, { ...read }), g, observed.uid, observed.record, gate.epoch);
-          return;
-        case "write":
-        case "restore": {
-          const { record, action } = decision;
-          const why = action === "restore" ? action : "raise";
-          const put = namer.same<Put>({ gate: g, record, why, request: -1, epoch: gate.epoch, current: true });
-          step(
-            `${who} and ${action === "restore" ? "puts back" : "raises it to"} epoch ${record.epoch}, floor ${record.floor} (${decision.reason}): a write is on its way`,
-            withGate(g, { cache: null, current: false, memory, put }),
-          );
-        }
-      }
-    }
-    function open(what: string, after: FenceState, g: number, uid: string, record: Watermark, epoch: number): void {
-      const memory = decisions.write([(after.gates[g] as GateState).memory, uid, record]);
-      const opened = { epoch, aboveRound: highest(record.marks).round };
-      const gates = after.gates.map((gate, i) =>
-        i === g ? { ...gate, memory, disk: { entry: memory, announced: null }, opened } : gate,
-      );
-      step(`${what}; the key is open`, { ...after, gates });
-    }
-
-    /** A request that arrives at an open gate, decided on the cached object and, where that says stop, on a new one. */
-    function sign(g: number, r: number, halted: boolean): void {
-      const gate = gateOf(g);
-      const request = requests[r] as Request;
-      const tenure: Tenure = { epoch: gate.epoch, holder: rules.holderOf(pods[g] ?? "") };
-      const pass = { open: halted, aboveRound: gate.opened?.aboveRound ?? Infinity };
-      if (!rules.plausible(request.level, { level: s.top, ageSeconds: 0 }, 60)) return;
-      const absurd = request.level > s.top + headMargin;
-      const top = Math.max(s.top, request.level);
-      const asked = { top, broken: absurd ? "S6: a level far above the head was accepted" : s.broken };
-      let { cache, current, memory } = gate;
-      const decide = () => decisions.sign({ request, observed: cache as Observed, memory, tenure, pass });
-      const read = () => {
-        cache = s.object;
-        current = true;
-        memory = nextMemory(memory, cache);
-      };
-      const fresh = cache === null;
-      if (fresh) read();
-      let decision = decide();
-      if (!fresh && (decision.action === "raise" || decision.action === "over")) {
-        read();
-        decision = decide();
-      }
-      const what = `${pods[g]} (epoch ${gate.epoch}) is asked for ${nameOf(r)}`;
-      switch (decision.action) {
-        case "refuse":
-          return;
-        case "over":
-        case "raise":
-          return step(
-            `${what}: ${decision.reason}`,
-            withGate(g, { opened: null, cache: null, current: false, memory }, { top }),
-          );
-        case "repeat": {
-          if (cache?.state !== "record") return;
-          const kept = decisions.write([memory, cache.uid, cache.record]);
-          const disk = { entry: kept, announced: null };
-          return forward(
-            `${what}, which is marked already,`,
-            withGate(g, { cache, current, memory: kept, disk }, { top }),
-            g,
-            r,
-            "repeat",
-          );
-        }
-        case "mark": {
-          const { level, round, digest } = request;
-          const { record } = decision;
-          const why = decision.reason === "floor-pass" ? "pass" : "above";
-          const put = namer.same<Put>({ gate: g, record, why, request: r, epoch: gate.epoch, current });
-          const disk: Disk = {
-            entry: memory,
-            announced: { kind: request.kind, mark: { level, round, digest }, noted: false },
-          };
-          const sending = { put, cache: null, current: false, memory };
-          // The disk is written meanwhile: where the process ends first, it may not have been.
-          step(`${what}: a mark is on its way`, withGate(g, { ...sending, disk }, asked));
-        }
-      }
-    }
-
-    function answer(g: number, put: Put): void {
-      const gate = gateOf(g);
-      const { record } = put;
-      const uid = s.object.state === "empty" || s.object.state === "record" ? s.object.uid : "";
-      const acknowledged = `the API takes ${pods[g]}'s write`;
-      const unsure = () =>
-        put.request >= 0 && requests[put.request]?.kind === "block"
-          ? gate.unsure.map((old, i) => (i === put.request ? put.epoch : old))
-          : gate.unsure;
-      const silent = { put: null, unsure: unsure() };
-      if (put.current && s.object.state !== "missing") {
-        const judged = judgeWrite(put, gate.memory);
-        const after = withGate(g, { ...silent }, { ...written(record), ...judged });
-        step(`${acknowledged}; the answer is lost`, after);
-        const object = after.object;
-        const cached = withGate(g, { put: null, cache: object, current: true }, { ...written(record), ...judged });
-        if (put.why === "raise") open(acknowledged, cached, g, uid, record, put.epoch);
-        else if (put.why === "restore") {
-          const memory = decisions.write([gate.memory, uid, record]);
-          step(
-            acknowledged,
-            withGate(g, { put: null, memory, disk: { entry: memory, announced: null } }, { ...written(record) }),
-          );
-        } else {
-          const memory = decisions.write([gate.memory, uid, record]);
-          const disk = { ...gate.disk, announced: gate.disk.announced && { ...gate.disk.announced, noted: true } };
-          const marked = { ...cached, gates: cached.gates.map((old, i) => (i === g ? { ...old, memory, disk } : old)) };
-          if (gate.epoch === put.epoch) forward(acknowledged, marked, g, put.request, put.why);
-          else step(`${acknowledged}; its tenure is another one`, marked);
-        }
-      }
-      if (!put.current || s.object.state === "missing") {
-        step(`the API refuses ${pods[g]}'s write: conflict`, withGate(g, { put: null }));
-        if (unsure() !== gate.unsure) step(`${pods[g]} waits no longer for its write`, withGate(g, silent));
-      } else if (s.orphans.length < bounds.orphans) {
-        const after = withGate(g, silent, { orphans: [...s.orphans, put] });
-        step(`${pods[g]} waits no longer for its write`, after);
-        if (
-          !rules.awaitsAnswer &&
-          put.request >= 0 &&
-          gate.epoch === put.epoch &&
-          put.why !== "raise" &&
-          put.why !== "restore"
-        )
-          forward(`${pods[g]} waits no longer for its write`, after, g, put.request, put.why);
-      }
-    }
-
-    function end(
-      g: number,
-      what: string,
-      left: Partial<FenceState["left"]>,
-      found: (disk: Disk) => Remembered | undefined,
-    ): void {
-      const gate = gateOf(g);
-      const orphans = gate.put?.current && s.orphans.length < bounds.orphans ? [...s.orphans, gate.put] : s.orphans;
-      const disks: [string, Disk][] = [["", gate.disk]];
-      // The text with the announced mark did not reach the disk.
-      if (gate.put && gate.put.request >= 0 && gate.disk.announced)
-        disks.push([", before its disk had the mark", { entry: gate.disk.entry, announced: null }]);
-      for (const [how, disk] of disks) {
-        const memory = found(disk);
-        step(`${pods[g]}: ${what}${how}`, {
-          ...withGate(
-            g,
-            { ...nobody, epoch: gate.epoch, memory, disk: { entry: memory, announced: null } },
-            { orphans },
-          ),
-          left: { ...s.left, ...left },
-        });
-      }
-    }
-    const kept = (cellsHold: boolean, cellLost: boolean, find: typeof recovered) => (disk: Disk) => {
-      const { entry, announced } = disk;
-      if (!entry || !announced) return entry;
-      return find(entry, { number: 1, ...announced }, announced.noted && !cellLost ? 1 : 0, cellsHold);
-    };
-    const afterStart = (cellsHold: boolean, cellLost: boolean) =>
-      rules.awaitsDisk ? kept(cellsHold, cellLost, rules.recovered) : ({ entry }: Disk) => entry;
-
-    function adversary(): void {
-      const { left, object } = s;
-      if (left.deletions > 0 && object.state === "record") {
-        const empty: Observed = { state: "empty", uid: `${Number(object.uid) + 1}` };
-        step("the watermark is deleted and created again, empty", {
-          ...s,
-          ...replaced(empty),
-          left: { ...left, deletions: left.deletions - 1 },
-        });
-      }
-      if (left.restores > 0 && object.state === "record") {
-        if (s.backup === null) step("a backup of the watermark is made", { ...s, backup: object });
-        else if (bounds.restore === "any" || detectable(s, s.backup))
-          step("the watermark is set back to the backup", {
-            ...s,
-            ...replaced(s.backup),
-            left: { ...left, restores: left.restores - 1 },
-          });
-      }
-    }
-    /** Each gate would find it lost, even if its process ended before it looked. */
-    function detectable(state: FenceState, backup: Observed): boolean {
-      return state.gates.every((gate) => {
-        const found = kept(true, false, recovered)(gate.disk);
-        return backup.state === "record" && found !== undefined && lostReason(backup, found) !== undefined;
-      });
-    }
-
-    for (const [g, gate] of s.gates.entries()) {
-      const pod = pods[g];
-      for (let epoch = gate.epoch + 1; epoch <= bounds.epochs; epoch++)
-        step(`${pod} is made master with epoch ${epoch}`, withGate(g, { epoch, opened: null, unsure: nobody.unsure }));
-      if (gate.put) answer(g, gate.put);
-      else if (gate.epoch > 0 && gate.opened?.epoch !== gate.epoch) raise(g);
-      else if (gate.epoch > 0)
-        for (const r of requests.keys()) {
-          sign(g, r, false);
-          if (bounds.halts) sign(g, r, true);
-        }
-      if (bounds.looks && !gate.put && s.object.state === "record") {
-        const memory = nextMemory(gate.memory, s.object);
-        if (memory !== gate.memory)
-          step(`${pod} looks at the watermark`, withGate(g, { memory, disk: { entry: memory, announced: null } }));
-      }
-      const { processEnds, machineEnds } = s.left;
-      if (processEnds > 0)
-        end(g, "the gate is killed and starts again", { processEnds: processEnds - 1 }, afterStart(true, false));
-      if (machineEnds > 0) {
-        end(g, "the machine ends and starts again", { machineEnds: machineEnds - 1 }, afterStart(false, false));
-        if (gate.disk.announced?.noted)
-          end(
-            g,
-            "the machine ends and starts again, without the cell",
-            { machineEnds: machineEnds - 1 },
-            afterStart(false, true),
-          );
-      }
-    }
-    for (const [i, put] of s.orphans.entries()) {
-      if (s.object.state === "missing") continue;
-      const after = { ...s, ...written(put.record), ...judgeWrite(put, undefined) };
-      const orphans = after.orphans.filter((_, j) => j !== i);
-      step(`a write of ${pods[put.gate]} (epoch ${put.epoch}) arrives late`, { ...after, orphans });
-    }
-    adversary();
-  }
-
   const name = (part: unknown) => namer.name(part);
   const key = (s: FenceState) => {
     const rest = [s.top, ...Object.values(s.left), ...s.forwarded].join(" ");
     return `${[s.object, s.ground, s.orphans, ...s.gates].map(name).join(" ")} ${s.backup ? name(s.backup) : ""} ${rest}`;
   };
-  return { initial: [initial], next, key, broken: (state) => state.broken };
+  return {
+    initial: [initial],
+    next: (s, step) => new Steps(model, s, step).all(),
+    key,
+    broken: (state) => state.broken,
+  };
 }

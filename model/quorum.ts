@@ -144,24 +144,300 @@ export function groundOf(
   };
 }
 
+const closed = (epoch: number): Gate => ({
+  epoch,
+  phase: "closed",
+  answers: [null, null, null],
+  roster: [],
+  whole: none,
+  floor: 0,
+  mark: null,
+  raised: none,
+  marking: null,
+});
+
+/** S1 to S3 as an onlooker sees them, when a request goes to a signer. */
+function forward(s: QuorumState, g: number, place: number, digest: string): Partial<QuorumState> {
+  const { epoch } = s.gates[g] as Gate;
+  const before = s.forwarded[place];
+  const forwarded = at(s.forwarded, place, before ?? { digest, epoch, gate: g });
+  if (before && before.digest !== digest)
+    return { forwarded, broken: "S1: two different requests at one place were forwarded" };
+  const others = s.forwarded.flatMap((other, p) => (other ? [{ ...other, place: p }] : []));
+  if (others.some((other) => other.epoch === epoch && other.gate !== g))
+    return { forwarded, broken: "S2: two holders forwarded under one epoch" };
+  if (others.some((other) => other.epoch < epoch && other.place >= place))
+    return { forwarded, broken: "S3: forwarded at or below a place of an earlier tenure" };
+  if (others.some((other) => other.epoch > epoch && other.place <= place))
+    return { forwarded, broken: "S3: an earlier tenure forwarded above a place of a later one" };
+  return { forwarded };
+}
+
+const requestOf = (g: number, gate: Gate, store: number): Accept => ({
+  epoch: gate.epoch,
+  holder: g,
+  store,
+  incarnation: gate.answers[store]?.incarnation ?? 0,
+  floor: gate.floor,
+  mark: gate.marking && { place: gate.marking.place, digest: gate.marking.digest },
+  roster: gate.roster,
+});
+/** Of the stores that answered, what they said; of the others, what the newest of those that answered knows. */
+const rosterOf = ({ answers }: Gate): number[] => {
+  const [newest] = answers
+    .flatMap((answer) => answer ?? [])
+    .sort((x, y) => (y.floor?.epoch ?? 0) - (x.floor?.epoch ?? 0));
+  return answers.map((answer, i) => answer?.incarnation ?? newest?.roster[i] ?? 0);
+};
+
+/** What is the same in every state. */
+class Quorum {
+  readonly namer = new Namer();
+
+  constructor(
+    readonly bounds: QuorumBounds,
+    readonly without?: Amendment,
+  ) {}
+
+  empty(incarnation: number): Store {
+    return this.namer.same({ incarnation, epoch: 0, holder: -1, floor: null, mark: null, roster: [0, 0, 0] });
+  }
+  /** What a gate keeps of an answer. */
+  needed({ incarnation, mark }: Store): Store {
+    return this.namer.same({ ...this.empty(incarnation), mark: this.without === 3 ? mark : null });
+  }
+}
+
+/** The transitions from one state. */
+class Steps {
+  constructor(
+    private readonly m: Quorum,
+    private readonly s: QuorumState,
+    private readonly step: (what: string, state: QuorumState) => void,
+  ) {}
+
+  /** Everything that can happen next. */
+  all(): void {
+    for (const [g, gate] of this.s.gates.entries()) this.acts(g, gate);
+    for (const [i, request] of this.s.late.entries()) this.arrivesLate(i, request);
+    for (const [store, content] of this.s.stores.entries()) this.isLost(store, content);
+  }
+
+  private acts(g: number, gate: Gate): void {
+    // The pods are alike: let the first master be a.
+    if (g > 0 && this.s.gates[0]?.epoch === 0) return;
+    for (let epoch = gate.epoch + 1; epoch <= this.m.bounds.epochs; epoch++)
+      for (const { what, late } of this.abandoned(g, gate))
+        this.step(
+          `${gateNames[g]} is made master with epoch ${epoch}${what}`,
+          this.changed(g, closed(epoch), { late }),
+        );
+    if (gate.epoch === 0) return;
+    if (gate.phase === "closed" || gate.phase === "preparing") {
+      this.prepares(g, gate);
+      this.raises(g, gate);
+    } else {
+      if (gate.phase === "raising" || gate.marking) this.delivers(g, gate);
+      this.opens(g, gate);
+      if (gate.phase === "open" && !gate.marking) this.asks(g, gate);
+      this.forwards(g, gate);
+    }
+    if (this.s.left.ends > 0 && gate.phase !== "closed")
+      for (const { what, late } of this.abandoned(g, gate))
+        this.step(
+          `${gateNames[g]}'s gate ends and starts again${what}`,
+          this.changed(g, closed(gate.epoch), { late, left: { ...this.s.left, ends: this.s.left.ends - 1 } }),
+        );
+  }
+
+  private arrivesLate(i: number, request: Accept): void {
+    const content = accept(this.storeAt(request.store), request, this.m.without);
+    const late = this.s.late.filter((_, j) => j !== i);
+    if (content)
+      this.step(
+        `a late request of ${gateNames[request.holder]} (epoch ${request.epoch}) arrives at ${storeNames[request.store]}`,
+        {
+          ...this.s,
+          ...this.stored(request.store, content),
+          sent: Math.max(this.s.sent, request.mark?.place ?? 0),
+          late,
+        },
+      );
+  }
+
+  /** A store is lost, copied or set back. */
+  private isLost(store: number, content: Store): void {
+    // A disk that is lost is lost with its gate's process.
+    const ended = (left: Partial<QuorumState["left"]>): QuorumState => ({
+      ...this.s,
+      gates: this.s.gates.map((gate, g) => (diskOf(g) === store ? closed(gate.epoch) : gate)),
+      left: { ...this.s.left, ...left },
+    });
+    if (this.s.left.losses > 0 && content.floor !== null)
+      this.step(`${storeNames[store]} is lost and made anew, empty`, {
+        ...ended({ losses: this.s.left.losses - 1 }),
+        ...this.stored(store, this.m.empty(content.incarnation + 1)),
+      });
+    if (this.s.left.setBack === 0 || store === 0) return;
+    if (this.s.backup === null && content.floor !== null)
+      this.step(`a copy of ${storeNames[store]} is made`, { ...this.s, backup: { store, content } });
+    if (this.s.backup?.store === store && this.s.backup.content !== content)
+      this.step(`${storeNames[store]} is set back to the copy`, {
+        ...ended({ setBack: this.s.left.setBack - 1 }),
+        ...this.stored(store, {
+          ...this.s.backup.content,
+          incarnation: content.incarnation + (this.m.without === 7 ? 0 : 1),
+        }),
+      });
+  }
+
+  private changed(g: number, change: Partial<Gate>, more: Partial<QuorumState> = {}): QuorumState {
+    return {
+      ...this.s,
+      ...more,
+      gates: (more.gates ?? this.s.gates).map((gate, i) => (i === g ? { ...gate, ...change } : gate)),
+    };
+  }
+  private stored(store: number, content: Store): Pick<QuorumState, "stores"> {
+    return { stores: at(this.s.stores, store, this.m.namer.same(content)) };
+  }
+  private storeAt(store: number): Store {
+    return this.s.stores[store] as Store;
+  }
+
+  /** Whether a gate may send its request to this store now. */
+  private sendable(g: number, gate: Gate, store: number): boolean {
+    if (gate.answers[store] === null && this.m.without !== 4) return false;
+    if (gate.phase === "raising") {
+      if (gate.raised[store]) return false;
+      const settled = count(gate.raised.map((acked, i) => acked && (gate.whole[i] ?? false))) >= majority;
+      return this.m.without === 6 || (gate.whole[store] ?? false) || settled;
+    }
+    if (!gate.marking || gate.marking.acks[store]) return false;
+    if (store === diskOf(g) || this.m.without === 2) return true;
+    return gate.marking.acks[diskOf(g)] ?? false;
+  }
+  /** What nobody waits for any more, but may still arrive. */
+  private abandoned(g: number, gate: Gate): { what: string; late: readonly Accept[] }[] {
+    const ways = [{ what: "", late: this.s.late }];
+    if (this.s.late.length >= this.m.bounds.late || (gate.phase !== "raising" && !gate.marking)) return ways;
+    for (const store of storeNames.keys())
+      if (this.sendable(g, gate, store))
+        ways.push({
+          what: `, its request to ${storeNames[store]} still under way`,
+          late: [...this.s.late, requestOf(g, gate, store)],
+        });
+    return ways;
+  }
+
+  private prepares(g: number, gate: Gate): void {
+    for (const store of storeNames.keys()) {
+      if (gate.answers[store]) continue;
+      const content = prepare(this.storeAt(store), gate.epoch, g);
+      if (!content) continue;
+      const answers = at(gate.answers, store, this.m.namer.same(content));
+      this.step(
+        `${gateNames[g]} (epoch ${gate.epoch}) prepares at ${storeNames[store]}`,
+        this.changed(g, { phase: "preparing", answers }, this.stored(store, content)),
+      );
+      // An answer that is lost leaves the same as a request that arrives late.
+      if (content !== this.storeAt(store))
+        this.step(`${gateNames[g]}'s prepare arrives at ${storeNames[store]}; the answer is lost`, {
+          ...this.s,
+          ...this.stored(store, content),
+        });
+    }
+  }
+  private raises(g: number, gate: Gate): void {
+    const decided = { answers: gate.answers.map((answer) => answer && this.m.needed(answer)), roster: rosterOf(gate) };
+    if (count(gate.answers.map((answer) => answer !== null)) < majority) return;
+    const whole = wholeOnes(gate.answers, this.m.without);
+    const who = `${gateNames[g]} (epoch ${gate.epoch})`;
+    if (count(whole) >= majority) {
+      const ground = groundOf(
+        gate.answers.filter((store, i) => store !== null && whole[i]) as Store[],
+        gate.epoch,
+        this.m.without,
+      );
+      const phase = this.m.without === "second phase" ? "open" : "raising";
+      const raised = phase === "open" ? whole : none;
+      this.step(
+        `${who} raises to floor ${ground.floor}`,
+        this.changed(g, { ...decided, phase, whole, raised, ...ground }),
+      );
+    } else {
+      // S5: the floor lies above everything that can have been signed, whatever the stores say.
+      const top = Math.max(0, ...this.s.forwarded.map((request, place) => (request ? place : 0)));
+      const floor = this.m.without === 8 ? top : Math.max(top, this.s.sent);
+      const answering = gate.answers.map((answer) => answer !== null);
+      this.step(
+        `${who} finds no quorum of whole stores and starts above floor ${floor} (S5)`,
+        this.changed(g, { ...decided, phase: "raising", whole: answering, floor, mark: null }),
+      );
+    }
+  }
+
+  private delivers(g: number, gate: Gate): void {
+    for (const store of storeNames.keys()) {
+      if (!this.sendable(g, gate, store)) continue;
+      const content = accept(this.storeAt(store), requestOf(g, gate, store), this.m.without);
+      if (!content) continue;
+      const what = gate.marking ? `mark "${gate.marking.digest}" at ${gate.marking.place}` : `floor ${gate.floor}`;
+      const sent = Math.max(this.s.sent, gate.marking?.place ?? 0);
+      // An answer that is lost permits nothing that an answer which is not used does not permit.
+      const acked = `${storeNames[store]} accepts ${gateNames[g]}'s ${what}`;
+      if (gate.marking)
+        this.step(
+          acked,
+          this.changed(
+            g,
+            { marking: { ...gate.marking, acks: at(gate.marking.acks, store, true) } },
+            { ...this.stored(store, content), sent },
+          ),
+        );
+      else this.step(acked, this.changed(g, { raised: at(gate.raised, store, true) }, this.stored(store, content)));
+    }
+  }
+
+  private opens(g: number, gate: Gate): void {
+    if (gate.phase === "raising" && count(gate.raised) >= majority && gate.raised[diskOf(g)])
+      this.step(`${gateNames[g]} (epoch ${gate.epoch}) is open`, this.changed(g, { phase: "open" }));
+  }
+  private asks(g: number, gate: Gate): void {
+    const seen = gate.answers.flatMap((answer) => answer?.mark ?? []);
+    for (let place = 1; place <= this.m.bounds.places; place++)
+      for (const digest of this.m.bounds.digests) {
+        const again = gate.mark?.place === place && gate.mark.digest === digest;
+        const old = this.m.without === 3 && seen.some((mark) => mark.place === place && mark.digest === digest);
+        if (!again && !old && (place <= gate.floor || place <= (gate.mark?.place ?? 0))) continue;
+        this.step(
+          `${gateNames[g]} (epoch ${gate.epoch}) is asked for "${digest}" at ${place}`,
+          this.changed(g, { marking: { place, digest, acks: none } }),
+        );
+      }
+  }
+  private forwards(g: number, gate: Gate): void {
+    if (!gate.marking) return;
+    const { place, digest, acks } = gate.marking;
+    // Only stores that have the raise of this tenure count.
+    const counting = acks.map((acked, i) => acked && (gate.raised[i] ?? false));
+    const enough = this.m.without === "majority" ? 1 : majority;
+    if (count(counting) >= enough && (counting[diskOf(g)] || this.m.without === 2)) {
+      const after = { marking: null, mark: { place, digest } };
+      for (const { what, late } of this.abandoned(g, gate))
+        this.step(
+          `${gateNames[g]} forwards "${digest}" at ${place}${what}`,
+          this.changed(g, after, { ...forward(this.s, g, place, digest), late }),
+        );
+    }
+  }
+}
+
 export function quorum(bounds: QuorumBounds, without?: Amendment): Model<QuorumState> {
-  const namer = new Namer();
-  const empty = (incarnation: number): Store =>
-    namer.same({ incarnation, epoch: 0, holder: -1, floor: null, mark: null, roster: [0, 0, 0] });
-  const closed = (epoch: number): Gate => ({
-    epoch,
-    phase: "closed",
-    answers: [null, null, null],
-    roster: [],
-    whole: none,
-    floor: 0,
-    mark: null,
-    raised: none,
-    marking: null,
-  });
+  const model = new Quorum(bounds, without);
   const initial: QuorumState = {
     stores: storeNames.map(() =>
-      bounds.installed ? { ...empty(1), floor: { place: 0, epoch: 0 }, roster: [1, 1, 1] } : empty(1),
+      bounds.installed ? { ...model.empty(1), floor: { place: 0, epoch: 0 }, roster: [1, 1, 1] } : model.empty(1),
     ),
     gates: gateNames.map(() => closed(0)),
     late: [],
@@ -172,236 +448,10 @@ export function quorum(bounds: QuorumBounds, without?: Amendment): Model<QuorumS
     broken: undefined,
   };
 
-  /** S1 to S3 as an onlooker sees them, when a request goes to a signer. */
-  function forward(s: QuorumState, g: number, place: number, digest: string): Partial<QuorumState> {
-    const { epoch } = s.gates[g] as Gate;
-    const before = s.forwarded[place];
-    const forwarded = at(s.forwarded, place, before ?? { digest, epoch, gate: g });
-    if (before && before.digest !== digest)
-      return { forwarded, broken: "S1: two different requests at one place were forwarded" };
-    const others = s.forwarded.flatMap((other, p) => (other ? [{ ...other, place: p }] : []));
-    if (others.some((other) => other.epoch === epoch && other.gate !== g))
-      return { forwarded, broken: "S2: two holders forwarded under one epoch" };
-    if (others.some((other) => other.epoch < epoch && other.place >= place))
-      return { forwarded, broken: "S3: forwarded at or below a place of an earlier tenure" };
-    if (others.some((other) => other.epoch > epoch && other.place <= place))
-      return { forwarded, broken: "S3: an earlier tenure forwarded above a place of a later one" };
-    return { forwarded };
-  }
-
-  function next(s: QuorumState, step: (what: string, state: QuorumState) => void): void {
-    const changed = (g: number, change: Partial<Gate>, more: Partial<QuorumState> = {}): QuorumState => ({
-      ...s,
-      ...more,
-      gates: (more.gates ?? s.gates).map((gate, i) => (i === g ? { ...gate, ...change } : gate)),
-    });
-    const stored = (store: number, content: Store): Pick<QuorumState, "stores"> => ({
-      stores: at(s.stores, store, namer.same(content)),
-    });
-    const storeAt = (store: number) => s.stores[store] as Store;
-
-    const requestOf = (g: number, gate: Gate, store: number): Accept => ({
-      epoch: gate.epoch,
-      holder: g,
-      store,
-      incarnation: gate.answers[store]?.incarnation ?? 0,
-      floor: gate.floor,
-      mark: gate.marking && { place: gate.marking.place, digest: gate.marking.digest },
-      roster: gate.roster,
-    });
-    /** Of the stores that answered, what they said; of the others, what the newest of those that answered knows. */
-    const rosterOf = ({ answers }: Gate): number[] => {
-      const [newest] = answers
-        .flatMap((answer) => answer ?? [])
-        .sort((x, y) => (y.floor?.epoch ?? 0) - (x.floor?.epoch ?? 0));
-      return answers.map((answer, i) => answer?.incarnation ?? newest?.roster[i] ?? 0);
-    };
-
-    const needed = ({ incarnation, mark }: Store): Store =>
-      namer.same({ ...empty(incarnation), mark: without === 3 ? mark : null });
-
-    /** Whether a gate may send its request to this store now. */
-    function sendable(g: number, gate: Gate, store: number): boolean {
-      if (gate.answers[store] === null && without !== 4) return false;
-      if (gate.phase === "raising") {
-        if (gate.raised[store]) return false;
-        const settled = count(gate.raised.map((acked, i) => acked && (gate.whole[i] ?? false))) >= majority;
-        return without === 6 || (gate.whole[store] ?? false) || settled;
-      }
-      if (!gate.marking || gate.marking.acks[store]) return false;
-      if (store === diskOf(g) || without === 2) return true;
-      return gate.marking.acks[diskOf(g)] ?? false;
-    }
-    /** What nobody waits for any more, but may still arrive. */
-    function abandoned(g: number, gate: Gate): { what: string; late: readonly Accept[] }[] {
-      const ways = [{ what: "", late: s.late }];
-      if (s.late.length >= bounds.late || (gate.phase !== "raising" && !gate.marking)) return ways;
-      for (const store of storeNames.keys())
-        if (sendable(g, gate, store))
-          ways.push({
-            what: `, its request to ${storeNames[store]} still under way`,
-            late: [...s.late, requestOf(g, gate, store)],
-          });
-      return ways;
-    }
-
-    function prepares(g: number, gate: Gate): void {
-      for (const store of storeNames.keys()) {
-        if (gate.answers[store]) continue;
-        const content = prepare(storeAt(store), gate.epoch, g);
-        if (!content) continue;
-        const answers = at(gate.answers, store, namer.same(content));
-        step(
-          `${gateNames[g]} (epoch ${gate.epoch}) prepares at ${storeNames[store]}`,
-          changed(g, { phase: "preparing", answers }, stored(store, content)),
-        );
-        // An answer that is lost leaves the same as a request that arrives late.
-        if (content !== storeAt(store))
-          step(`${gateNames[g]}'s prepare arrives at ${storeNames[store]}; the answer is lost`, {
-            ...s,
-            ...stored(store, content),
-          });
-      }
-    }
-    function raises(g: number, gate: Gate): void {
-      const decided = { answers: gate.answers.map((answer) => answer && needed(answer)), roster: rosterOf(gate) };
-      if (count(gate.answers.map((answer) => answer !== null)) < majority) return;
-      const whole = wholeOnes(gate.answers, without);
-      const who = `${gateNames[g]} (epoch ${gate.epoch})`;
-      if (count(whole) >= majority) {
-        const ground = groundOf(
-          gate.answers.filter((store, i) => store !== null && whole[i]) as Store[],
-          gate.epoch,
-          without,
-        );
-        const phase = without === "second phase" ? "open" : "raising";
-        const raised = phase === "open" ? whole : none;
-        step(`${who} raises to floor ${ground.floor}`, changed(g, { ...decided, phase, whole, raised, ...ground }));
-      } else {
-        // S5: the floor lies above everything that can have been signed, whatever the stores say.
-        const top = Math.max(0, ...s.forwarded.map((request, place) => (request ? place : 0)));
-        const floor = without === 8 ? top : Math.max(top, s.sent);
-        const answering = gate.answers.map((answer) => answer !== null);
-        step(
-          `${who} finds no quorum of whole stores and starts above floor ${floor} (S5)`,
-          changed(g, { ...decided, phase: "raising", whole: answering, floor, mark: null }),
-        );
-      }
-    }
-
-    function delivers(g: number, gate: Gate): void {
-      for (const store of storeNames.keys()) {
-        if (!sendable(g, gate, store)) continue;
-        const content = accept(storeAt(store), requestOf(g, gate, store), without);
-        if (!content) continue;
-        const what = gate.marking ? `mark "${gate.marking.digest}" at ${gate.marking.place}` : `floor ${gate.floor}`;
-        const sent = Math.max(s.sent, gate.marking?.place ?? 0);
-        // An answer that is lost permits nothing that an answer which is not used does not permit.
-        const acked = `${storeNames[store]} accepts ${gateNames[g]}'s ${what}`;
-        if (gate.marking)
-          step(
-            acked,
-            changed(
-              g,
-              { marking: { ...gate.marking, acks: at(gate.marking.acks, store, true) } },
-              { ...stored(store, content), sent },
-            ),
-          );
-        else step(acked, changed(g, { raised: at(gate.raised, store, true) }, stored(store, content)));
-      }
-    }
-
-    function opens(g: number, gate: Gate): void {
-      if (gate.phase === "raising" && count(gate.raised) >= majority && gate.raised[diskOf(g)])
-        step(`${gateNames[g]} (epoch ${gate.epoch}) is open`, changed(g, { phase: "open" }));
-    }
-    function asks(g: number, gate: Gate): void {
-      const seen = gate.answers.flatMap((answer) => answer?.mark ?? []);
-      for (let place = 1; place <= bounds.places; place++)
-        for (const digest of bounds.digests) {
-          const again = gate.mark?.place === place && gate.mark.digest === digest;
-          const old = without === 3 && seen.some((mark) => mark.place === place && mark.digest === digest);
-          if (!again && !old && (place <= gate.floor || place <= (gate.mark?.place ?? 0))) continue;
-          step(
-            `${gateNames[g]} (epoch ${gate.epoch}) is asked for "${digest}" at ${place}`,
-            changed(g, { marking: { place, digest, acks: none } }),
-          );
-        }
-    }
-    function forwards(g: number, gate: Gate): void {
-      if (!gate.marking) return;
-      const { place, digest, acks } = gate.marking;
-      // Only stores that have the raise of this tenure count.
-      const counting = acks.map((acked, i) => acked && (gate.raised[i] ?? false));
-      const enough = without === "majority" ? 1 : majority;
-      if (count(counting) >= enough && (counting[diskOf(g)] || without === 2)) {
-        const after = { marking: null, mark: { place, digest } };
-        for (const { what, late } of abandoned(g, gate))
-          step(
-            `${gateNames[g]} forwards "${digest}" at ${place}${what}`,
-            changed(g, after, { ...forward(s, g, place, digest), late }),
-          );
-      }
-    }
-
-    for (const [g, gate] of s.gates.entries()) {
-      // The pods are alike: let the first master be a.
-      if (g > 0 && s.gates[0]?.epoch === 0) continue;
-      for (let epoch = gate.epoch + 1; epoch <= bounds.epochs; epoch++)
-        for (const { what, late } of abandoned(g, gate))
-          step(`${gateNames[g]} is made master with epoch ${epoch}${what}`, changed(g, closed(epoch), { late }));
-      if (gate.epoch === 0) continue;
-      if (gate.phase === "closed" || gate.phase === "preparing") {
-        prepares(g, gate);
-        raises(g, gate);
-      } else {
-        if (gate.phase === "raising" || gate.marking) delivers(g, gate);
-        opens(g, gate);
-        if (gate.phase === "open" && !gate.marking) asks(g, gate);
-        forwards(g, gate);
-      }
-      if (s.left.ends > 0 && gate.phase !== "closed")
-        for (const { what, late } of abandoned(g, gate))
-          step(
-            `${gateNames[g]}'s gate ends and starts again${what}`,
-            changed(g, closed(gate.epoch), { late, left: { ...s.left, ends: s.left.ends - 1 } }),
-          );
-    }
-    for (const [i, request] of s.late.entries()) {
-      const content = accept(storeAt(request.store), request, without);
-      const late = s.late.filter((_, j) => j !== i);
-      if (content)
-        step(
-          `a late request of ${gateNames[request.holder]} (epoch ${request.epoch}) arrives at ${storeNames[request.store]}`,
-          {
-            ...s,
-            ...stored(request.store, content),
-            sent: Math.max(s.sent, request.mark?.place ?? 0),
-            late,
-          },
-        );
-    }
-    for (const [store, content] of s.stores.entries()) {
-      // A disk that is lost is lost with its gate's process.
-      const ended = (left: Partial<QuorumState["left"]>): QuorumState => ({
-        ...s,
-        gates: s.gates.map((gate, g) => (diskOf(g) === store ? closed(gate.epoch) : gate)),
-        left: { ...s.left, ...left },
-      });
-      if (s.left.losses > 0 && content.floor !== null)
-        step(`${storeNames[store]} is lost and made anew, empty`, {
-          ...ended({ losses: s.left.losses - 1 }),
-          ...stored(store, empty(content.incarnation + 1)),
-        });
-      if (s.left.setBack === 0 || store === 0) continue;
-      if (s.backup === null && content.floor !== null)
-        step(`a copy of ${storeNames[store]} is made`, { ...s, backup: { store, content } });
-      if (s.backup?.store === store && s.backup.content !== content)
-        step(`${storeNames[store]} is set back to the copy`, {
-          ...ended({ setBack: s.left.setBack - 1 }),
-          ...stored(store, { ...s.backup.content, incarnation: content.incarnation + (without === 7 ? 0 : 1) }),
-        });
-    }
-  }
-  return { initial: [initial], next, key: (s) => namer.name(s), broken: (s) => s.broken };
+  return {
+    initial: [initial],
+    next: (s, step) => new Steps(model, s, step).all(),
+    key: (s) => model.namer.name(s),
+    broken: (s) => s.broken,
+  };
 }
