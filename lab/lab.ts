@@ -3,31 +3,30 @@
  * seconds, leaves no process: a watchdog that outlives even a SIGKILL of this process ends whatever carries the
  * laboratory's mark.
  */
-import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { EventEmitter } from "node:events";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { LogEntry } from "../contract/log";
-import { annotations, leaderLeaseName, watermarkDataKey, watermarkName } from "../contract/names";
+import { leaderLeaseName, watermarkDataKey, watermarkName } from "../contract/names";
 import { defaultTimings, type Timings } from "../contract/timings";
-import { noMarks, readWatermark, type Watermark } from "../contract/watermark";
+import { noMarks, type Watermark } from "../contract/watermark";
 import { bundleDoubles } from "./bundle";
 import { Chain } from "./chain/chain";
-import { check, type CommitEntry, type SignerEntry, type Violation, type ViolationCode } from "./checker/checker";
 import { toBase58, hash32 } from "./chain/encode";
 import { Addresses } from "./cluster/addresses";
 import { Cluster } from "./cluster/cluster";
-import { ContainerProcess, killMarked } from "./cluster/process";
-import type { AuditEntry } from "./kube-api";
+import { type ContainerProcess, killMarked } from "./cluster/process";
 import type { SignerFaults } from "./doubles/signer-server";
+import { HomeSigners } from "./home-signers";
 import { UpstreamKubeApi } from "./kube-api/upstream";
 import type { Upstream } from "./kube-api/upstream-client";
+import { LabRecord, type LeaseView } from "./lab-record";
 import { predecessorStack } from "./predecessor";
 import { scaleOf, scaleTimings } from "./scale";
+import { Stalls } from "./stalls";
 import { synthesize, type Synthesis, type SynthesisOptions } from "./synth";
-import { TraceServer, type TraceLine } from "./trace";
+import { TraceServer } from "./trace";
+import { startWatchdog } from "./watchdog";
 
 export interface LabOptions {
   /** experimental_active_standby_mode. @default true */
@@ -55,35 +54,6 @@ export interface LabOptions {
   /** Starts a real API server, which is this laboratory's alone and ends with it. @default the embedded API */
   controlPlane?: () => Promise<Upstream & { stop(): Promise<void> }>;
 }
-/** What the timeline is made of. */
-export interface LabEvent {
-  atMs: number;
-  level: LogEntry["level"];
-  /** Baker or pod, "" for the laboratory itself. */
-  pod: string;
-  source: string;
-  event: string;
-  reason: string;
-  fields?: Record<string, unknown>;
-}
-export interface Signature {
-  atMs: number;
-  pod: string;
-  uid: string;
-  pid: number;
-  kind: string;
-  level: number;
-  round: number;
-}
-export interface LeaseView {
-  holder: string;
-  epoch: number;
-  atMs: number;
-  durationSeconds: number;
-}
-
-const keepEvents = 5000;
-
 /** With defaults. An option that is undefined is one that was not given. */
 export function completeOptions(given: Omit<LabOptions, "tog">) {
   return {
@@ -98,25 +68,14 @@ export function completeOptions(given: Omit<LabOptions, "tog">) {
   };
 }
 
-export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature]; commit: [AuditEntry] }> {
-  readonly events: LabEvent[] = [];
-  /** As octez-baker doubles got them. */
-  readonly signatures: Signature[] = [];
-  readonly leases = new Map<string, LeaseView>();
-  /** Leases, config maps and pods as last committed, by resource and name. */
-  private readonly latest = new Map<string, AuditEntry["object"]>();
-  /** Commits of watermarks and leader leases, in order. */
-  readonly commits: AuditEntry[] = [];
+export class Lab extends LabRecord {
   readonly scale: number;
   /** A rolling update under way. */
   rolling: Promise<void> | undefined;
   private readonly controller = new AbortController();
-  private readonly signed: SignerEntry[] = [];
-  private readonly marks: CommitEntry[] = [];
-  /** When this process did not run for how long: a machine that is too busy says so in every receipt. */
-  private readonly stalls: { atMs: number; ms: number }[] = [];
-  private watchdog: ChildProcess | undefined;
-  private readonly homes: ContainerProcess[] = [];
+  private readonly stalls = new Stalls();
+  private endWatchdog: () => Promise<void> = () => Promise.resolve();
+  private homes: HomeSigners | undefined;
   private closers: (() => void)[] = [];
   private controlPlane: { stop(): Promise<void> } | undefined;
   private stopped = false;
@@ -129,11 +88,15 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
     readonly addresses: Addresses,
     /** By baker. Each baker has a chain of its own, so that every one has a delegate with rights. */
     readonly chains: Map<string, Chain>,
-    readonly trace: TraceServer,
+    trace: TraceServer,
   ) {
-    super();
-    this.setMaxListeners(100);
-    this.scale = scaleOf(options.blockMs);
+    const scale = scaleOf(options.blockMs);
+    super(trace, {
+      bakers: synthesis.bakers,
+      floorPassAfter: (options.timings ?? defaultTimings).floorPassSeconds * 1000 * scale * 0.99,
+      predecessor: options.predecessor ?? false,
+    });
+    this.scale = scale;
   }
   cluster!: Cluster;
 
@@ -204,7 +167,7 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
     );
     const lab = new Lab(options, folder, run, synthesis, addresses, chains, trace);
     try {
-      lab.startWatchdog();
+      lab.endWatchdog = startWatchdog(run, options.keep ? "" : folder);
       await lab.startAll({ ...programs, tog: options.tog });
       progress("starting the pods");
       return lab;
@@ -232,7 +195,7 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
     const { folder, options, synthesis } = this;
     const tracePath = join(folder, "trace.sock");
     await this.trace.listen(tracePath);
-    this.watchStalls();
+    this.closers.push(this.stalls.watch());
     this.trace.on("line", (line) => this.onTrace(line));
     this.trace.on("end", (interval) =>
       this.note("info", interval.pod, interval.role, "process-ended", `pid ${interval.pid}`),
@@ -314,221 +277,28 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
       }
   }
 
-  /** The signers in the operator's house: one process a signer, behind the tunnels. */
   private async startHomes(doubles: string, env: Record<string, string>): Promise<void> {
-    let started = 0;
+    const note: ConstructorParameters<typeof HomeSigners>[0]["note"] = (level, signer, event, reason) =>
+      this.note(level, signer, "octez-signer", event, reason);
+    this.homes = new HomeSigners({ run: this.run, folder: this.folder, doubles, env, note });
     for (const signer of ["home1", "home2"]) {
-      const base = join(this.folder, "home", signer);
-      mkdirSync(base, { recursive: true });
-      const start = (args: string[], onExit: (code: number | null) => void) =>
-        new ContainerProcess({
-          ...{
-            id: `${this.run}/${signer}/${started++}`,
-            command: [process.execPath, doubles, "octez-signer", "--base-dir", base, ...args],
-            env: { ...env, LAB_SIGNER_FAULTS: join(base, "faults.json") },
-            cwd: base,
-          },
-          onLine: (line) => this.note("debug", signer, "octez-signer", "output", line.slice(0, 300)),
-          onExit: ({ code }) => onExit(code),
-        });
-      for (const { keys } of this.synthesis.bakers)
-        for (const [address, key] of Object.entries(keys))
-          await new Promise<void>((resolve) =>
-            start(["import", "secret", "key", address, key, "--force"], () => resolve()),
-          );
-      const address = this.addresses.take();
-      this.homes.push(
-        start(
-          [
-            "launch",
-            "http",
-            "signer",
-            "--address",
-            address,
-            "--port",
-            "6732",
-            "--magic-bytes",
-            "0x11,0x12,0x13",
-            "--check-high-watermark",
-          ],
-          (code) => this.note("warn", signer, "octez-signer", "ended", String(code)),
-        ),
-      );
-      this.cluster.network.homeSigners.set(signer, { host: address, port: 6732 });
+      const host = this.addresses.take();
+      const keys = this.synthesis.bakers.flatMap(({ keys: all }) => Object.entries(all));
+      await this.homes.start(signer, keys, host);
+      this.cluster.network.homeSigners.set(signer, { host, port: 6732 });
     }
   }
   /** What is wrong with a signer at home from its next request on; undefined: nothing. */
   signerFaults(signer: string, what: SignerFaults | undefined): void {
-    writeFileSync(join(this.folder, "home", signer, "faults.json"), JSON.stringify(what ?? {}));
+    this.homes?.setFaults(signer, what);
   }
   /** The process of a signer at home. */
   home(signer: string): ContainerProcess | undefined {
-    return this.homes[["home1", "home2"].indexOf(signer)];
-  }
-
-  /** Nanosecond clock of the machine, the same for all processes: one order for signers and API. */
-  private static at(): number {
-    return Number(process.hrtime.bigint()) / 1e6;
-  }
-  /**
-   * What the checker says about everything that signers were asked and the API committed. Without a gate only S1 and S7
-   * can be asked for.
-   */
-  verdict(): Violation[] {
-    const size = this.signed.length + this.marks.length;
-    if (this.judged.size === size) return this.judged.violations;
-    this.judged = { size, violations: this.judge(), atMs: performance.now() };
-    return this.judged.violations;
-  }
-  /** The verdict, at most three seconds old: for whoever asks all the time. */
-  recentVerdict(): Violation[] {
-    return performance.now() - this.judged.atMs < 3000 ? this.judged.violations : this.verdict();
-  }
-  private judged: { size: number; violations: Violation[]; atMs: number } = { size: 0, violations: [], atMs: 0 };
-  private judge(): Violation[] {
-    const fenced = this.marks.some((commit) => commit.by === "gate");
-    const unfenced: readonly ViolationCode[] = ["two-digests", "two-signatures-of-a-block", "not-understood"];
-    const found = check(this.signed, this.marks, {
-      floorPassAfter: (this.options.timings ?? defaultTimings).floorPassSeconds * 1000 * this.scale * 0.99,
-    });
-    return fenced && !this.wasSolo && !this.options.predecessor
-      ? found
-      : found.filter((violation) => unfenced.includes(violation.code));
-  }
-  get wasSolo(): boolean {
-    return this.trace.intervals.some((interval) => interval.role === "octez-baker" && /-solo-\d+$/.test(interval.pod));
-  }
-  get signerRequests(): number {
-    return this.signed.length;
-  }
-
-  private onTrace(line: TraceLine): void {
-    if (line.role === "octez-signer" && line.event === "signature") {
-      const { at, signer, address, bytes, signature } = line as unknown as SignerEntry;
-      this.signed.push({ at, signer, address, bytes, signature });
-      return;
-    }
-    if (line.event === "process") this.note("info", line.pod, line.role, "process-started", `pid ${line.pid}`);
-    else if (line.role === "octez-baker" && line.event === "signed") {
-      const signature: Signature = {
-        ...{ atMs: line.atMs, pod: line.pod, uid: line.uid, pid: line.pid },
-        ...{ kind: String(line.kind), level: Number(line.level), round: Number(line.round) },
-      };
-      this.signatures.push(signature);
-      if (this.signatures.length > 20_000) this.signatures.splice(0, 10_000);
-      this.emit("signature", signature);
-    } else if (line.event === "ready") this.note("info", line.pod, line.role, "ready", "");
-    else if (
-      ["refused", "not-injected", "error", "committed", "revealed", "not-revealed", "below-highwatermark"].includes(
-        line.event,
-      )
-    )
-      this.note(
-        line.event === "committed" || line.event === "revealed" ? "info" : "warn",
-        line.pod,
-        line.role,
-        line.event,
-        [line.kind, line.level, line.status, line.reason]
-          .filter((part) => part !== undefined)
-          .join(" ")
-          .slice(0, 300),
-      );
-  }
-
-  private onCommit(entry: AuditEntry): void {
-    const object = entry.object as {
-      kind?: string;
-      metadata?: { name?: string; annotations?: Record<string, string> };
-      spec?: Record<string, unknown>;
-    };
-    const name = object.metadata?.name ?? "";
-    if (entry.type === "DELETED") this.latest.delete(`${entry.resource}/${name}`);
-    else if (["leases", "configmaps", "pods"].includes(entry.resource))
-      this.latest.set(`${entry.resource}/${name}`, entry.object);
-    this.emit("commit", entry);
-    if (object.kind === "Lease" && name.endsWith(".leader")) {
-      const spec = object.spec ?? {};
-      const view: LeaseView = {
-        holder: String(spec.holderIdentity ?? ""),
-        epoch: Number(spec.leaseTransitions ?? 0),
-        durationSeconds: Number(spec.leaseDurationSeconds ?? 0),
-        atMs: Date.now(),
-      };
-      const before = this.leases.get(name);
-      this.leases.set(name, view);
-      if (before?.holder !== view.holder || before.epoch !== view.epoch) {
-        this.commits.push(entry);
-        const receipt = object.metadata?.annotations?.[annotations.lastTransition];
-        this.note(
-          "info",
-          view.holder.split("_")[0] ?? "",
-          "lease",
-          view.holder === "" ? "released" : "held",
-          `epoch ${view.epoch}`,
-          {
-            holder: view.holder,
-            epoch: view.epoch,
-            receipt,
-          },
-        );
-      }
-    } else if (name.startsWith("wm-")) this.onWatermark(entry);
-    if (this.commits.length > 200_000) this.commits.splice(0, 100_000);
-  }
-
-  /** As last committed; undefined where there is none. */
-  object(resource: "leases" | "configmaps", name: string): AuditEntry["object"] | undefined {
-    return this.latest.get(`${resource}/${name}`);
-  }
-
-  objects(resource: "leases" | "configmaps" | "pods"): AuditEntry["object"][] {
-    return [...this.latest].filter(([name]) => name.startsWith(`${resource}/`)).map(([, object]) => object);
-  }
-
-  private onWatermark(entry: AuditEntry): void {
-    this.commits.push(entry);
-    const address = this.synthesis.bakers
-      .flatMap(({ keys }) => Object.keys(keys))
-      .find((key) => watermarkName(key) === entry.name);
-    const object = entry.object as unknown as { metadata: { uid: string }; data?: Record<string, string> };
-    const reading = readWatermark(entry.type === "DELETED" ? undefined : object.data?.[watermarkDataKey]);
-    if (address === undefined) return;
-    this.marks.push({
-      ...{ at: Lab.at(), address, uid: object.metadata.uid },
-      by: /-as-\d+$/.test(entry.client) ? "gate" : "other",
-      record: reading.state === "record" ? reading.record : null,
-    });
-  }
-
-  private watchStalls(): void {
-    let expected = performance.now() + 50;
-    const timer = setInterval(() => {
-      const late = performance.now() - expected;
-      expected = performance.now() + 50;
-      if (late < 50) return;
-      this.stalls.push({ atMs: Date.now(), ms: Math.round(late) });
-      if (this.stalls.length > 10_000) this.stalls.shift();
-    }, 50);
-    timer.unref();
-    this.closers.push(() => clearInterval(timer));
+    return this.homes?.process(signer);
   }
   /** The longest time, in milliseconds, for which the laboratory itself was not scheduled or busy since `fromMs`. */
   longestStallMs(fromMs: number): number {
-    return Math.max(0, ...this.stalls.filter((stall) => stall.atMs >= fromMs).map((stall) => stall.ms));
-  }
-
-  note(
-    level: LogEntry["level"],
-    pod: string,
-    source: string,
-    event: string,
-    reason: string,
-    fields?: Record<string, unknown>,
-  ): void {
-    const entry: LabEvent = { atMs: Date.now(), level, pod, source, event, reason, fields };
-    this.events.push(entry);
-    if (this.events.length > keepEvents) this.events.splice(0, keepEvents / 5);
-    this.emit("event", entry);
+    return this.stalls.longestMs(fromMs);
   }
 
   /** Resolves when `test` is true; looks at every event and every 20 ms. @throws Error with `what` after `timeoutMs` */
@@ -576,30 +346,12 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
     return other.pod.name;
   }
 
-  private startWatchdog(): void {
-    const script = [
-      "cat >/dev/null",
-      "for round in 1 2 3; do",
-      "  for process in /proc/[0-9]*; do",
-      '    if grep -qs "LAB_RUN=$1" "$process/environ"; then kill -9 "${process#/proc/}" 2>/dev/null; fi',
-      "  done",
-      "done",
-      '[ -z "$2" ] || rm -rf "$2"',
-    ].join("\n");
-    this.watchdog = spawn("sh", ["-c", script, "laboratory-watchdog", this.run, this.options.keep ? "" : this.folder], {
-      stdio: ["pipe", "ignore", "ignore"],
-      detached: true,
-      env: { PATH: "/usr/bin:/bin" },
-    });
-    this.watchdog.unref();
-  }
-
   /** Leaves no process, socket or folder. */
   async stop(): Promise<void> {
     if (this.stopped) return;
     this.stopped = true;
     this.controller.abort();
-    for (const home of this.homes) home.kill();
+    this.homes?.kill();
     await this.cluster?.stop();
     killMarked(`LAB_RUN=${this.run}`);
     for (const chain of this.chains.values()) chain.stop();
@@ -608,12 +360,6 @@ export class Lab extends EventEmitter<{ event: [LabEvent]; signature: [Signature
     this.trace.close();
     this.addresses.release();
     if (!this.options.keep) rmSync(this.folder, { recursive: true, force: true, maxRetries: 3 });
-    const { watchdog } = this;
-    if (watchdog?.exitCode === null) {
-      watchdog.ref();
-      const gone = new Promise((resolve) => watchdog.once("exit", resolve));
-      watchdog.stdin?.destroy();
-      await gone;
-    }
+    await this.endWatchdog();
   }
 }

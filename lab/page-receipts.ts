@@ -5,7 +5,8 @@ import { leaseView } from "../diagnosis/objects";
 import { causeText } from "../diagnosis/receipt";
 import { receiptsOf } from "../diagnosis/view";
 import type { LevelRecord } from "./chain/chain";
-import type { Lab, LabEvent } from "./lab";
+import type { Lab } from "./lab";
+import type { LabEvent } from "./lab-record";
 import { failoverGap, timelineOf } from "./scenarios/receipt";
 import type { Scenario } from "./scenarios/scenario";
 

@@ -74,11 +74,8 @@ test("what reaches a pod late comes in order, also where the delay ends while so
   const begin = Date.now();
   const write = (line: string) =>
     got.push({ atMs: Date.now() - begin, text: Object.keys(JSON.parse(line) as object)[0] ?? "" });
-  chain.peers.add({
-    pod: "a-0",
-    response: { writable: true, write, destroy: () => undefined } as unknown as ServerResponse,
-    late: [],
-  });
+  const ignore = () => undefined;
+  chain.peers.add("a-0", { writable: true, write, destroy: ignore, on: ignore } as unknown as ServerResponse);
   chain.slow("a-0", 2500);
   jest.advanceTimersByTime(7100);
   chain.slow("a-0", 0);

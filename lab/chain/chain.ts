@@ -6,7 +6,6 @@
  * Node doubles connect to `serve()`: a stream of blocks and quorums, and injections. Everything that our delegate did
  * or missed is in `levels`.
  */
-import { createServer, type Server, type ServerResponse } from "node:http";
 import { EventEmitter } from "node:events";
 import {
   decodeHeader,
@@ -29,6 +28,7 @@ import {
   roundStartMs,
   type ChainParameters,
 } from "./rights";
+import { Peers, serveNodes } from "./peers";
 
 /** A block as peers hand it on. `header` is the RPC's header without what a node knows itself. */
 export interface Block {
@@ -81,12 +81,6 @@ export interface ChainOptions extends ChainParameters {
   virtualPeers: number;
 }
 
-interface Peer {
-  pod: string;
-  response: ServerResponse;
-  /** What is on its way to it, oldest first. */
-  late: { line: string; atMs: number }[];
-}
 type Injection = { kind: "block" | "operation"; pod: string; data: string };
 
 const keep = 200;
@@ -96,7 +90,7 @@ export class Chain extends EventEmitter<ChainEvents> {
   /** Decided and undecided levels since the start, oldest first. */
   readonly levels: LevelRecord[] = [];
   readonly commitments = new Map<number, Commitment>();
-  readonly peers = new Set<Peer>();
+  readonly peers: Peers;
   /** True: nobody proposes and no quorum forms. */
   halted = false;
   private forkNext: ((pod: string) => boolean) | null = null;
@@ -104,7 +98,6 @@ export class Chain extends EventEmitter<ChainEvents> {
   private stopped = false;
   /** Nothing is missed before the delegate's first vote: it has not begun. */
   private begun = false;
-  private delayMs = new Map<string, number>();
   private quorums: string[] = [];
 
   constructor(
@@ -112,6 +105,7 @@ export class Chain extends EventEmitter<ChainEvents> {
     private readonly now: () => number = Date.now,
   ) {
     super();
+    this.peers = new Peers(now);
   }
 
   get head(): Block {
@@ -142,7 +136,7 @@ export class Chain extends EventEmitter<ChainEvents> {
   stop(): void {
     this.stopped = true;
     for (const timer of this.timers) clearTimeout(timer);
-    for (const peer of this.peers) peer.response.destroy();
+    this.peers.close();
   }
 
   halt(): void {
@@ -158,7 +152,7 @@ export class Chain extends EventEmitter<ChainEvents> {
   }
   /** Blocks reach this pod so much later. */
   slow(pod: string, ms: number): void {
-    this.delayMs.set(pod, ms);
+    this.peers.slow(pod, ms);
   }
 
   /** Levels after `level` that our delegate should have attested or baked and did not, in what is decided. */
@@ -257,7 +251,7 @@ export class Chain extends EventEmitter<ChainEvents> {
         const line = JSON.stringify({ [kind]: { level, round, hash: block.hash, payloadHash: block.payloadHash } });
         if (kind === "prequorum") this.quorums = [];
         this.quorums.push(line);
-        this.broadcast(line);
+        this.peers.broadcast(line);
       });
   }
 
@@ -272,7 +266,7 @@ export class Chain extends EventEmitter<ChainEvents> {
       const sees = this.forkNext;
       if (!sees) return this.append(block, null, true);
       this.forkNext = null;
-      for (const peer of this.peers) if (sees(peer.pod)) this.send(peer, JSON.stringify({ block }));
+      this.peers.broadcast(JSON.stringify({ block }), sees);
     }
     this.after(roundStartMs(blockMs, head, round + 1) - this.now(), () => this.beginRound(round + 1));
   }
@@ -312,27 +306,9 @@ export class Chain extends EventEmitter<ChainEvents> {
           cycleOf(this.options, block.level).cycle > cycleOf(this.options, commitment.level).cycle + 1 ||
           !revealable(this.options, commitment.level, block.level);
     if (!announce) return;
-    this.broadcast(JSON.stringify({ block }));
+    this.peers.broadcast(JSON.stringify({ block }));
     this.emit("block", record);
     this.schedule();
-  }
-
-  private broadcast(line: string): void {
-    for (const peer of this.peers) this.send(peer, line);
-  }
-  /** In order, as on one connection: where a delay ends, nothing overtakes what is still on its way. */
-  private send(peer: Peer, line: string): void {
-    const atMs = Math.max(this.now() + (this.delayMs.get(peer.pod) ?? 0), peer.late.at(-1)?.atMs ?? 0);
-    peer.late.push({ line, atMs });
-    if (peer.late.length === 1) this.deliver(peer);
-  }
-  private deliver(peer: Peer): void {
-    for (let next = peer.late[0]; next; next = peer.late[0]) {
-      const waitMs = next.atMs - this.now();
-      if (waitMs > 0) return void setTimeout(() => this.deliver(peer), waitMs).unref();
-      if (peer.response.writable) peer.response.write(next.line + "\n");
-      peer.late.shift();
-    }
   }
 
   /** What a node injected. The answer is an error's text, or the hash. */
@@ -399,48 +375,22 @@ export class Chain extends EventEmitter<ChainEvents> {
     ].join("\n");
   }
 
-  /** `GET /stream?pod=P` and `POST /inject`. */
-  async serve(host: string, port = 0): Promise<{ host: string; port: number; close(): void }> {
-    const server: Server = createServer((request, response) => {
-      const url = new URL(request.url ?? "/", "http://chain");
-      if (url.pathname === "/stream") {
-        const peer: Peer = { pod: url.searchParams.get("pod") ?? "", response, late: [] };
-        response.writeHead(200, { "content-type": "application/x-ndjson" });
-        response.write(this.hello(peer.pod));
-        this.peers.add(peer);
-        response.on("close", () => this.peers.delete(peer));
-        return;
-      }
-      let body = "";
-      request.on("data", (chunk: Buffer) => (body += chunk.toString()));
-      request.on("end", () => {
-        let answer: unknown;
-        try {
-          answer =
-            url.pathname === "/inject"
-              ? this.inject(JSON.parse(body) as Injection)
-              : url.pathname === "/participation"
-                ? this.participation(Number(url.searchParams.get("level")))
-                : this.nonce(Number(url.searchParams.get("level")));
-        } catch (error) {
-          answer = { error: `malformed: ${String(error)}` };
-        }
-        response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(answer));
-      });
-    });
-    await new Promise<void>((resolve, reject) => {
-      server.once("error", reject);
-      server.listen(port, host, resolve);
-    });
-    const address = server.address();
-    return {
-      host,
-      port: typeof address === "object" && address ? address.port : port,
-      close: () => {
-        server.close();
-        server.closeAllConnections();
+  /** `GET /stream?pod=P`, `POST /inject`, `GET /participation?level=L`, `GET /nonce?level=L`. */
+  serve(host: string, port = 0): Promise<{ host: string; port: number; close(): void }> {
+    const levelOf = (query: URLSearchParams) => Number(query.get("level"));
+    return serveNodes(
+      (pod, response) => {
+        response.writeHead(200, { "content-type": "application/x-ndjson" }).write(this.hello(pod));
+        this.peers.add(pod, response);
       },
-    };
+      {
+        "/inject": (_query, body) => this.inject(JSON.parse(body) as Injection),
+        "/participation": (query) => this.participation(levelOf(query)),
+        "/nonce": (query) => this.nonce(levelOf(query)),
+      },
+      host,
+      port,
+    );
   }
 
   /**

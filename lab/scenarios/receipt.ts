@@ -3,7 +3,8 @@ import * as z from "zod/mini";
 import { annotations, leaderLeaseName } from "../../contract/names";
 import { receiptSchema } from "../../contract/receipt";
 import { eventSentence } from "../../diagnosis/events";
-import type { Lab, Signature } from "../lab";
+import type { Lab } from "../lab";
+import type { Signature } from "../lab-record";
 import type { Scenario } from "./scenario";
 
 export interface TimelineEntry {
