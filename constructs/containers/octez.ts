@@ -17,7 +17,7 @@ export const dalUrl = `http://${local}:${ports.dalRpc}`;
  */
 export const podScripts = (): Record<string, string> =>
   Object.fromEntries(
-    ["configure-node", "import-snapshot", "import-keys", "octez-dal-node"].map((name) => [
+    ["configure-node", "import-snapshot", "import-keys", "octez-node", "octez-dal-node"].map((name) => [
       `${name}.sh`,
       readFileSync(join(__dirname, "scripts", `${name}.sh`), "utf8"),
     ]),
@@ -83,13 +83,13 @@ export const octezNode = (props: OctezNodeProps): PodContainer =>
   container({
     row: "octezNode",
     image: props.image,
-    command: ["octez-node"],
+    command: script("octez-node"),
     // The pod's address, anew at each start: a new sandbox brings another one, and not every init container runs again.
     args: [
       ...["run", "--data-dir", "$(TOG_NODE_DIR)", "--net-addr", `${pod}:${ports.octezP2p}`],
       ...["--metrics-addr", `${pod}:${ports.octezMetrics}`],
     ],
-    volumes: ["node"],
+    volumes: ["node", "config"],
     resources: resources({ cpu: "500m", memory: "6Gi" }, { cpu: "4", memory: "12Gi" }),
     // A node that opens its store or upgrades it has no connection yet.
     startup: httpProbe(ports.sidecar, "/live", { ...anHour, timeoutSeconds: 3 }),

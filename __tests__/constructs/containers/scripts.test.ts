@@ -1,5 +1,6 @@
 /** The shell scripts of the pods, run by a real shell with doubles of the programs that they call. */
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import {
   existsSync,
   mkdirSync,
@@ -12,6 +13,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { createInterface } from "node:readline";
 import {
   accuser,
   configureNode,
@@ -272,10 +274,50 @@ test("node and accuser are Octez' own programs", () => {
   ]);
 });
 
+describe("octez-node's process 1", () => {
+  const container = octezNode({ image, waitForHandover: true });
+  /** The container's process, with this text as octez-node. */
+  const start = (text: string, before: readonly string[] = []) => {
+    const pod = machine();
+    pod.program("octez-node", text);
+    const words = [...before, ...(container.command ?? [])];
+    const child = spawn(words[0] ?? "", words.slice(1), { env: pod.env, stdio: ["ignore", "pipe", "inherit"] });
+    const go = () => writeFileSync(`${pod.env.CALLS ?? ""}.go`, "");
+    return { child, go, ended: once(child, "exit") as Promise<[number | null, string | null]> };
+  };
+
+  test("ends with octez-node's exit code, also where a signal ended that", async () => {
+    expect(await start("exit 3").ended).toEqual([3, null]);
+    expect(await start("kill -KILL $$").ended).toEqual([137, null]);
+  });
+
+  test.each(["SIGTERM", "SIGINT"] as const)("hands %s on and waits for as long as octez-node needs", async (signal) => {
+    const closing = 'echo closing; until [ -e "$CALLS.go" ]; do /bin/sleep 0.02; done; exit 127';
+    const { child, go, ended } = start(`trap '${closing}' TERM\necho ready\nwhile :; do /bin/sleep 0.02; done`);
+    const said = createInterface(child.stdout)[Symbol.asyncIterator]();
+    expect((await said.next()).value).toBe("ready");
+    child.kill(signal);
+    expect((await said.next()).value).toBe("closing");
+    expect(child.exitCode).toBeNull();
+    go();
+    expect(await ended).toEqual([127, null]);
+  });
+
+  const alone = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"];
+  const inNamespace = spawnSync(alone[0] ?? "", [...alone.slice(1), "true"]).status === 0 ? test : test.skip;
+  inNamespace("reaps what lost its parent", async () => {
+    // A grandchild whose parent ends at once, and then ends itself.
+    const orphan = "(/bin/sh -c 'echo $$ >\"$CALLS.orphan\"' &)";
+    const look = 'until [ -s "$CALLS.orphan" ]; do /bin/sleep 0.02; done; read -r pid <"$CALLS.orphan"';
+    const { ended } = start(`${orphan}\n${look}\nwhile [ -e "/proc/$pid" ]; do /bin/sleep 0.02; done\nexit 4`, alone);
+    expect(await ended).toEqual([4, null]);
+  });
+});
+
 test("the scripts are clean, where shellcheck is there to say so, and hold nothing that Terraform takes for a template", () => {
   const source = resolve(__dirname, "../../../constructs/containers/scripts");
   const files = readdirSync(source).map((name) => join(source, name));
-  expect(files).toHaveLength(4);
+  expect(files).toHaveLength(5);
   for (const file of files) expect(readFileSync(file, "utf8")).not.toMatch(/\$\{|%\{/);
   const { error, status, stdout } = spawnSync("shellcheck", ["-s", "dash", ...files], { encoding: "utf8" });
   if (!error) expect([status, stdout]).toEqual([0, ""]);
