@@ -12,6 +12,7 @@ import { cdktfContext, exampleFolder } from "./configuration/folder";
 import { requireSecrets, resolveConfiguration, type Resolved } from "./configuration/load";
 import { type Configuration } from "./configuration/schema";
 import { readHanded, type Handed } from "./configuration/tfvars";
+import { requireTerraform, TerraformError } from "./configuration/terraform-version";
 import { withoutCreationTraces } from "./constructs/element";
 import { PlatformStack } from "./constructs/platform-stack";
 
@@ -46,7 +47,8 @@ export async function synthesize(options: {
   const complete = options.argv ? await refuseIgnoredOptions(options.argv, resolved, resolve) : resolved;
   if (options.secretsNeeded) requireSecrets(complete);
   const app = new App({ outdir: options.outdir, context });
-  addStacks(app, resolved.configuration);
+  const secretRevisions = options.handed?.secretRevisions ?? complete.secretRevisions;
+  addStacks(app, { ...resolved.configuration, secretRevisions });
   withoutCreationTraces(() => {
     app.synth();
   });
@@ -62,6 +64,8 @@ export function printNotices({ warnings, configuration: { example } }: Resolved)
   for (const warning of warnings) console.error(`warning: ${warning}`);
 }
 
+/** Commands of cdktf that run Terraform. */
+const usesTerraform = new Set(["diff", "plan", "deploy", "apply", "destroy"]);
 /** Commands of cdktf that make nothing. */
 const makesNothing = new Set(["destroy", "output"]);
 
@@ -70,6 +74,7 @@ async function main(): Promise<void> {
     // `npm run ...` has looked for the secrets itself and hands on everything else.
     const handed = readHanded(process.env);
     const cdktf = handed ? undefined : cdktfProcess(process.ppid);
+    if (usesTerraform.has(cdktf?.argv[0] ?? "")) requireTerraform(process.env.TERRAFORM_BINARY_NAME);
     printNotices(
       await synthesize({
         folder: process.cwd(),
@@ -80,7 +85,7 @@ async function main(): Promise<void> {
       }),
     );
   } catch (error) {
-    console.error(error instanceof ConfigurationError ? error.message : error);
+    console.error(error instanceof ConfigurationError || error instanceof TerraformError ? error.message : error);
     process.exitCode = 1;
   }
 }

@@ -202,7 +202,7 @@ describe.each(modes)("flag $flag", ({ stack: make, id, topology }) => {
 
 test("the nonce secret is mounted as the file that the exchange reads", () => {
   const { kubernetes_secret_v1: secrets } = baker(true).document.resource;
-  expect(Object.keys((secrets?.alice_nonce as { data: object }).data)).toEqual([secretFiles.nonceSecret]);
+  expect(Object.keys((secrets?.alice_nonce as { data_wo: object }).data_wo)).toEqual([secretFiles.nonceSecret]);
   expect(container(baker(true), "alice-as", containers.nonceExposer).volume_mount).toContainEqual({
     name: "secrets",
     mount_path: mounts.secretsDir,

@@ -6,7 +6,7 @@ import { ConfigurationError, didYouMean, notShown, show, showAt, showName, type 
 import { lineOf } from "./lines";
 import { crossFieldFindings } from "./rules";
 import { configurationSchema, secretsSchema, type Configuration } from "./schema";
-import { missingSecrets, secretForms, strayBakers } from "./secrets";
+import { missingSecrets, secretForms, secretRevisions, strayBakers } from "./secrets";
 import { automaticFiles, cdktfOrder, inFolder, readFile, textLayer, type Handed, type Layer } from "./tfvars";
 import { knownKeys, terraformType, variableNames } from "./keys";
 
@@ -17,6 +17,7 @@ export interface Resolved {
   warnings: readonly string[];
   /** Secrets that a deployment needs and nobody gave; none for an example. */
   missingSecrets: readonly ConfigurationIssue[];
+  secretRevisions: Readonly<Record<string, number>>;
 }
 
 export interface ResolveOptions {
@@ -63,6 +64,7 @@ export async function resolveConfiguration(given: ResolveOptions): Promise<Resol
     sources: Object.fromEntries([...last].map(([key, { source }]) => [key, source])),
     warnings: [...warnings, ...checked.warnings, ...strayBakers(checked.configuration, values.secrets)],
     missingSecrets: example === undefined ? missingSecrets(checked.configuration, values.secrets) : [],
+    secretRevisions: secretRevisions(checked.configuration, values.secrets),
   };
 }
 

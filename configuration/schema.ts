@@ -437,6 +437,8 @@ export type Configuration = z.output<typeof configurationSchema> & {
   readonly given?: Readonly<Record<string, unknown>>;
   /** Name of the example, where the operator wrote nothing: good for looking, and its plan fails. */
   readonly example?: string;
+  /** Path of each secret that was given, joined by dots -> a number that changes with it and does not tell it. */
+  readonly secretRevisions?: Readonly<Record<string, number>>;
 };
 export type BakerConfiguration = z.output<typeof bakerConfigurationSchema>;
 export type SignerConfiguration = z.output<typeof signerConfigurationSchema>;

@@ -1,4 +1,5 @@
 /** Which secrets a configuration needs, and which of them were not given. Values are looked at, never kept. */
+import { scryptSync } from "node:crypto";
 import type { ConfigurationIssue } from "./errors";
 import type { Configuration } from "./schema";
 
@@ -46,20 +47,40 @@ export function neededSecrets({ bakers: all, signer_link, monitoring }: Configur
   return needed.filter((one) => one !== false);
 }
 
+/** The text at a path of `secrets` as written; undefined where none is. */
+function textAt(secrets: unknown, path: readonly string[]): string | undefined {
+  const value = path.reduce<unknown>(
+    (inner, key) =>
+      typeof inner === "object" && inner !== null && Object.hasOwn(inner, key)
+        ? (inner as Record<string, unknown>)[key]
+        : undefined,
+    secrets,
+  );
+  return typeof value === "string" && value.length > 0 ? value : undefined;
+}
+
+/**
+ * A number from 1 to 2^40 for each secret that was given: Terraform writes a secret again where its number has changed.
+ * The numbers are in the state, so they are made slowly, and salted with the place of the secret: whoever reads the
+ * state can try some hundred passwords a second, and a key of 256 bits not at all.
+ * @param secrets the variable `secrets` as written
+ */
+export function secretRevisions(configuration: Configuration, secrets: unknown): Record<string, number> {
+  return Object.fromEntries(
+    neededSecrets(configuration).flatMap(({ path }) => {
+      const text = textAt(secrets, path);
+      if (text === undefined) return [];
+      const place = path.join(".");
+      const salt = `${configuration.name} ${configuration.namespace} ${place}`;
+      return [[place, 1 + scryptSync(text, salt, 5, { N: 4096 }).readUIntBE(0, 5)]];
+    }),
+  );
+}
+
 /** @param secrets the variable `secrets` as written */
 export function missingSecrets(configuration: Configuration, secrets: unknown): ConfigurationIssue[] {
-  const isThere = (path: readonly string[]): boolean => {
-    const value = path.reduce<unknown>(
-      (inner, key) =>
-        typeof inner === "object" && inner !== null && Object.hasOwn(inner, key)
-          ? (inner as Record<string, unknown>)[key]
-          : undefined,
-      secrets,
-    );
-    return typeof value === "string" && value.length > 0;
-  };
   return neededSecrets(configuration)
-    .filter(({ path }) => !isThere(path))
+    .filter(({ path }) => textAt(secrets, path) === undefined)
     .map(({ path, text }) => ({
       path: ["secrets", ...path],
       found: "nothing",

@@ -91,6 +91,8 @@ export interface Handed {
   environment: Record<string, string>;
   /** --var and --var-file, in their order: above the files. Paths are absolute or relative to the folder. */
   options: ({ var: string } | { varFile: string })[];
+  /** Of the secrets in both: synth is told these instead. */
+  secretRevisions?: Readonly<Record<string, number>>;
 }
 
 /** One layer for a text that may not parse. */

@@ -1,5 +1,5 @@
 /** The configuration's keys as Terraform variables of a stack. */
-import { type TerraformResourceLifecycle, TerraformVariable, type TerraformStack } from "cdktf";
+import { TerraformLocal, Token, type TerraformResourceLifecycle, TerraformVariable, type TerraformStack } from "cdktf";
 import { Construct } from "constructs";
 import { configurationKeys, secretKeys, terraformType } from "../configuration/keys";
 import { type Configuration } from "../configuration/schema";
@@ -30,33 +30,51 @@ export function declareVariables(stack: TerraformStack, configuration: Configura
     // protocol_activation) and fails on null.
     variable.addOverride("default", value);
   }
-  new TerraformVariable(scope, "secrets", {
+  const secrets = new TerraformVariable(scope, "secrets", {
     type: secretsType,
-    description: "Everything that is secret. Put it into secrets.auto.tfvars; synth never writes it anywhere.",
+    description: "Everything that is secret. Put it into secrets.auto.tfvars; neither synth nor Terraform keeps it.",
     default: {},
     nullable: false,
     sensitive: true,
-  }).overrideLogicalId("secrets");
+  });
+  secrets.overrideLogicalId("secrets");
+  // Its values reach write-only attributes, and neither a plan file nor the state.
+  secrets.addOverride("ephemeral", true);
+  new TerraformLocal(scope, revisions, configuration.secretRevisions ?? {}).overrideLogicalId(revisions);
 }
+const revisions = "secret_revisions";
+
+/** Path of a secret in the variable `secrets`, for instance ["hot_keys", "alice", "tz1..."]. */
+export type SecretPath = readonly [string, ...string[]];
+
+/**
+ * The part of a Kubernetes Secret that Terraform hands to the cluster and keeps nowhere. It is written again where the
+ * revision of one of its secrets has changed. Its plan fails with one sentence where a secret is missing. Not a
+ * validation of the variable, for which Terraform would print the text of the whole value.
+ * @param data keys and texts with `secretReference`s in them
+ */
+export const writeOnly = (data: Record<string, string>, ...paths: readonly SecretPath[]) => ({
+  dataWo: data,
+  dataWoRevision: Token.asNumber(
+    `\${${paths.map((path) => `try(local.${revisions}["${path.join(".")}"], 1)`).join(" + ")}}`,
+  ),
+  lifecycle: secretsPresent(...paths),
+});
 
 /**
  * A reference to a secret for use in a resource, for instance `secretReference("hot_keys", "alice", "tz1...")`. Needs
  * `declareVariables`.
  */
-export const secretReference = (...path: readonly [string, ...string[]]): string => `\${${reference(path)}}`;
+export const secretReference = (...path: SecretPath): string => `\${${reference(path)}}`;
 
-/**
- * Lifecycle of a resource that uses secrets: its plan fails with one sentence where one is missing. Not a validation of
- * the variable, for which Terraform would print the text of the whole value.
- */
-export const secretsPresent = (...paths: readonly (readonly [string, ...string[]])[]): TerraformResourceLifecycle => ({
+const secretsPresent = (...paths: readonly SecretPath[]): TerraformResourceLifecycle => ({
   precondition: paths.map((path) => ({
     condition: `\${try(length(${reference(path)}) > 0, false)}`,
     errorMessage: `secrets.${path.join(".")} is missing. Write it into secrets.auto.tfvars; docs/configuration.md shows the form.`,
   })),
 });
 
-const reference = ([first, ...rest]: readonly [string, ...string[]]): string =>
+const reference = ([first, ...rest]: SecretPath): string =>
   `var.secrets.${first}${rest.map((key) => `["${key}"]`).join("")}`;
 
 /** Types of `secrets`: objects of texts, of maps of texts, of maps of maps of texts. */

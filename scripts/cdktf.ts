@@ -10,6 +10,7 @@ import { dirname, join, resolve } from "node:path";
 import { ConfigurationError, showName } from "../configuration/errors";
 import { terraformType } from "../configuration/keys";
 import { requireSecrets, resolveConfiguration, type Resolved } from "../configuration/load";
+import { requireTerraform } from "../configuration/terraform-version";
 import { handedName, parseText, type Handed } from "../configuration/tfvars";
 import { cdktfContext, exampleFolder } from "../configuration/folder";
 
@@ -75,8 +76,13 @@ export const handedOf = (request: Request, environment: Readonly<Record<string, 
 });
 
 /** What synth's process is told: no secret, but the files that hold them. @param varFiles as of asVarFiles */
-export function handedOn(handed: Handed, varFiles: readonly string[]): Handed {
+export function handedOn(
+  handed: Handed,
+  varFiles: readonly string[],
+  secretRevisions: Resolved["secretRevisions"],
+): Handed {
   return {
+    secretRevisions,
     environment: Object.fromEntries(Object.entries(handed.environment).filter(([key]) => key !== "secrets")),
     options: handed.options.map((option, i) =>
       "var" in option && /^\s*secrets\s*=/.test(option.var) ? { varFile: varFiles[i] ?? "" } : option,
@@ -138,6 +144,7 @@ async function main(argv: string[]): Promise<number> {
     ...(lookOnly ? { exampleFolder } : {}),
   });
   if (request.command !== "destroy") requireSecrets(resolved);
+  if (!lookOnly) requireTerraform(process.env.TERRAFORM_BINARY_NAME);
   const { configuration } = resolved;
   if (request.stacks.includes("platform") && configuration.cluster)
     throw new Error("cluster.existing is set: there is no stack platform, only baker");
@@ -154,7 +161,7 @@ async function main(argv: string[]): Promise<number> {
       return file;
     });
     for (const line of commandLines(request, configuration.cluster !== undefined, varFiles)) {
-      const code = await cdktf(line, handedOn(handed, varFiles));
+      const code = await cdktf(line, handedOn(handed, varFiles, resolved.secretRevisions));
       if (code === 0) continue;
       if (line[0] === "diff" && line[1] === "baker" && !configuration.cluster)
         console.error(

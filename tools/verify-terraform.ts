@@ -8,7 +8,7 @@
  * Exit code 1 where a step fails, 2 where terraform or every kind of providers is missing.
  */
 import { spawn, spawnSync } from "node:child_process";
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import { automaticFiles, type Handed } from "../configuration/tfvars";
 import { neededSecrets } from "../configuration/secrets";
@@ -44,13 +44,15 @@ export interface StepResult {
 /** Real providers as far as they are there, or stand-ins for everything. */
 export type Providers = ({ kind: "real" } & RealProviders) | { kind: "stand-in"; environment: Record<string, string> };
 
+const secretMark = "a-dummy-of-a-secret";
+
 /** Dummies for every secret that the configuration needs, as TF_VAR_secrets takes them. */
 export function dummySecrets(configuration: Configuration): string {
   const secrets: Record<string, unknown> = {};
   for (const { path } of neededSecrets(configuration)) {
     let at = secrets;
     for (const key of path.slice(0, -1)) at = (at[key] ??= {}) as Record<string, unknown>;
-    at[path.at(-1) as string] = "a-dummy-for-verification";
+    at[path.at(-1) as string] = `${secretMark} ${path.join(".")}`;
   }
   return JSON.stringify(secrets);
 }
@@ -114,7 +116,7 @@ function writeOverride(
     ...(own && wanted.includes("helm") && { helm: [{ kubernetes: own }] }),
     ...(wanted.includes("google") && { google: [google] }),
   };
-  const backend = { local: { path: join(work, `${basename(stack)}.tfstate`) } };
+  const backend = { local: { path: join(stack, `${basename(work)}.tfstate`) } };
   writeFileSync(
     join(stack, "verify_override.tf.json"),
     JSON.stringify({ terraform: { backend }, ...(provider && { provider }) }),
@@ -134,6 +136,16 @@ function stepsOf(kind: Providers["kind"], variables: readonly string[]): [name: 
     ["apply", ["apply", "-input=false", "-no-color", "plan"]],
     ["second plan is empty", [...plan, "-detailed-exitcode"]],
   ];
+}
+
+/** Everything that Terraform and synth have left in a folder, and what they have said: no secret is in it. */
+async function keepsNoSecret(stack: string, environment: Record<string, string>, said: string): Promise<string> {
+  const files = readdirSync(stack).filter((name) => /\.(json|tfstate|backup)$/.test(name));
+  const plan = await terraform(stack, ["show", "-json", "plan"], environment);
+  if (!plan.ok) return plan.output;
+  const texts = [...files.map((name) => [name, readFileSync(join(stack, name), "utf8")]), ["plan", plan.output]];
+  const leaks = [...texts, ["output", said]].flatMap(([name, text]) => (text?.includes(secretMark) ? [name] : []));
+  return leaks.length === 0 ? "" : `a secret is in: ${leaks.join(", ")}`;
 }
 
 /** Synthesizes a folder in one mode and runs the steps on each of its stacks. */
@@ -172,15 +184,21 @@ export async function verify(
       continue;
     }
     writeOverride(at, work, wanted, real?.google.endpoints, existing?.context);
+    let said = "";
+    let good = true;
     for (const [step, args] of stepsOf(providers.kind, variables)) {
       const start = performance.now();
       const { ok, output } = await terraform(at, args, environment);
+      said += output;
       const warnings = [...output.matchAll(/Warning: (.*)/g)].map(([, title]) => title ?? "");
-      const good = ok && warnings.every((title) => knownWarnings.some(([known]) => known.test(title)));
+      good = ok && warnings.every((title) => knownWarnings.some(([known]) => known.test(title)));
       const seconds = Math.round((performance.now() - start) / 100) / 10;
       add({ stack, step, state: good ? "ok" : "failed", seconds, warnings, text: good ? "" : output });
       if (!good) break;
     }
+    if (!good) continue;
+    const text = await keepsNoSecret(at, environment, said);
+    add({ stack, step: "no secret is kept", state: text === "" ? "ok" : "failed", seconds: 0, warnings: [], text });
   }
   await real?.google.stop();
   return results;
@@ -203,6 +221,18 @@ async function verifyAll(examples: readonly string[], providers: Providers): Pro
   return failures;
 }
 
+/** The stand-ins are older than write-only attributes: the schema marks them, and no plan and no state keeps them. */
+const writeOnlyChanges: Readonly<Record<string, readonly (readonly [before: string, after: string])[]>> = {
+  "stub.mjs": [
+    [
+      "required, optional: !required, computed: !required && !!out",
+      "required, optional: !required, write_only: /_wo$/.test(n), computed: !required && !!out && !/_wo$/.test(n)",
+    ],
+    ["    if (!a.computed) continue;", "    if (a.write_only) val[a.name] = null;\n    if (!a.computed) continue;"],
+  ],
+  "p6.proto": [["bool sensitive = 7; }", "bool sensitive = 7; bool write_only = 11; }"]],
+};
+
 /**
  * Where the stand-ins are, copied so that they find their packages in our node_modules; undefined where there are none.
  */
@@ -211,7 +241,16 @@ export function standInProgram(): string | undefined {
   const source = resolve(root, "../shared/tools/terraform-offline");
   if (existsSync(join(source, "stub.mjs"))) {
     mkdirSync(copy, { recursive: true });
-    for (const file of ["stub.mjs", "p6.proto"]) copyFileSync(join(source, file), join(copy, file));
+    for (const [file, changes] of Object.entries(writeOnlyChanges)) {
+      const text = changes.reduce(
+        (before, [a, b]) => {
+          if (!before.includes(a)) throw new Error(`the stand-in providers have changed: ${file} has no "${a}"`);
+          return before.replace(a, b);
+        },
+        readFileSync(join(source, file), "utf8"),
+      );
+      writeFileSync(join(copy, file), text);
+    }
   }
   const program = join(copy, "stub.mjs");
   return existsSync(program) ? program : undefined;

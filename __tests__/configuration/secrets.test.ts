@@ -92,8 +92,11 @@ test("given secrets are enough for every way of giving them, and none reaches wh
   expect(await words({}, ["--var", `secrets=${text}`])).toBe("");
   expect(await words({}, [], { TF_VAR_secrets: text })).toBe("");
   const request = parseRequest(["deploy", "--var", "name=x", "--var", `secrets=${text}`]);
-  const handed = handedOn(handedOf(request, { TF_VAR_secrets: text }), ["/t/0.json", "/t/1.json"]);
+  const handed = handedOn(handedOf(request, { TF_VAR_secrets: text }), ["/t/0.json", "/t/1.json"], {
+    smtp_password: 5,
+  });
   expect(handed).toEqual({
+    secretRevisions: { smtp_password: 5 },
     environment: {},
     options: [{ var: "name=x" }, { varFile: "/t/1.json" }],
   });

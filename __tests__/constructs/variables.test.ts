@@ -9,8 +9,8 @@ import { App, TerraformStack } from "cdktf";
 import { variableNames } from "../../configuration/keys";
 import { parseConfiguration } from "../../configuration/load";
 import { type Configuration } from "../../configuration/schema";
-import { missingSecrets, neededSecrets } from "../../configuration/secrets";
-import { declareVariables, secretReference, secretsPresent } from "../../constructs/variables";
+import { missingSecrets, neededSecrets, secretRevisions } from "../../configuration/secrets";
+import { declareVariables, secretReference, writeOnly } from "../../constructs/variables";
 
 const delegate = "tz1Qi1VXJsKxxbB98TbZHcp2K6USAcTRYjD5";
 const values = {
@@ -29,6 +29,7 @@ interface Variable {
   default?: unknown;
   nullable?: boolean;
   sensitive?: boolean;
+  ephemeral?: boolean;
   validation?: { condition: string; error_message: string }[];
 }
 let runs = 0;
@@ -64,17 +65,41 @@ test("the default of a variable is what was written, letter by letter, and the v
   expect(variables.state?.validation?.[0]?.condition).toBe("${var.state == null}");
 });
 
-test("secrets are sensitive, have no default and are only referred to; no validation quotes them", () => {
+test("secrets are sensitive and ephemeral, have no default and are only referred to; no validation quotes them", () => {
   const { secrets } = variablesOf(parseConfiguration(values));
-  expect(secrets).toMatchObject({ sensitive: true, default: {} });
+  expect(secrets).toMatchObject({ sensitive: true, ephemeral: true, default: {} });
   expect(secrets?.validation ?? []).toEqual([]);
   expect(secretReference("hot_keys", "alice", delegate)).toBe(`\${var.secrets.hot_keys["alice"]["${delegate}"]}`);
-  expect(secretsPresent(["hot_keys", "alice", delegate]).precondition).toEqual([
+  expect(writeOnly({}, ["hot_keys", "alice", delegate]).lifecycle.precondition).toEqual([
     {
       condition: `\${try(length(var.secrets.hot_keys["alice"]["${delegate}"]) > 0, false)}`,
       errorMessage: expect.stringContaining(`secrets.hot_keys.alice.${delegate} is missing`) as string,
     },
   ]);
+});
+
+test("the revision of a secret changes with it alone, and is another one in another place", () => {
+  const other = "tz1SE6WhcvDQmPcidqXQtBrcirUUjC8Rync2";
+  const { bakers, ...rest } = values;
+  const of = (alice: string, bob: string, more: object = {}) =>
+    secretRevisions(
+      parseConfiguration({
+        ...{ ...rest, ...more },
+        bakers: { ...bakers, bob: { delegate: other, hot_test_key: true } },
+      }),
+      { hot_keys: { alice: { [delegate]: alice }, bob: { [other]: bob } } },
+    );
+  const [mine, his] = [`hot_keys.alice.${delegate}`, `hot_keys.bob.${other}`];
+  const before = of("unencrypted:x", "unencrypted:x");
+  expect(Object.keys(before)).toEqual([mine, his]);
+  expect(before[mine]).not.toBe(before[his]);
+  expect(of("unencrypted:x", "unencrypted:x")).toEqual(before);
+  const after = of("unencrypted:y", "unencrypted:x");
+  expect([after[mine] === before[mine], after[his]]).toEqual([false, before[his]]);
+  expect(of("unencrypted:x", "unencrypted:x", { namespace: "elsewhere" })[mine]).not.toBe(before[mine]);
+  for (const revision of Object.values(before)) expect(Number.isSafeInteger(revision) && revision >= 1).toBe(true);
+  // One that was not given has none, and Terraform takes 1 for it.
+  expect(of("", "unencrypted:x")).toEqual({ [his]: before[his] });
 });
 
 test("a needed secret is missing where it is not given, empty, or no text", () => {

@@ -34,7 +34,8 @@ test.each([[[]], [["apply"]], [["diff", "bakre"]], [["diff", "--var"]], [["diff"
 test("synth is told every TF_VAR_, --var and --var-file but never secrets", () => {
   const request = parseRequest(["diff", "--var", "secrets={}", "--var", "name=x", "--var-file", "f"]);
   const handed = handedOf(request, { TF_VAR_name: "y", TF_VAR_secrets: "s", HOME: "/" });
-  expect(handedOn(handed, ["/t/0.json", "/t/1.json", "f"])).toEqual({
+  expect(handedOn(handed, ["/t/0.json", "/t/1.json", "f"], { smtp_password: 5 })).toEqual({
+    secretRevisions: { smtp_password: 5 },
     environment: { name: "y" },
     options: [{ varFile: "/t/0.json" }, { var: "name=x" }, { varFile: "f" }],
   });
@@ -112,7 +113,7 @@ test("the real cdktf command synthesizes both stacks offline with a flag given b
   } finally {
     folder.remove();
   }
-}, 60_000);
+}, 300_000);
 
 test("the bare cdktf command takes secrets from TF_VAR_secrets, and names those that are missing", async () => {
   const folder = projectFolder({ "terraform.tfvars": smallTfvars });
@@ -124,4 +125,4 @@ test("the bare cdktf command takes secrets from TF_VAR_secrets, and names those 
   } finally {
     folder.remove();
   }
-}, 60_000);
+}, 300_000);

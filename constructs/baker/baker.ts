@@ -12,7 +12,7 @@ import { mounts } from "../../contract/env";
 import { headlessServiceName, labels, podName, statefulSetName, type Topology } from "../../contract/names";
 import { ports } from "../../contract/ports";
 import type { BakerConfiguration, Configuration } from "../../configuration/schema";
-import { secretReference, secretsPresent } from "../variables";
+import { secretReference, writeOnly } from "../variables";
 import { authenticationKeyFile, podScripts } from "../containers/octez";
 import { type Component, objectLabels, pin, selectorLabels } from "../element";
 import type { Images } from "../images";
@@ -147,8 +147,10 @@ export abstract class Baker extends Construct {
           ...this.metadata(authenticationSecretName(name)),
           labels: objectLabels({ [labels.baker]: name }),
         },
-        data: { [authenticationKeyFile]: secretReference("authentication_keys", name) },
-        lifecycle: secretsPresent(["authentication_keys", name]),
+        ...writeOnly({ [authenticationKeyFile]: secretReference("authentication_keys", name) }, [
+          "authentication_keys",
+          name,
+        ]),
       }),
       name,
       "authentication",

@@ -14,7 +14,7 @@ import { Construct } from "constructs";
 import type { ClusterAccess } from "../cluster-access";
 import type { Configuration } from "../../configuration/schema";
 import { neededSecrets } from "../../configuration/secrets";
-import { secretReference, secretsPresent } from "../variables";
+import { secretReference, writeOnly, type SecretPath } from "../variables";
 import { objectLabels, pin } from "../element";
 
 export interface MonitoringProps {
@@ -123,8 +123,10 @@ export class Monitoring extends Construct {
     pin(
       new SecretV1(this, "alertmanager", {
         metadata: { name: "alertmanager", namespace: "gmp-public", labels: objectLabels({}) },
-        data: { "alertmanager.yaml": JSON.stringify(alertmanager(this.configuration, secrets)) },
-        lifecycle: this.secretsPresent(),
+        ...writeOnly(
+          { "alertmanager.yaml": JSON.stringify(alertmanager(this.configuration, secrets)) },
+          ...this.secretPaths(),
+        ),
       }),
       "alertmanager",
     );
@@ -164,11 +166,9 @@ export class Monitoring extends Construct {
     );
   }
 
-  private secretsPresent() {
-    return secretsPresent(
-      ...neededSecrets(this.configuration).flatMap(({ path }) =>
-        path.length === 1 && path[0] !== "signer_link_host_key" ? [path] : [],
-      ),
+  private secretPaths(): SecretPath[] {
+    return neededSecrets(this.configuration).flatMap(({ path }) =>
+      path.length === 1 && path[0] !== "signer_link_host_key" ? [path] : [],
     );
   }
 
@@ -181,11 +181,13 @@ export class Monitoring extends Construct {
     return pin(
       new SecretV1(this, "receivers", {
         metadata: { name: receiversSecret, namespace, labels: objectLabels({}) },
-        data: {
-          ...(monitoring.slack_channel === undefined ? {} : { "slack-url": secretReference("slack_webhook_url") }),
-          ...(monitoring.smtp_user === undefined ? {} : { "smtp-password": secretReference("smtp_password") }),
-        },
-        lifecycle: this.secretsPresent(),
+        ...writeOnly(
+          {
+            ...(monitoring.slack_channel === undefined ? {} : { "slack-url": secretReference("slack_webhook_url") }),
+            ...(monitoring.smtp_user === undefined ? {} : { "smtp-password": secretReference("smtp_password") }),
+          },
+          ...this.secretPaths(),
+        ),
         dependsOn: [place],
       }),
       "alert_receivers",

@@ -10,7 +10,7 @@ import { togCommand } from "../../contract/images";
 import { labels, signerServiceName } from "../../contract/names";
 import { signerPorts } from "../../contract/ports";
 import { containerSecurity, daemonResources, resources } from "../containers/container";
-import { secretReference, secretsPresent } from "../variables";
+import { secretReference, writeOnly } from "../variables";
 import { objectLabels, pin } from "../element";
 import { hotSignerName, type SigningKey } from "./baker-signers";
 import { InClusterSigner } from "./in-cluster-signer";
@@ -41,10 +41,10 @@ export class HotSigner extends Construct {
       new SecretV1(this, "keys", {
         metadata: { ...metadata, name: secretName },
         // One file per key: its name is the address, its text "unencrypted:edsk...".
-        data: Object.fromEntries(
-          props.keys.map(({ address }) => [address, secretReference("hot_keys", baker, address)]),
+        ...writeOnly(
+          Object.fromEntries(props.keys.map(({ address }) => [address, secretReference("hot_keys", baker, address)])),
+          ...props.keys.map(({ address }) => ["hot_keys", baker, address] as const),
         ),
-        lifecycle: secretsPresent(...props.keys.map(({ address }) => ["hot_keys", baker, address] as const)),
       }),
       ...[baker, "hot", "keys"],
     );

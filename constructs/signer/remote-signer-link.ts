@@ -13,7 +13,7 @@ import { signerPorts } from "../../contract/ports";
 import { type SignerLinkOutput, signerLinkName, signerLinkUser } from "../../contract/signer-link";
 import type { ClusterAccess } from "../cluster-access";
 import type { Configuration } from "../../configuration/schema";
-import { secretReference, secretsPresent } from "../variables";
+import { secretReference, writeOnly } from "../variables";
 import { objectLabels, pin, selectorLabels } from "../element";
 import { anywhere, NetworkFlow, type Peer, pods, tcp } from "../network-policy";
 import { signingKeys } from "./baker-signers";
@@ -71,8 +71,7 @@ export class RemoteSignerLink extends Construct {
     pin(
       new SecretV1(this, "host-key", {
         metadata: { name, namespace: this.props.configuration.namespace, labels: objectLabels() },
-        data: { [hostKeyFile]: secretReference("signer_link_host_key") },
-        lifecycle: secretsPresent(["signer_link_host_key"]),
+        ...writeOnly({ [hostKeyFile]: secretReference("signer_link_host_key") }, ["signer_link_host_key"]),
       }),
       "signer_link_host_key",
     );

@@ -173,7 +173,7 @@ export function readStack(path: string, secrets: Json): StackObjects {
     configMaps: all("kubernetes_config_map_v1").map((raw) => ({
       ...{ name: String(meta(raw).name), labels: texts(meta(raw).labels), data: texts(raw.data) },
     })),
-    secrets: all("kubernetes_secret_v1").map((raw) => ({ name: String(meta(raw).name), data: texts(raw.data) })),
+    secrets: all("kubernetes_secret_v1").map((raw) => ({ name: String(meta(raw).name), data: texts(raw.data_wo) })),
     services: all("kubernetes_service_v1")
       .filter((raw) => one(raw.spec).type !== "LoadBalancer")
       .map((raw) => ({

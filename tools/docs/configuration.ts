@@ -93,7 +93,7 @@ export const document: GeneratedDocument = {
       "## `secrets`",
       "",
       "A variable of its own, sensitive, which synth neither keeps nor writes: put it into `secrets.auto.tfvars` (git ignores it), or into `TF_VAR_secrets`.",
-      "It does reach Terraform's state: keep that in a bucket that only you read.",
+      "Terraform hands it to the cluster and keeps it neither in a plan nor in its state, which has a revision of each secret: a slow, salted hash.",
       "",
       ...head,
       ...rows(secretKeys, "secrets."),

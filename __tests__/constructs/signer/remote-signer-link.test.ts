@@ -162,7 +162,7 @@ test("a rotated key of a signer changes its own file and restarts its own tunnel
 });
 test("the host key comes from the sensitive variable, or from a secret that the operator keeps", () => {
   expectResource(baker(true), SecretV1, "signer_link_host_key").toHave({
-    data: { ssh_host_ed25519_key: "${var.secrets.signer_link_host_key}" },
+    data_wo: { ssh_host_ed25519_key: "${var.secrets.signer_link_host_key}" },
   });
   const kept = baker(true, { signer_link: { host_key_secret: "my-host-key" } });
   expect(ids(kept, SecretV1)).toEqual(["alice_nonce"]);
@@ -228,7 +228,7 @@ describe("a hot test key", () => {
   ] as const)("flag %s: the key is in the signer's pod only", (_name, flag, id) => {
     const stack = baker(flag, hot);
     expectResource(stack, SecretV1, "alice_hot_keys").toHave({
-      data: { [delegates[0]]: `\${var.secrets.hot_keys["alice"]["${delegates[0]}"]}` },
+      data_wo: { [delegates[0]]: `\${var.secrets.hot_keys["alice"]["${delegates[0]}"]}` },
     });
     const users = (mounted: { volume: object[] }) => JSON.stringify(mounted.volume).includes("alice-signer-hot-keys");
     const signer = pod(stack, "alice_signer_hot", "kubernetes_deployment_v1");

@@ -2,7 +2,8 @@
  * From a mounted secret to a signer that signs: the bundled program, the files, and the double that reads them as Octez
  * does.
  */
-import { spawn, spawnSync } from "node:child_process";
+import { spawn, spawnSync, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
 import {
   chmodSync,
   mkdirSync,
@@ -22,10 +23,18 @@ import { testKey } from "../../../lab/doubles/signing-keys";
 import { verifySignature } from "../../../tezos/keys";
 import { bundlePath } from "../../helpers/bundle";
 import { post, request } from "../../helpers/gates";
+import { until } from "../../helpers/nonce-pods";
 
 jest.setTimeout(60_000);
 const folder = mkdtempSync(join(tmpdir(), "tog-hot-keys-"));
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+let signer: ChildProcess | undefined;
+afterAll(async () => {
+  if (signer?.exitCode === null && signer.signalCode === null) {
+    signer.kill("SIGKILL");
+    await once(signer, "exit");
+  }
+  rmSync(folder, { recursive: true, force: true });
+});
 const keys = [testKey("tz1", "hot"), testKey("tz4", "hot")];
 
 let count = 0;
@@ -61,18 +70,17 @@ test("octez-signer finds the keys and signs with them; they are for its user onl
   const host = `127.${100 + (process.pid % 100)}.7.${1 + ((process.pid >> 8) % 250)}`;
   const { doubles } = await bundleDoubles();
   const args = ["octez-signer", "--base-dir", to, "launch", "http", "signer", "--address", host, "--port", "6732"];
-  const signer = spawn(process.execPath, [doubles, ...args], { stdio: ["ignore", "pipe", "inherit"] });
-  const ended = new Promise((done) => signer.once("exit", done));
-  try {
-    await new Promise((done) => signer.stdout.once("data", done));
-    for (const { address, publicKey } of keys) {
-      const bytes = request("attestation", 1001);
-      const { signature } = await post(`http://${host}:6732`, address, bytes);
-      expect(verifySignature(publicKey, bytes, signature ?? "")).toBe(true);
-    }
-  } finally {
-    signer.kill("SIGKILL");
-    await ended;
+  signer = spawn(process.execPath, [doubles, ...args], { stdio: "ignore" });
+  const answers = () =>
+    fetch(`http://${host}:6732/authorized_keys`).then(
+      ({ ok }) => ok,
+      () => false,
+    );
+  await until("the signer answers", answers);
+  for (const { address, publicKey } of keys) {
+    const bytes = request("attestation", 1001);
+    const { signature } = await post(`http://${host}:6732`, address, bytes);
+    expect(verifySignature(publicKey, bytes, signature ?? "")).toBe(true);
   }
 });
 
