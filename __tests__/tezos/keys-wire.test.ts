@@ -1,15 +1,7 @@
-import { readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
 import { publicKeyHash, verifySignature } from "../../tezos/keys";
+import { exchangesOf } from "../helpers/octez-recordings";
 
-const folder = join(__dirname, "../fixtures/wire/octez-25.1/octez-signer");
-interface Exchange {
-  request: { method: string; path: string; body: string | null };
-  response: { status: number; body: string };
-}
-const exchanges = readdirSync(folder).map(
-  (name) => [name, JSON.parse(readFileSync(join(folder, name), "utf8")) as Exchange] as const,
-);
+const exchanges = exchangesOf("octez-signer");
 const publicKeys = exchanges.flatMap(([, { response }]) => {
   const text = /"public_key":"(\w+)"/.exec(response.body)?.[1];
   return text === undefined ? [] : [text];

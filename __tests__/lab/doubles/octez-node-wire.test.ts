@@ -2,24 +2,16 @@
  * What octez-node 25.1 answered, and what the double answers to the same requests about the same blocks: the same
  * status and type, and nothing in a body that the real one does not have.
  */
-import { readdirSync, readFileSync } from "node:fs";
 import { request as httpRequest, type ServerResponse } from "node:http";
-import { join } from "node:path";
 import type { AddressInfo } from "node:net";
 import { createServer } from "node:http";
 import { Chain, type Block, type ChainOptions } from "../../../lab/chain/chain";
 import { lab } from "../../../lab/doubles/common";
 import { NodeRpc } from "../../../lab/doubles/node-rpc";
 import { NodeView } from "../../../lab/doubles/node-view";
+import { bodyOf, exchangesOf, headerOf, type Exchange } from "../../helpers/octez-recordings";
 
-const folder = join(__dirname, "../../fixtures/wire/octez-25.1/octez-node");
-interface Exchange {
-  request: { method: string; path: string; headers: [string, string][]; body: string | null };
-  response: { status: number; headers: [string, string][]; body: string };
-}
-const recordings = readdirSync(folder)
-  .sort()
-  .map((name) => [name.slice(0, -5), JSON.parse(readFileSync(join(folder, name), "utf8")) as Exchange] as const);
+const recordings = exchangesOf("octez-node");
 
 /** Deliberately not modelled, with the reason. */
 const notModelled: Readonly<Record<string, string>> = {
@@ -27,20 +19,6 @@ const notModelled: Readonly<Record<string, string>> = {
   "045-validated-blocks": "the baker double takes a block as validated when its node announces it as the head",
 };
 
-const unchunk = (text: string): string => {
-  let body = "";
-  for (let rest = text; ;) {
-    const [line = "", size = ""] = /^([0-9a-fA-F]+)\r\n/.exec(rest) ?? [];
-    const bytes = parseInt(size, 16);
-    if (line === "" || bytes === 0) return body;
-    body += rest.slice(line.length, line.length + bytes);
-    rest = rest.slice(line.length + bytes + 2);
-  }
-};
-const headerOf = (headers: [string, string][], name: string) =>
-  headers.find(([header]) => header.toLowerCase() === name)?.[1];
-const bodyOf = ({ headers, body }: Exchange["response"]) =>
-  headerOf(headers, "transfer-encoding") === "chunked" ? unchunk(body) : body;
 const recordedBlock = (name: string): Block => {
   const [, exchange] = recordings.find(([known]) => known === name) ?? [];
   const { hash, ...header } = JSON.parse(exchange?.response.body ?? "") as Record<string, unknown> & { hash: string };

@@ -1,27 +1,18 @@
 /**
  * What octez-signer 25.1 answered, and what the double answers to the same requests, in the order of the recordings.
  */
-import { readdirSync, readFileSync } from "node:fs";
 import { request as httpRequest } from "node:http";
-import { join } from "node:path";
 import { OctezSigner, type OctezSignerOptions } from "../../../lab/doubles/signer-server";
 import { signBytes, testKey, type SigningKey } from "../../../lab/doubles/signing-keys";
 import { expectBase58 } from "../../../tezos/base58";
 import { publicKeyHash, type Curve } from "../../../tezos/keys";
+import { bodyOf, exchangesOf, type Exchange } from "../../helpers/octez-recordings";
 
-const folder = join(__dirname, "../../fixtures/wire/octez-25.1/octez-signer");
-interface Exchange {
-  commandLine: string;
-  request: { method: string; path: string; headers: [string, string][]; body: string | null };
-  response: { status: number; headers: [string, string][]; body: string };
-}
-const recordings = readdirSync(folder)
-  .sort()
-  .map((name) => [name, JSON.parse(readFileSync(join(folder, name), "utf8")) as Exchange] as const);
+const recordings = exchangesOf("octez-signer");
 
 /** Deliberately not modelled, with the reason. */
 const notModelled: Readonly<Record<string, string>> = {
-  "062-sign-version-0.json": "version 0 cannot read a client folder with a tz4 key in it; no baker asks for version 0",
+  "062-sign-version-0": "version 0 cannot read a client folder with a tz4 key in it; no baker asks for version 0",
 };
 
 // The recorded addresses and public keys, with secrets of ours: the real secrets are not recorded.
@@ -59,11 +50,6 @@ const answerOf = (status: number, headers: [string, string][], body: string): An
   type: valuesOf(headers, "content-type")[0],
   body,
 });
-const unchunked = ({ headers, body }: Exchange["response"]) =>
-  valuesOf(headers, "transfer-encoding").includes("chunked")
-    ? (/^[0-9a-f]+\r\n([^]*?)\r?\n?0?\r\n\r\n/.exec(body)?.[1] ?? "")
-    : body;
-
 function ask(port: number, name: string, asked: Exchange["request"]): Promise<Answer> {
   const headers: Record<string, string> = Object.fromEntries(asked.headers);
   const path = pathOf(name, asked);
@@ -121,7 +107,7 @@ test("the double answers every recorded request as octez-signer 25.1 did", async
       }
       const plain = (text: string) =>
         text.replace(signatures, '"$1":"$2..."').replace("tz1Zs8JsQ6rwW6bUvvNBCEviis2dKx1vDyG1", client.address);
-      const expected = answerOf(response.status, response.headers, plain(unchunked(response)));
+      const expected = answerOf(response.status, response.headers, plain(bodyOf(response)));
       if (JSON.stringify({ ...got, body: plain(got.body) }) !== JSON.stringify(expected))
         differences.push({ name, got: { ...got, body: plain(got.body) }, expected });
     }
