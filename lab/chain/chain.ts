@@ -7,16 +7,8 @@
  * or missed is in `levels`.
  */
 import { EventEmitter } from "node:events";
-import {
-  decodeHeader,
-  decodeVote,
-  encodeHeader,
-  fitness,
-  hash32,
-  nonceHash,
-  toBase58,
-  type BlockHeader,
-} from "./encode";
+import { makeBlock, type Block } from "./blocks";
+import { decodeHeader, decodeVote, hash32, nonceHash, toBase58, type BlockHeader } from "./encode";
 import {
   attests,
   cycleOf,
@@ -30,17 +22,6 @@ import {
 } from "./rights";
 import { Peers, serveNodes } from "./peers";
 
-/** A block as peers hand it on. `header` is the RPC's header without what a node knows itself. */
-export interface Block {
-  hash: string;
-  level: number;
-  round: number;
-  /** Begin of its round, wall clock in milliseconds: the header has whole seconds only. */
-  atMs: number;
-  proposer: string;
-  payloadHash: string;
-  header: Record<string, unknown>;
-}
 export interface LevelRecord {
   level: number;
   round: number;
@@ -181,46 +162,7 @@ export class Chain extends EventEmitter<ChainEvents> {
     given?: { header: BlockHeader; bytes: Buffer },
   ): Block {
     const predecessor = this.blocks.findLast((block) => block.level === level - 1);
-    const header: BlockHeader = given?.header ?? {
-      level,
-      proto: 25,
-      predecessor: predecessor?.hash ?? toBase58("block", hash32("genesis", this.options.seed)),
-      timestamp: Math.floor(atMs / 1000),
-      validationPass: 4,
-      operationsHash: toBase58("operationsHash", hash32("operations", name, String(level), String(round))),
-      lockedRound: null,
-      predecessorRound: predecessor?.round ?? 0,
-      round,
-      context: toBase58("context", hash32("context", String(level))),
-      payloadHash: toBase58("payload", hash32("payload", name, String(level), String(round))),
-      payloadRound: round,
-      proofOfWorkNonce: "0000000000000000",
-      seedNonceHash: null,
-      votes: 0,
-    };
-    const bytes = given?.bytes ?? Buffer.concat([encodeHeader(header), Buffer.alloc(64)]);
-    return {
-      hash: toBase58("block", hash32(bytes)),
-      ...{ level, round, atMs, proposer: name, payloadHash: header.payloadHash },
-      header: {
-        protocol: this.options.protocol,
-        chain_id: this.options.chainId,
-        level,
-        proto: header.proto,
-        predecessor: header.predecessor,
-        timestamp: new Date(header.timestamp * 1000).toISOString().replace(".000Z", "Z"),
-        validation_pass: header.validationPass,
-        operations_hash: header.operationsHash,
-        fitness: fitness(header).map((item) => item.toString("hex")),
-        context: header.context,
-        payload_hash: header.payloadHash,
-        payload_round: header.payloadRound,
-        proof_of_work_nonce: header.proofOfWorkNonce,
-        ...(header.seedNonceHash === null ? {} : { seed_nonce_hash: header.seedNonceHash }),
-        liquidity_baking_toggle_vote: "pass",
-        signature: `sig${"1".repeat(93)}`,
-      },
-    };
+    return makeBlock(this.options, predecessor, { level, round, atMs, proposer: name }, given);
   }
 
   /** Waits for the begin of the next round that nobody has used. */

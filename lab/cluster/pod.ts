@@ -6,12 +6,13 @@
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { EventEmitter } from "node:events";
 import { randomUUID } from "node:crypto";
-import { appendFileSync, mkdirSync, rmSync, symlinkSync } from "node:fs";
+import { appendFileSync, mkdirSync } from "node:fs";
 import { get } from "node:http";
 import { constants } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import type { LogEntry } from "../../contract/log";
 import { secondsTime } from "../../daemons/runtime/kube";
+import { Mounts } from "./mounts";
 import type { ContainerSpec, HttpGet, PodTemplate, ProbeSpec } from "./stack";
 import { ContainerProcess, sweep } from "./process";
 
@@ -138,11 +139,12 @@ export class Pod extends EventEmitter<PodEvents> {
   ): ContainerProcess {
     const { options } = this;
     const env = this.environment(spec);
+    const mounts = this.mountsOf(spec);
     const expand = (text: string) =>
       text.replace(/\$\$|\$\(([A-Za-z_][A-Za-z0-9_]*)\)/g, (whole, name?: string) =>
         name === undefined ? "$" : (env[name] ?? whole),
       );
-    const command = [...spec.command, ...spec.args].map((word) => expand(this.mapPath(spec, word)));
+    const command = [...spec.command, ...spec.args].map((word) => expand(mounts.map(word)));
     const log = join(options.folder, "logs", `${spec.name}.log`);
     return new ContainerProcess({
       id: `${this.uid}/${spec.name}/${this.generation++}`,
@@ -185,21 +187,8 @@ export class Pod extends EventEmitter<PodEvents> {
     };
   }
 
-  /** Mount path -> folder of this machine. */
-  private mountsOf(spec: ContainerSpec): { path: string; folder: string }[] {
-    return spec.volume_mount
-      .map((mount) => {
-        const volume = this.options.volumes[mount.name] ?? join(this.options.folder, "volumes", mount.name);
-        const folder = mount.sub_path ? join(volume, mount.sub_path) : volume;
-        mkdirSync(folder, { recursive: true });
-        return { path: mount.mount_path, folder };
-      })
-      .sort((a, b) => b.path.length - a.path.length);
-  }
-  private mapPath(spec: ContainerSpec, text: string): string {
-    for (const { path, folder } of this.mountsOf(spec))
-      if (text === path || text.startsWith(`${path}/`)) return folder + text.slice(path.length);
-    return text;
+  private mountsOf(spec: ContainerSpec): Mounts {
+    return new Mounts(spec, this.options.folder, this.options.volumes);
   }
 
   private environment(spec: ContainerSpec): Record<string, string> {
@@ -211,12 +200,11 @@ export class Pod extends EventEmitter<PodEvents> {
       "status.podIP": options.address,
       "metadata.labels['topology.kubernetes.io/zone']": options.zone,
     };
+    const mounts = this.mountsOf(spec);
     const env: Record<string, string> = { ...options.env };
     for (const { name, value, value_from } of spec.env) {
       const text = value_from?.field_ref ? (fields[value_from.field_ref.field_path] ?? "") : (value ?? "");
-      const mapped = this.mapPath(spec, text);
-      // A path that this container does not mount is a path in its own empty root.
-      const placed = text.startsWith("/") && mapped === text ? this.placeInRoot(spec, text) : mapped;
+      const placed = mounts.place(text);
       env[name] = placed.replace(
         /\$\(([A-Za-z_][A-Za-z0-9_]*)\)/g,
         (whole, variable: string) => env[variable] ?? whole,
@@ -224,18 +212,6 @@ export class Pod extends EventEmitter<PodEvents> {
     }
     if (env.TOG_LOCAL_ADDRESS !== undefined) env.TOG_LOCAL_ADDRESS = options.local;
     return env;
-  }
-
-  /** A folder of the container's own root; what is mounted below it is linked there. */
-  private placeInRoot(spec: ContainerSpec, path: string): string {
-    const root = join(this.options.folder, "root", spec.name);
-    for (const mount of this.mountsOf(spec).filter((one) => one.path.startsWith(`${path}/`))) {
-      const link = join(root, mount.path);
-      mkdirSync(dirname(link), { recursive: true });
-      rmSync(link, { force: true });
-      symlinkSync(mount.folder, link);
-    }
-    return join(root, path);
   }
 
   private startContainer(container: Container): void {
@@ -403,9 +379,8 @@ export class Pod extends EventEmitter<PodEvents> {
   exec(name: string, words: readonly string[]): ChildProcessWithoutNullStreams {
     const container = this.container(name);
     if (container?.state !== "running") throw new Error(`container ${name} of ${this.name} does not run`);
-    const [program = "", ...args] = this.options.resolveCommand(
-      words.map((word) => this.mapPath(container.spec, word)),
-    );
+    const mounts = this.mountsOf(container.spec);
+    const [program = "", ...args] = this.options.resolveCommand(words.map((word) => mounts.map(word)));
     return spawn(program, args, { env: this.environment(container.spec), cwd: this.options.folder });
   }
 

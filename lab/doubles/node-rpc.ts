@@ -1,7 +1,8 @@
 /** The RPCs of the node double, as octez-node 25.1 answers them (recordings in __tests__/fixtures/wire/octez-25.1). */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { decodeBase58 } from "../../tezos/base58";
-import type { Block, ChainOptions } from "../chain/chain";
+import type { Block } from "../chain/blocks";
+import type { ChainOptions } from "../chain/chain";
 import { attests, cycleOf, expectsCommitment, ourSlot, proposer, roundStartMs } from "../chain/rights";
 import { answer } from "./common";
 import { shellHeader, type NodeView } from "./node-view";

@@ -1,6 +1,7 @@
 /** What a node double knows of the chain, from its only peer: the simulated chain, over a link that can be cut. */
 import { Agent, get, request, type ServerResponse } from "node:http";
-import type { Block, ChainOptions } from "../chain/chain";
+import type { Block } from "../chain/blocks";
+import type { ChainOptions } from "../chain/chain";
 import { lab, lines, sleep, splitAddress } from "./common";
 
 /** A header as `/monitor/heads` shows it: without what the protocol decodes. */

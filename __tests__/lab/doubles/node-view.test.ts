@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import { createServer, get, type IncomingMessage } from "node:http";
 import type { AddressInfo } from "node:net";
-import type { Block } from "../../../lab/chain/chain";
+import type { Block } from "../../../lab/chain/blocks";
 import { NodeView } from "../../../lab/doubles/node-view";
 
 test("a quorum right behind its block is not written into an answer that the block has ended", async () => {

@@ -5,7 +5,8 @@
 import { request as httpRequest, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { createServer } from "node:http";
-import { Chain, type Block, type ChainOptions } from "../../../lab/chain/chain";
+import type { Block } from "../../../lab/chain/blocks";
+import { Chain, type ChainOptions } from "../../../lab/chain/chain";
 import { lab } from "../../../lab/doubles/common";
 import { NodeRpc } from "../../../lab/doubles/node-rpc";
 import { NodeView } from "../../../lab/doubles/node-view";
