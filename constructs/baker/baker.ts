@@ -17,7 +17,7 @@ import { authenticationKeyFile, podScripts } from "../containers/octez";
 import { type Component, objectLabels, pin, selectorLabels } from "../element";
 import type { Images } from "../images";
 import { signingKeys } from "../signer/baker-signers";
-import { bakerFile, restartChecksum } from "./baker-file";
+import { bakerFile, restartChecksum } from "./baker-file-contents";
 import { BakerNetworkPolicies } from "./baker-network-policies";
 import { BakerRole } from "./baker-role";
 import { authenticationSecretName, bakingPodSpec, rowsOf } from "./baking-pod";

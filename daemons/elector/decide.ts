@@ -28,7 +28,7 @@ export interface LeaseView {
   surprising: boolean;
 }
 
-export interface Tenure {
+export interface LeaseTenure {
   leaseUid: string;
   epoch: number;
   /** Send time of the last successful renewal. */
@@ -78,7 +78,7 @@ export interface ElectorState {
   lease: LeaseView | null;
   /** The API said that there is no lease. */
   leaseMissing: boolean;
-  tenure: Tenure | null;
+  tenure: LeaseTenure | null;
   eligible: boolean;
   headLevel: number | null;
   members: readonly Member[];

@@ -14,7 +14,7 @@ import { untilAfterBeat, type Clock } from "../runtime/clock";
 import { microTime, type KubeClient, type Lease, type Outcome, type WatchEvent } from "../runtime/kube";
 import type { Log } from "../runtime/log";
 import { Wake } from "../runtime/wake";
-import { nextEpoch, type AcquireCause, type Tenure } from "./decide";
+import { nextEpoch, type AcquireCause, type LeaseTenure } from "./decide";
 import { KnownLease } from "./known-lease";
 import { emptyLease, podOf, readReceipts, withReceipt, writable } from "./lease";
 import type { ElectorMetrics } from "./metrics";
@@ -34,7 +34,7 @@ export type Wanted =
 
 /** The end of an attempt to acquire, or of a tenure by its release. */
 export type Finished =
-  | { kind: "acquired"; cause: string; from: string; tenure: Tenure }
+  | { kind: "acquired"; cause: string; from: string; tenure: LeaseTenure }
   | { kind: "not-acquired"; reason: string }
   | { kind: "released"; epoch: number; successor: string };
 
@@ -54,7 +54,7 @@ export interface LeaderLeaseOptions {
 const nothing: Wanted = { kind: "nothing" };
 
 export class LeaderLease {
-  tenure: Tenure | null = null;
+  tenure: LeaseTenure | null = null;
   readonly known: KnownLease;
   private readonly pace: RequestPace;
   private wanted: Wanted = nothing;
@@ -215,14 +215,14 @@ export class LeaderLease {
   }
 
   /** The lease as the holder of `tenure` may write it, or null where it must be read first. */
-  private heldBy(tenure: Tenure): Lease | null {
+  private heldBy(tenure: LeaseTenure): Lease | null {
     const { object } = this.known;
     if (object?.metadata.uid === tenure.leaseUid && object.spec.holderIdentity === this.o.identity) return object;
     this.known.stale = true;
     return null;
   }
 
-  private async renew(tenure: Tenure, signal: AbortSignal): Promise<void> {
+  private async renew(tenure: LeaseTenure, signal: AbortSignal): Promise<void> {
     const { env, clock, file, kube, metrics, receipts } = this.o;
     const object = this.heldBy(tenure);
     if (!object) return;
@@ -325,7 +325,7 @@ export class LeaderLease {
     return null;
   }
 
-  private async release(tenure: Tenure, successorNow: () => string, signal: AbortSignal): Promise<void> {
+  private async release(tenure: LeaseTenure, successorNow: () => string, signal: AbortSignal): Promise<void> {
     const { clock, identity, kube, receipts } = this.o;
     const known = this.known.object;
     // The answer to an earlier release was lost.
@@ -355,7 +355,7 @@ export class LeaderLease {
     if (this.tenure === tenure) this.released(tenure, successor);
   }
 
-  private released(tenure: Tenure, successor: string): void {
+  private released(tenure: LeaseTenure, successor: string): void {
     this.tenure = null;
     this.wanted = nothing;
     this.finished = { kind: "released", epoch: tenure.epoch, successor };

@@ -7,7 +7,7 @@
  */
 import type * as http from "node:http";
 import { ConnectionLost, type Result } from "./answers";
-import { isWrite, type RequestInfo } from "./faults";
+import { isWrite, type RequestInfo } from "./request-faults";
 import { KubeApi, type AuditEntry, type KubeApiOptions } from "./kube-api";
 import type { StoredObject } from "./objects";
 import type { User } from "./rbac";

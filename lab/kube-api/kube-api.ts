@@ -11,7 +11,7 @@ import { systemClock, type Clock } from "../../daemons/runtime/clock";
 import { readBody } from "../../daemons/runtime/http-bodies";
 import { ConnectionLost, failed, reset, respond, type Result } from "./answers";
 import { serveExec, type Execute } from "./exec";
-import { ActiveFault, suffer, type Fault, type FaultHandle, type RequestInfo } from "./faults";
+import { ActiveFault, suffer, type Fault, type FaultHandle, type RequestInfo } from "./request-faults";
 import { Identities } from "./identities";
 import { copy, decode, type Json, type StoredObject } from "./objects";
 import { carryOut } from "./operations";
@@ -24,8 +24,8 @@ import { resourceType, Store, type Commit } from "./store";
 import { Watches } from "./watches";
 
 export type { Commit } from "./store";
-export type { Fault, FaultEffect, FaultHandle, FaultMatch, RequestInfo, Verb } from "./faults";
-export { writeVerbs } from "./faults";
+export type { Fault, FaultEffect, FaultHandle, FaultMatch, RequestInfo, Verb } from "./request-faults";
+export { writeVerbs } from "./request-faults";
 export type { PolicyRule, Role, RoleBinding, User } from "./rbac";
 export { serviceAccountUser } from "./rbac";
 

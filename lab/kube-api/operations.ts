@@ -1,6 +1,6 @@
 /** The verbs, carried out on the store. */
 import type { Result } from "./answers";
-import { isWrite } from "./faults";
+import { isWrite } from "./request-faults";
 import { decode, isJson, jsonPatch, mergePatch, type Json, type ResourceType } from "./objects";
 import { versionOf, type Asked } from "./requests";
 import { selectorOf } from "./selectors";

@@ -1,5 +1,5 @@
 /** What a request asks for. */
-import type { RequestInfo, Verb } from "./faults";
+import type { RequestInfo, Verb } from "./request-faults";
 import { resourceTypes, type ResourceType } from "./objects";
 import type { User } from "./rbac";
 import { ApiError } from "./status";

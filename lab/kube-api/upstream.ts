@@ -3,7 +3,7 @@
  * Each token of a laboratory stands for one that the real API issued to that service account.
  */
 import type { Execute } from "./exec";
-import type { Fault, FaultHandle } from "./faults";
+import type { Fault, FaultHandle } from "./request-faults";
 import { Front } from "./front";
 import type { KubeApiOptions, Listening } from "./kube-api";
 import type { Json, StoredObject } from "./objects";

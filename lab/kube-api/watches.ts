@@ -1,7 +1,7 @@
 /** The watches that are being served. */
 import type { ServerResponse } from "node:http";
 import { reset } from "./answers";
-import type { RequestInfo } from "./faults";
+import type { RequestInfo } from "./request-faults";
 import type { ResourceType } from "./objects";
 import { versionOf, type Target } from "./requests";
 import { selectorOf, type Selector } from "./selectors";

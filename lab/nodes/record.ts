@@ -31,7 +31,7 @@ interface AuditedObject {
   data?: Record<string, string>;
   spec?: { holderIdentity?: string; leaseTransitions?: number };
 }
-export interface Tenure {
+export interface RecordedTenure {
   /** Pod name and uid; "" = released. */
   holder: string;
   epoch: number;
@@ -63,7 +63,7 @@ export function auditFlags(folder: string, namespace: string): string[] {
 
 export class ClusterRecord {
   readonly signed: SignerEntry[] = [];
-  readonly tenures: Tenure[] = [];
+  readonly tenures: RecordedTenure[] = [];
   /** `unsure`: what a write of unknown outcome would have stored. */
   private readonly marks: (CommitEntry & { unsure?: string })[] = [];
   private offset = 0;
