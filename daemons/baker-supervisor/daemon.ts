@@ -104,7 +104,7 @@ export class SupervisorDaemon {
     const disk = repeat(signal, 10_000 * file.timings.retrySeconds, async () => {
       supervisor.diskUsedRatio = await diskUsedRatio(env.TOG_CLIENT_DIR).catch(() => undefined);
     });
-    const hangs = this.solo ? undefined : repeat(signal, 1000 * file.timings.retrySeconds, () => this.lookForHang());
+    const hangs = this.solo ? undefined : repeat(signal, 500 * file.timings.retrySeconds, () => this.lookForHang());
     const writable = repeat(signal, 2000 * file.timings.retrySeconds, () => this.checkClientFolder());
     if (!terminated.aborted) await once(terminated, "abort");
     await supervisor.terminate();

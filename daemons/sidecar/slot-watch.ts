@@ -65,6 +65,8 @@ export class SlotWatch {
       rpc.participation({ ...wanted, delegate }),
       rpc.bakingRights({ ...wanted, levels: [head.level], delegates: [delegate], maxRound: 0 }),
     ]);
+    // Asked again with the next head, whose account covers this one, too.
+    if (!participation.ok && participation.kind !== "status" && this.o.nodeReady()) return;
     const before = this.account;
     // An unregistered delegate has no account; a node that is syncing shows the past.
     this.account =
