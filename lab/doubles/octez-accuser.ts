@@ -2,7 +2,7 @@
 import { get } from "node:http";
 import { lines, octezSignals, openTrace, parseArguments, sleep, type ArgumentSpec } from "./common";
 import { untilNode } from "./octez-baker-start";
-import { clicError, clientOptions, log } from "./octez-output";
+import { clicError, clientOptions, log, unrecognized } from "./octez-output";
 
 const program = "octez-accuser";
 /** The options of `run`, as the manual lists them. */
@@ -16,8 +16,7 @@ function parse(argv: readonly string[]): { node: string; keepAlive: boolean } {
   try {
     const global = parseArguments(at < 0 ? argv : argv.slice(0, at), clientOptions);
     const command = parseArguments(argv.slice(at + 1), accuserOptions);
-    if (at < 0 || global.words.length > 0 || command.words.length > 0)
-      return clicError("Unrecognized command.\nTry using the man command to get more information.");
+    if (at < 0 || global.words.length > 0 || command.words.length > 0) return unrecognized();
     const node = global.options.get("--endpoint")?.at(-1) ?? "http://127.0.0.1:8732";
     return { node, keepAlive: command.options.has("--keep-alive") };
   } catch (error) {

@@ -1,7 +1,7 @@
 /** The command line of octez-baker 25.1, and how it refuses one. */
 import { existsSync } from "node:fs";
 import { parseArguments, type ArgumentSpec } from "./common";
-import { clicError, clientOptions } from "./octez-output";
+import { clicError, clientOptions, unrecognized } from "./octez-output";
 
 export const program = "octez-baker";
 
@@ -62,13 +62,11 @@ function wordsOf(argv: readonly string[]): { options: Map<string, string[]>; wor
 export function parse(argv: readonly string[]): Options {
   const at = argv.findIndex((word, i) => word === "run" && (argv[i + 1] === "with" || argv[i + 1] === "remotely"));
   const local = argv[at + 1] === "with";
-  if (at < 0 || (local && argv.slice(at, at + 4).join(" ") !== "run with local node"))
-    return clicError("Unrecognized command.\nTry using the man command to get more information.");
+  if (at < 0 || (local && argv.slice(at, at + 4).join(" ") !== "run with local node")) return unrecognized();
   try {
     const global = parseArguments(argv.slice(0, at), clientOptions);
     const one = (name: string) => global.options.get(name)?.at(-1);
-    if (global.words.length > 0)
-      return clicError("Unrecognized command.\nTry using the man command to get more information.");
+    if (global.words.length > 0) return unrecognized();
     const protocol = one("--protocol");
     if (protocol !== undefined && !knownProtocols.includes(protocol))
       return clicError(

@@ -14,6 +14,8 @@ export function clicError(message: string, code = 1): never {
   process.stderr.write(`Error:\n${message.replace(/^/gm, "  ")}\n`);
   process.exit(code);
 }
+export const unrecognized = (): never =>
+  clicError("Unrecognized command.\nTry using the man command to get more information.");
 /** How octez-node and octez-dal-node end where they do not understand an option. */
 export function cmdlinerUsage(program: string, command: string, message: string): never {
   process.stderr.write(

@@ -4,7 +4,7 @@ import { isIP } from "node:net";
 import { join } from "node:path";
 import { publicKeyHash } from "../../tezos/keys";
 import { fail, octezSignals, openTrace, parseArguments, readJson, writeJson, type ArgumentSpec } from "./common";
-import { clicError, log } from "./octez-output";
+import { clicError, log, unrecognized } from "./octez-output";
 import { OctezSigner, type SignerFaults } from "./signer-server";
 import { keyOf, type SigningKey } from "./signing-keys";
 
@@ -184,5 +184,5 @@ export async function main(argv: readonly string[]): Promise<void> {
   if (name === "add authorized key" && words.length === 4) return addAuthorizedKey(command);
   if (name === "launch http signer" && words.length === 3) return launch(command);
   if (words.length === 0) return void process.stdout.write(`${usage}\n`);
-  return clicError("Unrecognized command.\nTry using the man command to get more information.");
+  return unrecognized();
 }
