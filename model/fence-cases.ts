@@ -6,7 +6,8 @@ import type { Watermark } from "../contract/watermark";
 import { decideRaise, decideSign, type Request } from "../daemons/signing-gate/decide";
 import { recovered } from "../daemons/signing-gate/memory";
 import { check } from "./checker";
-import { fence, fenceRules, type FenceBounds, type FenceRules } from "./fence";
+import { fence } from "./fence";
+import { fenceRules, type FenceBounds, type FenceRules } from "./fence-state";
 import type { Case, LeftOut } from "./cases";
 
 const request = (kind: Request["kind"], level: number, round: number, digest: string): Request => ({
