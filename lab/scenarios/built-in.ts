@@ -167,7 +167,8 @@ const list: z.input<typeof scenarioSchema>[] = [
     name: "api-very-slow",
     title: "The Kubernetes API needs 2 s for each answer",
     row: "API unreachable",
-    explain: "The most that the tenure is made for: it goes on, and so do signatures.",
+    explain:
+      "The most that the tenure is made for: it goes on, and so do signatures. Nothing else may be slow then, the machine included.",
     steps: [{ at: 0, fault: "api-slow", args: { ms: 2000 }, for: 60 }],
     goalMissedLevels: 0,
     expect: { failover: "no" },
