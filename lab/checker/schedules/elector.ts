@@ -11,6 +11,7 @@ import type { Scene } from "./scene";
 export class HostileElector {
   /** The one that was elected last in an orderly way. */
   master: GateProcess | undefined;
+  private readonly epochs = new Map<GateProcess, number>();
 
   constructor(
     private readonly scene: Scene,
@@ -30,6 +31,7 @@ export class HostileElector {
     });
   }
   private tell(process: GateProcess, epoch: number, validMs: number, gate: "open" | "shut"): void {
+    this.epochs.set(process, epoch);
     process.leadership.update({
       holder: "",
       holderIdentity: process.identity,
@@ -44,9 +46,14 @@ export class HostileElector {
       nonces: "follow",
     });
   }
-  /** Whoever does not know what was taken away has lost the lease before. */
-  shutIgnorant(): void {
-    for (const process of this.pods.running) if (!this.promises.mayLead(process.disk)) this.tell(process, 0, 0, "shut");
+  /**
+   * Whoever does not know what was taken away has lost the lease before, and so has one of an earlier epoch: what a
+   * disk has lost does not tell its gate that a later one was there.
+   */
+  shutIgnorant(epoch: number): void {
+    for (const process of this.pods.running)
+      if (!this.promises.mayLead(process.disk) || (this.epochs.get(process) ?? 0) < epoch)
+        this.tell(process, 0, 0, "shut");
   }
 
   /** Those that may lead now. */

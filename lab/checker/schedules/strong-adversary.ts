@@ -4,7 +4,7 @@
  * sign something else at the same place. It sets disks back and empties them while their watermarks are whole.
  *
  * What it may not do is what the protocol does not promise to bear: take away a watermark that no disk has to know, and
- * let a pod lead that need not know what was taken away.
+ * let a pod lead that need not know what was taken away, or whose epoch is older than that.
  */
 import { watermarkName } from "../../../contract/names";
 import type { SignAttempt } from "../../../daemons/signing-gate/gate";

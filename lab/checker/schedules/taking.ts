@@ -34,7 +34,7 @@ export const promisedSomewhere = (pods: Pods, promises: Promises, elector: Hosti
   isOld: (_address, record, present) => present !== null && !reaches(record, present),
   lost: (address, record) => {
     promises.take(address, record);
-    elector.shutIgnorant();
+    elector.shutIgnorant(record.epoch);
   },
 });
 
