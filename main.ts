@@ -80,7 +80,8 @@ async function main(): Promise<void> {
         folder: process.cwd(),
         handed: handed ?? { environment: cdktf?.secrets ? { secrets: cdktf.secrets } : {}, options: [] },
         argv: cdktf?.argv,
-        secretsNeeded: cdktf?.secrets !== undefined && !makesNothing.has(cdktf.argv[0] ?? ""),
+        // Where the system does not show TF_VAR_secrets, only secrets in files have revisions.
+        secretsNeeded: cdktf !== undefined && !makesNothing.has(cdktf.argv[0] ?? ""),
         outdir: process.env.CDKTF_OUTDIR,
       }),
     );

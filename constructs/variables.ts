@@ -53,13 +53,17 @@ export type SecretPath = readonly [string, ...string[]];
  * validation of the variable, for which Terraform would print the text of the whole value.
  * @param data keys and texts with `secretReference`s in them
  */
-export const writeOnly = (data: Record<string, string>, ...paths: readonly SecretPath[]) => ({
-  dataWo: data,
-  dataWoRevision: Token.asNumber(
-    `\${${paths.map((path) => `try(local.${revisions}["${path.join(".")}"], 1)`).join(" + ")}}`,
-  ),
-  lifecycle: secretsPresent(...paths),
-});
+export const writeOnly = (data: Record<string, string>, ...paths: readonly SecretPath[]) =>
+  // Without a secret in it there is nothing to hide, and no revision that could change.
+  paths.length === 0
+    ? { data }
+    : {
+        dataWo: data,
+        dataWoRevision: Token.asNumber(
+          `\${${paths.map((path) => `try(local.${revisions}["${path.join(".")}"], 1)`).join(" + ")}}`,
+        ),
+        lifecycle: secretsPresent(...paths),
+      };
 
 /**
  * A reference to a secret for use in a resource, for instance `secretReference("hot_keys", "alice", "tz1...")`. Needs

@@ -79,7 +79,7 @@ export const bakingContainers = {
       elector: {
         port: 4040,
         name: "elector",
-        calledBy: "supervisor, gate, exposer, importer of the pod; Prometheus",
+        calledBy: "supervisor, gate, sidecar, exposer, importer of the pod; Prometheus",
         purpose: "leadership, member records, metrics: reading only",
         openTo: "monitoring",
       },
@@ -116,7 +116,7 @@ export const bakingContainers = {
       gateHealth: {
         port: 4042,
         name: "gate-health",
-        calledBy: "elector, supervisor; Prometheus",
+        calledBy: "elector, supervisor, sidecar; Prometheus",
         purpose: healthOf,
         openTo: "monitoring",
       },

@@ -10,7 +10,8 @@
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
-import { automaticFiles, type Handed } from "../configuration/tfvars";
+import { resolveConfiguration } from "../configuration/load";
+import { automaticFiles } from "../configuration/tfvars";
 import { neededSecrets } from "../configuration/secrets";
 import { type Configuration } from "../configuration/schema";
 import { synthesize } from "../main";
@@ -142,7 +143,7 @@ function stepsOf(kind: Providers["kind"], variables: readonly string[]): [name: 
 async function keepsNoSecret(stack: string, environment: Record<string, string>, said: string): Promise<string> {
   const files = readdirSync(stack).filter((name) => /\.(json|tfstate|backup)$/.test(name));
   const plan = await terraform(stack, ["show", "-json", "plan"], environment);
-  if (!plan.ok) return plan.output;
+  if (!plan.ok) return `terraform show failed: ${plan.output}`;
   const texts = [...files.map((name) => [name, readFileSync(join(stack, name), "utf8")]), ["plan", plan.output]];
   const leaks = [...texts, ["output", said]].flatMap(([name, text]) => (text?.includes(secretMark) ? [name] : []));
   return leaks.length === 0 ? "" : `a secret is in: ${leaks.join(", ")}`;
@@ -160,14 +161,16 @@ export async function verify(
   const work = join(cache, "verify-terraform", `${providers.kind}-${example}-${mode}`);
   rmSync(work, { recursive: true, force: true });
   mkdirSync(work, { recursive: true });
-  const handed: Handed = { environment: {}, options: [{ var: `experimental_active_standby_mode=${activeStandby}` }] };
-  const { configuration } = await synthesize({ folder, outdir: join(work, "out"), handed });
+  const options = [{ var: `experimental_active_standby_mode=${activeStandby}` }];
+  const { configuration } = await resolveConfiguration({ folder, handed: { environment: {}, options } });
+  const secrets = dummySecrets(configuration);
+  await synthesize({ folder, outdir: join(work, "out"), handed: { environment: { secrets }, options } });
   const existing = configuration.cluster?.existing;
   const variables = [
     ...automaticFiles(folder).map((file) => `-var-file=${file}`),
     `-var=experimental_active_standby_mode=${activeStandby}`,
   ];
-  const environment = { ...providers.environment, TF_VAR_secrets: dummySecrets(configuration) };
+  const environment = { ...providers.environment, TF_VAR_secrets: secrets };
   const real = providers.kind === "real" ? { ...providers, google: await startGoogleStandIn() } : undefined;
   const results: StepResult[] = [];
   const add = (result: Omit<StepResult, "example" | "mode">): void => {

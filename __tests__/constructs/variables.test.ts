@@ -70,7 +70,8 @@ test("secrets are sensitive and ephemeral, have no default and are only referred
   expect(secrets).toMatchObject({ sensitive: true, ephemeral: true, default: {} });
   expect(secrets?.validation ?? []).toEqual([]);
   expect(secretReference("hot_keys", "alice", delegate)).toBe(`\${var.secrets.hot_keys["alice"]["${delegate}"]}`);
-  expect(writeOnly({}, ["hot_keys", "alice", delegate]).lifecycle.precondition).toEqual([
+  expect(writeOnly({ text: "no secret" })).toEqual({ data: { text: "no secret" } });
+  expect(writeOnly({}, ["hot_keys", "alice", delegate]).lifecycle?.precondition).toEqual([
     {
       condition: `\${try(length(var.secrets.hot_keys["alice"]["${delegate}"]) > 0, false)}`,
       errorMessage: expect.stringContaining(`secrets.hot_keys.alice.${delegate} is missing`) as string,

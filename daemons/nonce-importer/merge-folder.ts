@@ -116,7 +116,8 @@ export function plan(job: Pick<MergeJob, "remote" | "currentCycle" | "keepCycles
       // Whole entries that we do not understand are a newer octez-baker's: nothing is put in their place.
       if (error.code === "field" && own.includes(file)) throw error;
       if (error.code === "field") return none;
-      broken.push(file);
+      // One that octez-baker does not read may still be on its way into the folder: it stays where it is.
+      if (own.includes(file)) broken.push(file);
       return rescue(text);
     }
   };

@@ -37,7 +37,7 @@ const predecessor: [string, string][] = [
   ["`node_locations`", "`zones`"],
   ["`kubernetes_namespace`", "`namespace`"],
   ["`kubernetes_name_prefix`", "`name`"],
-  ["`tezos_network`", "`network`"],
+  ["`tezos_network`", "`network`; `ghostnet` is `shadownet` now"],
   ["`snapshot_url`", "`snapshot.url`, with `snapshot.block_hash`"],
   ["`history_mode`", "`history_mode`"],
   ["`node_storage_size`", "`disk.size_gib`"],

@@ -63,7 +63,7 @@ async function heal(
     if (!api.get(name)) api.put(name, api.newUid(), "");
   }
   const last = elector.candidates()[0];
-  const answers: GateAnswer[] = [];
+  let answers: GateAnswer[] = [];
   // As an elector does: an epoch above all watermarks, and a new one where the gate says that the tenure is over.
   for (let i = 0; last && i < 40; i++) {
     const lost = last.gate?.status().tenureLost;
@@ -71,13 +71,18 @@ async function heal(
     elector.lead(last, api.highestEpoch, 10_000);
     await world.run(world.now + 3000);
   }
-  for (const { address } of keys) {
-    const bytes = requestBytes("attestation", chain.tip + 1, chain.round, 7);
-    void last?.gate?.sign(address, bytes).then((answer) => answers.push(answer));
+  // A watermark that the first request finds lost opens again above its new floor, which is five levels ahead (S5).
+  for (let level = 0; level < 8; level++) {
+    answers = [];
+    for (const { address } of keys) {
+      const bytes = requestBytes("attestation", chain.tip + 1, chain.round, 7);
+      void last?.gate?.sign(address, bytes).then((answer) => answers.push(answer));
+    }
+    await world.run(world.now + 5000);
+    if (answers.length === keys.length && answers.every((answer) => answer.status === 200)) return "";
+    if (last) elector.lead(last, api.highestEpoch, 20_000);
   }
-  await world.run(world.now + 5000);
-  const signed = answers.length === keys.length && answers.every((answer) => answer.status === 200);
-  return signed ? "" : JSON.stringify(answers);
+  return JSON.stringify(answers);
 }
 
 export async function runSchedule(options: ScheduleOptions): Promise<ScheduleResult> {
