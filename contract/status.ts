@@ -85,7 +85,7 @@ export const gateStatusSchema = z.object({
   memoryProblem: z.optional(z.nullable(z.string())),
   /** Requests that the watermark has refused since the gate's start. */
   refusedByWatermark: z.optional(z.int().check(z.nonnegative())),
-  /** Attestations that it was asked for since its start, whatever became of them. */
+  /** Attestations that it was asked for since its start, whatever became of them; and what it did not understand. */
   attestationsAsked: z.optional(z.int().check(z.nonnegative())),
   /**
    * Set where a watermark shows that this tenure is over; the elector then releases (higher epoch) or is lost (equal

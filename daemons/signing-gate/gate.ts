@@ -76,16 +76,24 @@ export class Gate {
     this.keys.get(address)?.look(object, this.working > 0);
   }
 
+  /**
+   * Counts a request that may be an attestation, such as one of a coming protocol: whoever asks for what is refused
+   * does not hang.
+   */
+  askedForVote(): void {
+    this.attestationsAsked++;
+  }
+
   /** Decides one request and answers within the budget. An identical request under way shares the answer. */
   sign(address: string, bytes: Uint8Array, query = ""): Promise<GateAnswer> {
     const startedMs = this.options.clock.now();
     const parsed = parseSigningRequest(bytes);
     const request = parsed.ok ? parsed.request : undefined;
+    if (!request || request.kind === "attestation") this.askedForVote();
     const decided = (answer: GateAnswer) => this.decided(startedMs, address, request, answer);
     const refusal = parsed.ok ? this.notForUs(address, parsed.request) : refuse(400, parsed.reason, "not understood");
     const key = this.keys.get(address);
     if (refusal || !key || !request) return Promise.resolve(decided(refusal ?? unknownKey));
-    if (request.kind === "attestation") this.attestationsAsked++;
     const id = `${address} ${request.digest} ${request.kind === "block" ? "" : query}`;
     const shared = this.running.get(id);
     if (shared) return shared;

@@ -39,7 +39,7 @@ export function decodeBody(body: Buffer): Uint8Array | undefined {
   return Uint8Array.from(Buffer.from(text, "hex"));
 }
 
-export function gateRoutes(gate: Pick<Gate, "sign">, upstream: Upstream): Record<string, Handler> {
+export function gateRoutes(gate: Pick<Gate, "sign" | "askedForVote">, upstream: Upstream): Record<string, Handler> {
   const only = (method: string, request: IncomingMessage, response: ServerResponse): boolean => {
     if (request.method === method) return true;
     sendRefusal(response, 400, "method", `this path takes ${method}, got ${request.method ?? ""}`);
@@ -77,7 +77,12 @@ export function gateRoutes(gate: Pick<Gate, "sign">, upstream: Upstream): Record
     },
     "/keys/": async (request, response, url) => {
       const address = url.pathname.slice("/keys/".length);
-      if (!upstream.serves(address)) return sendRefusal(response, 404, "unknown-key", "no key of this baker");
+      // What is refused before the gate itself sees it was asked for all the same.
+      const refused = (status: number, reason: string, detail: string) => {
+        if (request.method === "POST") gate.askedForVote();
+        sendRefusal(response, status, reason, detail);
+      };
+      if (!upstream.serves(address)) return refused(404, "unknown-key", "no key of this baker");
       if (request.method === "GET") {
         const publicKey = await upstream.publicKey(address);
         if (publicKey === undefined)
@@ -87,15 +92,15 @@ export function gateRoutes(gate: Pick<Gate, "sign">, upstream: Upstream): Record
       }
       if (!only("POST", request, response)) return;
       if (url.search.length > maxQueryBytes)
-        return sendRefusal(response, 400, "query-length", `at most ${maxQueryBytes} bytes of query`);
+        return refused(400, "query-length", `at most ${maxQueryBytes} bytes of query`);
       let body: Buffer;
       try {
         body = await readBody(request, maxBodyBytes);
       } catch {
-        return sendRefusal(response, 400, "body-length", `at most ${maxBodyBytes} bytes`);
+        return refused(400, "body-length", `at most ${maxBodyBytes} bytes`);
       }
       const bytes = decodeBody(body);
-      if (!bytes) return sendRefusal(response, 400, "body", "the body is a JSON string of hex digits");
+      if (!bytes) return refused(400, "body", "the body is a JSON string of hex digits");
       const answer = await gate.sign(address, bytes, url.search);
       if (answer.status === 200) sendJson(response, 200, { signature: answer.signature });
       else sendRefusal(response, answer.status, answer.reason, answer.detail);

@@ -4,6 +4,7 @@ import * as http from "node:http";
 import { testKey } from "../../../lab/doubles/signing-keys";
 import { encodeBase58 } from "../../../tezos/base58";
 import { verifySignature } from "../../../tezos/keys";
+import { maxRequestBytes } from "../../../tezos/signing-request";
 import { GateWorld, quick, request, type GatePod } from "../../helpers/gates";
 
 jest.setTimeout(20_000);
@@ -323,4 +324,16 @@ test("the gate counts the attestations that it is asked for, whatever becomes of
   await pod.sign(ed.address, request("attestation", 1001));
   await pod.sign(ed.address, request("attestation", 1000));
   expect(pod.gate.status().attestationsAsked).toBe(2);
+  await pod.sign(ed.address, request("block", 1001));
+  expect(pod.gate.status().attestationsAsked).toBe(2);
+  // A vote of a coming protocol, and one that this key has no layout for.
+  const coming = request("attestation", 1002);
+  coming.set([99], 37);
+  expect(await pod.sign(ed.address, coming)).toMatchObject({ reason: "tag-unknown" });
+  await pod.sign(ed.address, request("attestation", 1002, 0, 1, { tag: 41 }));
+  expect(pod.gate.status().attestationsAsked).toBe(4);
+  await pod.sign(testKey("tz1", "nobody").address, request("attestation", 1002));
+  await pod.sign(ed.address, new Uint8Array(maxRequestBytes + 1000));
+  await pod.sign(ed.address, request("attestation", 1002), `?${"x".repeat(2000)}`);
+  expect(pod.gate.status().attestationsAsked).toBe(7);
 });
