@@ -10,8 +10,9 @@ import { getJson } from "../runtime/http-get";
 import type { Log } from "../runtime/log";
 import { Counter, type Registry } from "../runtime/metrics";
 import { missedBetween, type Account } from "../runtime/missed-levels";
-import type { Head, OctezRpc } from "../runtime/octez-rpc";
+import type { OctezRpc } from "../runtime/octez-rpc";
 import type { Wake } from "../runtime/wake";
+import type { SeenHead } from "./assess";
 import { causeOf, slotCauses, type PodView, type SlotCause } from "./slots";
 
 export interface SlotWatchOptions {
@@ -22,7 +23,7 @@ export interface SlotWatchOptions {
   log: Log;
   metrics: Registry;
   pollMs: number;
-  head: () => Head | undefined;
+  head: () => SeenHead | undefined;
   /** Kicked at each new head. */
   newHead: Wake;
   nodeReady: () => boolean;
@@ -33,7 +34,13 @@ export class SlotWatch {
   private account: Account | undefined;
   private epochBefore: number | undefined;
   private refusedBefore: number | undefined;
-  /** Levels whose attestation was missed since this began. */
+  private seen: number | undefined;
+  /** Whether the heads since the account came one after the other, each in its time. */
+  private followed = false;
+  /**
+   * Levels whose attestation was missed since this began while the node followed the chain. At a head that comes late
+   * or is passed over, as when a node catches up, no baker attests: that says nothing about the baker.
+   */
   missedAttestations = 0;
 
   constructor(private readonly o: SlotWatchOptions) {
@@ -60,6 +67,10 @@ export class SlotWatch {
     const { delegate } = file;
     const head = this.o.head();
     if (!head || head.level === this.account?.level) return;
+    // The chain's pace, as the gate takes it.
+    const inTime = head.ageThenMs <= file.timings.headFreshSeconds * 100;
+    if (head.level !== this.seen) this.followed &&= inTime && head.level - 1 === this.seen;
+    this.seen = head.level;
     const wanted = { timeoutMs: 2 * this.o.pollMs, signal };
     const [participation, rights] = await Promise.all([
       rpc.participation({ ...wanted, delegate }),
@@ -73,9 +84,12 @@ export class SlotWatch {
       participation.ok && this.o.nodeReady()
         ? { level: head.level, missedLevels: participation.value.missedLevels }
         : undefined;
+    // One head may have gone by without an answer.
+    const steady = this.followed && before !== undefined && head.level - before.level <= 2;
+    this.followed = inTime;
     if (!this.account) return;
     const attestations = missedBetween(before, this.account);
-    this.missedAttestations += attestations;
+    if (steady) this.missedAttestations += attestations;
     const block =
       before !== undefined &&
       rights.ok &&

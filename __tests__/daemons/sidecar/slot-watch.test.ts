@@ -1,7 +1,8 @@
 import { createLog } from "../../../daemons/runtime/log";
 import { createRegistry } from "../../../daemons/runtime/metrics";
-import type { Head, OctezRpc } from "../../../daemons/runtime/octez-rpc";
+import type { OctezRpc } from "../../../daemons/runtime/octez-rpc";
 import { Wake } from "../../../daemons/runtime/wake";
+import type { SeenHead } from "../../../daemons/sidecar/assess";
 import { SlotWatch } from "../../../daemons/sidecar/slot-watch";
 import { solidBakerFile } from "../../helpers/baker-file";
 
@@ -9,8 +10,18 @@ type Answer = Awaited<ReturnType<OctezRpc["participation"]>>;
 const missed = (missedLevels: number): Answer => ({ ok: true, value: { missedLevels, missedSlots: 0 }, sentAtMs: 0 });
 const failed = (kind: "timeout" | "status"): Answer => ({ ok: false, kind, status: 404, message: "", sentAtMs: 0 });
 
+interface Look {
+  answer: Answer;
+  /** Levels that the head is above the one before. */
+  ahead?: number;
+  ageThenMs?: number;
+}
+
+const at = (missedLevels: number, head: Omit<Look, "answer"> = {}): Look => ({ answer: missed(missedLevels), ...head });
+
 /** The count after each head with its answer. */
-async function counts(...answers: Answer[]): Promise<number[]> {
+async function counts(...looks: Look[]): Promise<number[]> {
+  let turn = 0;
   let level = 0;
   let asked: () => void = () => undefined;
   const stop = new AbortController();
@@ -18,21 +29,22 @@ async function counts(...answers: Answer[]): Promise<number[]> {
   const rpc = {
     participation: () => {
       asked();
-      return Promise.resolve(answers[level - 1] ?? failed("timeout"));
+      return Promise.resolve(looks[turn - 1]?.answer ?? failed("timeout"));
     },
     bakingRights: () => Promise.resolve(failed("timeout")),
   };
   const watch = new SlotWatch({
     ...{ file: solidBakerFile(), host: "127.0.0.1", rpc: rpc as unknown as OctezRpc, pollMs: 60_000, newHead },
     ...{ log: createLog("pod", "sidecar", () => undefined), metrics: createRegistry("alice", "pod") },
-    head: () => (level === 0 ? undefined : ({ level, round: 0 } as Head)),
+    head: () =>
+      level === 0 ? undefined : ({ level, round: 0, ageThenMs: looks[turn - 1]?.ageThenMs ?? 900 } as SeenHead),
     nodeReady: () => true,
   });
   const done = watch.run(stop.signal);
   const found: number[] = [];
-  while (found.length < answers.length) {
+  while (found.length < looks.length) {
     const looked = new Promise<void>((resolve) => (asked = resolve));
-    level++;
+    level += looks[turn++]?.ahead ?? 1;
     newHead.kick();
     await looked;
     await new Promise((resolve) => setImmediate(resolve));
@@ -44,11 +56,21 @@ async function counts(...answers: Answer[]): Promise<number[]> {
 }
 
 test("nothing is missed at the start; then what the chain's account grows by", async () => {
-  expect(await counts(missed(7), missed(7), missed(8), missed(10))).toEqual([0, 0, 1, 3]);
+  expect(await counts(at(7), at(7), at(8), at(10))).toEqual([0, 0, 1, 3]);
 });
 test("what happened while the node did not answer in time is counted with its next answer", async () => {
-  expect(await counts(missed(7), failed("timeout"), missed(9))).toEqual([0, 0, 2]);
+  expect(await counts(at(7), { answer: failed("timeout") }, at(9))).toEqual([0, 0, 2]);
 });
 test("a delegate without an account begins anew", async () => {
-  expect(await counts(missed(7), failed("status"), missed(9), missed(10))).toEqual([0, 0, 0, 1]);
+  expect(await counts(at(7), { answer: failed("status") }, at(9), at(10))).toEqual([0, 0, 0, 1]);
+});
+
+test("a node that catches up misses levels, and its baker none: a head far ahead, and heads that come late", async () => {
+  expect(await counts(at(7), at(10, { ahead: 4 }), at(11), at(12))).toEqual([0, 0, 1, 2]);
+  const late = { ageThenMs: 20_000 };
+  // The miss of a late head is in the account of the next one, which may be in time.
+  expect(await counts(at(7), at(8, late), at(9, late), at(10), at(11))).toEqual([0, 0, 0, 0, 1]);
+  const unanswered = { answer: failed("timeout") };
+  expect(await counts(at(7), { ...unanswered, ...late }, at(9))).toEqual([0, 0, 0]);
+  expect(await counts(at(7), unanswered, unanswered, at(10), at(11))).toEqual([0, 0, 0, 0, 1]);
 });
