@@ -4,7 +4,7 @@ import type { daemonStates } from "../../contract/status";
 import type { Timings } from "../../contract/timings";
 import type { Clock } from "../runtime/clock";
 import type { Log } from "../runtime/log";
-import { afterCrash, crashLoop, isCrashLooping } from "./decide";
+import { afterCrash, crashLoop, isCrashLooping, type CrashState } from "./decide";
 
 export type DaemonState = (typeof daemonStates)[number];
 export type Spawn = (command: readonly string[]) => ChildProcess;
@@ -20,9 +20,13 @@ export class DaemonProcess {
   private child: ChildProcess | null = null;
   private stopping: "planned" | "now" | null = null;
   private grace: NodeJS.Timeout | undefined;
-  private crashes = { failures: 0 };
+  private crashes: CrashState = { failures: 0 };
   private startedAtMs = 0;
   private hung = false;
+  /** It hangs, and a restart did not help. */
+  private helpless = false;
+  /** How often that was so since a run last worked. */
+  private hangs = 0;
   private endedAtMs = -Infinity;
   private nextStartMs = 0;
 
@@ -49,7 +53,7 @@ export class DaemonProcess {
   }
   get crashLooping(): boolean {
     const since = this.o.clock.now() - (this.running ? this.startedAtMs : this.endedAtMs);
-    return isCrashLooping(this.crashes, this.running, since, this.o.timings);
+    return this.helpless || isCrashLooping(this.crashes, this.running, since, this.o.timings);
   }
   get ranMs(): number {
     return this.o.clock.now() - this.startedAtMs;
@@ -61,6 +65,7 @@ export class DaemonProcess {
 
   start(): void {
     if (this.child) return;
+    this.crashes = { ...this.crashes, forgotten: !this.crashLooping };
     this.startedAtMs = this.o.clock.now();
     this.stopping = null;
     this.o.log.info("daemon-starting", this.name, { program: this.command[0] });
@@ -107,10 +112,20 @@ export class DaemonProcess {
     this.signal("SIGKILL");
   }
 
-  /** It hangs again: counts as a crash loop, so that another pod may bake. */
+  /** It has asked for a signature: no hang, and those before it are over. */
+  asks(): void {
+    this.hangs = 0;
+    if (!this.helpless) return;
+    this.helpless = false;
+    this.crashes = { failures: 0 };
+    this.o.onChange();
+  }
+
+  /** It hangs again: a crash loop, so that another pod may bake, until it asks or some time after its stop. */
   giveUp(): void {
-    if (this.crashes.failures >= crashLoop) return;
-    this.crashes = { failures: crashLoop };
+    if (this.helpless) return;
+    this.helpless = true;
+    this.crashes = { failures: crashLoop + this.hangs++ };
     this.lastExit = "hung";
     this.o.log.error("daemon-hangs", "restart-did-not-help", { program: this.name, pid: this.pid });
     this.o.onChange();
@@ -132,7 +147,8 @@ export class DaemonProcess {
 
   private ended(exit: string): void {
     if (!this.child) return;
-    const how = this.hung ? "hung" : exit;
+    const { hung, helpless } = this;
+    const how = hung ? "hung" : exit;
     this.hung = false;
     // Whatever the daemon has left behind in its group.
     this.signal("SIGKILL");
@@ -142,7 +158,9 @@ export class DaemonProcess {
     const stopped = this.stopping;
     this.child = null;
     this.stopping = null;
-    this.lastExit = how;
+    // How a stop has ended it says nothing about why it was stopped.
+    if (!helpless || !stopped) this.lastExit = how;
+    if (!hung) this.helpless = false;
     this.endedAtMs = now;
     if (stopped) {
       this.state = "stopped";
@@ -150,7 +168,7 @@ export class DaemonProcess {
       // 127 is how Octez answers SIGTERM.
       this.o.log.info("daemon-stopped", stopped, { program: this.name, exit: how, ranMs: Math.round(ranMs) });
     } else {
-      const { failures, restartInMs } = afterCrash(this.crashes, ranMs, this.o.timings);
+      const { failures, restartInMs } = afterCrash(this.crashes, helpless ? 0 : ranMs, this.o.timings);
       this.crashes = { failures };
       this.state = "backoff";
       this.nextStartMs = now + restartInMs;

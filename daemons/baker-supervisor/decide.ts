@@ -74,6 +74,8 @@ export function mayEnd(state: SupervisorState, running: boolean, now: number, t:
 export interface CrashState {
   /** Consecutive runs that ended early. */
   failures: number;
+  /** The present run began with no crash loop, or with one that was forgotten: it is none before it ends early, too. */
+  forgotten?: boolean;
 }
 /**
  * A run of this length is no crash loop. In units of retrySeconds, as all of these, so that an accelerated laboratory
@@ -84,7 +86,7 @@ const longRun = 30;
 export const crashLoop = 3;
 
 /** After a daemon ended by itself. @returns the new state and the pause before the next start */
-export function afterCrash(before: CrashState, ranMs: number, t: Timings): CrashState & { restartInMs: number } {
+export function afterCrash(before: CrashState, ranMs: number, t: Timings): { failures: number; restartInMs: number } {
   const failures = ranMs >= longRun * t.retrySeconds * 1000 ? 1 : before.failures + 1;
   return { failures, restartInMs: t.retrySeconds * Math.min(30_000, 200 * 2 ** (failures - 1)) };
 }
@@ -96,5 +98,12 @@ export function afterCrash(before: CrashState, ranMs: number, t: Timings): Crash
 const forgottenAfter = (failures: number): number => 10 * 2 ** Math.min(7, failures - crashLoop);
 
 /** @param quietMs how long the daemon has been running, or stopped, without a crash */
-export const isCrashLooping = ({ failures }: CrashState, running: boolean, quietMs: number, t: Timings): boolean =>
-  failures >= crashLoop && quietMs < (running ? 1 : forgottenAfter(failures)) * longRun * t.retrySeconds * 1000;
+export const isCrashLooping = (
+  { failures, forgotten }: CrashState,
+  running: boolean,
+  quietMs: number,
+  t: Timings,
+): boolean =>
+  failures >= crashLoop &&
+  !(running && forgotten) &&
+  quietMs < (running ? 1 : forgottenAfter(failures)) * longRun * t.retrySeconds * 1000;

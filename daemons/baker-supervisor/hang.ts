@@ -29,23 +29,27 @@ export const toldBy = (
     ? { epoch: gate.epoch, asked: gate.attestationsAsked ?? 0, missed: sidecar.missedAttestations ?? 0 }
     : undefined;
 
-/** restart: another process may do better. helpless: one already followed a hang, and it does not work either. */
-export type HangVerdict = "works" | "restart" | "helpless";
+/**
+ * asks: it has just been seen to work. works: nothing speaks against it. restart: another process may do better.
+ * helpless: one already followed a hang, and it does not work either, or the one that hangs cannot even be killed.
+ */
+export type HangVerdict = "asks" | "works" | "restart" | "helpless";
 
 /** One level may have begun before the daemon was ready for it; two are no accident. */
 const hungAfterLevels = 2;
 /**
  * In units of retrySeconds, as a crash loop is. A daemon that has never asked may still be starting, for as long as a
- * long run; one that was restarted because of a hang has shown before how fast it starts.
+ * long run; one that was restarted because of a hang has shown before how fast it starts. One that was helpless, and
+ * that nobody has stopped meanwhile, is tried again after as long as a crash loop is first remembered.
  */
-const patience = { neverAsked: 30, afterHang: 10 };
+const patience = { neverAsked: 30, afterHang: 10, killed: 5, helpless: 300 };
 
 export class HangWatch {
   /** Where the present count began. */
   private from: Seen | undefined;
   private hasAsked = false;
-  /** The epoch in which a run was ended because it hung, and none has asked since. */
-  private restartedIn: number | undefined;
+  /** The last run that was ended because it hung, as none has asked since. */
+  private restarted: Seen | undefined;
 
   /** @param seen undefined while the daemon does not run, or nothing can be asked of it */
   see(seen: Seen | undefined, { retrySeconds }: Pick<Timings, "retrySeconds">): HangVerdict {
@@ -56,19 +60,21 @@ export class HangWatch {
       return "works";
     }
     if (seen.asked !== from.asked || seen.missed < from.missed) {
-      if (seen.asked > from.asked) {
-        this.hasAsked = true;
-        this.restartedIn = undefined;
-      }
       this.from = seen;
-      return "works";
+      if (seen.asked <= from.asked) return "works";
+      this.hasAsked = true;
+      this.restarted = undefined;
+      return "asks";
     }
     if (seen.missed - from.missed < hungAfterLevels) return "works";
     const ranLong = (units: number) => seen.ranMs >= 1000 * units * retrySeconds;
-    if (this.hasAsked || ranLong(patience.neverAsked)) {
-      this.restartedIn = seen.epoch;
-      return "restart";
-    }
-    return this.restartedIn === seen.epoch && ranLong(patience.afterHang) ? "helpless" : "works";
+    const before = this.restarted?.epoch === seen.epoch ? this.restarted : undefined;
+    // Whatever waits for a disk that hangs outlives SIGKILL.
+    if (before?.pid === seen.pid)
+      return seen.ranMs - before.ranMs >= 1000 * patience.killed * retrySeconds ? "helpless" : "works";
+    if (before && !ranLong(patience.helpless)) return ranLong(patience.afterHang) ? "helpless" : "works";
+    if (!before && !this.hasAsked && !ranLong(patience.neverAsked)) return "works";
+    this.restarted = seen;
+    return "restart";
   }
 }

@@ -91,6 +91,7 @@ export class Supervisor {
     const expected = told && this.verdict.command === "run" && daemon?.state === "running";
     const run = expected ? { ...told, pid: daemon.pid ?? 0, ranMs: daemon.ranMs } : undefined;
     const verdict = this.hangs.see(run, this.o.timings);
+    if (verdict === "asks") daemon?.asks();
     if (verdict === "restart") daemon?.restartHung();
     if (verdict === "helpless") daemon?.giveUp();
   }

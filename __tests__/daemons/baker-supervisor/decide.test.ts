@@ -140,6 +140,9 @@ test("three early crashes are a crash loop until it has run, or been left alone,
   expect(isCrashLooping({ failures: 3 }, true, 30_000, t)).toBe(false);
   expect(isCrashLooping({ failures: 3 }, false, 299_999, t)).toBe(true);
   expect(isCrashLooping({ failures: 3 }, false, 300_000, t)).toBe(false);
+  // A run that follows a loop which was forgotten has to fail by itself.
+  expect(isCrashLooping({ failures: 4, forgotten: true }, true, 0, t)).toBe(false);
+  expect(isCrashLooping({ failures: 5, forgotten: true }, false, 0, t)).toBe(true);
   // Each further failure doubles the time, up to ten hours.
   expect(isCrashLooping({ failures: 5 }, false, 1_199_999, t)).toBe(true);
   expect(isCrashLooping({ failures: 5 }, false, 1_200_000, t)).toBe(false);

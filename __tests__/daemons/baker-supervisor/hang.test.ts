@@ -15,10 +15,10 @@ function verdicts(...moments: (Partial<Seen> | undefined)[]): string[] {
 const last = (...moments: (Partial<Seen> | undefined)[]) => verdicts(...moments).at(-1);
 
 test("two missed levels without a question restart a daemon that has asked before", () => {
-  expect(verdicts({}, { asked: 41 }, { missed: 3 }, { missed: 4 })).toEqual(["works", "works", "works", "restart"]);
+  expect(verdicts({}, { asked: 41 }, { missed: 3 }, { missed: 4 })).toEqual(["works", "asks", "works", "restart"]);
 });
 test("a daemon that asks does not hang, however much is missed", () => {
-  expect(last({}, { asked: 41 }, { asked: 42, missed: 3 }, { asked: 43, missed: 9 })).toBe("works");
+  expect(last({}, { asked: 41 }, { asked: 42, missed: 3 }, { asked: 43, missed: 9 })).toBe("asks");
 });
 test("levels without a right are not missed, and nothing is expected at them", () => {
   expect(last({}, { asked: 41 }, ...Array.from({ length: 50 }, () => ({})))).toBe("works");
@@ -42,6 +42,28 @@ test("a restart that does not help is said after ten seconds; the next one of an
   expect(verdicts(...hung, ...next).slice(2)).toEqual(["restart", "works", "works", "works", "helpless"]);
   const later = [undefined, { pid: 8, epoch: 4, ranMs: 1000 }, { missed: 6, ranMs: 12_000 }];
   expect(last(...hung, ...later)).toBe("works");
+});
+test("a restart that does not help is said whenever the next levels are missed, and until another one is tried", () => {
+  const hung = [{}, { asked: 41 }, { missed: 4 }];
+  const rare = [
+    { pid: 8, ranMs: 1000 },
+    { missed: 5, ranMs: 20_000 },
+    { missed: 6, ranMs: 44_000 },
+  ];
+  expect(verdicts(...hung, ...rare).slice(3)).toEqual(["works", "works", "helpless"]);
+  const long = [
+    { missed: 50, ranMs: 299_000 },
+    { ranMs: 300_000 },
+    { pid: 9, ranMs: 1000 },
+    { missed: 52, ranMs: 9000 },
+  ];
+  expect(verdicts(...hung, ...rare, ...long, { ranMs: 10_000 }).slice(6)).toEqual([
+    ...["helpless", "restart", "works", "works", "helpless"],
+  ]);
+});
+test("one that SIGKILL does not end is restarted once, and helpless after five seconds", () => {
+  const hung = [{}, { asked: 41 }, { missed: 4 }, { ranMs: 600_500 }, { missed: 5, ranMs: 604_900 }];
+  expect(verdicts(...hung, { ranMs: 605_000 }).slice(2)).toEqual(["restart", "works", "works", "helpless"]);
 });
 test("a restart that helped is forgotten", () => {
   const helped = [{}, { asked: 41 }, { missed: 4 }, { pid: 8, ranMs: 1000 }, { asked: 42 }];
