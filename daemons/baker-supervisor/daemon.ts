@@ -23,7 +23,7 @@ import { toldBy } from "./hang";
 import { SoloStart } from "./solo-start";
 import { checkStarts } from "./start-check";
 import { Supervisor } from "./supervisor";
-import { writeProblem } from "./writable";
+import { ClientFolder, writeProblem } from "./writable";
 
 export type Commands = { name: string; command: string[] }[];
 
@@ -48,6 +48,7 @@ export class SupervisorDaemon {
   private server: HttpServer | undefined;
   private announced = "";
   private readonly prefix = launcher();
+  private readonly clientFolder: ClientFolder;
 
   constructor(
     private readonly config: DaemonConfig,
@@ -61,6 +62,7 @@ export class SupervisorDaemon {
       this.kube = podKubeClient(env, { component: "baker-supervisor", log, metrics: this.registry });
       this.solo = new SoloStart(config, log, this.kube);
     }
+    this.clientFolder = new ClientFolder(() => writeProblem(env.TOG_CLIENT_DIR));
     this.supervisor = new Supervisor({
       ...{ identity, topology: file.topology, timings: file.timings, daemons, prefix: this.prefix, clock, log },
       spawn: spawnGroup,
@@ -101,22 +103,23 @@ export class SupervisorDaemon {
         if (supervisor.cannotStart !== undefined) await this.checkStarts();
       }),
     );
-    const disk = repeat(signal, 10_000 * file.timings.retrySeconds, async () => {
+    // The end waits for neither of these two: a disk that hangs would hold it up.
+    void repeat(signal, 10_000 * file.timings.retrySeconds, async () => {
       supervisor.diskUsedRatio = await diskUsedRatio(env.TOG_CLIENT_DIR).catch(() => undefined);
     });
     const hangs = this.solo ? undefined : repeat(signal, 500 * file.timings.retrySeconds, () => this.lookForHang());
-    const writable = repeat(signal, 2000 * file.timings.retrySeconds, () => this.checkClientFolder());
+    void repeat(signal, 2000 * file.timings.retrySeconds, () => this.checkClientFolder());
     if (!terminated.aborted) await once(terminated, "abort");
     await supervisor.terminate();
     this.over.abort();
     unfollow();
-    await Promise.all([following, this.soloWaiting, disk, checks, hangs, writable]);
+    await Promise.all([following, this.soloWaiting, checks, hangs]);
     this.kube?.close();
     await server.close();
   }
 
   private async checkClientFolder(): Promise<void> {
-    const problem = await writeProblem(this.config.env.TOG_CLIENT_DIR);
+    const problem = await this.clientFolder.problem(5000 * this.config.file.timings.retrySeconds);
     if (problem === this.supervisor.clientFolderProblem) return;
     if (problem !== undefined) this.log.error("client-folder-not-written", problem);
     this.supervisor.clientFolderProblem = problem;

@@ -4,6 +4,7 @@
  */
 import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { sleep } from "../runtime/clock";
 
 /** @returns why a new file cannot be written, by the system's code; undefined where it can */
 export async function writeProblem(folder: string): Promise<string | undefined> {
@@ -16,5 +17,21 @@ export async function writeProblem(folder: string): Promise<string | undefined> 
     return undefined;
   } catch (error) {
     return (error as NodeJS.ErrnoException).code ?? String(error);
+  }
+}
+
+/** Tries again and again; a disk that hangs answers no try, and is then not given a second one. */
+export class ClientFolder {
+  private trying: Promise<string | undefined> | undefined;
+
+  /** @param write one try */
+  constructor(private readonly write: () => Promise<string | undefined>) {}
+
+  /** @returns as `writeProblem`; no-answer where a try is not over after `patienceMs` */
+  async problem(patienceMs: number): Promise<string | undefined> {
+    this.trying ??= this.write().finally(() => (this.trying = undefined));
+    const answered = new AbortController();
+    const silence = sleep(patienceMs, answered.signal).then(() => "no-answer");
+    return Promise.race([this.trying, silence]).finally(() => answered.abort());
   }
 }
