@@ -130,7 +130,8 @@ export class Receipts {
     if (gate.open) this.once("gate-open", gate.reason, now);
     const highest = (levels: (number | null | undefined)[]) => Math.max(-1, ...levels.map((level) => level ?? -1));
     const floor = highest(gate.keys.map((key) => key.floor));
-    const signed = highest(gate.keys.map((key) => key.lastAttestation?.level));
+    // Until a key is open, its last attestation is the former master's, and its floor as well.
+    const signed = highest(gate.keys.map((key) => (key.state === "open" ? key.lastAttestation?.level : null)));
     if (signed > floor && this.once("first-attestation", `level ${signed}`, now)) {
       const from = highest(gate.keys.map((key) => key.attestedBefore));
       if (from >= 0) this.uncounted = { from, to: signed, askedAtMs: -Infinity };

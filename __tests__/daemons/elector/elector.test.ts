@@ -557,11 +557,16 @@ test("a receipt's missed levels are what the chain says of those from the last a
     const told = () =>
       JSON.parse(sim.lease().metadata.annotations?.[annotations.lastTransition] ?? "null") as Receipt | null;
     a.missedLevels.mockRejectedValueOnce(new Error("status: HTTP 404")).mockResolvedValue(3);
-    // The old master's last words were a block and a preattestation of 101: its floor is above its last attestation.
-    a.keys = [{ floor: 101, attestedBefore: 100, lastAttestation: { level: 100, round: 0 } }];
+    // What the gate shows before it has raised the watermark is the old master's.
+    a.keys = [{ state: "raising", floor: 90, attestedBefore: null, lastAttestation: { level: 100, round: 0 } }];
     await sim.until("it runs", () => a.runs);
+    await sim.pass(3000);
+    expect(told()?.timeline.map(({ event }) => event)).not.toContain("first-attestation");
+    // The old master's last words were a block and a preattestation of 101: its floor is above its last attestation.
+    a.keys = [{ state: "open", floor: 101, attestedBefore: 100, lastAttestation: { level: 100, round: 0 } }];
+    await sim.pass(1000);
     a.headLevel = 104;
-    a.keys = [{ floor: 101, attestedBefore: 100, lastAttestation: { level: 104, round: 0 } }];
+    a.keys = [{ state: "open", floor: 101, attestedBefore: 100, lastAttestation: { level: 104, round: 0 } }];
     await sim.until("it attests", () => told()?.timeline.some(({ event }) => event === "first-attestation") ?? false);
     await sim.pass(3000);
     // No final block includes it yet.
