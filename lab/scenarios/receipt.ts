@@ -1,7 +1,7 @@
 /** The receipt of a scenario: what a run showed, against what it promises. */
 import * as z from "zod/mini";
 import { annotations, leaderLeaseName } from "../../contract/names";
-import { receiptSchema } from "../../contract/receipt";
+import { receiptSchema, type Receipt } from "../../contract/receipt";
 import { eventSentence } from "../../diagnosis/events";
 import type { Lab } from "../lab";
 import type { Signature } from "../lab-record";
@@ -137,6 +137,14 @@ async function historyDisagrees(lab: Lab, epoch: number): Promise<string[]> {
   const receipts = () => {
     const notes = lab.object("leases", leaderLeaseName(lab.baker))?.metadata.annotations ?? {};
     const list = z.array(receiptSchema).safeParse(JSON.parse(notes[annotations.receipts] ?? "[]"));
+    // The elector counts two blocks after the first attestation, and writes with the next renewal. A tenure whose
+    // handover began before that has no number.
+    const tooShort = ({ epoch, missedLevels }: Receipt, to: number): boolean => {
+      const next = list.data?.find((other) => other.epoch === epoch + 1);
+      const final = lab.chain.levels.find(({ level }) => level === to + 2);
+      if (missedLevels !== null || !next) return false;
+      return final === undefined || Date.parse(next.at) < final.atMs + lab.scaled(6000);
+    };
     return (list.data ?? []).flatMap((receipt) => {
       const first = receipt.timeline.find(({ event }) => event === "first-attestation");
       const acquired = receipt.timeline.find(({ event }) => event === "acquired");
@@ -145,7 +153,9 @@ async function historyDisagrees(lab: Lab, epoch: number): Promise<string[]> {
       const from = lab.chain.levels.findLast(
         (level) => level.attestedBy !== null && level.atMs < atMs && level.level < to,
       );
-      return receipt.epoch > epoch && first && from ? [{ receipt, from: from.level, to }] : [];
+      return receipt.epoch > epoch && first && from && !tooShort(receipt, to)
+        ? [{ receipt, from: from.level, to }]
+        : [];
     });
   };
   const counted = () => receipts().every(({ receipt }) => receipt.missedLevels !== null);
