@@ -53,7 +53,7 @@ export function dummySecrets(configuration: Configuration): string {
   for (const { path } of neededSecrets(configuration)) {
     let at = secrets;
     for (const key of path.slice(0, -1)) at = (at[key] ??= {}) as Record<string, unknown>;
-    at[path.at(-1) as string] = `${secretMark} ${path.join(".")}`;
+    at[path.at(-1) as string] = `${path.length > 1 ? "unencrypted:" : ""}${secretMark}.${path.join(".")}`;
   }
   return JSON.stringify(secrets);
 }
