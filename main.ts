@@ -47,7 +47,7 @@ export async function synthesize(options: {
   const complete = options.argv ? await refuseIgnoredOptions(options.argv, resolved, resolve) : resolved;
   if (options.secretsNeeded) requireSecrets(complete);
   const app = new App({ outdir: options.outdir, context });
-  const secretRevisions = options.handed?.secretRevisions ?? complete.secretRevisions;
+  const secretRevisions = options.handed?.secretRevisions ?? complete.secretRevisions();
   addStacks(app, { ...resolved.configuration, secretRevisions });
   withoutCreationTraces(() => {
     app.synth();

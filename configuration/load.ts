@@ -17,7 +17,8 @@ export interface Resolved {
   warnings: readonly string[];
   /** Secrets that a deployment needs and nobody gave; none for an example. */
   missingSecrets: readonly ConfigurationIssue[];
-  secretRevisions: Readonly<Record<string, number>>;
+  /** As of `secretRevisions`. Slow on purpose, so only who deploys calls it. */
+  secretRevisions(): Readonly<Record<string, number>>;
 }
 
 export interface ResolveOptions {
@@ -59,12 +60,13 @@ export async function resolveConfiguration(given: ResolveOptions): Promise<Resol
     : checked.issues;
   issues.push(...certain.map(placed));
   if (issues.length > 0 || !checked.configuration) throw new ConfigurationError(issues);
+  const { configuration } = checked;
   return {
-    configuration: example === undefined ? checked.configuration : { ...checked.configuration, example },
+    configuration: example === undefined ? configuration : { ...configuration, example },
     sources: Object.fromEntries([...last].map(([key, { source }]) => [key, source])),
-    warnings: [...warnings, ...checked.warnings, ...strayBakers(checked.configuration, values.secrets)],
-    missingSecrets: example === undefined ? missingSecrets(checked.configuration, values.secrets) : [],
-    secretRevisions: secretRevisions(checked.configuration, values.secrets),
+    warnings: [...warnings, ...checked.warnings, ...strayBakers(configuration, values.secrets)],
+    missingSecrets: example === undefined ? missingSecrets(configuration, values.secrets) : [],
+    secretRevisions: () => secretRevisions(configuration, values.secrets),
   };
 }
 

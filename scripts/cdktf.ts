@@ -79,7 +79,7 @@ export const handedOf = (request: Request, environment: Readonly<Record<string, 
 export function handedOn(
   handed: Handed,
   varFiles: readonly string[],
-  secretRevisions: Resolved["secretRevisions"],
+  secretRevisions: Handed["secretRevisions"],
 ): Handed {
   return {
     secretRevisions,
@@ -160,8 +160,9 @@ async function main(argv: string[]): Promise<number> {
       writeFileSync(file, content, { mode: 0o600 });
       return file;
     });
+    const toldSynth = handedOn(handed, varFiles, resolved.secretRevisions());
     for (const line of commandLines(request, configuration.cluster !== undefined, varFiles)) {
-      const code = await cdktf(line, handedOn(handed, varFiles, resolved.secretRevisions));
+      const code = await cdktf(line, toldSynth);
       if (code === 0) continue;
       if (line[0] === "diff" && line[1] === "baker" && !configuration.cluster)
         console.error(

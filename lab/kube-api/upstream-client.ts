@@ -61,15 +61,8 @@ export class UpstreamClient {
       request.end(body);
     });
   }
-  async ask(
-    method: string,
-    path: string,
-    token: string,
-    headers: http.OutgoingHttpHeaders,
-    body: Buffer | string,
-    signal?: AbortSignal,
-  ): Promise<Reply> {
-    const answer = await this.open(method, path, token, headers, body, signal);
+  async ask(...request: Parameters<UpstreamClient["open"]>): Promise<Reply> {
+    const answer = await this.open(...request);
     const chunks: Buffer[] = [];
     for await (const chunk of answer) chunks.push(chunk as Buffer);
     return { status: answer.statusCode ?? 500, headers: answer.headers, text: Buffer.concat(chunks).toString("utf8") };
