@@ -57,16 +57,18 @@ export class SlotWatch {
   /** Ends when `signal` aborts. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      await this.look(signal);
-      await this.o.newHead.wait((this.account ? 60 : 1) * this.o.pollMs, signal);
+      const answered = await this.look(signal);
+      await this.o.newHead.wait((answered ? 60 : 1) * this.o.pollMs, signal);
     }
   }
 
-  private async look(signal: AbortSignal): Promise<void> {
+  /** Whether there is nothing to ask again before the next head. */
+  private async look(signal: AbortSignal): Promise<boolean> {
     const { rpc, log, file } = this.o;
     const { delegate } = file;
     const head = this.o.head();
-    if (!head || head.level === this.account?.level) return;
+    if (!head) return false;
+    if (head.level === this.account?.level) return true;
     // The chain's pace, as the gate takes it.
     const inTime = head.ageThenMs <= file.timings.headFreshSeconds * 100;
     if (head.level !== this.seen) this.followed &&= inTime && head.level - 1 === this.seen;
@@ -76,9 +78,9 @@ export class SlotWatch {
       rpc.participation({ ...wanted, delegate }),
       rpc.bakingRights({ ...wanted, levels: [head.level], delegates: [delegate], maxRound: 0 }),
     ]);
-    // Asked again with the next head, whose account covers this one, too.
-    if (!participation.ok && participation.kind !== "status" && this.o.nodeReady()) return;
     const before = this.account;
+    // A delegate that had an account keeps it: the node has failed, and the next answer covers this head, too.
+    if (!participation.ok && before !== undefined && this.o.nodeReady()) return false;
     // An unregistered delegate has no account; a node that is syncing shows the past.
     this.account =
       participation.ok && this.o.nodeReady()
@@ -87,7 +89,7 @@ export class SlotWatch {
     // One head may have gone by without an answer.
     const steady = this.followed && before !== undefined && head.level - before.level <= 2;
     this.followed = inTime;
-    if (!this.account) return;
+    if (!this.account) return false;
     const attestations = missedBetween(before, this.account);
     if (steady) this.missedAttestations += attestations;
     const block =
@@ -104,6 +106,7 @@ export class SlotWatch {
       this.count("block", cause, 1);
       log.warn("block-missed", cause, { blockLevel: head.level, round: head.round });
     }
+    return true;
   }
 
   private count(kind: "attestation" | "block", cause: SlotCause, number: number): void {

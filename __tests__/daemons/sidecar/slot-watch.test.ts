@@ -61,8 +61,11 @@ test("nothing is missed at the start; then what the chain's account grows by", a
 test("what happened while the node did not answer in time is counted with its next answer", async () => {
   expect(await counts(at(7), { answer: failed("timeout") }, at(9))).toEqual([0, 0, 2]);
 });
-test("a delegate without an account begins anew", async () => {
-  expect(await counts(at(7), { answer: failed("status") }, at(9), at(10))).toEqual([0, 0, 0, 1]);
+test("one error of the node does not hide a missed level: its next answer covers it", async () => {
+  expect(await counts(at(7), { answer: failed("status") }, at(9), at(10))).toEqual([0, 0, 2, 3]);
+});
+test("a delegate that is registered meanwhile begins with its first account", async () => {
+  expect(await counts({ answer: failed("status") }, at(9), at(10))).toEqual([0, 0, 1]);
 });
 
 test("a node that catches up misses levels, and its baker none: a head far ahead, and heads that come late", async () => {
