@@ -4,6 +4,7 @@ import {
   constants,
   existsSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   readlinkSync,
   rmSync,
@@ -108,6 +109,18 @@ describe("with a folder", () => {
   afterAll(() => {
     process.env.PATH = path;
     rmSync(folder, { recursive: true, force: true });
+  });
+
+  test("every base that we choose is one exact image, and the same one in every image", async () => {
+    const context = join(folder, "bases");
+    await stageContext(context);
+    const bases = readdirSync(context)
+      .filter((file) => file.endsWith(".Containerfile"))
+      .flatMap((file) => [...readFileSync(join(context, file), "utf8").matchAll(/^ARG (\w+)=(.+)$/gm)])
+      .map(([, name, image]) => `${name} ${image}`);
+    expect(bases.length).toBeGreaterThan(3);
+    for (const base of bases) expect(base).toMatch(/^\w+ docker\.io\/library\/[a-z]+:\S+@sha256:[0-9a-f]{64}$/);
+    expect(new Set(bases).size).toBe(2);
   });
 
   test("the context holds one program, its native module and its name on the path", async () => {

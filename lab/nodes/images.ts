@@ -161,6 +161,12 @@ const storage = (folder: string): Record<string, string> => ({
 });
 const buildah = (folder: string, ...args: string[]): Promise<string> => runAside(["buildah", ...args], storage(folder));
 
+/** The base's name without its digest, which no stand-in can have. */
+const baseImage = (name: string): string =>
+  new RegExp(`ARG ${name}=([^@\\s]+)`).exec(
+    readFileSync(join(root, "images/runtime-base.Containerfile"), "utf8"),
+  )?.[1] ?? "";
+
 export async function buildImages({ folder, chain, doubleStartMs, say }: ImageOptions): Promise<BuiltImages> {
   mkdirSync(folder, { recursive: true });
   writeFileSync(
@@ -170,10 +176,7 @@ export async function buildImages({ folder, chain, doubleStartMs, say }: ImageOp
   const base = join(folder, "base");
   standInRoot(join(base, "root"), say);
   writeFileSync(join(base, "Containerfile"), "FROM scratch\nCOPY root /\n");
-  const [nodeImage = "", alpineImage = ""] = ["NODE_IMAGE", "ALPINE_IMAGE"].map(
-    (name) =>
-      new RegExp(`ARG ${name}=(\\S+)`).exec(readFileSync(join(root, "images/runtime-base.Containerfile"), "utf8"))?.[1],
-  );
+  const [nodeImage, alpineImage] = ["NODE_IMAGE", "ALPINE_IMAGE"].map(baseImage) as [string, string];
   const octez = octezImage(defaultOctezVersion);
   say(`images: stand-ins of this machine's programs for ${nodeImage} and ${alpineImage}, doubles for ${octez}`);
   await buildah(folder, "build", "--timestamp", "0", "-t", alpineImage, base);
@@ -214,8 +217,10 @@ export async function buildImages({ folder, chain, doubleStartMs, say }: ImageOp
   const context = join(folder, "context");
   mkdirSync(context, { recursive: true });
   const tag = (await stageContext(context)).slice(0, 12);
+  const standIns = [`NODE_IMAGE=${nodeImage}`, `ALPINE_IMAGE=${alpineImage}`].flatMap((base) => ["--build-arg", base]);
   const recipe = { images: imageNames, registry, tag, octezVersion: defaultOctezVersion, context, push: false };
-  for (const { command } of buildSteps({ ...recipe, builder: "buildah" })) await runAside(command, storage(folder));
+  for (const { command } of buildSteps({ ...recipe, builder: "buildah" }))
+    await runAside([...command.slice(0, -1), ...standIns, context], storage(folder));
   const names = {
     ...(Object.fromEntries(imageNames.map((name) => [name, reference({ registry, tag }, name)])) as Record<
       ImageName,
