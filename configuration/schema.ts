@@ -38,14 +38,32 @@ export const signerConfigurationSchema = z
     ssh_public_key: text(
       /^ssh-ed25519 [A-Za-z0-9+/]{68}(={0,2})( \S.*)?$/,
       'an Ed25519 public key, like "ssh-ed25519 AAAA... home1"',
-    ).describe("Public key with which the signer host opens its tunnels. Ed25519."),
+    )
+      .optional()
+      .describe("Public key with which the signer host opens its tunnels. Ed25519. With `port`, or else `url`."),
     port: z
       .number()
       .int()
       .min(1024)
       .max(65000)
+      .optional()
       .describe(
         "First external TCP port of this signer's tunnels; zone number n uses port + n. Unique over all signers of all bakers.",
+      ),
+    url: z
+      .string()
+      .optional()
+      .describe(
+        "Instead of a tunnel: where a signer answers that is reached some other way (a VPN, another cluster), over http or https, without user and query. The baking pods may then reach exactly its host and port.",
+      ),
+    ranges: z
+      .array(cidr)
+      .optional()
+      .describe("IPv4 ranges in which the host of `url` lies, where that is a name; at most 65,536 addresses each."),
+    namespace: dnsLabel('a Kubernetes namespace, like "vpn"')
+      .optional()
+      .describe(
+        "Namespace whose pods answer for the host of `url`, where that is a service of this cluster. Instead of `ranges`; its ports are the pods' own.",
       ),
     deterministic: z
       .boolean()
@@ -76,7 +94,7 @@ export const bakerConfigurationSchema = z
         signerConfigurationSchema,
       )
       .default({})
-      .describe("Remote signers, in order of preference by name: signer name -> its tunnel."),
+      .describe("Remote signers, in order of preference by name: signer name -> its tunnel, or its URL."),
     hot_test_key: z
       .boolean()
       .default(false)

@@ -1,6 +1,7 @@
 /** Which secrets a configuration needs, and which of them were not given. Values are looked at, never kept. */
 import { scryptSync } from "node:crypto";
 import type { ConfigurationIssue } from "./errors";
+import { tunnelsOf } from "./rules/signer-rules";
 import type { Configuration } from "./schema";
 
 export interface NeededSecret {
@@ -29,7 +30,7 @@ export function neededSecrets({ bakers: all, signer_link, monitoring }: Configur
           text: "the private key of authentication_key, like unencrypted:edsk...",
         },
     ),
-    bakers.some(([, { signers }]) => Object.keys(signers).length > 0) &&
+    bakers.some(([, settings]) => tunnelsOf(settings).length > 0) &&
       signer_link.host_key_secret === undefined && {
         path: ["signer_link_host_key"],
         text: "the OpenSSH private key that signer hosts trust (ssh-keygen -t ed25519).",

@@ -1,6 +1,7 @@
 /** Which image runs what; digests come from images.auto.tfvars.json. */
 import { octezImage } from "../contract/images";
 import type { Configuration } from "../configuration/schema";
+import { tunnelOf } from "./signer/baker-signers";
 
 export interface Images {
   readonly octez: string;
@@ -24,7 +25,7 @@ export function resolveImages(configuration: Configuration): Images {
 }
 /** Names in the configuration of images that are used and have no digest. */
 export const unpinnedImages = (configuration: Configuration): string[] => {
-  const remote = Object.values(configuration.bakers).some(({ signers }) => Object.keys(signers).length > 0);
+  const remote = Object.values(configuration.bakers).some(({ signers }) => Object.values(signers).some(tunnelOf));
   const used = ["runtime", "baker", ...(remote ? ["signer_link" as const] : [])] as const;
   return used.filter((name) => !configuration.images[name]?.includes("@sha256:"));
 };

@@ -45,7 +45,12 @@ export interface FlowProps {
   /** Labels of the pods; none = all of the namespace. */
   readonly selector: Readonly<Record<string, string>>;
   readonly ingress?: { readonly from: readonly Peer[]; readonly ports: readonly Port[] };
-  readonly egress?: { readonly to: readonly Peer[]; readonly ports: readonly Port[] };
+  readonly egress?: Egress | readonly Egress[];
+}
+interface Egress {
+  /** None would be everybody. */
+  readonly to: readonly Peer[];
+  readonly ports: readonly Port[];
 }
 
 /** With neither ingress nor egress: denies both. */
@@ -72,7 +77,9 @@ export class NetworkFlow extends Construct {
           podSelector: Object.keys(props.selector).length > 0 ? { matchLabels: { ...props.selector } } : {},
           policyTypes: deny ? ["Ingress", "Egress"] : [...(ingress ? ["Ingress"] : []), ...(egress ? ["Egress"] : [])],
           ...(ingress ? { ingress: [{ from: [...ingress.from], ports: ports(ingress.ports) }] } : {}),
-          ...(egress ? { egress: [{ to: [...egress.to], ports: ports(egress.ports) }] } : {}),
+          ...(egress
+            ? { egress: [egress].flat().map((rule) => ({ to: [...rule.to], ports: ports(rule.ports) })) }
+            : {}),
         },
       }),
       props.name,

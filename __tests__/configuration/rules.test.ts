@@ -320,6 +320,68 @@ const cases: [string, Values, RegExp[]][] = [
     withBaker({ delegate: tz1, signers: { home1: signers.home1, home2: { ssh_public_key: ssh, port: 8500 } } }),
     [/^bakers\.alice\.signers\.home2\.ssh_public_key: the key of bakers\.alice\.signers\.home1/],
   ],
+  ...(
+    [
+      ["no way at all", {}, /^bakers\.alice\.signers\.home1: no way to it -> ssh_public_key and port .* url = /],
+      [
+        "half a tunnel",
+        { ssh_public_key: ssh },
+        /^bakers\.alice\.signers\.home1\.port: nothing -> port, which a tunnel/,
+      ],
+      [
+        "both ways",
+        { ...signers.home1, url: "http://10.8.0.5:6732" },
+        /\.port: port beside url -> either .* or url with/,
+      ],
+      [
+        "ranges of a tunnel",
+        { ...signers.home1, ranges: ["10.8.0.0/24"] },
+        /\.ranges: ranges without url, which would/,
+      ],
+      [
+        "tcp",
+        { url: "tcp://10.8.0.5:7732" },
+        /\.url: "tcp:.*" -> a URL over http or https, .* octez-signer makes HTTP/,
+      ],
+      ["a password", { url: "http://me:hunter2@10.8.0.5" }, /\.url: a URL with a user or a password \(not shown\) -> /],
+      ["the pod itself", { url: "http://localhost:6732" }, /\.url: "http:.*" -> an address that other machines reach/],
+      [
+        "a name alone",
+        { url: "http://tezsign.lan" },
+        /\.ranges: nothing beside a name, .* -> one of: ranges = .*namespace/,
+      ],
+      [
+        "two ways of a name",
+        { url: "http://a.vpn.svc", ranges: ["10.8.0.0/24"], namespace: "vpn" },
+        /\.namespace: ranges and namespace -> one of/,
+      ],
+      ["no ranges", { url: "http://a.lan", ranges: [] }, /\.ranges: \[\] -> at least one range$/],
+      [
+        "everybody",
+        { url: "http://a.lan", ranges: ["10.0.0.0/15"] },
+        /\.ranges: "10.*" -> the signer's own ranges, of at/,
+      ],
+      [
+        "metadata",
+        { url: "http://a.lan", ranges: ["169.254.169.254/32"] },
+        /\.ranges: "169.*" -> .* no loopback or link/,
+      ],
+      [
+        "ranges of an address",
+        { url: "http://10.8.0.5", ranges: ["10.8.0.0/24"] },
+        /\.ranges: ranges beside an address -> nothing: an address opens exactly itself$/,
+      ],
+    ] as const
+  ).map(([name, home1, pattern]): [string, Values, RegExp[]] => [
+    `a signer with ${name}`,
+    withBaker({ delegate: tz1, signers: { home1 } }),
+    name === "both ways" ? [pattern, /\.ssh_public_key: ssh_public_key beside url/] : [pattern],
+  ]),
+  [
+    "one signer under two names",
+    withBaker({ delegate: tz1, signers: { b1: { url: "http://10.8.0.5" }, b2: { url: "http://10.8.0.5:80/x" } } }),
+    [/^bakers\.alice\.signers\.b2\.url: 10\.8\.0\.5:80, which is b1 -> each signer once/],
+  ],
   ["a floating image", { ...base, images: { octez: "docker.io/tezos/tezos:latest" } }, [/^images\.octez: .*:latest"/]],
   ["an image without a tag", { ...base, images: { octez: "docker.io/tezos/tezos" } }, [/^images\.octez: /]],
   [
@@ -440,6 +502,9 @@ test("the right configurations next to the refused ones are accepted", () => {
       { delegate: tz1, consensus_key: another, authentication_key: third, signers },
       { network: "mainnet", experimental_active_standby_mode: true },
     ),
+    // No tunnel, so nobody comes through the signer link.
+    withBaker({ delegate: tz1, signers: { home1: { url: "http://10.8.0.5:6732" } } }, { signer_link: {} }),
+    withBaker({ delegate: tz1, signers: { ...signers, vpn: { url: "https://a.vpn.svc", namespace: "vpn" } } }),
     { ...base, cluster: { existing: { context: "kind" } }, project: null },
     { ...base, control_plane: { endpoint: "ip", authorized_networks: { office: "203.0.113.7/32" } } },
     { ...base, secrets: { hot_keys: { alice: { [tz1]: `unencrypted:${secretKey}` } } } },
@@ -458,6 +523,20 @@ test("what works but will surprise is a warning: remote signers without a host k
   const whole = { signer_link: { host_public_key: "ssh-ed25519 AAAA" }, state: { bucket: "b" } };
   expect(named(withBaker({ delegate: tz1, authentication_key: another, signers }, whole))).toEqual([]);
   expect(named(withBaker(hot, { state: { bucket: "b" } }))).toEqual([]);
+});
+
+test("http over the internet is a warning; http in a VPN, and https, are not; a URL needs nothing of the signer link", () => {
+  const warnings = (signer: object) =>
+    crossFieldFindings(withBaker({ delegate: tz1, signers: { a1: signer } }, { state: { bucket: "b" } })).warnings;
+  expect(warnings({ url: "http://203.0.113.9:6732" })).toEqual([expect.stringMatching(/a1\.url is http to a public/)]);
+  expect(warnings({ url: "http://a.example", ranges: ["10.8.0.0/24", "203.0.113.0/24"] })).toHaveLength(1);
+  for (const signer of [
+    { url: "https://203.0.113.9" },
+    { url: "http://100.64.3.4" },
+    { url: "http://a.lan", ranges: ["10.8.0.0/24"] },
+    { url: "http://a.vpn.svc", namespace: "vpn" },
+  ])
+    expect(warnings(signer)).toEqual([]);
 });
 
 test("secrets never become part of the configuration", () => {

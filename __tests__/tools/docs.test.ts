@@ -14,7 +14,7 @@ test("the reference of the configuration names every key with its default", asyn
   const reference = (await documents()).find(({ file }) => file === "docs/configuration.md")?.wanted ?? "";
   for (const row of [
     '| `machine_type` | text | `"e2-highmem-4"` |',
-    "| `bakers.<name>.signers.<name>.port` | number | **required** |",
+    "| `bakers.<name>.signers.<name>.port` | number |  |",
     "| `experimental_active_standby_mode` | true or false | `false` |",
     "| `timings.lease_seconds` | `6` |",
     "| `secrets.signer_link_host_key` | text |",

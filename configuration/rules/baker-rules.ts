@@ -4,9 +4,8 @@ import { signerServiceName } from "../../contract/names";
 import { networks, type NetworkName } from "../../contract/networks";
 import { show } from "../errors";
 import { type BakerRule, given, map, text, type Values, when } from "./facts";
+import { signerRules, signersOf, signerWarnings, tunnelsOf } from "./signer-rules";
 
-export const signersOf = (baker: Values): [string, Values][] =>
-  Object.entries(map(baker.signers)).map(([name, signer]) => [name, map(signer)]);
 /** A key's address if it is one, of the curves that begin with these three letters. */
 const isAddress = (value: unknown): value is string => typeof value === "string" && decodeAddress(value) !== undefined;
 /** The key that signs blocks and votes. */
@@ -100,7 +99,7 @@ const companionKey: BakerRule = ({ baker, path }) => {
 };
 
 const signerNames: BakerRule = ({ name, baker, path }, { zones }) => {
-  const names = signersOf(baker).flatMap(([signer]) =>
+  const names = tunnelsOf(baker).flatMap(([signer]) =>
     [undefined, ...zones].map((zone) => ({ signer, service: signerServiceName(name, signer, zone) })),
   );
   const tooLong = names.filter(({ service }) => service.length > 63).slice(0, 1);
@@ -133,7 +132,7 @@ const dalAddresses: BakerRule = ({ baker, path }, { flag, zones }) => {
 };
 
 const unauthenticated: BakerRule = ({ name, baker }) =>
-  signersOf(baker).length > 0 && !given(baker.authentication_key)
+  tunnelsOf(baker).length > 0 && !given(baker.authentication_key)
     ? [
         {
           warning: `bakers.${name}.authentication_key is not set: the signer host that scripts/signer-host sets up refuses whoever does not authenticate. Write the hash of a key made for this, the key itself into secrets.authentication_keys.`,
@@ -148,8 +147,9 @@ export const bakerRules: readonly BakerRule[] = [
   cloudKey,
   deterministicSigners,
   companionKey,
+  ...signerRules,
   signerNames,
   dalAddresses,
 ];
 /** Warnings, after the errors of all bakers. */
-export const bakerWarnings: readonly BakerRule[] = [unauthenticated];
+export const bakerWarnings: readonly BakerRule[] = [unauthenticated, ...signerWarnings];

@@ -2,8 +2,8 @@
 import { decodeAddress } from "../../tezos/addresses";
 import { tunnelPort } from "../../contract/signer-link";
 import { pathText, secretKind, show } from "../errors";
-import { signersOf } from "./baker-rules";
 import { type Finding, given, isMap, issue, map, type Rule, text, texts, when } from "./facts";
+import { signersOf, tunnelsOf } from "./signer-rules";
 
 const someBaker: Rule = ({ values, bakers }) =>
   when(
@@ -92,7 +92,7 @@ const sshKeysOnce: Rule = ({ bakers }) => {
 const sourceRanges: Rule = ({ values, bakers }) => {
   const { source_ranges } = map(values.signer_link);
   const ranges = texts(source_ranges);
-  if (!bakers.some(({ baker }) => signersOf(baker).length > 0)) return [];
+  if (!bakers.some(({ baker }) => tunnelsOf(baker).length > 0)) return [];
   if (ranges.includes("0.0.0.0/0"))
     return [{ warning: "signer_link.source_ranges lets everybody reach the signer link's sshd." }];
   return when(
@@ -120,7 +120,7 @@ function secretsInside(path: readonly string[], value: unknown): Finding[] {
 }
 
 const hostPublicKey: Rule = ({ values, bakers }) =>
-  bakers.some(({ baker }) => signersOf(baker).length > 0) && !given(map(values.signer_link).host_public_key)
+  bakers.some(({ baker }) => tunnelsOf(baker).length > 0) && !given(map(values.signer_link).host_public_key)
     ? [
         {
           warning:

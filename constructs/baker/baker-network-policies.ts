@@ -6,6 +6,7 @@
 import { Construct } from "constructs";
 import { bakingContainers, type ContainerRow, openPorts } from "../../contract/containers";
 import { signerPorts } from "../../contract/ports";
+import { readSignerUrl } from "../../contract/signer-url";
 import type { BakerConfiguration } from "../../configuration/schema";
 import { type Component, selectorLabels } from "../element";
 import {
@@ -30,8 +31,8 @@ export interface BakerNetworkPoliciesProps {
   readonly namespace: string;
   readonly baker: string;
   readonly settings: BakerConfiguration;
-  /** Whose pods hold the keys. */
-  readonly signer: Component;
+  /** Whose pods hold the keys, or lead to them. @default none: every signer has a URL */
+  readonly signer?: Component;
   /** The Kubernetes API may have a public address: true where the cluster is not ours. */
   readonly publicApi: boolean;
   /** The containers of the pods, with the ports that they open. */
@@ -63,18 +64,40 @@ export class BakerNetworkPolicies extends Construct {
     const flows = [
       ...foundations(props),
       ...networkPeers(props),
-      out(
-        "signer",
-        "Signing requests to this baker's own signers.",
-        [pods(selectorLabels(baker, props.signer))],
-        [{ port: signerPorts.signer }],
-      ),
+      ...signerFlows(props),
       ...exchange(props, pods(selector)),
       metrics(props),
     ];
     for (const { name, ...flow } of flows)
       new NetworkFlow(this, name, { namespace, name: `${baker}-${name}`, selector, ...flow });
   }
+}
+
+function signerFlows({ baker, settings, signer }: BakerNetworkPoliciesProps): Flow[] {
+  const byUrl = Object.values(settings.signers).flatMap(({ url, ranges = [], namespace }) => {
+    const read = url === undefined ? undefined : readSignerUrl(url);
+    if (read === undefined || "write" in read) return [];
+    const to = read.isAddress
+      ? [range(`${read.host}/32`)]
+      : [...ranges.map((cidr) => range(cidr)), ...(namespace === undefined ? [] : [namespaces(namespace)])];
+    // A rule without peers would let everything out.
+    return to.length === 0 ? [] : [{ to, ports: tcp(read.port) }];
+  });
+  return [
+    ...(signer === undefined
+      ? []
+      : [
+          out(
+            "signer",
+            "Signing requests to this baker's own signers.",
+            [pods(selectorLabels(baker, signer))],
+            tcp(signerPorts.signer),
+          ),
+        ]),
+    ...(byUrl.length === 0
+      ? []
+      : [{ name: "signer-urls", purpose: "Signing requests to this baker's signers outside, by URL.", egress: byUrl }]),
+  ];
 }
 
 const foundations = ({ publicApi }: BakerNetworkPoliciesProps): Flow[] => [

@@ -31,8 +31,8 @@ export interface BakerProps {
   readonly configuration: Configuration;
   readonly images: Images;
   readonly storage: BakerStorage;
-  /** Whose pods hold the keys. */
-  readonly signer: Component;
+  /** Whose pods hold the keys, or lead to them. @default none: every signer has a URL */
+  readonly signer?: Component;
   readonly monitoringNamespaces: readonly string[];
   /** Labels of the nodes for baking pods. @default any node */
   readonly nodeSelector?: Readonly<Record<string, string>>;

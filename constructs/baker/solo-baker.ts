@@ -12,7 +12,8 @@ export class SoloBaker extends Baker {
       topology: "solo",
       members: 1,
       otherMembers: maxMembers,
-      signerUrl: signerUrl(props.name, first.name),
+      // Its own URL, or the service for whichever tunnel answers.
+      signerUrl: props.settings.signers[first.name]?.url ?? signerUrl(props.name, first.name),
       rules: soloRules,
       spreadOverZones: false,
       gated: false,

@@ -6,7 +6,7 @@ import { type Signer } from "../../contract/baker-file";
 import { signerServiceName, watermarkName } from "../../contract/names";
 import { signerPorts } from "../../contract/ports";
 import { decodeAddress } from "../../tezos/addresses";
-import type { BakerConfiguration } from "../../configuration/schema";
+import type { BakerConfiguration, SignerConfiguration } from "../../configuration/schema";
 import type { ClientKey } from "../containers/octez";
 
 export const hotSignerName = "hot";
@@ -26,6 +26,12 @@ export function signingKeys(settings: BakerConfiguration): SigningKey[] {
   return keys.map((key) => ({ ...key, watermark: watermarkName(key.address) }));
 }
 
+/** What the signer link needs to know of a signer that it serves. */
+export type Tunnel = Required<Pick<SignerConfiguration, "ssh_public_key" | "port">>;
+/** Undefined where the signer is reached by its URL. */
+export const tunnelOf = ({ url, ssh_public_key, port }: SignerConfiguration): Tunnel | undefined =>
+  url === undefined && ssh_public_key !== undefined && port !== undefined ? { ssh_public_key, port } : undefined;
+
 const url = (service: string): string => `http://${service}:${signerPorts.signer}`;
 /** Whichever tunnel or pod of this signer answers. */
 export const signerUrl = (baker: string, signer: string): string => url(signerServiceName(baker, signer));
@@ -44,9 +50,11 @@ export function bakerSigners(baker: string, settings: BakerConfiguration, zones:
   return Object.entries(settings.signers).map(([name, signer]) => ({
     name,
     endpoints:
-      zones.length > 0
-        ? zones.map((zone) => ({ zone, url: url(signerServiceName(baker, name, zone)) }))
-        : [{ zone: null, url: signerUrl(baker, name) }],
+      signer.url !== undefined
+        ? [{ zone: null, url: signer.url }]
+        : zones.length > 0
+          ? zones.map((zone) => ({ zone, url: url(signerServiceName(baker, name, zone)) }))
+          : [{ zone: null, url: signerUrl(baker, name) }],
     deterministic: signer.deterministic,
   }));
 }

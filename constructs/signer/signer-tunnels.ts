@@ -12,9 +12,10 @@ import { Construct } from "constructs";
 import { labels, signerServiceName } from "../../contract/names";
 import { signerPorts } from "../../contract/ports";
 import { authorizedKey, sshdConfig, tunnelPort } from "../../contract/signer-link";
-import type { BakerConfiguration, Configuration, SignerConfiguration } from "../../configuration/schema";
+import type { BakerConfiguration, Configuration } from "../../configuration/schema";
 import { containerSecurity, podSecurity, resources } from "../containers/container";
 import { objectLabels, pin, selectorLabels } from "../element";
+import type { Tunnel } from "./baker-signers";
 
 export const hostKeyFile = "ssh_host_ed25519_key";
 const paths = { hostKey: "/etc/tezos-on-gke/host-key", sshd: "/etc/tezos-on-gke/sshd" } as const;
@@ -30,16 +31,16 @@ export interface RemoteSigner {
   readonly baker: string;
   readonly settings: BakerConfiguration;
   readonly signer: string;
-  readonly link: SignerConfiguration;
+  readonly link: Tunnel;
 }
 
 /** One sshd pod; one without a zone where none are configured. */
-interface Tunnel {
+interface ZoneTunnel {
   readonly zone: string | undefined;
   /** External port. */
   readonly port: number;
 }
-export const tunnelsOf = (link: SignerConfiguration, zones: readonly string[]): Tunnel[] =>
+export const tunnelsOf = (link: Tunnel, zones: readonly string[]): ZoneTunnel[] =>
   (zones.length > 0 ? zones : [undefined]).map((zone, index) => ({ zone, port: tunnelPort(link.port, index) }));
 
 export interface SignerTunnelsProps extends RemoteSigner {
@@ -118,7 +119,7 @@ export class SignerTunnels extends Construct {
     );
   }
 
-  private deployment(tunnel: Tunnel, checksum: string, config: ConfigMapV1): void {
+  private deployment(tunnel: ZoneTunnel, checksum: string, config: ConfigMapV1): void {
     const { baker, signer } = this.props;
     const podLabels = this.labelsOf(tunnel.zone);
     pin(
@@ -142,7 +143,7 @@ export class SignerTunnels extends Construct {
     );
   }
 
-  private pod({ zone, port }: Tunnel): DeploymentV1SpecTemplateSpec {
+  private pod({ zone, port }: ZoneTunnel): DeploymentV1SpecTemplateSpec {
     const { baker, signer, image, hostKeySecret } = this.props;
     return {
       automountServiceAccountToken: false,

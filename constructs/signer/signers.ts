@@ -6,7 +6,7 @@ import type { BakerConfiguration, Configuration } from "../../configuration/sche
 import type { Component } from "../element";
 import { accountEmail, cloudSignerAccountId } from "../gke/names";
 import type { Images } from "../images";
-import { signingKeys } from "./baker-signers";
+import { signingKeys, tunnelOf } from "./baker-signers";
 import { CloudSigner } from "./cloud-signer";
 import { HotSigner } from "./hot-signer";
 import { RemoteSignerLink } from "./remote-signer-link";
@@ -17,8 +17,12 @@ export interface SignersProps {
   readonly access: ClusterAccess;
 }
 
-const kind = (settings: BakerConfiguration): Component =>
-  settings.hot_test_key ? "hot-signer" : settings.cloud_key !== undefined ? "cloud-signer" : "signer-link";
+/** Which pods of this cluster a baker's signers are reached through; undefined where all have URLs. */
+function kind({ hot_test_key, cloud_key, signers }: BakerConfiguration): Component | undefined {
+  if (hot_test_key) return "hot-signer";
+  if (cloud_key !== undefined) return "cloud-signer";
+  return Object.values(signers).some((signer) => tunnelOf(signer)) ? "signer-link" : undefined;
+}
 
 export class Signers extends Construct {
   readonly links: SignerLinkOutput[] = [];
@@ -43,9 +47,10 @@ export class Signers extends Construct {
         });
     });
     const remote = Object.entries(this.bakers).flatMap(([baker, settings]) =>
-      kind(settings) === "signer-link"
-        ? Object.entries(settings.signers).map(([signer, link]) => ({ baker, settings, signer, link }))
-        : [],
+      Object.entries(settings.signers).flatMap(([signer, configured]) => {
+        const link = tunnelOf(configured);
+        return link ? [{ baker, settings, signer, link }] : [];
+      }),
     );
     if (remote.length > 0) {
       const link = new RemoteSignerLink(this, "link", {
@@ -59,7 +64,7 @@ export class Signers extends Construct {
     }
   }
 
-  componentOf(baker: string): Component {
+  componentOf(baker: string): Component | undefined {
     const settings = this.bakers[baker];
     if (!settings)
       throw new Error(

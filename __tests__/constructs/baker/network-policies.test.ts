@@ -128,6 +128,44 @@ test("pods of one baker reach each other and their own signers, never another ba
   ]);
   expect(policy(stack, "alice-signer-link-use").spec.ingress?.[0]?.from).toEqual([own]);
 });
+test("a signer by URL opens its own port, to its own address, ranges or namespace, and to nothing else", () => {
+  const urls = {
+    address: { url: "http://10.8.0.5:6732" },
+    name: { url: "https://signer.example.org", ranges: ["203.0.113.0/28", "198.51.100.7/32"] },
+    service: { url: "http://tezsign.vpn.svc:20090", namespace: "vpn" },
+  };
+  for (const flag of [false, true]) {
+    const stack = baker(flag, bakerWith({ signers: urls }));
+    expect(policy(stack, "alice-signer-urls").spec).toEqual({
+      pod_selector: { match_labels: { baker: "alice", "app.kubernetes.io/component": "baking-pod" } },
+      policy_types: ["Egress"],
+      egress: [
+        { to: [{ ip_block: { cidr: "10.8.0.5/32" } }], ports: [{ port: "6732", protocol: "TCP" }] },
+        {
+          to: [{ ip_block: { cidr: "203.0.113.0/28" } }, { ip_block: { cidr: "198.51.100.7/32" } }],
+          ports: [{ port: "443", protocol: "TCP" }],
+        },
+        {
+          to: [
+            {
+              namespace_selector: {
+                match_expressions: [{ key: "kubernetes.io/metadata.name", operator: "In", values: ["vpn"] }],
+              },
+            },
+          ],
+          ports: [{ port: "20090", protocol: "TCP" }],
+        },
+      ],
+    });
+    const gone = ["alice-signer", "alice-signer-link-in", "alice-signer-link-use"];
+    expect(flows(stack)).toMatchObject(Object.fromEntries(Object.entries(common).filter(([id]) => !gone.includes(id))));
+    expect(Object.keys(flows(stack)).filter((id) => gone.includes(id))).toEqual([]);
+  }
+});
+test("a name without ranges opens nothing: a rule without peers would open everything", () => {
+  const stack = baker(true, bakerWith({ signers: { name: { url: "http://signer.example.org" } } }));
+  expect(flows(stack)).not.toHaveProperty("alice-signer-urls");
+});
 test("a hot signer answers its own baker and reaches nothing", () => {
   const stack = baker(true, bakerWith({ signers: {}, hot_test_key: true }));
   expect(policy(stack, "alice-signer-hot-use").spec).toMatchObject({

@@ -107,6 +107,30 @@ test("without the flag octez-baker asks the first signer's service, whichever tu
   const file = resource(baker(false, two), ConfigMapV1, "alice-solo") as { data: Record<string, string> };
   expect(file.data["baker.json"]).toContain('"http://alice-signer-home1:6732"');
 });
+const byUrl = { url: "http://10.8.0.5:6732", deterministic: true };
+test("a signer by URL stands beside a tunnel in the gate's list, and has no zone", () => {
+  const mixed = baker(true, bakerWith({ signers: { home1: { ssh_public_key: sshKey, port: 8443 }, office: byUrl } }));
+  const file = resource(mixed, ConfigMapV1, "alice-as") as { data: Record<string, string> };
+  const { signers, keys } = JSON.parse(file.data["baker.json"] ?? "") as Record<"signers" | "keys", object[]>;
+  expect(signers[1]).toEqual({ name: "office", deterministic: true, endpoints: [{ zone: null, url: byUrl.url }] });
+  expect(keys[0]).toMatchObject({ signers: ["home1", "office"] });
+  expect(mixed.document.output?.signer_links?.value).toHaveLength(1);
+});
+test("with URLs only there is no link: no sshd, no load balancer, no host key", () => {
+  for (const flag of [false, true]) {
+    const stack = baker(flag, bakerWith({ signers: { office: byUrl } }));
+    expect(ids(stack, DeploymentV1)).toEqual([]);
+    expect(ids(stack, ServiceV1)).not.toContain("signer_link");
+    expect(ids(stack, SecretV1)).toEqual(flag ? ["alice_nonce"] : []);
+    expect(stack.document.output?.signer_links?.value).toEqual([]);
+  }
+});
+test("without the flag octez-baker asks the URL itself", () => {
+  const file = resource(baker(false, bakerWith({ signers: { office: byUrl } })), ConfigMapV1, "alice-solo") as {
+    data: Record<string, string>;
+  };
+  expect(file.data["baker.json"]).toContain('"-R",\n        "http://10.8.0.5:6732"');
+});
 /** Addresses of what two stacks declare differently, of what the first one has. */
 const changed = (before: Synthesized, after: Synthesized): string[] =>
   addresses(before).filter((address) => {
@@ -135,6 +159,15 @@ test.each([
     expect(changed(more, one).filter((address) => addresses(one).includes(address))).toEqual(changed(one, more));
   },
 );
+test("a signer by URL changes the list and its own policy, and no pod", () => {
+  const one = bakerWith({ signers: { home1: { ssh_public_key: sshKey, port: 8443 } } });
+  const more = bakerWith({ signers: { home1: { ssh_public_key: sshKey, port: 8443 }, office: byUrl } });
+  const [before, after] = [baker(true, one), baker(true, more)];
+  expect(addresses(after).filter((address) => !addresses(before).includes(address))).toEqual([
+    "kubernetes_network_policy_v1.alice-signer-urls",
+  ]);
+  expect(changed(before, after)).toEqual(["kubernetes_config_map_v1.alice-as"]);
+});
 test("a signer of another baker touches nothing of this one", () => {
   const [alice, bob] = delegates;
   const bakers = (signers: object) => ({
