@@ -22,7 +22,7 @@ import {
   type SynthesizedContainer,
 } from "./helpers/synthesized";
 
-const full = bakerWith({ accuser: true, consensus_key: delegates[1] });
+const full = bakerWith({ accuser: true, consensus_keys: [delegates[1]] });
 const modes = [
   { flag: "off", stack: () => baker(false, full), id: "alice-solo", topology: "solo" },
   { flag: "on", stack: () => baker(true, full), id: "alice-as", topology: "active-standby" },

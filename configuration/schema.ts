@@ -77,12 +77,18 @@ export const signerConfigurationSchema = z
 export const bakerConfigurationSchema = z
   .strictObject({
     delegate: address.describe("Address of the delegate: whose rights and rewards this baker is for."),
-    consensus_key: address
-      .optional()
-      .describe("Consensus key registered for the delegate. Without it the delegate's own key signs."),
-    companion_key: address
-      .optional()
-      .describe("Companion key (tz4), needed by a tz4 consensus key that attests the DAL."),
+    consensus_keys: z
+      .array(address)
+      .default([])
+      .describe(
+        "Consensus keys that sign for the delegate: the present one and, before a rotation, the next one beside it; the chain decides which of them is active. Empty: the delegate's own key signs. While that one is the present key, the list has the delegate's address, too.",
+      ),
+    companion_keys: z
+      .array(address)
+      .default([])
+      .describe(
+        "Companion keys (tz4) of the delegate, present and next: a tz4 key that attests the DAL needs one beside it.",
+      ),
     authentication_key: address
       .optional()
       .describe(
@@ -139,6 +145,14 @@ export const bakerConfigurationSchema = z
       .describe("Further arguments of `octez-baker run`, for people who know why."),
   })
   .readonly();
+
+/** Addresses of all keys that sign blocks and votes of a baker: consensus keys first, companion keys behind them. */
+export const bakingKeys = (
+  baker: Pick<BakerConfiguration, "delegate" | "consensus_keys" | "companion_keys">,
+): string[] => [
+  ...(baker.consensus_keys.length > 0 ? baker.consensus_keys : [baker.delegate]),
+  ...baker.companion_keys,
+];
 
 /** Snake case of a contract's camelCase name: leaseSeconds -> lease_seconds. */
 export const snakeCase = (name: string): string => name.replace(/([A-Z])/g, "_$1").toLowerCase();

@@ -2,7 +2,7 @@
 import { scryptSync } from "node:crypto";
 import type { ConfigurationIssue } from "./errors";
 import { tunnelsOf } from "./rules/signer-rules";
-import type { Configuration } from "./schema";
+import { bakingKeys, type Configuration } from "./schema";
 
 export interface NeededSecret {
   readonly path: readonly [string, ...string[]];
@@ -14,14 +14,11 @@ export interface NeededSecret {
 export function neededSecrets({ bakers: all, signer_link, monitoring }: Configuration): NeededSecret[] {
   const bakers = Object.entries(all);
   const needed: (NeededSecret | false)[] = [
-    ...bakers.flatMap(([name, { hot_test_key, delegate, consensus_key, companion_key }]) =>
-      (hot_test_key ? [consensus_key ?? delegate, companion_key] : []).map(
-        (address): NeededSecret | false =>
-          address !== undefined && {
-            path: ["hot_keys", name, address],
-            text: "the private key of a baker with hot_test_key, like unencrypted:edsk...",
-          },
-      ),
+    ...bakers.flatMap(([name, settings]) =>
+      (settings.hot_test_key ? bakingKeys(settings) : []).map((address): NeededSecret => ({
+        path: ["hot_keys", name, address],
+        text: "the private key of a baker with hot_test_key, like unencrypted:edsk...",
+      })),
     ),
     ...bakers.map(
       ([name, { authentication_key }]): NeededSecret | false =>

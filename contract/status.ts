@@ -69,6 +69,8 @@ export const gateStatusSchema = z.object({
       /** Highest recorded level of any kind. */
       highestLevel: z.nullable(z.int()),
       lastAttestation: z.nullable(z.object({ level: z.int(), round: z.int() })),
+      /** Number of signers that have shown the public key of this address. */
+      signers: z.optional(z.int()),
       /** Level of the last attestation before this tenure opened the key; null where none is known. */
       attestedBefore: z.optional(z.nullable(z.int())),
     }),
@@ -130,7 +132,9 @@ export const memberRecordSchema = z.object({
   signersAnswering: z.int(),
   state: z.string(),
   /** The gate's keys, where it answers. For people. */
-  keys: z.optional(z.array(z.object({ address: z.string(), state: z.string(), reason: z.string() }))),
+  keys: z.optional(
+    z.array(z.object({ address: z.string(), state: z.string(), reason: z.string(), signers: z.optional(z.int()) })),
+  ),
   /** What the containers of this pod complain of, a sentence each; [] where all is well. For people. */
   troubles: z.optional(z.array(z.string())),
   recent,

@@ -271,6 +271,12 @@ const broken: [string, (cluster: FakeCluster) => void, string, boolean][] = [
     false,
   ],
   [
+    "the floor of a key that is not active yet is above the head, while another key signs",
+    (c) => c.maps.push({ name: `wm-${"1".repeat(40)}`, data: { watermark: JSON.stringify(mark({ floor: 105 })) } }),
+    "floor-above-head",
+    true,
+  ],
+  [
     "the chain stands still",
     (c) => c.member(0, { headTimestamp: new Date(start - 60_000).toISOString() }),
     "head-old",

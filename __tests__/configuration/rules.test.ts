@@ -94,13 +94,52 @@ const cases: [string, Values, RegExp[]][] = [
   ],
   [
     "one key for two purposes",
-    withBaker({ delegate: tz1, consensus_key: another, authentication_key: another, signers }),
-    [/^bakers\.alice\.authentication_key: .*already used by bakers\.alice\.consensus_key/],
+    withBaker({ delegate: tz1, consensus_keys: [another], authentication_key: another, signers }),
+    [/^bakers\.alice\.authentication_key: .*already used by bakers\.alice\.consensus_keys\[0\]/],
   ],
   [
     "a consensus key that is the delegate",
-    withBaker({ ...hot, consensus_key: tz1 }),
-    [/^bakers\.alice\.consensus_key: .*which is the delegate/],
+    withBaker({ ...hot, consensus_keys: [tz1] }),
+    [/^bakers\.alice\.consensus_keys\.0: .*which is the delegate -> .*leave consensus_keys out/],
+  ],
+  [
+    "the same consensus key twice",
+    withBaker({ ...hot, consensus_keys: [another, third, another] }),
+    [/^bakers\.alice\.consensus_keys\.2: .*already used by bakers\.alice\.consensus_keys\[0\] -> another key/],
+  ],
+  [
+    "the delegate twice in a rotation",
+    withBaker({ ...hot, consensus_keys: [tz1, another, tz1] }),
+    [/^bakers\.alice\.consensus_keys\.2: .*already used by bakers\.alice\.consensus_keys\[0\] -> another key/],
+  ],
+  [
+    "one key as consensus and companion key",
+    withBaker({ ...hot, consensus_keys: [tz4], companion_keys: [tz4] }),
+    [/^bakers\.alice\.companion_keys\.0: .*already used by bakers\.alice\.consensus_keys\[0\]/],
+  ],
+  [
+    "a key by its former name",
+    withBaker({ ...hot, consensus_key: another }),
+    [/^bakers\.alice\.consensus_key: a key that does not exist here; did you mean consensus_keys\?/],
+  ],
+  [
+    "a key that is no list",
+    withBaker({ ...hot, consensus_keys: another }),
+    [/^bakers\.alice\.consensus_keys: "tz1.* -> a list: \["tz1/],
+  ],
+  [
+    "two keys of one KMS key version",
+    withBaker({ delegate: tz1, consensus_keys: [tz3, another], cloud_key: kms }),
+    [/consensus_keys\.1: "tz1.* with cloud_key -> a tz3 address/, /consensus_keys: 2 keys with cloud_key -> one key/],
+  ],
+  [
+    "a next key of P-256 whose signer is said to be deterministic",
+    withBaker({
+      delegate: tz1,
+      consensus_keys: [another, tz3],
+      signers: { home1: { ...signers.home1, deterministic: true } },
+    }),
+    [/^bakers\.alice\.signers\.home1\.deterministic: true with "tz3/],
   ],
   [
     "duplicate ports",
@@ -212,18 +251,23 @@ const cases: [string, Values, RegExp[]][] = [
   ],
   [
     "a tz4 key with DAL and no companion",
-    withBaker({ ...hot, consensus_key: tz4 }),
-    [/^bakers\.alice\.companion_key: nothing beside "tz4/],
+    withBaker({ ...hot, consensus_keys: [tz4] }),
+    [/^bakers\.alice\.companion_keys: nothing beside "tz4.* -> .*\["tz4\.\.\."\]/],
+  ],
+  [
+    "a next tz4 key with DAL and no companion",
+    withBaker({ ...hot, consensus_keys: [tz1, tz4] }),
+    [/^bakers\.alice\.companion_keys: nothing beside "tz4/],
   ],
   [
     "a companion key beside a tz1 key",
-    withBaker({ ...hot, companion_key: tz4 }),
-    [/^bakers\.alice\.companion_key: a companion key beside "tz1/],
+    withBaker({ ...hot, companion_keys: [tz4] }),
+    [/^bakers\.alice\.companion_keys: a companion key beside "tz1.* -> a tz4 key in consensus_keys/],
   ],
   [
     "a companion key that is no tz4",
-    withBaker({ ...hot, consensus_key: tz4, companion_key: third }),
-    [/^bakers\.alice\.companion_key: "tz1.* -> a tz4 address/],
+    withBaker({ ...hot, consensus_keys: [tz4], companion_keys: [third] }),
+    [/^bakers\.alice\.companion_keys\.0: "tz1.* -> a tz4 address/],
   ],
   [
     "an authentication key without signers",
@@ -496,10 +540,13 @@ test("a service name of more than 63 characters is refused, because Kubernetes w
 test("the right configurations next to the refused ones are accepted", () => {
   for (const values of [
     withBaker({ delegate: tz3, cloud_key: kms }),
-    withBaker({ ...hot, consensus_key: tz4, companion_key: tz4b }),
-    withBaker({ ...hot, consensus_key: tz4, dal: { enabled: false } }),
+    withBaker({ ...hot, consensus_keys: [tz4], companion_keys: [tz4b] }),
+    withBaker({ ...hot, consensus_keys: [tz4], dal: { enabled: false } }),
+    withBaker({ ...hot, consensus_keys: [another, third] }),
+    withBaker({ ...hot, consensus_keys: [tz1, tz4], companion_keys: [tz4b] }),
+    withBaker({ ...hot, consensus_keys: [], companion_keys: [] }),
     withBaker(
-      { delegate: tz1, consensus_key: another, authentication_key: third, signers },
+      { delegate: tz1, consensus_keys: [another], authentication_key: third, signers },
       { network: "mainnet", experimental_active_standby_mode: true },
     ),
     // No tunnel, so nobody comes through the signer link.

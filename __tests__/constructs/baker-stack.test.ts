@@ -1,5 +1,6 @@
 /** Everything inside Kubernetes, in both topologies. */
 import { ConfigMapV1 } from "@cdktf/provider-kubernetes/lib/config-map-v1";
+import { RoleV1 } from "@cdktf/provider-kubernetes/lib/role-v1";
 import { NamespaceV1 } from "@cdktf/provider-kubernetes/lib/namespace-v1";
 import { PodDisruptionBudgetV1 } from "@cdktf/provider-kubernetes/lib/pod-disruption-budget-v1";
 import { ServiceV1 } from "@cdktf/provider-kubernetes/lib/service-v1";
@@ -7,6 +8,8 @@ import { StatefulSetV1 } from "@cdktf/provider-kubernetes/lib/stateful-set-v1";
 import { StorageClassV1 } from "@cdktf/provider-kubernetes/lib/storage-class-v1";
 import { parse } from "@cdktf/hcl2json";
 import { Testing } from "cdktf";
+import { bakerFileSchema } from "../../contract/baker-file";
+import { watermarkName } from "../../contract/names";
 import { expectFile, resourcesOf } from "../helpers/expected";
 import {
   addresses,
@@ -399,6 +402,39 @@ describe.each(modes)("flag %s", (_name, flag, id) => {
   });
 });
 
+describe("several keys", () => {
+  const [present = "", next = ""] = [delegates[0], delegates[1]];
+  const [bls, companion] = ["tz4T5ke56J3aKoFW6dTdLuuQtQF1vN65CUoh", "tz492iUYkJQb3rNdB2cMcexvFAQWC5BjnqGw"];
+  const several = bakerWith({ consensus_keys: [present, next, bls], companion_keys: [companion] });
+  const aliases = ["delegate", "consensus-2", "consensus-3", "companion"];
+  const all = [present, next, bls, companion];
+
+  test.each(modes)(
+    "flag %s: octez-baker gets all of them at once, by the names of its client folder",
+    (_f, flag, id) => {
+      const stack = baker(flag, several);
+      const { data } = resource(stack, ConfigMapV1, id) as { data: Record<string, string> };
+      const file = bakerFileSchema.parse(JSON.parse(data["baker.json"] ?? ""));
+      expect(file.keys.map(({ alias, address }) => [alias, address])).toEqual(
+        aliases.map((alias, i) => [alias, all[i]]),
+      );
+      const command = file.daemons[0]?.command ?? [];
+      expect(command.slice(command.indexOf("$(TOG_NODE_DIR)") + 1).slice(0, 5)).toEqual([
+        ...aliases,
+        "--liquidity-baking-toggle-vote",
+      ]);
+      const client = pod(stack, id).init_container.find(({ name }) => name === "import-keys")?.args ?? [];
+      expect(JSON.parse(client[0] ?? "")).toEqual(aliases.map((name, i) => ({ name, value: all[i] })));
+    },
+  );
+  test("each has a watermark of its own, made with the deployment that names it, which the gate may write", () => {
+    const stack = standby(several);
+    for (const address of all) expect(resource(stack, ConfigMapV1, watermarkName(address))).not.toHaveProperty("data");
+    const role = JSON.stringify(resource(stack, RoleV1, "alice-as"));
+    for (const address of all) expect(role).toContain(watermarkName(address));
+  });
+});
+
 describe("what a changed configuration does to running pods", () => {
   const annotation = (changes: Parameters<typeof baker>[1]) =>
     resource(standby(changes), StatefulSetV1, "alice-as") as {
@@ -424,7 +460,8 @@ describe("what a changed configuration does to running pods", () => {
   });
   test.each([
     ["timings", { timings: { stop_grace_seconds: 3 } }],
-    ["keys", bakerWith({ consensus_key: delegates[1] })],
+    ["keys", bakerWith({ consensus_keys: [delegates[1]] })],
+    ["a next key beside the present one", bakerWith({ consensus_keys: [delegates[0], delegates[1]] })],
     ["the age of a ready head", { head_max_age_seconds: 100 }],
   ])("%s are read at start: the pods restart one after the other", (_what, changes) => {
     expect(checksum(changes)).not.toBe(checksum(bakerWith({})));

@@ -3,13 +3,18 @@ import { decodeAddress } from "../../tezos/addresses";
 import { signerServiceName } from "../../contract/names";
 import { networks, type NetworkName } from "../../contract/networks";
 import { show } from "../errors";
-import { type BakerRule, given, map, text, type Values, when } from "./facts";
+import { type BakerFacts, type BakerRule, given, map, text, when } from "./facts";
 import { signerRules, signersOf, signerWarnings, tunnelsOf } from "./signer-rules";
 
 /** A key's address if it is one, of the curves that begin with these three letters. */
 const isAddress = (value: unknown): value is string => typeof value === "string" && decodeAddress(value) !== undefined;
-/** The key that signs blocks and votes. */
-const signingKey = (baker: Values): string | undefined => text(baker.consensus_key) ?? text(baker.delegate);
+/** The keys that sign blocks and votes, each with the path at which it is written. */
+function consensusKeys({ baker, path }: BakerFacts): { key: string; at: readonly string[] }[] {
+  const listed = Array.isArray(baker.consensus_keys) ? (baker.consensus_keys as unknown[]) : [];
+  const keys = listed.map((key, i) => ({ key, at: [...path, "consensus_keys", String(i)] }));
+  const all = keys.length > 0 ? keys : [{ key: baker.delegate, at: [...path, "delegate"] }];
+  return all.flatMap(({ key, at }) => (isAddress(key) ? [{ key, at }] : []));
+}
 
 const oneWayToSign: BakerRule = ({ baker, path }) => {
   const ways = [
@@ -43,9 +48,10 @@ const hotKeysOnTestNetworks: BakerRule = ({ baker, path }, { values, flag }) => 
   );
 };
 
-const cloudKey: BakerRule = ({ baker, path }, { flag }) => {
+const cloudKey: BakerRule = (facts, { flag }) => {
+  const { baker, path } = facts;
   if (!given(baker.cloud_key)) return [];
-  const key = signingKey(baker);
+  const keys = consensusKeys(facts);
   return [
     ...when(
       flag,
@@ -53,19 +59,28 @@ const cloudKey: BakerRule = ({ baker, path }, { flag }) => {
       "a cloud-hosted key with experimental_active_standby_mode",
       "signers = { ... }, or experimental_active_standby_mode = false",
     ),
+    ...keys.flatMap(({ key, at }) =>
+      when(
+        !key.startsWith("tz3"),
+        at,
+        `${show(key)} with cloud_key`,
+        "a tz3 address: Google's KMS signs with P-256 only",
+      ),
+    ),
     ...when(
-      isAddress(key) && !key.startsWith("tz3"),
-      [...path, given(baker.consensus_key) ? "consensus_key" : "delegate"],
-      `${show(key)} with cloud_key`,
-      "a tz3 address: Google's KMS signs with P-256 only",
+      keys.length > 1,
+      [...path, "consensus_keys"],
+      `${keys.length} keys with cloud_key`,
+      "one key: a key version of KMS has one address. Rotate with signers = { ... }",
     ),
   ];
 };
 
 /** octez-signer draws a fresh nonce for each signature on P-256, so a block that is signed twice is punishable (S7). */
-const deterministicSigners: BakerRule = ({ baker, path }) => {
-  const key = signingKey(baker);
-  if (!isAddress(key) || !key.startsWith("tz3")) return [];
+const deterministicSigners: BakerRule = (facts) => {
+  const { baker, path } = facts;
+  const { key } = consensusKeys(facts).find((entry) => entry.key.startsWith("tz3")) ?? {};
+  if (key === undefined) return [];
   return signersOf(baker).flatMap(([name, signer]) =>
     when(
       signer.deterministic === true,
@@ -76,24 +91,33 @@ const deterministicSigners: BakerRule = ({ baker, path }) => {
   );
 };
 
-const companionKey: BakerRule = ({ baker, path }) => {
-  const key = signingKey(baker);
-  const companion = baker.companion_key;
-  const here = [...path, "companion_key"];
-  if (!given(companion))
+const companionKeys: BakerRule = (facts) => {
+  const { baker, path } = facts;
+  const keys = consensusKeys(facts);
+  const bls = keys.find(({ key }) => key.startsWith("tz4"))?.key;
+  const companions = Array.isArray(baker.companion_keys) ? (baker.companion_keys as unknown[]) : [];
+  const here = [...path, "companion_keys"];
+  if (companions.length === 0)
     return when(
-      isAddress(key) && key.startsWith("tz4") && map(baker.dal).enabled !== false,
+      bls !== undefined && map(baker.dal).enabled !== false && !given(baker.companion_keys),
       here,
-      `nothing beside ${show(key)} with DAL`,
-      "the companion key registered for the delegate (tz4), or dal = { enabled = false }",
+      `nothing beside ${show(bls)} with DAL`,
+      'the companion key registered for the delegate, like ["tz4..."], or dal = { enabled = false }',
     );
   return [
-    ...when(isAddress(companion) && !companion.startsWith("tz4"), here, show(companion), "a tz4 address"),
+    ...companions.flatMap((key, i) =>
+      when(
+        isAddress(key) && !key.startsWith("tz4"),
+        [...here, String(i)],
+        show(key),
+        "a tz4 address: Octez takes no other companion key",
+      ),
+    ),
     ...when(
-      isAddress(key) && !key.startsWith("tz4"),
+      keys.length > 0 && bls === undefined,
       here,
-      `a companion key beside ${show(key)}`,
-      "a tz4 consensus_key, or leave companion_key out",
+      `a companion key beside ${keys.map(({ key }) => show(key)).join(" and ")}`,
+      "a tz4 key in consensus_keys, or leave companion_keys out: keys of other curves attest the DAL by themselves",
     ),
   ];
 };
@@ -146,7 +170,7 @@ export const bakerRules: readonly BakerRule[] = [
   hotKeysOnTestNetworks,
   cloudKey,
   deterministicSigners,
-  companionKey,
+  companionKeys,
   ...signerRules,
   signerNames,
   dalAddresses,

@@ -2,7 +2,7 @@
 import { decodeAddress } from "../../tezos/addresses";
 import { tunnelPort } from "../../contract/signer-link";
 import { pathText, secretKind, show } from "../errors";
-import { type Finding, given, isMap, issue, map, type Rule, text, texts, when } from "./facts";
+import { type BakerFacts, type Finding, given, isMap, issue, map, type Rule, texts, when } from "./facts";
 import { signersOf, tunnelsOf } from "./signer-rules";
 
 const someBaker: Rule = ({ values, bakers }) =>
@@ -13,34 +13,50 @@ const someBaker: Rule = ({ values, bakers }) =>
     'at least one baker: bakers = { alice = { delegate = "tz1..." } }',
   );
 
+/** Every address of a baker that names a key, with its place. */
+const addressesOf = ({ baker, path }: BakerFacts): { key: string; at: readonly string[] }[] => {
+  const single = (field: string) => [{ key: baker[field], at: [...path, field] }];
+  const listed = (field: string) =>
+    texts(baker[field]).map((key, i): { key: unknown; at: string[] } => ({ key, at: [...path, field, String(i)] }));
+  const all = [
+    ...single("delegate"),
+    ...listed("consensus_keys"),
+    ...listed("companion_keys"),
+    ...single("authentication_key"),
+  ];
+  return all.flatMap(({ key, at }) => (typeof key === "string" && decodeAddress(key) ? [{ key, at }] : []));
+};
+
 const keysOnce: Rule = ({ bakers }) => {
   const seen = new Map<string, string>();
-  const findings: Finding[] = [];
-  for (const { baker, path } of bakers)
-    for (const field of ["delegate", "consensus_key", "companion_key", "authentication_key"]) {
-      const key = text(baker[field]);
-      if (key === undefined || !decodeAddress(key)) continue;
+  return bakers.flatMap((facts) => {
+    const { baker, path } = facts;
+    const own = pathText([...path, "delegate"]);
+    return addressesOf(facts).flatMap(({ key, at }): Finding[] => {
       const first = seen.get(key);
-      const here = [...path, field];
-      if (first === undefined) seen.set(key, pathText(here));
-      else if (first === pathText([...path, "delegate"]) && field === "consensus_key")
-        findings.push(
-          issue(
-            here,
-            `${show(key)}, which is the delegate`,
-            "another key, or leave consensus_key out: the delegate's key signs then",
-          ),
-        );
-      else
-        findings.push(
-          issue(
-            here,
-            `${show(key)}, already used by ${first}`,
-            "another key: one key used twice signs twice, and that is slashed",
-          ),
-        );
-    }
-  return findings;
+      const consensusKey = at.includes("consensus_keys");
+      // The delegate's own key is one of the list while another one takes over from it, or it from another.
+      if (first === undefined || (first === own && consensusKey && texts(baker.consensus_keys).length > 1)) {
+        seen.set(key, pathText(at));
+        return [];
+      }
+      return first === own && consensusKey
+        ? [
+            issue(
+              at,
+              `${show(key)}, which is the delegate`,
+              "another key, or leave consensus_keys out: the delegate's key signs then",
+            ),
+          ]
+        : [
+            issue(
+              at,
+              `${show(key)}, already used by ${first}`,
+              "another key: one key used twice signs twice, and that is slashed",
+            ),
+          ];
+    });
+  });
 };
 
 const portsOnce: Rule = ({ bakers, zones }) => {

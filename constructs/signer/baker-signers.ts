@@ -6,7 +6,7 @@ import { type Signer } from "../../contract/baker-file";
 import { signerServiceName, watermarkName } from "../../contract/names";
 import { signerPorts } from "../../contract/ports";
 import { decodeAddress } from "../../tezos/addresses";
-import type { BakerConfiguration, SignerConfiguration } from "../../configuration/schema";
+import { type BakerConfiguration, bakingKeys, type SignerConfiguration } from "../../configuration/schema";
 import type { ClientKey } from "../containers/octez";
 
 export const hotSignerName = "hot";
@@ -15,13 +15,20 @@ export const cloudSignerName = "cloud";
 export interface SigningKey extends ClientKey {
   readonly watermark: string;
 }
-/** The keys that sign blocks and consensus operations. */
+/**
+ * The keys that sign blocks and consensus operations, present and next ones: octez-baker gets all of them at once, and
+ * picks the one that is active at a level.
+ */
 export function signingKeys(settings: BakerConfiguration): SigningKey[] {
+  const { delegate, companion_keys } = settings;
+  const consensusKeys = bakingKeys({ ...settings, companion_keys: [] });
+  const alias = (role: string, place: number) => (place === 0 ? role : `${role}-${place + 1}`);
   const keys: ClientKey[] = [
-    settings.consensus_key === undefined
-      ? { alias: "delegate", address: settings.delegate }
-      : { alias: "consensus", address: settings.consensus_key },
-    ...(settings.companion_key === undefined ? [] : [{ alias: "companion", address: settings.companion_key }]),
+    ...consensusKeys.map((address, i) => ({
+      alias: address === delegate ? "delegate" : alias("consensus", i),
+      address,
+    })),
+    ...companion_keys.map((address, i) => ({ alias: alias("companion", i), address })),
   ];
   return keys.map((key) => ({ ...key, watermark: watermarkName(key.address) }));
 }

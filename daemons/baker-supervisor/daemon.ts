@@ -6,7 +6,7 @@ import { ports } from "../../contract/ports";
 import { gateStatusSchema, sidecarStatusSchema } from "../../contract/status";
 import { sleep, systemClock as clock } from "../runtime/clock";
 import { expandArgs, type DaemonConfig } from "../runtime/config";
-import { followConfig } from "../runtime/follow-config";
+import { followConfig, sameKeys } from "../runtime/follow-config";
 import { getJson } from "../runtime/http-get";
 import { followLeadership } from "../runtime/follow-leadership";
 import { serveHttp, type HttpServer } from "../runtime/http-server";
@@ -89,6 +89,10 @@ export class SupervisorDaemon {
     const unfollow = followConfig({
       ...{ path: env.TOG_CONFIG_FILE, file, log, registry },
       onChange: (changed) => {
+        if (!sameKeys(changed, file))
+          return log.info("daemons-kept", "other-keys", {
+            detail: "this pod ends soon; its client folder has no other keys than those of its start",
+          });
         this.daemons = daemonCommands(changed, config);
         supervisor.configure(this.daemons);
         void this.checkStarts();

@@ -164,7 +164,7 @@ export function memberRecord(
     noncesMissing: exposer?.missing ?? 0,
     daemons: !supervisor ? "unknown" : supervisor.crashLooping ? "crash-looping" : running,
     signersAnswering: gate?.signersAnswering ?? 0,
-    keys: gate?.keys.map(({ address, state, reason }) => ({ address, state, reason })) ?? [],
+    keys: gate?.keys.map(({ address, state, reason, signers }) => ({ address, state, reason, signers })) ?? [],
     troubles: [...others, ...troubles(statuses)],
     recent: recents(statuses, recent),
   };

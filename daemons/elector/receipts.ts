@@ -129,10 +129,12 @@ export class Receipts {
     if (gate?.epoch !== epoch) return;
     if (gate.open) this.once("gate-open", gate.reason, now);
     const highest = (levels: (number | null | undefined)[]) => Math.max(-1, ...levels.map((level) => level ?? -1));
-    const floor = highest(gate.keys.map((key) => key.floor));
-    // Until a key is open, its last attestation is the former master's, and its floor as well.
-    const signed = highest(gate.keys.map((key) => (key.state === "open" ? key.lastAttestation?.level : null)));
-    if (signed > floor && this.once("first-attestation", `level ${signed}`, now)) {
+    // Until a key is open, its last attestation is the former master's, and its floor as well. A key that is not active
+    // on the chain yet attests nothing, and its floor says nothing of the others.
+    const attests = ({ state, floor, lastAttestation }: GateStatus["keys"][number]) =>
+      state === "open" && (lastAttestation?.level ?? -1) > (floor ?? -1);
+    const signed = highest(gate.keys.filter(attests).map((key) => key.lastAttestation?.level));
+    if (signed >= 0 && this.once("first-attestation", `level ${signed}`, now)) {
       const from = highest(gate.keys.map((key) => key.attestedBefore));
       if (from >= 0) this.uncounted = { from, to: signed, askedAtMs: -Infinity };
     }

@@ -21,6 +21,15 @@ export interface FollowOptions {
   onChange: (file: BakerFile) => void;
 }
 
+/**
+ * Whether both have the same keys under the same names. A running pod knows those that it was started with: its client
+ * folder and its gate get others with a new pod, which every change of the keys brings.
+ */
+export const sameKeys = (one: Pick<BakerFile, "keys">, other: Pick<BakerFile, "keys">): boolean => {
+  const names = ({ keys }: Pick<BakerFile, "keys">) => keys.map(({ address, alias }) => `${alias} ${address}`).join();
+  return names(one) === names(other);
+};
+
 /** @returns ends it */
 export function followConfig({ path, file, log, registry, onChange }: FollowOptions): () => void {
   const rejected = new Gauge({

@@ -277,6 +277,10 @@ export class Endpoints {
       };
     });
   }
+  /** Signers that have shown the public key of this address, whether they answer now or not. */
+  having(address: string): number {
+    return new Set(this.list.flatMap(({ signer, unfit }) => (unfit.get(address) === "" ? [signer] : []))).size;
+  }
   /** Signers with at least one endpoint that answers. */
   answering(): number {
     return new Set(this.list.filter((endpoint) => endpoint.answers === true).map((endpoint) => endpoint.signer)).size;

@@ -9,7 +9,7 @@ import type { GateStatus } from "../../contract/status";
 import { prepareBls } from "../../tezos/keys";
 import { sleep, systemClock as clock, untilBeat } from "../runtime/clock";
 import { removeLeftovers, writeDurably } from "../runtime/durable";
-import { followConfig } from "../runtime/follow-config";
+import { followConfig, sameKeys } from "../runtime/follow-config";
 import { followLeadership } from "../runtime/follow-leadership";
 import { serveHttp, type HttpServer } from "../runtime/http-server";
 import { createKubeClient } from "../runtime/kube-client";
@@ -148,8 +148,10 @@ export class GateDaemon {
   }
 
   private status(): GateStatus {
+    const status = this.gate.status();
     return {
-      ...this.gate.status(),
+      ...status,
+      keys: status.keys.map((key) => ({ ...key, signers: this.upstream.having(key.address) })),
       memoryProblem: this.memoryProblem,
       signers: this.upstream.status(),
       signersAnswering: this.upstream.answering(),
@@ -201,8 +203,7 @@ export class GateDaemon {
 
   /** Signers alone are taken over: whatever else changed comes with a new pod, which reads all of it. */
   private configure(changed: BakerFile): void {
-    const addresses = this.config.file.keys.map((key) => key.address);
-    if (changed.keys.length !== addresses.length || changed.keys.some((key) => !addresses.includes(key.address)))
+    if (!sameKeys(changed, this.config.file))
       return this.log.info("signers-kept", "other-keys", {
         detail: "this pod ends soon; until then its keys have the signers they had",
       });

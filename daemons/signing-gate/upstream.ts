@@ -157,6 +157,9 @@ export class Upstream {
   answering(): number {
     return this.endpoints.answering();
   }
+  having(address: string): number {
+    return this.endpoints.having(address);
+  }
 
   close(): void {
     this.stop.abort();

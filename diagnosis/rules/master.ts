@@ -44,11 +44,18 @@ const lostKeys: MasterRule = ({ record, holds }) =>
       ),
     );
 
+/** Levels below the head within which a key that the chain asks for has signed. */
+const signedLately = 2;
 const floorAboveHead: MasterRule = ({ record: { headLevel, keys }, holds }, { watermarks }) =>
   watermarks.flatMap(({ address, record }) => {
     if (!record || headLevel === null || record.floor <= headLevel) return [];
     const key = keys?.find((entry) => entry.address === address);
-    return (watermarks.length === 1 ? stopped : critical)(
+    // A key that is made ready before its activation begins above the head, while the present one signs.
+    const another = watermarks.some(
+      ({ record: other, highestLevel = -1 }) =>
+        other && other.floor <= headLevel && highestLevel >= headLevel - signedLately,
+    );
+    return (another ? warning : watermarks.length === 1 ? stopped : critical)(
       "floor-above-head",
       `${holds} signs nothing with ${address} before level ${record.floor + 1} (head ${headLevel})${key ? `: ${key.reason}` : ""}`,
       "it goes on by itself at that level; docs/runbooks/watermark-lost.md has the reasons",

@@ -16,7 +16,7 @@ disk         = { type = "pd-ssd", size_gib = 200 }
 bakers = {
   alice = {
     delegate           = "tz1V42VD9TVnYSZst4q1R2zcEeeo5qWzh3Zv"
-    consensus_key      = "tz1fomsgav8DApz9EgJiqeVguMkvPsKQdPXh"
+    consensus_keys     = ["tz1fomsgav8DApz9EgJiqeVguMkvPsKQdPXh"] # the next one beside it before a rotation
     authentication_key = "tz1SE6WhcvDQmPcidqXQtBrcirUUjC8Rync2" # only this baker may ask the signers
 
     signers = {

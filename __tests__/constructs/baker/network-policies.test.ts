@@ -187,6 +187,6 @@ test("each policy says in one line what it is for", () => {
     expect(policy(baker(true), id).metadata.annotations["tezos-on-gke/purpose"]).toMatch(/^.{20,200}$/);
 });
 test("the delegate of another baker is no business of these policies", () => {
-  const bob = bakerWith({ consensus_key: delegates[1] });
+  const bob = bakerWith({ consensus_keys: [delegates[1]] });
   expect(flows(baker(true, bob))).toEqual(flows(baker(true)));
 });

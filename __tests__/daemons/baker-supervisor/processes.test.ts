@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, symlinkSy
 import * as http from "node:http";
 import { join } from "node:path";
 import type { Leadership } from "../../../contract/leadership";
+import { watermarkName } from "../../../contract/names";
 import { ports } from "../../../contract/ports";
 import type { SupervisorStatus } from "../../../contract/status";
 import { Cluster, type ElectionSubject, type Pod } from "../../helpers/election";
@@ -10,6 +11,8 @@ import { embeddedSubject } from "../../helpers/election-subject";
 
 jest.setTimeout(90_000);
 const k = 3;
+const next = "tz4T5ke56J3aKoFW6dTdLuuQtQF1vN65CUoh";
+const nextKey = { address: next, alias: "consensus-2", watermark: watermarkName(next), signers: ["home"] };
 let subject: ElectionSubject;
 beforeAll(async () => {
   subject = await embeddedSubject();
@@ -196,6 +199,15 @@ test("a crashing daemon restarts with growing pauses and is reported as crash-lo
       const [baker] = pod.bakers();
       publish("..3", "{");
       await cluster.until("a complaint", () => event(cluster, "configuration-rejected"));
+      await beatsOn(cluster);
+      expect(pod.bakers()).toContain(baker);
+      // Of other keys this pod has neither names nor files: whatever else the file says comes with the next pod.
+      cluster.changes = {
+        keys: [...cluster.file().keys, nextKey],
+        daemons: [{ name: "octez-baker", command: ["bash", "-c", "exit 3"] }],
+      };
+      publish("..4");
+      await cluster.until("it keeps its daemons", () => event(cluster, "daemons-kept"));
       await beatsOn(cluster);
       expect(pod.bakers()).toContain(baker);
     },

@@ -566,7 +566,9 @@ test("a receipt's missed levels are what the chain says of those from the last a
     a.keys = [{ state: "open", floor: 101, attestedBefore: 100, lastAttestation: { level: 100, round: 0 } }];
     await sim.pass(1000);
     a.headLevel = 104;
-    a.keys = [{ state: "open", floor: 101, attestedBefore: 100, lastAttestation: { level: 104, round: 0 } }];
+    // A key that is not active on the chain yet began above the head.
+    const nextKey = { state: "open", floor: 107, attestedBefore: null, lastAttestation: null } as const;
+    a.keys = [{ state: "open", floor: 101, attestedBefore: 100, lastAttestation: { level: 104, round: 0 } }, nextKey];
     await sim.until("it attests", () => told()?.timeline.some(({ event }) => event === "first-attestation") ?? false);
     await sim.pass(3000);
     // No final block includes it yet.
