@@ -2,7 +2,7 @@
 import * as z from "zod/mini";
 import { decodeAddress } from "../tezos/addresses";
 import { decodeBase58 } from "../tezos/base58";
-import { bakerNamePattern, podName, watermarkName } from "./names";
+import { bakerNamePattern, podName, watermarkName, watermarkNamePattern } from "./names";
 import { timingsSchema } from "./timings";
 
 const address = z.string().check(
@@ -59,7 +59,7 @@ export const bakerFileSchema = z
         z.strictObject({
           address,
           alias: z.string().check(z.minLength(1)),
-          watermark: z.string().check(z.regex(/^wm-[0-9a-f]{40}$/)),
+          watermark: z.string().check(z.regex(watermarkNamePattern)),
           signers: z.array(z.string()).check(z.minLength(1)),
         }),
       )

@@ -43,6 +43,7 @@ export const headlessServiceName = (baker: string, topology: Topology): string =
 export const leaderLeaseName = (baker: string): string => `${baker}.leader`;
 export const memberLeaseName = (baker: string, ordinal: number): string => `${baker}.member-${ordinal}`;
 /** @param address tz1..tz4 of the key that signs */
+export const watermarkNamePattern = /^wm-[0-9a-f]{40}$/;
 export const watermarkName = (address: string): string => `wm-${keyHashHex(address)}`;
 /** holderIdentity: a successor of the same name with another uid is another holder. */
 export const holderIdentity = (pod: string, uid: string): string => `${pod}_${uid}`;

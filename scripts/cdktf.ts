@@ -1,6 +1,7 @@
 /**
  * `npm run synth|diff|deploy|destroy [-- [--only] STACK OPTIONS]`: the cdktf command for both stacks in order, with
- * Terraform's --var, --var-file and TF_VAR_* also known at synth. Other options go to cdktf as they are.
+ * Terraform's --var, --var-file and TF_VAR_* also known at synth. Other options go to cdktf as they are. `diff` ends
+ * with what the plans do to the bakers; with --json or --markdown, that is all that goes to stdout.
  */
 import "../configuration/node";
 import { spawn } from "node:child_process";
@@ -13,6 +14,8 @@ import { requireSecrets, resolveConfiguration, type Resolved } from "../configur
 import { requireTerraform } from "../configuration/terraform-version";
 import { handedName, parseText, type Handed } from "../configuration/tfvars";
 import { cdktfContext, exampleFolder } from "../configuration/folder";
+import { reviewPlans } from "./plan-review";
+import { reviewMarkdown, reviewText } from "./review-text";
 
 export const commands = ["synth", "diff", "deploy", "destroy"] as const;
 export type Command = (typeof commands)[number];
@@ -22,11 +25,13 @@ export interface Request {
   /** --var and --var-file, in their order. */
   options: Handed["options"];
   stacks: string[];
+  /** The form in which a diff is reviewed. */
+  review: "text" | "markdown" | "json";
   /** Everything else, for cdktf. */
   others: string[];
 }
 
-const usage = `usage: npm run ${commands.join("|")} -- [[--only] platform|baker] [--var KEY=VALUE]... [--var-file FILE]... [options of cdktf]`;
+const usage = `usage: npm run ${commands.join("|")} -- [[--only] platform|baker] [--var KEY=VALUE]... [--var-file FILE]... [options of cdktf]\n       npm run --silent diff -- --json|--markdown: what the plans do to the bakers, alone`;
 /** Options of cdktf that are followed by a value. */
 const withValue = new Set([
   "--app",
@@ -43,7 +48,7 @@ const withValue = new Set([
 export function parseRequest(argv: readonly string[]): Request {
   const [command, ...rest] = argv;
   if (!commands.some((known) => known === command)) throw new Error(`${usage}\ngot ${showName(command ?? "nothing")}`);
-  const request: Request = { command: command as Command, options: [], stacks: [], others: [] };
+  const request: Request = { command: command as Command, options: [], stacks: [], review: "text", others: [] };
   for (let i = 0; i < rest.length; i++) {
     const word = rest[i] as string;
     const [, name, attached] = /^--?(var|var-file)(?:=(.*))?$/s.exec(word) ?? [];
@@ -57,6 +62,8 @@ export function parseRequest(argv: readonly string[]): Request {
         throw new Error(`--only wants platform or baker; got ${showName(stack ?? "nothing")}\n${usage}`);
       request.stacks.push(stack);
     } else if (word === "platform" || word === "baker") request.stacks.push(word);
+    else if (command === "diff" && (word === "--json" || word === "--markdown"))
+      request.review = word === "--json" ? "json" : "markdown";
     else if (word.startsWith("-")) {
       request.others.push(word);
       if (withValue.has(word) && rest[i + 1] !== undefined) request.others.push(rest[++i] as string);
@@ -161,8 +168,10 @@ async function main(argv: string[]): Promise<number> {
       return file;
     });
     const toldSynth = handedOn(handed, varFiles, resolved.secretRevisions());
-    for (const line of commandLines(request, configuration.cluster !== undefined, varFiles)) {
-      const code = await cdktf(line, toldSynth);
+    const startedMs = Date.now();
+    const lines = commandLines(request, configuration.cluster !== undefined, varFiles);
+    for (const line of lines) {
+      const code = await cdktf(line, toldSynth, request.review !== "text");
       if (code === 0) continue;
       if (line[0] === "diff" && line[1] === "baker" && !configuration.cluster)
         console.error(
@@ -170,17 +179,41 @@ async function main(argv: string[]): Promise<number> {
         );
       return code;
     }
+    if (request.command === "diff")
+      await tellReview(
+        request,
+        lines.map(([, stack = ""]) => stack),
+        startedMs,
+        configuration.cluster === undefined,
+      );
     return 0;
   } finally {
     rmSync(temporary, { recursive: true, force: true });
   }
 }
 
-/** Runs the cdktf command of node_modules and gives its exit code. Ctrl-C reaches it through the process group. */
-function cdktf(line: readonly string[], handed: Handed): Promise<number> {
+/** The end of a diff: what the plans do to the bakers. */
+async function tellReview(request: Request, stacks: readonly string[], sinceMs: number, ours: boolean): Promise<void> {
+  const at = request.others.findIndex((word) => word === "--output" || word === "-o");
+  const outdir = resolve(at < 0 ? "cdktf.out" : (request.others[at + 1] ?? ""));
+  const review = await reviewPlans(outdir, stacks, sinceMs, ours);
+  if (review === undefined) throw new Error(`no plan is left in ${outdir}: it cannot be reviewed`);
+  const forms = {
+    text: reviewText,
+    markdown: reviewMarkdown,
+    json: (one: object) => JSON.stringify(one, null, 2) + "\n",
+  };
+  process.stdout.write(forms[request.review](review));
+}
+
+/**
+ * Runs the cdktf command of node_modules and gives its exit code. Ctrl-C reaches it through the process group.
+ * @param aside its output goes to stderr
+ */
+function cdktf(line: readonly string[], handed: Handed, aside: boolean): Promise<number> {
   const program = join(dirname(require.resolve("cdktf-cli/package.json")), "bundle/bin/cdktf");
   const child = spawn(process.execPath, ["--no-deprecation", program, ...line], {
-    stdio: "inherit",
+    stdio: aside ? ["inherit", 2, 2] : "inherit",
     env: { ...process.env, CHECKPOINT_DISABLE: "1", [handedName]: JSON.stringify(handed) },
   });
   const ignore = (): void => undefined;

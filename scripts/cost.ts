@@ -3,6 +3,9 @@
  * hours, without tax, free tiers and committed use. E2, N2 and T2D only: other machine types are named and left out.
  */
 
+import { containers } from "../contract/containers";
+import { first, instances, names, podOf, workloads, type Stacks, type Workload } from "./blocks";
+
 export const pricesAsOf = "August 2026";
 
 /**
@@ -88,4 +91,44 @@ export function estimate(quantities: Quantities): { items: CostItem[]; low: numb
     );
   const sum = (side: "low" | "high"): number => items.reduce((total, item) => total + item[side], 0);
   return { items, low: sum("low"), high: sum("high"), unknown };
+}
+
+/** The gibibytes of a claim: "100Gi", "1Ti". */
+const gibOf = (storage: unknown): number => {
+  const [, number, unit] = /^(\d+)(Gi|Ti)$/.exec(String(storage)) ?? [];
+  return Number(number ?? 0) * (unit === "Ti" ? 1024 : 1);
+};
+
+/** What both stacks cost. @param stacks by name: as synthesized, or as they are deployed */
+export function costOf(stacks: Stacks): { items: CostItem[]; low: number; high: number; notEstimated: string[] } {
+  const pool = first(instances(stacks.platform, "google_container_node_pool"));
+  const node = first(pool.node_config);
+  const zones = (pool.node_locations as unknown[] | undefined)?.length ?? 1;
+  const pods = workloads(stacks.baker, "kubernetes_stateful_set_v1");
+  const replicas = (of: readonly Workload[]): number => of.reduce((sum, { spec }) => sum + Number(spec.replicas), 0);
+  const classes = new Map(
+    instances(stacks.baker, "kubernetes_storage_class_v1").map(({ metadata, parameters }) => [
+      String(first(metadata).name),
+      first(parameters),
+    ]),
+  );
+  const { items, low, high, unknown } = estimate({
+    machineType: String(node.machine_type),
+    nodes: Number(pool.node_count ?? 1) * zones,
+    bootDisk: { type: String(node.disk_type), gib: Number(node.disk_size_gb ?? 50) },
+    disks: pods.map((workload) => {
+      const claim = first(first(workload.spec.volume_claim_template).spec);
+      const parameters = classes.get(String(claim.storage_class_name));
+      return {
+        type: String(parameters?.type),
+        gib: gibOf(first(first(claim.resources).requests).storage),
+        regional: parameters?.["replication-type"] === "regional-pd",
+        count: replicas([workload]),
+      };
+    }),
+    loadBalancers: workloads(stacks.baker, "kubernetes_service_v1").filter(({ spec }) => spec.type === "LoadBalancer")
+      .length,
+    dalNodes: replicas(pods.filter((workload) => names(podOf(workload).container).includes(containers.dalNode))),
+  });
+  return { items, low, high, notEstimated: [...unknown, "traffic out, logs, metrics, backups, taxes"] };
 }

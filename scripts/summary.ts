@@ -10,17 +10,10 @@ import { ConfigurationError } from "../configuration/errors";
 import { type Resolved } from "../configuration/load";
 import type { Configuration } from "../configuration/schema";
 import { type Handed } from "../configuration/tfvars";
-import { containers } from "../contract/containers";
 import { synthesize } from "../main";
 import { handedOf, parseRequest } from "./cdktf";
-import { estimate, pricesAsOf, type CostItem } from "./cost";
-
-interface Block {
-  [key: string]: unknown;
-}
-interface Stack {
-  resource?: Record<string, Record<string, Block>>;
-}
+import { names, podOf, workloads, type Block, type Stack, type Stacks, type Workload } from "./blocks";
+import { costOf, pricesAsOf, type CostItem } from "./cost";
 
 export interface Summary {
   /** Name of the example, null where the configuration is the operator's own. */
@@ -47,24 +40,9 @@ export interface Summary {
   warnings: string[];
 }
 
-const first = (value: unknown): Block =>
-  (Array.isArray(value) ? (value[0] as Block | undefined) : (value as Block | undefined)) ?? {};
-const list = (value: unknown): Block[] =>
-  Array.isArray(value) ? (value as Block[]) : value === undefined ? [] : [value as Block];
-const names = (value: unknown): string[] => list(value).map(({ name }) => String(name));
-const instances = (stack: Stack | undefined, type: string): Block[] => Object.values(stack?.resource?.[type] ?? {});
-
-type Stacks = Readonly<Record<string, Stack>>;
-type Workload = Record<"metadata" | "spec", Block>;
-const podOf = ({ spec }: Workload): Block => first(first(spec.template).spec);
-
 /** @param stacks parsed cdk.tf.json by stack name */
 export function summarize({ configuration, sources, warnings }: Resolved, stacks: Stacks): Summary {
   const existing = configuration.cluster?.existing;
-  const workloads = instances(stacks.baker, "kubernetes_stateful_set_v1").map(({ metadata, spec }) => ({
-    metadata: first(metadata),
-    spec: first(spec),
-  }));
   return {
     example: configuration.example ?? null,
     mode: configuration.experimental_active_standby_mode ? "active-standby" : "solo",
@@ -81,8 +59,8 @@ export function summarize({ configuration, sources, warnings }: Resolved, stacks
         Object.fromEntries(Object.entries(resource).map(([type, all]) => [type, Object.keys(all).length])),
       ]),
     ),
-    pods: workloads.map((workload) => podSummary(workload, configuration)),
-    cost: existing ? null : costOf(configuration, stacks, workloads),
+    pods: workloads(stacks.baker, "kubernetes_stateful_set_v1").map((workload) => podSummary(workload, configuration)),
+    cost: existing ? null : { asOf: pricesAsOf, ...costOf(stacks) },
     warnings: [...warnings],
   };
 }
@@ -103,33 +81,6 @@ function podSummary(workload: Workload, { bakers }: Configuration): Summary["pod
       : settings?.cloud_key
         ? "Cloud KMS"
         : `remote signer${signers.length === 1 ? "" : "s"} ${signers.join(", ")}`,
-  };
-}
-
-function costOf(configuration: Configuration, stacks: Stacks, workloads: readonly Workload[]): Summary["cost"] {
-  const pool = first(instances(stacks.platform, "google_container_node_pool"));
-  const node = first(pool.node_config);
-  const zones = (pool.node_locations as unknown[] | undefined) ?? configuration.zones;
-  const regional = instances(stacks.baker, "kubernetes_storage_class_v1").some(
-    ({ parameters }) => (parameters as Block | undefined)?.["replication-type"] === "regional-pd",
-  );
-  const replicas = (of: readonly Workload[]): number => of.reduce((sum, { spec }) => sum + Number(spec.replicas), 0);
-  const { items, low, high, unknown } = estimate({
-    machineType: configuration.machine_type,
-    nodes: Number(pool.node_count ?? 1) * zones.length,
-    bootDisk: { type: String(node.disk_type), gib: Number(node.disk_size_gb ?? 50) },
-    disks: [{ type: configuration.disk.type, gib: configuration.disk.size_gib, regional, count: replicas(workloads) }],
-    loadBalancers: instances(stacks.baker, "kubernetes_service_v1").filter(
-      ({ spec }) => first(spec).type === "LoadBalancer",
-    ).length,
-    dalNodes: replicas(workloads.filter((workload) => names(podOf(workload).container).includes(containers.dalNode))),
-  });
-  return {
-    asOf: pricesAsOf,
-    items,
-    low,
-    high,
-    notEstimated: [...unknown, "traffic out, logs, metrics, backups, taxes"],
   };
 }
 

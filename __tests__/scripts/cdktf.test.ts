@@ -20,6 +20,7 @@ test("options, stacks and cdktf's own options are told apart, in every spelling 
     command: "deploy",
     options: [{ var: "a=1" }, { var: "b=x=y" }, { varFile: "f" }],
     stacks: ["baker"],
+    review: "text",
     others: ["--auto-approve", "--parallelism", "2"],
   });
 });

@@ -50,6 +50,14 @@ suite("the flag from a file works with the bare cdktf command", () => {
     const { output } = await folder.cdktf(["diff", "baker", ...plain], secrets);
     expect(output).toContain("No changes. Your infrastructure matches the configuration.");
   });
+  test("the wrapper's diff ends with what another version of Octez does to the pods", async () => {
+    folder.write("terraform.tfvars", `${smallTfvars}${on}octez_version = "v25.0"\n`);
+    const { code, output } = await folder.wrapper(["diff", ...plain], secrets);
+    expect(code).toBe(0);
+    expect(output).toMatch(/What this plan does to the bakers stack platform: no change stack baker: \d+ to update/);
+    expect(output).toContain("baker alice (levels at risk): alice-as-1, then alice-as-0: each restarts");
+    expect(output).toMatch(/About \d+( to \d+)? USD a month, \d+( to \d+)? before\.\s*$/);
+  });
 });
 
 suite("the flag through the wrapper", () => {
