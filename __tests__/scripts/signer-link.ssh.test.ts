@@ -431,6 +431,76 @@ suite("scripts/signer-host", () => {
     expect(verify.status).toBe(0);
   });
 
+  const [consensus, companion] = [testKey("tz4", "consensus"), testKey("tz4", "companion")];
+  const tz4Outputs = () =>
+    writeOutputs(
+      folder,
+      { z: { host: address, port: 8443, hostKey: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAr4", listen: "0.0.0.0:6732" } },
+      [consensus.address, companion.address],
+    );
+  const unitsOf = (root: string) =>
+    readdirSync(join(root, "etc/systemd/system"))
+      .filter((unit) => !unit.includes("tunnel"))
+      .map((unit) => [
+        unit,
+        /^ExecStart=(.*)$/m.exec(readFileSync(join(root, "etc/systemd/system", unit), "utf8"))?.[1],
+      ]);
+  const octezSigner =
+    "/usr/bin/octez-signer --base-dir /var/lib/tezos-signer/signer --require-authentication launch http signer --address 127.0.0.1 --port 6732 --magic-bytes 0x11,0x12,0x13 --check-high-watermark --allow-to-prove-possession";
+  test.each([
+    ["octez-signer", [["tezos-signer.service", octezSigner]], undefined],
+    ["tezsign", [["tezos-signer.service", "/usr/local/bin/tezsign run --listen 127.0.0.1:6732"]], undefined],
+    [
+      "tezsign-behind-octez-signer",
+      [
+        ["tezos-signer-tezsign.service", "/usr/local/bin/tezsign run --listen 127.0.0.1:20090"],
+        ["tezos-signer.service", octezSigner],
+      ],
+      "http://127.0.0.1:20090",
+    ],
+    ["russignol", [["tezos-signer.service", octezSigner]], "tcp://169.254.1.1:7732"],
+  ])("sets up %s, and a second run knows it without being told", (device, units, behind) => {
+    const root = join(folder, device);
+    const install = ["install", "--outputs", tz4Outputs(), "--root", root, "--yes"];
+    const first = signerHost([...install, "--device", device]);
+    expect([first.status, first.stderr]).toEqual([0, ""]);
+    expect(unitsOf(root)).toEqual(units);
+    const imports =
+      behind === undefined
+        ? []
+        : [consensus, companion].map((key) => `import secret key ${key.address} ${behind}/${key.address} --force`);
+    expect([...first.stdout.matchAll(/import secret key .*/g)].map(([text]) => text)).toEqual(imports);
+    expect(signerHost(install).stdout).not.toMatch(/^wrote/m);
+    expect(unitsOf(root)).toEqual(units);
+  });
+  test("another device takes the former one's units away", () => {
+    const root = join(folder, "exchanged");
+    const install = (device: string) =>
+      signerHost(["install", "--outputs", tz4Outputs(), "--root", root, "--yes", "--device", device]);
+    install("tezsign-behind-octez-signer");
+    install("russignol");
+    expect(unitsOf(root)).toEqual([["tezos-signer.service", octezSigner]]);
+  });
+  test("no proof of possession is given where no tz4 key signs, and a device for tz4 keys is refused there", () => {
+    const root = join(folder, "tz1");
+    const held = testKey("tz1", "held").address;
+    const file = writeOutputs(
+      folder,
+      { z: { host: address, port: 8443, hostKey: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAr4", listen: "0.0.0.0:6732" } },
+      [held],
+    );
+    signerHost(["install", "--outputs", file, "--root", root, "--yes"]);
+    expect(unitsOf(root)).toEqual([["tezos-signer.service", octezSigner.replace(" --allow-to-prove-possession", "")]]);
+    for (const device of ["tezsign", "russignol"]) {
+      const { status, stderr } = signerHost(["install", "--outputs", file, "--root", root, "--device", device]);
+      expect([status, stderr]).toEqual([
+        2,
+        expect.stringContaining(`${device} holds tz4 keys only, and alice signs with ${held}`),
+      ]);
+    }
+    expect(signerHost(["install", "--outputs", file, "--device", "trezor"]).stderr).toContain('got "trezor"');
+  });
+
   test("refuses outputs that would smuggle words into a unit", () => {
     const file = writeOutputs(folder, {
       z: { host: "1.2.3.4 -oProxyCommand=x", port: 1, hostKey: "ssh-ed25519 AAAA", listen: "0.0.0.0:6732" },
@@ -514,7 +584,7 @@ suite("the home side as a person sets it up", () => {
       "the signer has another key",
       () => doctor([], link({ addresses: [testKey("tz1", "other").address] })),
       /the signer holds tz1/,
-      /import .* for tz1/,
+      /import secret key tz1\w+ ledger:/,
     ],
     [
       "the signer does not know the baker",
@@ -591,6 +661,137 @@ suite("the home side as a person sets it up", () => {
         remedy: "journalctl -u tezos-signer-tunnel-alice-home1-zone.service",
       },
     ]);
+  });
+
+  describe("devices with tz4 keys", () => {
+    const [consensus, companion] = [testKey("tz4", "consensus"), testKey("tz4", "companion")];
+    const device = join(folder, "tezsign");
+    /** What `tezsign status` writes where its output is no terminal. */
+    const status = (id: string, tz4: string, changes: object = {}) => ({
+      ...{ id, lock_state: "UNLOCKED", tz4, last_block_level: 13_000_000, last_block_round: 0, state_corrupted: false },
+      ...{ last_preattestation_level: 13_000_111, last_attestation_level: 13_000_111, ...changes },
+    });
+    const tezsign = (keys: object[] | undefined) =>
+      writeFileSync(
+        device,
+        keys
+          ? `#!/bin/sh\n[ "$*" = status ] && cat <<'END'\n${JSON.stringify(keys)}\nEND\n`
+          : "#!/bin/sh\necho 'no devices with VID/PID: VID=9997 PID=0001' >&2\nexit 1\n",
+        { mode: 0o755 },
+      );
+    const both = [
+      status("consensus", consensus.address),
+      status("companion", companion.address, { last_block_level: 0, last_preattestation_level: 0 }),
+    ];
+    const served = new Set([consensus, companion]);
+    const http = createHttp((request, response) => {
+      const key = [...served].find(({ address: tz4 }) => request.url === `/keys/${tz4}`);
+      const found = request.url === "/authorized_keys" ? {} : key && { public_key: key.publicKey };
+      response.writeHead(found ? 200 : 404).end(JSON.stringify(found ?? { error: "key not found" }));
+    });
+    const at = loopback();
+    const tz4Link = () => link({ addresses: [consensus.address, companion.address] });
+    beforeAll(() => listen(http, at));
+    afterAll(() => new Promise((done) => http.close(done)));
+    const examine = (more: string[] = []) =>
+      doctor(["--device", "tezsign", "--tezsign", device, "--signer-address", at, ...more], tz4Link());
+
+    test("TezSign in order: every hop is sound, and nothing asks it to authenticate", async () => {
+      tezsign(both);
+      const { failed, stdout } = await examine();
+      expect(failed).toEqual([]);
+      expect(stdout).toContain(`ok    the key ${companion.address} is unlocked`);
+      expect(stdout).not.toContain("authenticate");
+    });
+    test.each<[string, object[] | undefined, RegExp, RegExp]>([
+      ["gone from the USB", undefined, /TezSign answers over USB/, /OTG port.*no devices with VID\/PID/],
+      [
+        "locked",
+        [status("consensus", consensus.address, { lock_state: "LOCKED" }), both[1] ?? {}],
+        /the key tz4\w+ is unlocked \(locked\)/,
+        /after each loss of power: .*tezsign unlock/,
+      ],
+      [
+        "of other keys",
+        [status("spare", testKey("tz4", "spare").address), both[1] ?? {}],
+        /TezSign has the key tz4/,
+        /its keys are: spare tz4\w+, companion tz4/,
+      ],
+      [
+        "with a broken mark",
+        [status("consensus", consensus.address, { state_corrupted: true }), both[1] ?? {}],
+        /is unlocked \(corrupted\)/,
+        /set-level, above everything signed/,
+      ],
+      [
+        "with an absurd mark",
+        [status("consensus", consensus.address, { last_attestation_level: 65_601_536 }), both[1] ?? {}],
+        /high watermarks of tz4\w+ agree \(preattestation 13000111, attestation 65601536\)/,
+        /absurd level.*signer-swap/,
+      ],
+    ])("a TezSign %s is named", async (_what, keys, hop, remedy) => {
+      tezsign(keys);
+      expect((await examine()).failed).toEqual([
+        { hop: expect.stringMatching(hop), remedy: expect.stringMatching(remedy) },
+      ]);
+    });
+    test("a Russignol that waits for its PIN is named, and its keys are imported by their addresses", async () => {
+      const bridge = new OctezSigner({
+        keys: [consensus],
+        requireAuthentication: true,
+        authorizedKeys: [client.publicKey],
+      });
+      const front = loopback();
+      await bridge.start(front, 6732);
+      try {
+        const { failed } = await doctor(
+          ["--device", "russignol", "--device-address", `${front}:7732`, "--signer-address", front],
+          tz4Link(),
+        );
+        expect(failed).toEqual([
+          { hop: `the device listens on ${front}:7732`, remedy: expect.stringMatching(/^enter the PIN on its screen/) },
+          {
+            hop: `the signer holds ${companion.address}`,
+            remedy: expect.stringContaining(
+              `import secret key ${companion.address} tcp://${front}:7732/${companion.address}`,
+            ),
+          },
+        ]);
+      } finally {
+        await bridge.close();
+      }
+    });
+    test("octez-signer's own marks that are far apart are named, from its own files", async () => {
+      const base = join(root, state, "signer");
+      mkdirSync(base, { recursive: true });
+      const marks = (level: number) =>
+        JSON.stringify({ NetXdQprcVkpaWU: { [held.address]: { level, round: 0, hash: "" } } });
+      writeFileSync(join(base, "preattestation_high_watermarks"), marks(13_000_111));
+      for (const [level, count] of [
+        [13_000_112, 0],
+        [65_601_536, 1],
+      ] as const) {
+        writeFileSync(join(base, "attestation_high_watermarks"), marks(level));
+        const { failed } = await doctor();
+        expect(failed.map(({ hop }) => hop)).toEqual(
+          Array.from(
+            { length: count },
+            () => expect.stringMatching(/own high watermarks of tz1.* attestation 65601536/) as string,
+          ),
+        );
+      }
+      for (const name of readdirSync(base)) writeFileSync(join(base, name), "{}");
+    });
+    test("a Ledger that is not connected is named, where the signer has keys of one", async () => {
+      writeFileSync(
+        join(root, state, "signer/secret_keys"),
+        '[{"name":"baker","value":"ledger://a-b-c-d/bip25519/0h/0h"}]',
+      );
+      expect((await doctor()).failed).toEqual([
+        { hop: "a Ledger is on the USB", remedy: expect.stringContaining("open the baking app") },
+      ]);
+      writeFileSync(join(root, state, "signer/secret_keys"), "[]");
+    });
   });
 
   (process.getuid?.() === 0 ? test : test.skip)(

@@ -1,6 +1,6 @@
 /**
  * What the answer of a signer means: a signature, or why there is none and whether one may exist all the same (S7). The
- * texts are those of octez-signer 25.1.
+ * texts are those of octez-signer 25.1, and two of Signatory 1.4.0 and TezSign.
  */
 import type { MarkKind } from "../../contract/watermark";
 import { decodeSignature, verifySignature } from "../../tezos/keys";
@@ -78,6 +78,10 @@ function refusedByItsWatermark(body: string, bytes: Uint8Array): boolean {
   );
 }
 
+/** The same of Signatory and of TezSign, which say 409; TezSign says it of bytes that it has signed itself, too. */
+const refusedByAnotherWatermark = (body: string): boolean =>
+  errorMessage(body) === "watermark validation failed" || field(body, "error") === "stale level/round";
+
 /** @param publicKey of the address, undefined where no signer has shown it yet */
 export function judge(
   { address, bytes, digest }: { address: string; bytes: Uint8Array; digest: Uint8Array },
@@ -88,10 +92,15 @@ export function judge(
     ...{ ok: false as const, reason, detail, mayHaveSigned },
   });
   if (!answer.ok) return no(`signer-${answer.reason}`, answer.detail, answer.sent);
+  const byWatermark = () => ({
+    ...no("signer-watermark", signerError(answer), false),
+    bySignerWatermark: true,
+  });
+  if (answer.status === 409 && refusedByAnotherWatermark(answer.body)) return byWatermark();
   if (refusals.includes(answer.status)) return no("signer-refused", signerError(answer), false);
   if (answer.status !== 200)
     return answer.status === 500 && refusedByItsWatermark(answer.body, bytes)
-      ? { ...no("signer-watermark", signerError(answer), false), bySignerWatermark: true }
+      ? byWatermark()
       : no("signer-error", signerError(answer), true);
   const signature = field(answer.body, "signature");
   const verifiable = publicKey !== undefined && !address.startsWith("tz4");

@@ -20,6 +20,29 @@ test.each([
   });
 });
 
+test.each([
+  ["Signatory", failure("watermark validation failed")],
+  ["TezSign", '{"error":"stale level/round"}'],
+])("so has a refusal by the watermark of %s, with status 409 and these words only", (_signer, body) => {
+  expect(answered(409, body)).toMatchObject({
+    ...{ reason: "signer-watermark", mayHaveSigned: false, bySignerWatermark: true },
+  });
+  expect(answered(500, body)).toMatchObject({ reason: "signer-error", mayHaveSigned: true });
+  expect(answered(409, '{"error":"something else"}')).toEqual({
+    ...{ ok: false, reason: "signer-refused", mayHaveSigned: false, detail: expect.any(String) as string },
+  });
+});
+test.each([
+  ["a locked key", 403, '{"error":"key locked"}', "signer-refused", false],
+  ["an unknown key", 404, '{"error":"key not found"}', "signer-refused", false],
+  ["bytes that it does not read", 400, '{"error":"bad payload"}', "signer-refused", false],
+  ["a gadget that went away", 500, '{"error":"broker stopped"}', "signer-error", true],
+])("TezSign answers for %s, and another signer is asked", (_what, status, body, reason, mayHaveSigned) => {
+  const verdict = answered(status, body);
+  expect(verdict).toMatchObject({ reason, mayHaveSigned });
+  expect(verdict).not.toHaveProperty("bySignerWatermark");
+});
+
 test("so has one of a block and one of a preattestation", () => {
   const block = request("block", 900_000);
   expect(answered(500, failure("block level 900000 below high watermark 900001"), block)).toMatchObject({
