@@ -495,7 +495,7 @@ suite("scripts/signer-host", () => {
       const { status, stderr } = signerHost(["install", "--outputs", file, "--root", root, "--device", device]);
       expect([status, stderr]).toEqual([
         2,
-        expect.stringContaining(`${device} holds tz4 keys only, and alice signs with ${held}`),
+        expect.stringContaining(`${device} holds tz4 keys only, and alice signs with none`),
       ]);
     }
     expect(signerHost(["install", "--outputs", file, "--device", "trezor"]).stderr).toContain('got "trezor"');
@@ -760,6 +760,18 @@ suite("the home side as a person sets it up", () => {
       } finally {
         await bridge.close();
       }
+    });
+    test("while a baker goes from a Ledger to a tz4 key, each host is asked for its own keys", async () => {
+      tezsign(both);
+      const going = link({ addresses: [held.address, consensus.address, companion.address] });
+      const onDevice = await doctor(["--device", "tezsign", "--tezsign", device, "--signer-address", at], going);
+      expect(onDevice.failed).toEqual([]);
+      const keys = join(root, state, "signer/secret_keys");
+      mkdirSync(join(root, state, "signer"), { recursive: true });
+      writeFileSync(keys, '[{"name":"baker","value":"ledger://a-b-c-d/bip25519/0h/0h"}]');
+      const onLedger = await doctor([], going);
+      expect(onLedger.failed.map(({ hop }) => hop)).toEqual(["a Ledger is on the USB"]);
+      writeFileSync(keys, "[]");
     });
     test("octez-signer's own marks that are far apart are named, from its own files", async () => {
       const base = join(root, state, "signer");
