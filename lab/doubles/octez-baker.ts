@@ -105,12 +105,15 @@ class Baker {
 
   /** @param first it was there when this process began to follow */
   private onHead(header: Record<string, unknown>, first: boolean): void {
+    const round = parseInt((header.fitness as string[])[4] ?? "0", 16);
+    const place = `  level ${String(header.level)}, round ${round}`;
+    const receivedHead = (): void => log("NOTICE", `received new head ${String(header.hash)} at`, place);
+    if (first) receivedHead();
     void (async () => {
       const head = await this.node.rpc<Head>("/lab/head");
       if (head.hash !== header.hash || head.hash === this.head?.hash) return;
       const whole = await this.node.rpc<Record<string, unknown>>(`/chains/main/blocks/${head.hash}/header`);
       const newLevel = head.level !== this.head?.level;
-      const place = `  level ${head.level}, round ${head.round}`;
       this.head = head;
       this.header = whole;
       clearTimeout(this.timer);
@@ -118,9 +121,7 @@ class Baker {
       // Only in the round of the proposal: a later start waits for the next one.
       const votes = !first && Date.now() < head.atMs + roundMs(head.blockMs, head.round);
       if (votes) this.proposal = head.hash;
-      void (votes ? this.voteAll("preattestation", head) : Promise.resolve()).then(() =>
-        log("NOTICE", `received new head ${head.hash} at`, place),
-      );
+      if (!first) void (votes ? this.voteAll("preattestation", head) : Promise.resolve()).then(receivedHead);
       if (this.prequorum === head.hash) this.attest(head);
       if (this.quorum === head.hash) this.planBlock(head);
       if (newLevel) await this.nonces.reveal(head);
