@@ -14,6 +14,7 @@ import { type Configuration } from "./configuration/schema";
 import { readHanded, type Handed } from "./configuration/tfvars";
 import { requireTerraform, TerraformError } from "./configuration/terraform-version";
 import { withoutCreationTraces } from "./constructs/element";
+import { takeOver } from "./constructs/imports";
 import { PlatformStack } from "./constructs/platform-stack";
 
 /** Builds the stacks of a configuration into an app; `platform` only where the cluster is ours. */
@@ -23,9 +24,14 @@ export function addStacks(app: App, configuration: Configuration): void {
       configuration,
       experimentalActiveStandbyMode: configuration.experimental_active_standby_mode,
     });
-  if (configuration.cluster) return void baker();
+  if (configuration.cluster) {
+    takeOver([baker()], configuration);
+    return;
+  }
   const platform = new PlatformStack(app, "platform", { configuration });
-  baker().addDependency(platform);
+  const inside = baker();
+  inside.addDependency(platform);
+  takeOver([platform, inside], configuration);
 }
 
 /**

@@ -9,6 +9,7 @@ const folder = mkdtempSync(join(tmpdir(), "main-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 let runs = 0;
 interface Document {
+  import?: { to: string; id: string }[];
   resource: Record<string, Record<string, { spec?: { replicas?: string } }>>;
 }
 /** The stacks of a folder, by name. */
@@ -49,6 +50,18 @@ test("the flag in terraform.tfvars makes one baking node per zone", async () => 
 });
 test("a folder without variable files shows the shadownet example", async () => {
   expect(statefulSets((await stacksOf(mkdtempSync(join(folder, "empty-")))).baker)).toEqual([["alice-solo", "1"]]);
+});
+test("what exists already is imported by the stack that has its address; an unknown address is refused with its like", async () => {
+  const imports = (...lines: string[]) => written(`${shadownet}imports = {\n${lines.join("\n")}\n}\n`);
+  const cluster = '"google_container_cluster.cluster" = "projects/p/locations/l/clusters/c"';
+  const stacks = await stacksOf(imports(cluster, '"kubernetes_namespace_v1.namespace" = "tezos"'));
+  expect(stacks.platform?.import).toEqual([
+    { to: "google_container_cluster.cluster", id: "projects/p/locations/l/clusters/c" },
+  ]);
+  expect(stacks.baker?.import).toEqual([{ to: "kubernetes_namespace_v1.namespace", id: "tezos" }]);
+  await expect(stacksOf(imports(cluster, '"google_compute_address.signer" = "x"', '"a.b" = "y"'))).rejects.toThrow(
+    /none is a "a"\n(.|\n)*signer.*\n.*found: "x"\n.*google_compute_address\.nat, google_compute_address\.signer_link\n/,
+  );
 });
 test("a mistake stops before anything is written, and says all that is wrong", async () => {
   const outdir = join(folder, "none");

@@ -423,6 +423,16 @@ export const configurationSchema = z
       .readonly()
       .optional()
       .describe("Where Terraform keeps its state. Without it: a local file, with a warning."),
+    imports: z
+      .record(
+        text(/^[a-z0-9_]+\.[A-Za-z0-9_-]+$/, 'an address, like "google_container_cluster.cluster"'),
+        text(/^\S+$/, "the id by which the provider imports it"),
+      )
+      .readonly()
+      .default({})
+      .describe(
+        "Address -> id of what exists already and is taken over instead of made anew: see the runbook taking-over.",
+      ),
     deletion_protection: z
       .boolean()
       .default(true)

@@ -13,7 +13,7 @@ import { manifestsOf } from "../../scripts/manifests";
 import { controlPlaneFolder, defaultCache } from "../../tools/test-assets";
 import { missingForControlPlane, startControlPlane, type ControlPlane } from "../../tools/test-assets/control-plane";
 import { commandPath } from "../helpers/bundle";
-import { runbookCommands, standIns } from "../helpers/runbooks";
+import { runbookCommands, standIns, yamlOf } from "../helpers/runbooks";
 
 const kubectl = [
   join(process.env.KUBEBUILDER_ASSETS ?? controlPlaneFolder(defaultCache()), "kubectl"),
@@ -34,7 +34,7 @@ const needsKubelet = (words: readonly string[]) => words.includes("logs");
   let environment: NodeJS.ProcessEnv;
   let renewing: NodeJS.Timeout | undefined;
   const run = (...words: string[]) => {
-    const { status, stdout, stderr } = spawnSync(kubectl ?? "", words, { encoding: "utf8", env: environment });
+    const { status, stdout, stderr } = spawnSync(kubectl ?? "", words, { encoding: "utf8", env: environment, cwd: folder });
     return { status, text: stdout + stderr };
   };
   const apply = (objects: readonly KubernetesObject[]) => {
@@ -91,6 +91,7 @@ const needsKubelet = (words: readonly string[]) => words.includes("logs");
       KUBECONFIG: plane.adminKubeconfig,
       PATH: `${dirname(kubectl ?? "")}:${process.env.PATH}`,
     };
+    writeFileSync(join(folder, "existing-disk.yaml"), yamlOf("taking-over.md"));
     const handed = { environment: {}, options: [{ var: "experimental_active_standby_mode=true" }] };
     const objects = await manifestsOf(resolve(__dirname, "../../examples/shadownet"), handed, () => undefined);
     const wanted = ["Namespace", "StatefulSet", "PodDisruptionBudget", "ServiceAccount"];

@@ -42,6 +42,10 @@ export function words(text: string): string[] {
 }
 const fill = (word: string): string => word.replace(/\b[A-Z]{3,}\b/g, (name) => standIns[name] ?? name);
 
+/** The one file that a page shows. */
+export const yamlOf = (page: string): string =>
+  fill(/^```yaml\n([^]*?)^```/m.exec(readFileSync(join(folder, page), "utf8"))?.[1] ?? "");
+
 const programs = /^(sudo |npm run |npx |kubectl |gcloud |systemctl |octez-client |etcdutl |scripts\/signer-host )/;
 
 export function runbookCommands(): RunbookCommand[] {
