@@ -34,7 +34,11 @@ const needsKubelet = (words: readonly string[]) => words.includes("logs");
   let environment: NodeJS.ProcessEnv;
   let renewing: NodeJS.Timeout | undefined;
   const run = (...words: string[]) => {
-    const { status, stdout, stderr } = spawnSync(kubectl ?? "", words, { encoding: "utf8", env: environment, cwd: folder });
+    const { status, stdout, stderr } = spawnSync(kubectl ?? "", words, {
+      encoding: "utf8",
+      env: environment,
+      cwd: folder,
+    });
     return { status, text: stdout + stderr };
   };
   const apply = (objects: readonly KubernetesObject[]) => {
