@@ -1,6 +1,7 @@
 /** Rounds, rights, missed slots, commitments: the chain's rules in fake time. */
 import type { ServerResponse } from "node:http";
 import { Chain, type ChainOptions } from "../../lab/chain/chain";
+import { attestableSlots, decodeSlots, encodeSlots } from "../../lab/chain/dal";
 import { encodeHeader, encodeRevelation, encodeVote, hash32, nonceHash, toBase58 } from "../../lab/chain/encode";
 import {
   expectsCommitment,
@@ -34,7 +35,7 @@ afterEach(() => {
   chain?.stop();
   jest.useRealTimers();
 });
-const vote = (pod: string, kind: "preattestation" | "attestation" = "attestation") =>
+const vote = (pod: string, kind: "preattestation" | "attestation" = "attestation", dal: string | null = null) =>
   chain.inject({
     kind: "operation",
     pod,
@@ -45,7 +46,7 @@ const vote = (pod: string, kind: "preattestation" | "attestation" = "attestation
       round: chain.head.round,
       payloadHash: chain.head.payloadHash,
       slot: 5,
-      dal: null,
+      dal,
     }).toString("hex"),
   });
 
@@ -210,4 +211,40 @@ test("bytes that are no block and blocks without a right are refused", () => {
       }).toString("hex"),
     }),
   ).toEqual({ error: "block.not_on_the_head" });
+});
+
+test("a bitset of slots is written as Octez writes it, and read again", () => {
+  expect(encodeSlots([0]).toString("hex")).toBe("01");
+  expect(encodeSlots([0, 6, 13]).toString("hex")).toBe("818101");
+  for (const slots of [[], [0], [5], [6], [15], [0, 3, 5, 6, 12, 13, 15]])
+    expect(decodeSlots(Buffer.concat([encodeSlots(slots), Buffer.alloc(64)]))).toEqual(slots);
+  expect(() => decodeSlots(Buffer.from("40", "hex"))).toThrow("zero or more");
+});
+
+test("the account of the DAL counts slots that could be attested, at missed levels too, and those that were", () => {
+  start();
+  vote("a-0");
+  jest.advanceTimersByTime(6000);
+  const account = () =>
+    (chain as unknown as { dalParticipation(level: number): Record<string, unknown> }).dalParticipation(
+      chain.head.level,
+    );
+  const slots = () => attestableSlots(chain.options, chain.head.level);
+  // Level by level: every slot, all but the first, none, and no attestation at all.
+  let [attested, attestable] = [0, 0];
+  for (const named of [(all: number[]) => all, (all: number[]) => all.slice(1), () => [], undefined]) {
+    const before = account();
+    const all = slots();
+    const mine = named?.(all) ?? [];
+    if (named) vote("a-0", "attestation", mine.length === 0 ? null : encodeSlots(mine).toString("hex"));
+    expect(account()).toEqual(before);
+    if (chain.head.level % 8 === 0) [attested, attestable] = [0, 0];
+    jest.advanceTimersByTime(6000);
+    expect(chain.levels.at(-2)).toMatchObject({ dalAttestable: all.length, dalAttested: mine.length });
+    [attested, attestable] = [attested + mine.length, attestable + all.length];
+    expect(account()).toMatchObject({
+      ...{ delegate_attested_dal_slots: attested, delegate_attestable_dal_slots: attestable },
+      sufficient_dal_participation: attested >= 0.64 * attestable,
+    });
+  }
 });

@@ -8,6 +8,7 @@
  */
 import { EventEmitter } from "node:events";
 import { makeBlock, type Block } from "./blocks";
+import { attestableSlots, DalTroubles, decodeSlots, publishedSlots } from "./dal";
 import { decodeHeader, decodeVote, hash32, nonceHash, toBase58, type BlockHeader } from "./encode";
 import {
   attests,
@@ -40,6 +41,9 @@ export interface LevelRecord {
   /** Null until the next block decides. */
   attestationMissed: boolean | null;
   commitment: string | null;
+  /** Slots of the DAL that could be attested at this level, and how many of these our attestation names. */
+  dalAttestable: number;
+  dalAttested: number;
 }
 export interface Commitment {
   level: number;
@@ -62,6 +66,8 @@ export interface ChainOptions extends ChainParameters {
   virtualPeers: number;
 }
 
+const named = (dal: string): number[] => decodeSlots(Buffer.from(dal, "hex"));
+
 type Injection = { kind: "block" | "operation"; pod: string; data: string };
 
 const keep = 200;
@@ -72,6 +78,7 @@ export class Chain extends EventEmitter<ChainEvents> {
   readonly levels: LevelRecord[] = [];
   readonly commitments = new Map<number, Commitment>();
   readonly peers: Peers;
+  readonly dal = new DalTroubles();
   /** True: nobody proposes and no quorum forms. */
   halted = false;
   private forkNext: ((pod: string) => boolean) | null = null;
@@ -236,6 +243,7 @@ export class Chain extends EventEmitter<ChainEvents> {
       attestationRight: this.begun && attests(this.options, block.level),
       ...{ preattestedBy: null, attestedBy: null, attestedAfterMs: null, commitment: null },
       attestationMissed: announce ? null : false,
+      ...{ dalAttestable: attestableSlots(this.options, block.level).length, dalAttested: 0 },
     };
     this.levels.push(record);
     if (this.levels.length > 5000) this.levels.splice(0, 1000);
@@ -279,6 +287,8 @@ export class Chain extends EventEmitter<ChainEvents> {
     else if (record.attestedBy === null) {
       this.begun = true;
       record.attestedBy = pod;
+      const slots = attestableSlots(this.options, vote.level);
+      record.dalAttested = vote.dal === null ? 0 : named(vote.dal).filter((slot) => slots.includes(slot)).length;
       record.attestedAfterMs = this.now() - record.atMs;
     }
     return { hash };
@@ -317,7 +327,7 @@ export class Chain extends EventEmitter<ChainEvents> {
     ].join("\n");
   }
 
-  /** `GET /stream?pod=P`, `POST /inject`, `GET /participation?level=L`, `GET /nonce?level=L`. */
+  /** `GET /stream?pod=P`, `POST /inject`, `GET /participation?level=L`, `GET /nonce?level=L` and more. */
   serve(host: string, port = 0): Promise<{ host: string; port: number; close(): void }> {
     const levelOf = (query: URLSearchParams) => Number(query.get("level"));
     return serveNodes(
@@ -328,6 +338,8 @@ export class Chain extends EventEmitter<ChainEvents> {
       {
         "/inject": (_query, body) => this.inject(JSON.parse(body) as Injection),
         "/participation": (query) => this.participation(levelOf(query)),
+        "/dal-participation": (query) => this.dalParticipation(levelOf(query)),
+        "/dal": (query) => this.dalOf(query.get("pod") ?? "", levelOf(query)),
         "/nonce": (query) => this.nonce(levelOf(query)),
       },
       host,
@@ -340,14 +352,38 @@ export class Chain extends EventEmitter<ChainEvents> {
    * of the level before each.
    */
   private participation(level: number): Record<string, number> {
-    const cycle = cycleOf(this.options, level).cycle;
-    const missed = this.levels.filter(
-      (record) =>
-        record.attestationMissed === true &&
-        record.level < level &&
-        cycleOf(this.options, record.level + 1).cycle === cycle,
-    ).length;
+    const missed = this.accounted(level).filter((record) => record.attestationMissed === true).length;
     return { missed_slots: missed, missed_levels: missed };
+  }
+  /** Levels whose attestations the blocks of the cycle of `level` include, up to that block. */
+  private accounted(level: number): LevelRecord[] {
+    const { cycle } = cycleOf(this.options, level);
+    return this.levels.filter(
+      (record) => record.level < level && cycleOf(this.options, record.level + 1).cycle === cycle,
+    );
+  }
+  /** `context/delegates/<ours>/dal_participation`. Others attest every slot, so each counts, at a missed level, too. */
+  private dalParticipation(level: number): Record<string, unknown> {
+    const decided = this.accounted(level).filter(
+      (record) => record.attestationRight && record.attestationMissed !== null,
+    );
+    const sum = (of: (record: LevelRecord) => number) => decided.reduce((total, record) => total + of(record), 0);
+    const [attested, attestable] = [sum(({ dalAttested }) => dalAttested), sum(({ dalAttestable }) => dalAttestable)];
+    return {
+      expected_assigned_shards_per_slot: 64,
+      ...{ delegate_attested_dal_slots: attested, delegate_attestable_dal_slots: attestable },
+      ...{ expected_dal_rewards: "0", sufficient_dal_participation: attested >= attestable * (16 / 25) },
+      denounced: false,
+    };
+  }
+  /** What the peers of a pod's DAL node tell it: how far it can follow, and the slots of its last levels. */
+  private dalOf(pod: string, head: number): Record<string, unknown> {
+    const processed = this.dal.processed(pod, head);
+    const levels = Array.from({ length: 12 }, (_, i) => processed - i);
+    return {
+      ...{ processed, peers: this.options.virtualPeers },
+      slots: levels.flatMap((level) => publishedSlots(this.options, level).map((slot) => ({ level, slot }))),
+    };
   }
   /** `context/nonces/<level>` */
   private nonce(level: number): Record<string, string> {

@@ -155,6 +155,9 @@ export function encodeVote(vote: Vote): Buffer {
 export const encodeVoteRequest = (chainId: string, vote: Vote): Buffer =>
   Buffer.concat([u8(vote.kind === "preattestation" ? 0x12 : 0x13), fromBase58("chain", chainId), encodeVote(vote)]);
 
+/** A number of Octez ends with its first byte below 80. */
+const bitset = (bytes: Buffer): Buffer => bytes.subarray(0, bytes.findIndex((byte) => byte < 0x80) + 1);
+
 /** Inverse of encodeVote; trailing bytes are ignored. @throws Error for another kind of operation */
 export function decodeVote(bytes: Buffer): Vote {
   const tag = bytes.readUInt8(32);
@@ -169,7 +172,7 @@ export function decodeVote(bytes: Buffer): Vote {
     level: bytes.readInt32BE(at),
     round: bytes.readInt32BE(at + 4),
     payloadHash: toBase58("payload", bytes.subarray(at + 8, at + 40)),
-    dal: null,
+    dal: tag === 23 ? bitset(bytes.subarray(at + 40)).toString("hex") : null,
   };
 }
 

@@ -55,11 +55,16 @@ export class NodeClient {
   }
 
   /**
-   * Follows again where the node ends the answer in order, as it does with the mempool at each head. Resolves where the
-   * answer ends in another way, or the signal aborts.
+   * Follows again where the node ends the answer in order, as it does with the mempool at each head, unless `once`.
+   * Resolves where the answer ends in another way, or the signal aborts.
    */
-  async follow(path: string, signal: AbortSignal, onValue: (value: unknown) => void): Promise<void> {
-    for (let ended = true; ended && !signal.aborted;)
+  async follow(
+    path: string,
+    signal: AbortSignal,
+    onValue: (value: unknown) => void,
+    times: "again" | "once" = "again",
+  ): Promise<void> {
+    for (let ended = true, first = true; ended && !signal.aborted && (first || times === "again"); first = false)
       ended = await new Promise<boolean>((resolve) => {
         get(this.url + path, { agent: false, signal }, (response) => {
           if (response.statusCode !== 200) return resolve((response.resume(), false));

@@ -3,8 +3,9 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { decodeBase58 } from "../../tezos/base58";
 import type { Block } from "../chain/blocks";
 import type { ChainOptions } from "../chain/chain";
+import { dalParameters } from "../chain/dal";
 import { attests, cycleOf, expectsCommitment, ourSlot, proposer, roundStartMs } from "../chain/rights";
-import { answer } from "./common";
+import { answer, lab } from "./common";
 import { shellHeader, type NodeView } from "./node-view";
 
 /** Status and body of an answer; undefined has no body. */
@@ -52,6 +53,10 @@ function constants({ parameters }: Question): Reply {
     consensus_rights_delay: 2,
     consensus_committee_size: 7000,
     aggregate_attestation: false,
+    dal_parametric: {
+      ...{ feature_enable: true, number_of_slots: dalParameters.numberOfSlots },
+      ...{ attestation_lag: dalParameters.attestationLag, attestation_lags: [dalParameters.attestationLag] },
+    },
   });
 }
 
@@ -214,6 +219,7 @@ export class NodeRpc {
 
   private async aboutChain(question: Question, path: string): Promise<Reply> {
     const { parameters, head } = question;
+    if (path === "/lab/dal") return ok(await this.view.ask(`dal?pod=${lab.pod}&level=${head.level}`));
     if (path === "/lab/head") return ok({ ...head, header: undefined, blockMs: parameters.blockMs });
     const [, chain, below = ""] = /^\/chains\/([^/]+)\/(.+)$/.exec(path) ?? [];
     if (chain === undefined) return missing;
@@ -240,11 +246,11 @@ export class NodeRpc {
     const [, level] = /^context\/nonces\/(\d+)$/.exec(path) ?? [];
     if (level === "0") return failure("temporary", "failure", { msg: "Assertion failed" });
     if (level !== undefined) return ok(await this.view.ask(`nonce?level=${level}`));
-    const [, delegate] = /^context\/delegates\/(\w+)\/participation$/.exec(path) ?? [];
+    const [, delegate, dal] = /^context\/delegates\/(\w+)\/(dal_)?participation$/.exec(path) ?? [];
     if (delegate === undefined) return missing;
     if (!isAddress(delegate))
       return unparsed(`chains/main/blocks/head/context/delegates/${delegate}`, "failed to decode");
-    return ok(await this.view.ask(`participation?level=${question.block.level}`));
+    return ok(await this.view.ask(`${dal ? "dal-" : ""}participation?level=${question.block.level}`));
   }
 
   private async inject(path: string, body: string): Promise<Reply> {

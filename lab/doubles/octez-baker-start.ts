@@ -145,19 +145,6 @@ export async function migrateNonces(path: string, askNode: () => Promise<unknown
   log("NOTICE", "successfully migrated nonces: legacy nonces are safe to delete");
 }
 
-/** Registers the keys with the DAL node; octez-baker bakes meanwhile. */
-async function registerProfiles(url: string, keys: readonly Key[]): Promise<void> {
-  const profiles = JSON.stringify(keys.map(({ address }) => ({ kind: "attester", public_key_hash: address })));
-  for (let delay = "1.00"; ; delay = "2.00") {
-    const done = await call(`${url}/profiles`, profiles, 5000, "PATCH").then(
-      ({ status }) => status === 200,
-      () => false,
-    );
-    if (done) return;
-    process.stdout.write(`Failed to register profiles, DAL node is not reachable. Retrying in ${delay} seconds...\n`);
-    await sleep(Number(delay) * 1000);
-  }
-}
 function announceStart(protocol: string, blockSeconds: number): void {
   const forge = 0.15 * blockSeconds;
   const window = blockSeconds - forge;
@@ -176,6 +163,5 @@ export async function startWith(options: Options, addresses: readonly string[], 
   const keys = await takeKeys(options, addresses);
   const constants = await node.rpc<{ minimal_block_delay: string }>("/chains/main/blocks/head/context/constants");
   announceStart(protocol, Number(constants.minimal_block_delay));
-  if (options.dalNode !== undefined) void registerProfiles(options.dalNode, keys);
   return keys;
 }

@@ -14,10 +14,12 @@ import {
   type BlockHeader,
   type Vote,
 } from "../chain/encode";
+import { encodeSlots } from "../chain/dal";
 import { roundMs, roundStartMs } from "../chain/rights";
 import { ClientFolder } from "./client-folder";
 import { fail, octezSignals, openTrace, readJson, sleep, type Trace } from "./common";
 import { NodeClient } from "./node-client";
+import { DalClient } from "./octez-baker-dal";
 import { SeedNonces } from "./octez-baker-nonces";
 import { parse, program, type Options } from "./octez-baker-options";
 import { SignerClient, type Key } from "./octez-baker-signer";
@@ -37,14 +39,15 @@ function logInjected(
   { alias, address }: Key,
   { level, round }: Head,
   hash: string,
-  dal: boolean,
+  slots: readonly number[] | undefined,
 ): void {
   const who = `'${alias}' (${address})`;
   const at = `for level ${level}, round ${round}`;
   const operation = `  (operation hash: ${hash})`;
   if (kind === "preattestation") log("NOTICE", `injected preattestation ${at} for delegate`, `  ${who}`, operation);
   else {
-    const content = dal ? "attesting no DAL slots" : "without DAL content";
+    const named = slots?.length === 0 ? "attesting no DAL slots" : `attesting DAL slots ${slots?.join(", ")}`;
+    const content = slots ? named : "without DAL content";
     log("NOTICE", `injected attestation (${content}) ${at}`, `  for delegate ${who}`, operation);
   }
 }
@@ -64,11 +67,17 @@ class Baker {
     private readonly node: NodeClient,
     private readonly signer: SignerClient,
     private readonly nonces: SeedNonces,
-    private readonly dal: boolean,
+    private readonly dal: DalClient | undefined,
     private readonly trace: Trace,
   ) {}
 
-  static async load(options: Options, keys: Key[], node: NodeClient, trace: Trace): Promise<Baker> {
+  static async load(
+    options: Options,
+    keys: Key[],
+    node: NodeClient,
+    dal: DalClient | undefined,
+    trace: Trace,
+  ): Promise<Baker> {
     const chainId = await node.rpc<string>("/chains/main/chain_id");
     const constants = await node.rpc<{ blocks_per_cycle: number; blocks_per_commitment: number }>(
       "/chains/main/blocks/head/context/constants",
@@ -82,7 +91,7 @@ class Baker {
     trace("ready");
     const signer = new SignerClient(options, folder, trace);
     const nonces = new SeedNonces(constants, node, folder, trace);
-    return new Baker(chainId, keys, node, signer, nonces, options.dalNode !== undefined, trace);
+    return new Baker(chainId, keys, node, signer, nonces, dal, trace);
   }
 
   /** Runs until the node is lost. */
@@ -122,7 +131,7 @@ class Baker {
       const votes = !first && Date.now() < head.atMs + roundMs(head.blockMs, head.round);
       if (votes) this.proposal = head.hash;
       if (!first) void (votes ? this.voteAll("preattestation", head) : Promise.resolve()).then(receivedHead);
-      if (this.prequorum === head.hash) this.attest(head);
+      if (this.prequorum === head.hash) void this.attest(head);
       if (this.quorum === head.hash) this.planBlock(head);
       if (newLevel) await this.nonces.reveal(head);
     })().catch((error: unknown) => this.trace("error", { reason: String(error) }));
@@ -139,7 +148,7 @@ class Baker {
           if (head.level !== of.level || head.round !== of.round || head.payloadHash !== of.block_payload_hash) return;
           if (content.kind === "preattestations_aggregate" && this.prequorum !== head.hash) {
             this.prequorum = head.hash;
-            if (this.head?.hash === head.hash) this.attest(head);
+            if (this.head?.hash === head.hash) void this.attest(head);
           }
           if (content.kind === "attestations_aggregate" && this.quorum !== head.hash) {
             this.quorum = head.hash;
@@ -149,12 +158,14 @@ class Baker {
       }
   }
 
-  private attest(head: Head): void {
+  private async attest(head: Head): Promise<void> {
+    await this.dal?.beforeAttestation(head.level);
     if (this.proposal === head.hash && Date.now() < head.atMs + roundMs(head.blockMs, head.round))
-      void this.voteAll("attestation", head);
+      await this.voteAll("attestation", head);
   }
 
   private async voteAll(kind: Vote["kind"], head: Head): Promise<void> {
+    await this.dal?.idle();
     try {
       const rights = await this.node.rpc<
         { delegates: { consensus_key: string; delegate: string; first_slot: number }[] }[]
@@ -178,10 +189,12 @@ class Baker {
 
   private async vote(kind: Vote["kind"], key: Key, head: Head, slot: number): Promise<void> {
     try {
+      // A BLS vote names no slot; what it says of the DAL is not modelled.
+      const slots = this.dal && kind === "attestation" && !key.tz4 ? this.dal.slots(key.address, head.level) : [];
       const vote: Vote = {
         ...{ kind, branch: String(this.header.predecessor), level: head.level, round: head.round },
-        // A BLS vote names no slot.
-        ...{ payloadHash: head.payloadHash, slot: key.tz4 ? null : slot, dal: null },
+        ...{ payloadHash: head.payloadHash, slot: key.tz4 ? null : slot },
+        dal: slots.length > 0 ? encodeSlots(slots).toString("hex") : null,
       };
       const bytes = encodeVoteRequest(this.chainId, vote);
       const signature = await this.signer.sign(
@@ -196,7 +209,7 @@ class Baker {
       const { status, text } = await this.node.inject("operation", operation.toString("hex"));
       const { level, round } = head;
       this.trace(status === 200 ? "injected" : "not-injected", { kind, level, round, reason: text });
-      if (status === 200) logInjected(kind, key, head, JSON.parse(text) as string, this.dal);
+      if (status === 200) logInjected(kind, key, head, JSON.parse(text) as string, this.dal && slots);
     } catch (error) {
       this.trace("error", { kind, level: head.level, reason: String(error) });
     }
@@ -236,6 +249,7 @@ class Baker {
   }
 
   private async bake(key: Key, head: Head, round: number): Promise<void> {
+    await this.dal?.idle();
     if (this.head?.hash !== head.hash) return;
     const level = head.level + 1;
     const nonce = this.nonces.forBlock(level);
@@ -279,10 +293,12 @@ export async function main(argv: readonly string[]): Promise<void> {
   await untilNode(options);
   const node = new NodeClient(options.node, options.callTimeoutMs);
   const keys = await startWith(options, addresses, node);
+  const dal = options.dalNode === undefined ? undefined : new DalClient(options.dalNode, addresses);
+  void dal?.start();
   for (;;) {
     announceKeys(keys);
     try {
-      await (await Baker.load(options, keys, node, trace)).run();
+      await (await Baker.load(options, keys, node, dal, trace)).run();
       log("NOTICE", `agnostic daemon lost stream connection with node ${options.node}`);
     } catch (error) {
       if (error instanceof SyntaxError) fail(program, 126, `unhandled exception: ${error.message}`);

@@ -15,7 +15,7 @@ import {
   tryLock,
   type ArgumentSpec,
 } from "./common";
-import { call } from "./node-client";
+import { call, NodeClient } from "./node-client";
 import { cmdlinerError, cmdlinerUsage, log } from "./octez-output";
 
 const program = "octez-dal-node";
@@ -66,37 +66,107 @@ async function fetchFromNode(node: string, what: string, path: string): Promise<
   }
 }
 
-/** What it answers: about peers of its own it knows nothing, as a node of a network without any. */
+/** A slot in which something was published, as Octez names it. */
+export interface SlotId {
+  slot_level: number;
+  slot_index: number;
+}
+const text = (value: unknown): string => JSON.stringify(value) + "\n";
+
+/** What it answers. At first it has no peers and a level to process. */
 export class DalRpc {
-  /** Levels that it has not looked at yet. */
-  behind = 1;
+  private peers = 0;
+  private processed: number | undefined;
+  private levelsToProcess = 1;
+  /** Slots of the last levels, of which it has every shard of its attesters. */
+  private slots: SlotId[] = [];
+  private readonly streams = new Set<ServerResponse>();
+
   constructor(
     private attesters: string[],
     private readonly chainName: string,
-    /** It has peers: then its p2p is up. */
-    private readonly peers: () => boolean = () => true,
   ) {}
+
+  /** It has heard of its peers and of a new head, whose levels are final up to the one before the last. */
+  learn(head: number, told: { peers: number; processed: number; slots: readonly SlotId[] }): void {
+    const known = (slot: SlotId) => this.slots.some((old) => text(old) === text(slot));
+    const news = told.slots.filter((slot) => !known(slot));
+    this.peers = told.peers;
+    this.processed = told.processed;
+    this.levelsToProcess = head - 2 - told.processed;
+    this.slots = [...told.slots];
+    for (const stream of this.streams)
+      for (const slot of news) stream.write(text({ kind: "attestable_slot", slot_id: slot }));
+  }
 
   serve(request: IncomingMessage, response: ServerResponse, url: URL, body: string): void {
     if (request.method === "PATCH" && url.pathname === "/profiles") return this.register(response, body);
-    const up = this.peers() ? "up" : "down";
+    const found = request.method === "GET" ? this.answerTo(url.pathname) : undefined;
+    if (found === "stream") return this.stream(response);
+    if (found === undefined) return void response.writeHead(404, { "transfer-encoding": "chunked" }).end();
+    const answered = text(found);
+    response.writeHead(200, { "content-type": "application/json", "content-length": Buffer.byteLength(answered) });
+    response.end(answered);
+  }
+
+  /** Undefined where it knows no such path. */
+  private answerTo(path: string): unknown {
     const answers: Readonly<Record<string, unknown>> = {
-      "/health": { status: up, checks: [{ name: "p2p", status: up }] },
+      "/health": this.health(),
       "/profiles": { kind: "controller", controller_profiles: { attesters: this.attesters } },
       "/synchronized":
-        this.behind > 0 ? { status: "Catching_up", levels_to_process: this.behind } : { status: "Synced" },
+        this.levelsToProcess > 0
+          ? { status: "Catching_up", levels_to_process: this.levelsToProcess }
+          : { status: "Synced" },
       "/version": { network_version: { chain_name: this.chainName, gossipsub: 0, p2p_version: 1 } },
+      "/last_processed_level": this.processed,
+      "/p2p/gossipsub/connections": Array.from({ length: this.peers }, (_, i) => ({
+        peer: { peer_id: `id${i}`, maybe_reachable_point: { addr: `::ffff:10.0.1.${i + 1}`, port: 11732 } },
+        connection: { topics: [], direct: false, outbound: true, bootstrap: i === 0 },
+      })),
     };
-    const found = request.method === "GET" && Object.hasOwn(answers, url.pathname);
-    if (!found) return void response.writeHead(404, { "transfer-encoding": "chunked" }).end();
-    const text = JSON.stringify(answers[url.pathname]) + "\n";
-    response.writeHead(200, { "content-type": "application/json", "content-length": Buffer.byteLength(text) });
-    response.end(text);
+    const [, pkh] = /^\/profiles\/(\w+)\/monitor\/attestable_slots$/.exec(path) ?? [];
+    if (pkh !== undefined && decodeBase58(pkh)) return "stream";
+    return Object.hasOwn(answers, path) ? answers[path] : undefined;
+  }
+
+  private health(): unknown {
+    if (this.peers === 0) return { status: "down", checks: [{ name: "p2p", status: "down" }] };
+    const check = (name: string, status: string) => ({ name, status });
+    return { status: "up", checks: [check("p2p", "up"), check("topics", "ok"), check("gossipsub", "up")] };
+  }
+
+  /** What is attestable soon, and then each slot when it has its shards. Silent while nothing is published. */
+  private stream(response: ServerResponse): void {
+    response.writeHead(200, { "content-type": "application/json" });
+    const payload = { slot_ids: this.slots, trap_slot_ids: [], no_shards_committee_levels: [] };
+    response.write(text({ kind: "backfill", backfill_payload: payload }));
+    this.streams.add(response);
+    response.on("close", () => this.streams.delete(response));
   }
   private register(response: ServerResponse, body: string): void {
     const asked = body.match(/tz[1-4]\w{33}/g) ?? [];
-    this.attesters = [...new Set([...this.attesters, ...asked.filter((text) => decodeBase58(text))])];
+    this.attesters = [...new Set([...this.attesters, ...asked.filter((word) => decodeBase58(word))])];
     answer(response, null);
+  }
+}
+
+/** Follows the heads of its node for ever. The node double tells what the DAL's peers would. */
+async function followChain(node: string, rpc: DalRpc): Promise<never> {
+  const client = new NodeClient(node, 5000);
+  const look = async (head: number): Promise<void> => {
+    const told = await client.rpc<{ processed: number; peers: number; slots: { level: number; slot: number }[] }>(
+      "/lab/dal",
+    );
+    const slots = told.slots.map(({ level, slot }) => ({ slot_level: level, slot_index: slot }));
+    rpc.learn(head, { ...told, slots });
+  };
+  for (;;) {
+    await client.follow("/monitor/heads/main", new AbortController().signal, (value) => {
+      void look((value as { level: number }).level).catch(() => undefined);
+    });
+    log("WARN", "[dal_node_crawler] connection to the node has been lost");
+    await sleep(lab.startMs / 2 + 200);
   }
 }
 
@@ -124,7 +194,7 @@ export async function main(argv: readonly string[]): Promise<void> {
   const rpc = new DalRpc(attesters, network);
   closers = await start(options, rpc);
   log("NOTICE", "the DAL node is ready");
-  rpc.behind = 0;
+  await followChain(node, rpc);
 }
 
 /** Metrics first: the kubelet's probe looks there. */
