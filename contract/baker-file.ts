@@ -45,6 +45,8 @@ export const bakerFileSchema = z
     /** Number of pods of the other topology that the topology guard looks for. */
     otherMembers: z.int().check(z.minimum(0), z.maximum(3)),
     headMaxAgeSeconds: z.number().check(z.positive()),
+    /** Whether each pod has a DAL node. */
+    dal: z.optional(z.boolean()),
     /** Command lines for the baker-supervisor; `$(TOG_...)` is expanded by it. */
     daemons: z
       .array(

@@ -157,7 +157,7 @@ export const bakingContainers = {
     image: "octez",
     runs: "dal",
     listens: {
-      dalRpc: { port: 10732, calledBy: "octez-baker", purpose: "RPC" },
+      dalRpc: { port: 10732, calledBy: "sidecar, octez-baker", purpose: "RPC" },
       dalP2p: { port: 11732, name: "dal-p2p", calledBy: "peers", purpose: "the DAL's P2P", openTo: "everybody" },
       dalMetrics: {
         port: 11733,

@@ -7,8 +7,8 @@ export const receiptSchema = z.object({
   from: z.string(),
   to: z.string(),
   /**
-   * Stable code of the cause: planned-operator, planned-ineligible, planned-behind, planned-sigterm, expired, released,
-   * last-resort, first.
+   * Stable code of the cause: planned-operator, planned-ineligible, planned-behind, planned-dal, planned-sigterm,
+   * expired, released, last-resort, first.
    */
   cause: z.string(),
   /** Wall clock, ISO 8601, for people only. */

@@ -12,6 +12,25 @@ const head = z.object({
   ageSeconds: z.number(),
 });
 
+/** The pod's DAL node, and what the delegate attested of the DAL in the running cycle by the chain's own account. */
+export const dalStatusSchema = z.object({
+  well: z.boolean(),
+  /** "" where it is well, else `code: explanation`. */
+  reason: z.string(),
+  /** Its own word: up, degraded, down; null where it does not answer. */
+  health: z.nullable(z.string()),
+  peers: z.nullable(z.int()),
+  /** Final levels that it has not processed. */
+  levelsBehind: z.nullable(z.int()),
+  /** How often it ended a stream like octez-baker's while this process watched: after that v25.1 attests no slot. */
+  restarts: z.int(),
+  attestedSlots: z.nullable(z.int()),
+  attestableSlots: z.nullable(z.int()),
+  /** Whether the delegate gets the DAL's rewards of this cycle, as of now. */
+  sufficient: z.nullable(z.boolean()),
+});
+export type DalStatus = z.infer<typeof dalStatusSchema>;
+
 export const sidecarStatusSchema = z.object({
   live: z.boolean(),
   liveReason: z.string(),
@@ -24,6 +43,8 @@ export const sidecarStatusSchema = z.object({
   syncState: z.nullable(z.string()),
   /** Levels whose attestation the delegate missed while this process watched, by the chain's own account. */
   missedAttestations: z.optional(z.int()),
+  /** Where the pod has a DAL node. */
+  dal: z.optional(dalStatusSchema),
   recent,
 });
 export type SidecarStatus = z.infer<typeof sidecarStatusSchema>;
@@ -137,6 +158,8 @@ export const memberRecordSchema = z.object({
   ),
   /** What the containers of this pod complain of, a sentence each; [] where all is well. For people. */
   troubles: z.optional(z.array(z.string())),
+  /** Where the pod has a DAL node and its sidecar answers. */
+  dal: z.optional(dalStatusSchema),
   recent,
 });
 export type MemberRecord = z.infer<typeof memberRecordSchema>;

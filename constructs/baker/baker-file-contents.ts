@@ -39,6 +39,7 @@ export function bakerFile(props: BakerFileProps): BakerFile {
     members: props.members,
     otherMembers: props.otherMembers,
     headMaxAgeSeconds: props.configuration.head_max_age_seconds,
+    dal: props.settings.dal.enabled,
     daemons: [{ name: "octez-baker", command: bakerCommand(props) }],
     delegate: props.settings.delegate,
     keys: signingKeys(props.settings).map((key) => ({ ...key, signers: signers.map(({ name }) => name) })),

@@ -99,6 +99,20 @@ const participationSchema = z.pipe(
 );
 /** Of the running cycle; both start at 0 in the next. */
 export type Participation = z.infer<typeof participationSchema>;
+const dalParticipationSchema = z.pipe(
+  z.object({
+    delegate_attested_dal_slots: count,
+    delegate_attestable_dal_slots: count,
+    sufficient_dal_participation: z.boolean(),
+  }),
+  z.transform((account) => ({
+    attestedSlots: account.delegate_attested_dal_slots,
+    attestableSlots: account.delegate_attestable_dal_slots,
+    sufficient: account.sufficient_dal_participation,
+  })),
+);
+/** Of the running cycle, in slots of the data availability layer. */
+export type DalParticipation = z.infer<typeof dalParticipationSchema>;
 const nonceSchema = z.union([
   z.pipe(
     z.strictObject({ nonce: z.string().check(z.regex(/^[0-9a-f]{64}$/)) }),
@@ -152,6 +166,8 @@ export interface OctezRpc {
   nonce(options: RpcOptions & { level: number }): Promise<RpcOutcome<NonceState>>;
   /** What a delegate attested and missed in the running cycle, as of `block` ("head" by default). */
   participation(options: RpcOptions & { delegate: string; block?: string }): Promise<RpcOutcome<Participation>>;
+  /** What a delegate attested of the DAL in the running cycle, as of the head. */
+  dalParticipation(options: RpcOptions & { delegate: string }): Promise<RpcOutcome<DalParticipation>>;
   /**
    * Follows the stream of heads until `signal` aborts; connects again with backoff after an end, an error, `idleMs` of
    * silence or a malformed object, and says so in `onEnd`. A quiet stream proves nothing: callers poll too.
@@ -278,6 +294,8 @@ export function createOctezRpc(options: { url: string; clock: Clock; maxBytes?: 
         participationSchema,
         options,
       ),
+    dalParticipation: ({ delegate, ...options }) =>
+      ask(`${head}/context/delegates/${delegate}/dal_participation`, dalParticipationSchema, options),
     followHeads: connection.followHeads.bind(connection),
     close: () => connection.close(),
   };

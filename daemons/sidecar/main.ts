@@ -4,7 +4,7 @@
  * Guarantees: `/live` is 200 if and only if the node has said lately that it has at least one connection; `/ready` if
  * and only if it answers, follows our chain and its head is at most headMaxAgeSeconds old. Otherwise 503, and the
  * reason is said. Works with no network but the pod's. Does not: restart anything, ask the Kubernetes API, trust
- * `is_bootstrapped` (it is only shown).
+ * `is_bootstrapped` (it is only shown). Beside it, where there is one, it watches the DAL node (dal-watch.ts).
  */
 import { ports } from "../../contract/ports";
 import { systemClock as clock } from "../runtime/clock";
@@ -12,6 +12,7 @@ import { loadConfig } from "../runtime/config";
 import { runDaemon } from "../runtime/lifecycle";
 import { createLog } from "../runtime/log";
 import { createOctezRpc } from "../runtime/octez-rpc";
+import { createDalNode } from "./dal-node";
 import { runSidecar } from "./run";
 
 export function main(): Promise<void> {
@@ -19,5 +20,6 @@ export function main(): Promise<void> {
   const { TOG_POD_NAME: pod, TOG_POD_ADDRESS: host } = env;
   const log = createLog(pod, "sidecar");
   const rpc = createOctezRpc({ url: `http://${env.TOG_LOCAL_ADDRESS}:${ports.octezRpc}`, clock });
-  return runDaemon(log, (signal) => runSidecar({ file, pod, host, port: ports.sidecar, rpc, log, clock, signal }));
+  const dal = file.dal ? createDalNode(`http://${env.TOG_LOCAL_ADDRESS}:${ports.dalRpc}`) : undefined;
+  return runDaemon(log, (signal) => runSidecar({ file, pod, host, port: ports.sidecar, rpc, dal, log, clock, signal }));
 }

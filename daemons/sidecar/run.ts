@@ -9,6 +9,8 @@ import type { OctezRpc } from "../runtime/octez-rpc";
 import { Recent } from "../runtime/recent";
 import { Wake } from "../runtime/wake";
 import { assess, type SidecarRules } from "./assess";
+import type { DalNode } from "./dal-node";
+import { DalWatch } from "./dal-watch";
 import { HeadNotes } from "./head-notes";
 import { sidecarMetrics } from "./metrics";
 import { NodeLog } from "./node-log";
@@ -21,6 +23,8 @@ export interface SidecarOptions {
   host: string;
   port: number;
   rpc: OctezRpc;
+  /** Of the pod, where the configuration has one. */
+  dal: DalNode | undefined;
   log: Log;
   clock: Clock;
   signal: AbortSignal;
@@ -46,13 +50,20 @@ export async function runSidecar(options: SidecarOptions): Promise<void> {
   const metrics = createRegistry(file.baker, options.pod);
   const onFailure = sidecarMetrics(metrics, status);
   const health = (ok: boolean, reason: string) => ({ ok, reason });
+  const followed = () => (status().ready ? observer.state.head?.level : undefined);
+  const dal =
+    options.dal &&
+    new DalWatch({ ...options, dal: options.dal, metrics, recent, pollMs: pollMsOf(file), head: followed });
   const server = await serveHttp({
     host: options.host,
     port: options.port,
     routes: {},
     live: () => (({ live, liveReason }) => health(live, liveReason))(status()),
     ready: () => (({ ready, reason }) => health(ready, reason))(status()),
-    status: () => ({ ...status(), missedAttestations: slots.missedAttestations, recent: recent.list() }),
+    status: () => {
+      const { missedAttestations } = slots;
+      return { ...status(), missedAttestations, dal: dal?.status(), recent: recent.list() };
+    },
     metrics,
   });
   let level: number | undefined;
@@ -86,7 +97,7 @@ export async function runSidecar(options: SidecarOptions): Promise<void> {
     nodeReady: () => status().ready,
   });
   try {
-    await Promise.all([observer.run(signal), slots.run(signal)]);
+    await Promise.all([observer.run(signal), slots.run(signal), dal?.run(signal)]);
   } finally {
     rpc.close();
     await server.close();

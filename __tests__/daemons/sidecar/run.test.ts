@@ -56,6 +56,7 @@ async function startSidecar(url: string, headMaxAgeSeconds = 240): Promise<Runni
         host: "127.0.0.1",
         port: 0,
         rpc,
+        dal: undefined,
         log,
         clock: systemClock,
       },
