@@ -192,6 +192,7 @@ class Election {
           eligible: true,
           headLevel: 10,
           noncesMissing: 0,
+          dalWell: true,
           changedAtMs: nowMs,
         },
       ],

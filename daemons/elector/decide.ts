@@ -42,6 +42,8 @@ export interface Member {
   eligible: boolean;
   headLevel: number | null;
   noncesMissing: number;
+  /** Its DAL node is well, or it has none. */
+  dalWell: boolean;
   /** When its record changed last, by our own clock. */
   changedAtMs: number;
 }
@@ -50,6 +52,7 @@ export const handoverCauses = [
   "planned-operator",
   "planned-ineligible",
   "planned-behind",
+  "planned-dal",
   "planned-sigterm",
   "higher-epoch",
 ] as const;
@@ -81,10 +84,13 @@ export interface ElectorState {
   tenure: LeaseTenure | null;
   eligible: boolean;
   headLevel: number | null;
+  /** This pod's DAL node is well, or it has none, or nobody says what it is. */
+  dalWell: boolean;
   members: readonly Member[];
   /** Since when a condition holds without a break; null where it does not hold. */
   ineligibleSinceMs: number | null;
   behindSinceMs: number | null;
+  dalUnwellSinceMs: number | null;
   nobodyEligibleSinceMs: number | null;
   /** SIGTERM, or a preStop call that is not long ago. */
   yielding: boolean;
@@ -135,7 +141,7 @@ const act = (action: Action, reason: string): Decision => ({ action, reason, wak
 export const freshMembers = (members: readonly Member[], now: number, t: Timings): Member[] =>
   members.filter((member) => now - member.changedAtMs < t.memberMaxAgeSeconds * 1000);
 
-/** Who should follow: eligible, nonces complete, highest head, then the first name. */
+/** Who should follow: eligible, nonces complete, its DAL node well, highest head, then the first name. */
 export function bestSuccessor(members: readonly Member[], now: number, t: Timings): Member | null {
   const level = (member: Member) => member.headLevel ?? -1;
   return (
@@ -144,10 +150,18 @@ export function bestSuccessor(members: readonly Member[], now: number, t: Timing
       .sort(
         (a, b) =>
           Number(a.noncesMissing > 0) - Number(b.noncesMissing > 0) ||
+          Number(b.dalWell) - Number(a.dalWell) ||
           level(b) - level(a) ||
           a.pod.localeCompare(b.pod),
       )[0] ?? null
   );
+}
+
+/** Who has the DAL node that this master lacks, and is no worse in anything else that moves a tenure. */
+export function dalSuccessor(state: ElectorState, now: number, t: Timings): Member | null {
+  const behind = (member: Member) => (state.headLevel ?? -1) - (member.headLevel ?? -1) >= t.aheadLevels;
+  const well = state.members.filter((member) => member.dalWell && member.noncesMissing === 0 && !behind(member));
+  return bestSuccessor(well, now, t);
 }
 
 /** The member that the operator wishes for, if it is another one and eligible. */
@@ -161,7 +175,8 @@ export function wishedSuccessor(state: ElectorState, now: number, t: Timings): M
 export function successorOf(state: ElectorState, cause: HandoverCause, now: number, t: Timings): string {
   if (cause === "higher-epoch") return state.self;
   const wished = cause === "planned-operator" ? wishedSuccessor(state, now, t) : null;
-  return (wished ?? bestSuccessor(state.members, now, t))?.identity ?? "";
+  const well = cause === "planned-dal" ? dalSuccessor(state, now, t) : null;
+  return (wished ?? well ?? bestSuccessor(state.members, now, t))?.identity ?? "";
 }
 
 /** Brings the since-times up to date with the other facts. Idempotent. */
@@ -173,17 +188,20 @@ export function track(state: ElectorState, now: number, t: Timings): void {
     eligible.some((member) => (member.headLevel ?? -1) >= (state.headLevel ?? -1) + t.aheadLevels),
     state.behindSinceMs,
   );
+  state.dalUnwellSinceMs = since(!state.dalWell, state.dalUnwellSinceMs);
   state.nobodyEligibleSinceMs = since(!state.eligible && eligible.length === 0, state.nobodyEligibleSinceMs);
 }
 
+/** Handovers that no person asked for: each makes the next one wait. */
+export const voluntaryCauses: ReadonlySet<string> = new Set<HandoverCause>([
+  ...(["planned-ineligible", "planned-behind", "planned-dal"] as const),
+]);
 /**
  * The pause after the newest voluntary handover: base x 2^(length of its series - 1). Wall times of receipts serve for
  * pace only.
  */
 export function voluntaryPauseMs(receipts: readonly { cause: string; at: string }[], t: Timings): number {
-  const series = receipts.filter(
-    (receipt) => receipt.cause === "planned-ineligible" || receipt.cause === "planned-behind",
-  );
+  const series = receipts.filter(({ cause }) => voluntaryCauses.has(cause));
   let length = series.length > 0 ? 1 : 0;
   for (let i = 1; i < series.length; i++) {
     const gap = Date.parse(series[i - 1]?.at ?? "") - Date.parse(series[i]?.at ?? "");
@@ -236,6 +254,14 @@ function decideActive(state: ElectorState, now: number, t: Timings): Decision {
     if (now < pausedUntil) return none("voluntary-pause", Math.min(deadline, pausedUntil));
     return handOver("planned-behind", "behind", t.handoverWaitSeconds);
   }
+  if (state.dalUnwellSinceMs !== null) {
+    if (!dalSuccessor(state, now, t)) return none("no-better-dal-node", deadline);
+    const due = state.dalUnwellSinceMs + patience;
+    if (now < due) return none("dal-node-unwell-for-now", Math.min(deadline, due));
+    if (now < pausedUntil) return none("voluntary-pause", Math.min(deadline, pausedUntil));
+    // At the next 50th level octez-baker may stall: no longer than for a block at the next level.
+    return handOver("planned-dal", "dal-node-unwell", t.terminationWaitSeconds);
+  }
   return none("holding", deadline);
 }
 
@@ -259,6 +285,9 @@ function decideHandingOver(state: ElectorState, now: number, t: Timings): Decisi
           return act({ kind: "cancel-handover" }, "eligible-again");
         if (handover.cause === "planned-behind" && state.behindSinceMs === null)
           return act({ kind: "cancel-handover" }, "no-longer-behind");
+        if (handover.cause === "planned-dal" && state.dalWell) return act({ kind: "cancel-handover" }, "dal-node-well");
+        if (handover.cause === "planned-dal" && !dalSuccessor(state, now, t))
+          return act({ kind: "cancel-handover" }, "no-better-dal-node");
         if (handover.cause === "planned-ineligible" && !bestSuccessor(state.members, now, t))
           return act({ kind: "cancel-handover" }, "successor-not-eligible");
         if (handover.cause === "planned-sigterm") return act({ kind: "cancel-handover" }, "no-longer-yielding");

@@ -25,9 +25,11 @@ export const initialState = (self: string, pod: string): ElectorState => ({
   tenure: null,
   eligible: false,
   headLevel: null,
+  dalWell: true,
   members: [],
   ineligibleSinceMs: null,
   behindSinceMs: null,
+  dalUnwellSinceMs: null,
   nobodyEligibleSinceMs: null,
   yielding: false,
   tenureLost: null,
@@ -55,6 +57,7 @@ export function gatherPod(state: ElectorState, { pod }: Sources, now: number): s
   const { eligible, reason } = eligibility({ sidecar, supervisor, gate, reconciled: pod.noncesExchanged });
   state.eligible = eligible;
   state.headLevel = sidecar?.head?.level ?? null;
+  state.dalWell = sidecar?.dal?.well ?? true;
   state.tenureLost = state.tenure && gate?.epoch === state.tenure.epoch ? gate.tenureLost : null;
   state.daemonsStopped = state.lostAtMs !== null && daemonsStopped(pod, state.lostAtMs, now);
   return reason;
@@ -96,7 +99,7 @@ function isQuiet({ cause, sinceMs, waitUntilMs }: Handover, { pod, rights }: Sou
   return quietMoment({
     fellSilent: pod.sidecarFellSilent(sinceMs),
     leftSeconds: (waitUntilMs - now) / 1000,
-    canBake: cause === "planned-operator" || cause === "planned-sigterm",
+    canBake: cause === "planned-operator" || cause === "planned-sigterm" || cause === "planned-dal",
     nodeReady: sidecar?.ready ?? false,
     head,
     rights: head && rights.above(head.level),

@@ -108,6 +108,7 @@ export function troubles(facts: Statuses): string[] {
   return [
     ...silent.filter(([, status]) => status === null).map(([name]) => `${name} does not answer`),
     ...(sidecar && !sidecar.ready ? [`node: ${sidecar.reason}`] : []),
+    ...(sidecar?.dal && !sidecar.dal.well ? [`DAL node: ${sidecar.dal.reason}`] : []),
     ...((supervisor?.diskUsedRatio ?? 0) >= nearlyFull
       ? [`disk: ${Math.round(100 * (supervisor?.diskUsedRatio ?? 0))} % used`]
       : []),
@@ -166,6 +167,7 @@ export function memberRecord(
     signersAnswering: gate?.signersAnswering ?? 0,
     keys: gate?.keys.map(({ address, state, reason, signers }) => ({ address, state, reason, signers })) ?? [],
     troubles: [...others, ...troubles(statuses)],
+    dal: sidecar?.dal,
     recent: recents(statuses, recent),
   };
 }

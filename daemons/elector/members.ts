@@ -62,6 +62,7 @@ export class Members {
               eligible: record.eligible,
               headLevel: record.headLevel,
               noncesMissing: record.noncesMissing,
+              dalWell: record.dal?.well ?? true,
               changedAtMs,
             },
           ]

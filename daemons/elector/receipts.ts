@@ -7,7 +7,7 @@ import type { GateStatus, SupervisorStatus } from "../../contract/status";
 import type { Timings } from "../../contract/timings";
 import type { Clock } from "../runtime/clock";
 import type { Lease } from "../runtime/kube";
-import { voluntaryPauseMs, type AcquireCause, type HandoverCause, type LeaseView } from "./decide";
+import { voluntaryCauses, voluntaryPauseMs, type AcquireCause, type HandoverCause, type LeaseView } from "./decide";
 import { podOf, readLastTransition, readReceipts } from "./lease";
 import type { Report } from "./report";
 import type { Rights } from "./rights";
@@ -184,7 +184,7 @@ export class VoluntaryPause {
     if (!lease || transition === this.transition) return;
     this.transition = transition;
     const receipts = readReceipts(lease);
-    const newest = receipts.find(({ cause }) => cause === "planned-ineligible" || cause === "planned-behind");
+    const newest = receipts.find(({ cause }) => voluntaryCauses.has(cause));
     if (!newest || newest.epoch === this.epoch) return;
     this.epoch = newest.epoch;
     this.atMs = now;

@@ -34,6 +34,7 @@ const member = (fields: Partial<Member> = {}): Member => ({
   eligible: true,
   headLevel: 100,
   noncesMissing: 0,
+  dalWell: true,
   changedAtMs: now - 1000,
   ...fields,
 });
@@ -46,9 +47,11 @@ const state = (fields: Partial<ElectorState> = {}): ElectorState => ({
   tenure: null,
   eligible: true,
   headLevel: 100,
+  dalWell: true,
   members: [member()],
   ineligibleSinceMs: null,
   behindSinceMs: null,
+  dalUnwellSinceMs: null,
   nobodyEligibleSinceMs: null,
   yielding: false,
   tenureLost: null,
@@ -84,6 +87,12 @@ const handing = (step: Partial<Handover>, fields: Partial<ElectorState> = {}): E
     handover: handover(step),
     ...fields,
   });
+
+/** A master whose DAL node has been unwell for six seconds, and the other member. */
+const unwell = (fields: Partial<ElectorState> = {}, others: Partial<Member> = {}): ElectorState =>
+  active({ dalWell: false, dalUnwellSinceMs: now - 6000, members: [member(others)], ...fields });
+const [dalForNow, noBetterDal] = ["dal-node-unwell-for-now", "no-better-dal-node"];
+const waitsForQuiet = "waiting-for-quiet-moment";
 
 type Kind = Action["kind"];
 const released = { holder: "", changedAtMs: now - 200 };
@@ -406,6 +415,35 @@ const rows: [string, ElectorState, Kind, string][] = [
     "none",
     "voluntary-pause",
   ],
+  // The DAL node.
+  ["is patient with a DAL node that restarts", unwell({ dalUnwellSinceMs: now - 5999 }), "none", dalForNow],
+  ["hands over where the other DAL node is well", unwell(), "hand-over", "dal-node-unwell"],
+  ["keeps its tenure where the other DAL node is no better", unwell({}, { dalWell: false }), "none", noBetterDal],
+  ["keeps its tenure where the other one is not eligible", unwell({}, { eligible: false }), "none", noBetterDal],
+  ["keeps its tenure where the other one is behind", unwell({}, { headLevel: 98 }), "none", noBetterDal],
+  ["hands over to one that is a level behind", unwell({}, { headLevel: 99 }), "hand-over", "dal-node-unwell"],
+  ["keeps its tenure where the other one lacks nonces", unwell({}, { noncesMissing: 1 }), "none", noBetterDal],
+  ["keeps its tenure where nobody else lives", unwell({ members: [] }), "none", noBetterDal],
+  [
+    "pauses before it hands over for a DAL node, too",
+    unwell({ lastVoluntaryAtMs: now - 1000, voluntaryPauseMs: 60_000 }),
+    "none",
+    "voluntary-pause",
+  ],
+  ["cannot sign at all: that comes first", unwell({ ineligibleSinceMs: now - 6000 }), "hand-over", "ineligible"],
+  [
+    "calls it off where its DAL node is well again",
+    handing({ cause: "planned-dal" }),
+    "cancel-handover",
+    "dal-node-well",
+  ],
+  [
+    "calls it off where the other DAL node fails, too",
+    handing({ cause: "planned-dal" }, { dalWell: false, members: [member({ dalWell: false })] }),
+    "cancel-handover",
+    "no-better-dal-node",
+  ],
+  ["goes on with it meanwhile", handing({ cause: "planned-dal" }, { dalWell: false }), "none", waitsForQuiet],
   // handing-over
   ["waits for a quiet moment", handing({}), "none", "waiting-for-quiet-moment"],
   ["drains at the quiet moment", handing({ quiet: true }), "step", "quiet-moment"],
@@ -564,6 +602,20 @@ test("the release names the wished member, itself above a higher epoch, and nobo
   expect(successorOf(wished, "planned-sigterm", now, t)).toBe(other);
   expect(successorOf(wished, "higher-epoch", now, t)).toBe(self);
   expect(successorOf(active({ members: [] }), "planned-sigterm", now, t)).toBe("");
+});
+
+test("a member whose DAL node is well follows before one with a higher head, and after one without missing nonces", () => {
+  const sick = member({ dalWell: false, headLevel: 101 });
+  const well = member({ pod: "alice-as-2", identity: "c" });
+  expect(bestSuccessor([sick, well], now, t)?.identity).toBe("c");
+  expect(bestSuccessor([sick, { ...well, noncesMissing: 1 }], now, t)?.identity).toBe(other);
+  expect(successorOf(unwell({ members: [sick, well] }), "planned-dal", now, t)).toBe("c");
+});
+
+test("two pods whose DAL nodes fail in turn wait longer each time", () => {
+  const at = (minutes: number) => new Date(Date.UTC(2026, 0, 1, 0, minutes)).toISOString();
+  const series = [9, 4, 2].map((minute) => ({ cause: "planned-dal", at: at(minute) }));
+  expect(voluntaryPauseMs(series, t)).toBe(240_000);
 });
 
 test("a condition that breaks once starts counting anew", () => {

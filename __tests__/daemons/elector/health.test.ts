@@ -113,6 +113,9 @@ test("troubles are what each container complains of, and nothing where all is we
   };
   expect(troubles(well)).toEqual([]);
   expect(troubles({ ...well, exposer: { ...well.exposer, reason: "acknowledged" } })).toEqual([]);
+  const dal = (reason: string) => ({ ready: true, dal: { well: reason === "", reason } }) as SidecarStatus;
+  expect(troubles({ ...well, sidecar: dal("") })).toEqual([]);
+  expect(troubles({ ...well, sidecar: dal("dal-behind: 9") })).toEqual(["DAL node: dal-behind: 9"]);
   expect(
     troubles({
       sidecar: { ready: false, reason: "head-old: 300 s" } as SidecarStatus,
