@@ -1,5 +1,6 @@
 /** What `status` and `history` print. */
 import type { Receipt } from "../contract/receipt";
+import type { MemberRecord } from "../contract/status";
 import { diagnose } from "../diagnosis/diagnose";
 import { wholeSeconds } from "../diagnosis/facts";
 import type { Finding } from "../diagnosis/finding";
@@ -34,6 +35,18 @@ export function renderReceipt(receipt: Receipt): string {
   return [receiptHead("", receipt), ...steps].join("\n");
 }
 
+/** Of a pod without a DAL node, or a member of which nothing is known. */
+const without = (record: MemberRecord | undefined): string => (record ? "-" : "?");
+const dalNodeText = (record: MemberRecord | undefined): string => {
+  const dal = record?.dal;
+  if (!dal) return without(record);
+  return dal.well ? `well, ${text(dal.peers)} peers` : (dal.reason.split(":")[0] ?? "");
+};
+/** Slots that the delegate attested, of those that it could in this cycle. */
+const dalSlotsText = (record: MemberRecord | undefined): string => {
+  const { attestedSlots, attestableSlots } = record?.dal ?? { attestedSlots: null, attestableSlots: null };
+  return attestableSlots === null ? without(record) : `${attestedSlots} of ${attestableSlots} attested`;
+};
 const yesNo = (value: boolean): string => (value ? "yes" : "no");
 function memberFacts({ pod, zone, fresh, ageSeconds, record: told }: Member, view: BakerView, highest: number) {
   // Of a member that is silent nothing is known: what it once wrote may be long over.
@@ -50,6 +63,8 @@ function memberFacts({ pod, zone, fresh, ageSeconds, record: told }: Member, vie
     "signers answer": text(record?.signersAnswering ?? "?"),
     "nonces missing": text(record?.noncesMissing ?? "?"),
     "last seen": `${wholeSeconds(ageSeconds)} ago`,
+    "DAL node": dalNodeText(record),
+    "DAL slots": dalSlotsText(record),
     reason: fresh ? text(record?.reason) : "silent: nothing is known of it",
   };
 }

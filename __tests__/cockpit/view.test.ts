@@ -46,6 +46,11 @@ const mark = (changes: Partial<Watermark> = {}): Watermark => ({
   ...changes,
 });
 
+const wellDal: NonNullable<MemberRecord["dal"]> = {
+  ...{ well: true, reason: "", health: "up", peers: 7, levelsBehind: 0, restarts: 0 },
+  ...{ attestedSlots: 40, attestableSlots: 41, sufficient: true },
+};
+
 /** A cluster of plain objects; `at` advances with sleeps, so that nothing waits. */
 class FakeCluster implements Cluster {
   context = "test";
@@ -307,6 +312,18 @@ const broken: [string, (cluster: FakeCluster) => void, string, boolean][] = [
     true,
   ],
   [
+    "the master's DAL node hangs",
+    (c) => c.member(0, { troubles: ["DAL node: dal-silent: it has not answered for 12 s: no answer within 2000 ms"] }),
+    "dal-node",
+    true,
+  ],
+  [
+    "too few slots of the DAL are attested",
+    (c) => c.member(0, { dal: { ...wellDal, attestedSlots: 10, sufficient: false } }),
+    "dal-slots-missed",
+    true,
+  ],
+  [
     "a pod still imports its snapshot",
     (c) => {
       c.leases.clear();
@@ -388,6 +405,21 @@ test("while the flag is being switched, the topology is that of the pods that st
   const view = await cluster.view();
   expect(view.topology).toBe("solo");
   expect(diagnose(view)).toMatchObject({ signing: true, sentence: "alice-solo-0 bakes alone (no standby, no fence)" });
+});
+
+test("status shows each pod's DAL node, and the slots that the delegate attested in this cycle", async () => {
+  const cluster = new FakeCluster();
+  const silent = { well: false, reason: "dal-silent: it has not answered for 12 s: no answer", peers: null };
+  cluster.member(0, { dal: wellDal });
+  cluster.member(1, { dal: { ...wellDal, ...silent, attestableSlots: null }, daemons: "stopped", state: "standby" });
+  const row = async (name: string) =>
+    renderStatus(await cluster.view())
+      .split("\n")
+      .find((line) => line.startsWith(name));
+  expect(await row("DAL node")).toMatch(/^DAL node +well, 7 peers +dal-silent$/);
+  expect(await row("DAL slots")).toMatch(/^DAL slots +40 of 41 attested +-$/);
+  cluster.member(0, {});
+  expect(await row("DAL node")).toMatch(/^DAL node +- +dal-silent$/);
 });
 
 test("a remedy can be copied: it names context, namespace, pod and container", async () => {

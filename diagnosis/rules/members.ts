@@ -57,6 +57,27 @@ const behind: MemberRule = (member, _record, facts) =>
       )
     : undefined;
 
+const dalNode: MemberRule = (member) => {
+  const reason = complaint(member, "DAL node: ");
+  return reason === undefined
+    ? undefined
+    : warning(
+        "dal-node",
+        `${member.pod}: DAL node not well: ${reason}`,
+        `kubectl logs ${member.pod} -c octez-dal-node; docs/runbooks/dal.md`,
+      );
+};
+
+const dalSlotsMissed: MemberRule = (member, { dal }, { master }) =>
+  member === master && dal?.sufficient === false && (dal.attestableSlots ?? 0) > 0
+    ? warning(
+        "dal-slots-missed",
+        `the delegate attested ${dal.attestedSlots} of ${dal.attestableSlots} slots of the DAL in this cycle: ` +
+          "too few for the DAL's rewards as of now",
+        "docs/runbooks/dal.md#slots-are-missed",
+      )
+    : undefined;
+
 const logsOf = (pod: string): string => `kubectl logs ${pod} --all-containers --prefix --since=15m`;
 const troubleRemedy = (pod: string, text: string): string =>
   text.startsWith("nonces")
@@ -68,10 +89,20 @@ const troubleRemedy = (pod: string, text: string): string =>
         : logsOf(pod);
 const troubles: MemberRule = ({ pod }, record) =>
   (record.troubles ?? [])
-    .filter((text) => !text.startsWith("node: ") && !text.startsWith("key "))
+    .filter((text) => !["node: ", "DAL node: ", "key "].some((start) => text.startsWith(start)))
     .map((text) => warning("trouble", `${pod}: ${text}`, troubleRemedy(pod, text)));
 
-const ofLiving = [clock, nodeNotReady, noSigner, crashLooping, noncesMissing, behind, troubles];
+const ofLiving = [
+  clock,
+  nodeNotReady,
+  dalNode,
+  dalSlotsMissed,
+  noSigner,
+  crashLooping,
+  noncesMissing,
+  behind,
+  troubles,
+];
 
 const memberRule = (member: Member, facts: Facts): Found => {
   const { pod, record, fresh, ageSeconds } = member;

@@ -89,6 +89,11 @@ const slots = (kind: string, values: string) =>
   pods.map((pod) =>
     s("tog_sidecar_slots_total", { pod, delegate: "tz1", kind, result: "missed", cause: "handover" }, values),
   );
+const dalSlots = (missed: string, attested: string) =>
+  pods.flatMap((pod) => [
+    s("tog_sidecar_dal_slots_total", { pod, delegate: "tz1", result: "missed" }, missed),
+    s("tog_sidecar_dal_slots_total", { pod, delegate: "tz1", result: "attested" }, attested),
+  ]);
 type Series = { series: string; values: string };
 const cases: Record<string, { fires: Series[]; quiet: Series[] }> = {
   TezosBakerNoMaster: { fires: state([]), quiet: state([0]) },
@@ -109,6 +114,14 @@ const cases: Record<string, { fires: Series[]; quiet: Series[] }> = {
   TezosBakerFewPeers: {
     fires: [s("tog_sidecar_connections", { pod: "a" }, "2x40")],
     quiet: [s("tog_sidecar_connections", { pod: "a" }, "30x40")],
+  },
+  TezosBakerDalNode: {
+    fires: [s("tog_sidecar_dal_well", { pod: "a" }, "1x20 0x20")],
+    quiet: [s("tog_sidecar_dal_well", { pod: "a" }, "1x38 0x2")],
+  },
+  TezosBakerDalSlotsMissed: {
+    fires: dalSlots("0+3x40", "0+7x40"),
+    quiet: dalSlots("0+1x40", "0+9x40"),
   },
   TezosBakerTunnelDown: {
     fires: [s("tog_gate_endpoint_up", { pod: "a", signer: "home1", zone: "z" }, "0x40")],
