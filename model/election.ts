@@ -185,6 +185,7 @@ class Election {
       },
       eligible: true,
       headLevel: 10,
+      dalWell: true,
       members: [
         {
           pod: names[other] ?? "",
@@ -198,6 +199,7 @@ class Election {
       ],
       ineligibleSinceMs: null,
       behindSinceMs: null,
+      dalUnwellSinceMs: null,
       nobodyEligibleSinceMs: null,
       yielding: false,
       tenureLost: null,

@@ -16,6 +16,7 @@ import type { Log } from "../runtime/log";
 import { type Counter, createRegistry, type Registry } from "../runtime/metrics";
 import { repeat } from "../runtime/repeat";
 import { spawnGroup } from "./daemon-process";
+import { createFollowDal } from "./follow-dal";
 import { launcher } from "./launch";
 import { createMetrics } from "./metrics";
 import { brokenWatermarks, quarantineBroken } from "./quarantine";
@@ -49,6 +50,7 @@ export class SupervisorDaemon {
   private announced = "";
   private readonly prefix = launcher();
   private readonly clientFolder: ClientFolder;
+  private readonly dal: ReturnType<typeof createFollowDal>;
 
   constructor(
     private readonly config: DaemonConfig,
@@ -69,6 +71,9 @@ export class SupervisorDaemon {
       onChange: () => this.announce(),
       prepare: () => this.prepare(),
     });
+    const restart = () =>
+      this.supervisor.restart("the DAL node had restarted, and octez-baker attests no slot after that");
+    this.dal = createFollowDal(config, { clock, log, signal: this.over.signal, restart });
     this.quarantined = createMetrics(this.registry, this.supervisor, () =>
       diskUsedRatio(env.TOG_CLIENT_DIR),
     ).quarantined;
@@ -111,13 +116,14 @@ export class SupervisorDaemon {
     void repeat(signal, 10_000 * file.timings.retrySeconds, async () => {
       supervisor.diskUsedRatio = await diskUsedRatio(env.TOG_CLIENT_DIR).catch(() => undefined);
     });
-    const hangs = this.solo ? undefined : repeat(signal, 500 * file.timings.retrySeconds, () => this.lookForHang());
+    const looks = repeat(signal, 500 * file.timings.retrySeconds, () => this.lookAround());
     void repeat(signal, 2000 * file.timings.retrySeconds, () => this.checkClientFolder());
     if (!terminated.aborted) await once(terminated, "abort");
     await supervisor.terminate();
     this.over.abort();
     unfollow();
-    await Promise.all([following, this.soloWaiting, checks, hangs]);
+    await Promise.all([following, this.soloWaiting, checks, looks]);
+    this.dal.close();
     this.kube?.close();
     await server.close();
   }
@@ -131,16 +137,18 @@ export class SupervisorDaemon {
   }
 
   /** Where gate or sidecar do not answer, nothing is known, and nothing changes. */
-  private async lookForHang(): Promise<void> {
-    if (!this.supervisor.running) return;
+  private async lookAround(): Promise<void> {
     const { env, file } = this.config;
+    if (!this.supervisor.running || (this.solo && !file.dal)) return;
     const options = { timeoutMs: file.timings.requestTimeoutMs, signal: this.over.signal };
     const status = (port: number) => getJson(`http://${env.TOG_POD_ADDRESS}:${port}/status`, options);
-    const answers = await Promise.all([status(ports.gateHealth), status(ports.sidecar)]).catch(() => undefined);
-    const gate = gateStatusSchema.safeParse(answers?.[0]).data;
-    const sidecar = sidecarStatusSchema.safeParse(answers?.[1]).data;
-    if (!gate || !sidecar) return;
-    this.supervisor.saw(toldBy(gate, sidecar));
+    const asked = this.solo ? [ports.sidecar] : [ports.sidecar, ports.gateHealth];
+    const answers = await Promise.all(asked.map(status)).catch(() => undefined);
+    const sidecar = sidecarStatusSchema.safeParse(answers?.[0]).data;
+    const gate = this.solo ? undefined : gateStatusSchema.safeParse(answers?.[1]).data;
+    if (!sidecar || !(gate || this.solo)) return;
+    if (gate) this.supervisor.saw(toldBy(gate, sidecar));
+    this.dal.look(this.supervisor.pid, sidecar, gate?.open === false ? null : gate);
   }
 
   private async checkStarts(): Promise<void> {

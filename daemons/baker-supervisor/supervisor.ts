@@ -96,6 +96,20 @@ export class Supervisor {
     if (verdict === "helpless") daemon?.giveUp();
   }
 
+  /** The process of the first daemon; null while it does not run. */
+  get pid(): number | null {
+    const [daemon] = this.daemons;
+    return this.verdict.command === "run" && daemon?.state === "running" ? daemon.pid : null;
+  }
+
+  /** Ends the present run of each daemon in order, and the next one follows at once. */
+  restart(reason: string): void {
+    if (this.verdict.command !== "run") return;
+    this.o.log.warn("daemons-restarted", reason);
+    this.recent.note("restart", `the baking daemons were restarted: ${reason}`);
+    for (const daemon of this.daemons) daemon.stopPlanned();
+  }
+
   soloReady(met: boolean): void {
     this.state.soloReady = met;
     this.evaluate();

@@ -14,6 +14,7 @@ import type { MemberRecord } from "../../contract/status";
 import type { Clock } from "../runtime/clock";
 import type { KubeClient } from "../runtime/kube";
 import type { Log } from "../runtime/log";
+import { NextRights, type Rights } from "../runtime/rights";
 import { Wake } from "../runtime/wake";
 import { decide, successorOf, type Action, type Decision, type ElectorState, type HandoverCause } from "./decide";
 import { gatherConfirmations, gatherLease, gatherMembers, gatherPod, initialState, type Sources } from "./facts";
@@ -26,7 +27,6 @@ import type { ElectorMetrics } from "./metrics";
 import { PodStatus, type Statuses } from "./pod-status";
 import { Receipts, VoluntaryPause } from "./receipts";
 import { Report } from "./report";
-import { NextRights, type Rights } from "./rights";
 
 export interface ElectorOptions {
   env: PodEnv;

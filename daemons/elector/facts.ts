@@ -1,12 +1,13 @@
 /** Brings the election's state up to date with what the parts of the elector know. Decides nothing. */
 import type { Timings } from "../../contract/timings";
+import { quietMoment } from "../runtime/quiet-moment";
+import type { NextRights } from "../runtime/rights";
 import { track, type ElectorState, type Handover } from "./decide";
-import { eligibility, quietMoment } from "./health";
+import { eligibility } from "./health";
 import type { LeaderLease } from "./leader-lease";
 import type { Members } from "./members";
 import type { PodStatus } from "./pod-status";
 import type { VoluntaryPause } from "./receipts";
-import type { NextRights } from "./rights";
 
 export interface Sources {
   pod: PodStatus;

@@ -7,10 +7,10 @@ import type { GateStatus, SupervisorStatus } from "../../contract/status";
 import type { Timings } from "../../contract/timings";
 import type { Clock } from "../runtime/clock";
 import type { Lease } from "../runtime/kube";
+import type { Rights } from "../runtime/rights";
 import { voluntaryCauses, voluntaryPauseMs, type AcquireCause, type HandoverCause, type LeaseView } from "./decide";
 import { podOf, readLastTransition, readReceipts } from "./lease";
 import type { Report } from "./report";
-import type { Rights } from "./rights";
 
 /** The receipt with one more step. */
 const withStep = (receipt: Receipt, atMs: number, event: string, reason: string): Receipt => ({

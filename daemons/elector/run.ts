@@ -7,10 +7,10 @@ import type { DaemonConfig } from "../runtime/config";
 import { podKubeClient } from "../runtime/kube-client";
 import type { Log } from "../runtime/log";
 import { createRegistry } from "../runtime/metrics";
+import { createRights } from "../runtime/rights";
 import { Elector } from "./elector";
 import { followContainers } from "./follow-containers";
 import { createElectorMetrics, exportTransitions } from "./metrics";
-import { createRights } from "./rights";
 import { serveElector, servePreStop } from "./server";
 
 /** Until `terminated`, and then until what this pod holds is handed over. */

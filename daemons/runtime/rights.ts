@@ -1,8 +1,7 @@
 /** The delegate's baking rights, and the levels that it missed, from the pod's own node. */
-import { createOctezRpc, type RpcOutcome } from "../runtime/octez-rpc";
-import type { Clock } from "../runtime/clock";
-import { missedLevels } from "../runtime/missed-levels";
-import type { Report } from "./report";
+import type { Clock } from "./clock";
+import { missedLevels } from "./missed-levels";
+import { createOctezRpc, type RpcOutcome } from "./octez-rpc";
 
 /** What the node says about our rights. All reject on any failure. */
 export interface Rights {
@@ -43,7 +42,7 @@ export function createRights(options: {
   };
 }
 
-/** The rights right above the head, which a handover waits for; asked once a head. */
+/** The rights right above the head, which whoever stops octez-baker in order waits for; asked once a head. */
 export class NextRights {
   /** Minimal seconds between two blocks, or null where the node has not said. */
   blockSeconds: number | null = null;
@@ -52,7 +51,7 @@ export class NextRights {
   constructor(
     private readonly o: {
       rights: Rights;
-      report: Report;
+      report: { warn(event: string, reason: string): void };
       requestTimeoutMs: number;
       signal: AbortSignal;
       changed: () => void;
