@@ -1,6 +1,6 @@
 /**
- * Whether octez-baker must start anew because the DAL node has restarted under it: version 25.1 never opens its stream of
- * attestable slots again, and from then on attests none of them.
+ * Whether octez-baker must start anew because the DAL node has restarted under it: version 25.1 never opens its stream
+ * of attestable slots again, and from then on attests none of them.
  */
 import { ports } from "../../contract/ports";
 import type { DalStatus, GateStatus, SidecarStatus } from "../../contract/status";

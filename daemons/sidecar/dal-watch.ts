@@ -10,7 +10,7 @@ import { backoffMs, sleep, type Clock } from "../runtime/clock";
 import type { Log } from "../runtime/log";
 import { Counter, Gauge, type Registry } from "../runtime/metrics";
 import type { OctezRpc } from "../runtime/octez-rpc";
-import { Recent } from "../runtime/recent";
+import type { Recent } from "../runtime/recent";
 import { assessDal, dalBetween, noDalAnswers, type DalAccount, type DalAnswers, type DalRules } from "./dal";
 import type { DalNode } from "./dal-node";
 
