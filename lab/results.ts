@@ -21,6 +21,8 @@ const runSchema = z.strictObject({
   problems: z.array(z.string()),
   /** The longest time for which the machine did not run the laboratory. */
   stallMs: z.number(),
+  /** Slots of the DAL that could be attested at levels that we attested, and those that we did not name. */
+  dal: z.optional(z.strictObject({ attestable: z.number(), lostSlots: z.number(), lostLevels: z.number() })),
 });
 const seriesSchema = z.strictObject({
   scenario: z.string(),
@@ -42,6 +44,7 @@ export const runOf = (receipt: ScenarioReceipt, date: Date, load: [number, numbe
   },
   ...{ overlapMs: receipt.overlapMs, signatures: receipt.signatures },
   ...{ violations: receipt.violations, problems: receipt.problems, stallMs: receipt.longestStallMs },
+  dal: receipt.dal,
 });
 
 const fileOf = (folder: string, scenario: string, blockSeconds: number) =>

@@ -390,7 +390,8 @@ export class Pod extends EventEmitter<PodEvents> {
     else running?.signal(signal);
   }
   pause(stop: boolean, name?: string): void {
-    this.paused = stop;
+    // The kubelet of a machine that stands still asks nothing; of a container that hangs it gets no answer.
+    if (name === undefined) this.paused = stop;
     for (const container of this.containers)
       if (name === undefined || container.spec.name === name) container.process?.pause(stop);
   }

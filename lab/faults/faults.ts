@@ -5,7 +5,7 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
-import { bakingContainers, openPorts } from "../../contract/containers";
+import { bakingContainers, containers, openPorts } from "../../contract/containers";
 import { electorPaths } from "../../contract/leadership";
 import { annotations, leaderLeaseName, watermarkName, watermarkDataKey } from "../../contract/names";
 import { directions, type Direction } from "../cluster/member";
@@ -109,6 +109,24 @@ export const faults: Record<string, Fault> = {
         const living = lab.trace.running("octez-baker").filter(({ pid }) => hung.some((one) => one.pid === pid));
         for (const { pid } of living) process.kill(pid, "SIGCONT");
       };
+    },
+  },
+  "hang-dal-node": {
+    title: "A pod's DAL node hangs (SIGSTOP)",
+    arguments: ["pod"],
+    run: (lab, { pod }) => {
+      const hung = lab.cluster.member(podOf(lab, pod)).pod;
+      hung.pause(true, containers.dalNode);
+      return () => hung.pause(false, containers.dalNode);
+    },
+  },
+  "stop-dal-node": {
+    title: "A pod's DAL node does not follow the chain",
+    arguments: ["pod"],
+    run: (lab, { pod }) => {
+      const name = podOf(lab, pod);
+      lab.chain.dal.hold(name, lab.chain.head.level - 2);
+      return () => lab.chain.dal.hold(name, undefined);
     },
   },
   "hostile-caller": {

@@ -11,7 +11,7 @@ const list: z.input<typeof scenarioSchema>[] = [
       "The wish is an annotation of the leader lease. The master waits for a moment without a baking right, shuts its gate, stops the daemon, pushes the nonces and releases the lease to the named successor.",
     steps: [{ at: 0, fault: "switchover" }],
     goalMissedLevels: 1,
-    expect: { failover: "yes" },
+    expect: { failover: "yes", dalLostLevels: 0, dalRecovers: true },
   },
   {
     name: "drain",
@@ -306,6 +306,39 @@ const list: z.input<typeof scenarioSchema>[] = [
     signers: "tunnels",
     steps: [{ at: 0, fault: "cut", args: { direction: "signer" }, for: 90 }],
     expect: { failover: "yes" },
+    settle: 30,
+  },
+  {
+    name: "dal-hang",
+    title: "The master's DAL node hangs",
+    row: "DAL node",
+    explain:
+      "octez-baker waits for it at every 50th level, without a deadline. The sidecar notices after ten seconds, and the tenure moves to the member whose DAL node is well.",
+    steps: [{ at: 0, fault: "hang-dal-node", for: 50 }],
+    goalMissedLevels: 1,
+    expect: { failover: "yes", dalRecovers: true },
+    settle: 30,
+  },
+  {
+    name: "dal-restart",
+    title: "The master's DAL node restarts",
+    row: "DAL node",
+    explain:
+      "octez-baker 25.1 never follows it again, attests no slot, and does not say so. The supervisor restarts octez-baker at a quiet moment; the lease is not touched.",
+    steps: [{ at: 0, fault: "kill-container", args: { container: "octez-dal-node" } }],
+    goalMissedLevels: 1,
+    expect: { failover: "no", dalRecovers: true },
+    settle: 60,
+  },
+  {
+    name: "dal-behind",
+    title: "The master's DAL node does not follow the chain",
+    row: "DAL node",
+    explain:
+      "It answers, and says that all is well, but is more than three levels behind: the slots of the newest levels are unknown to it. The tenure moves after six seconds of that.",
+    steps: [{ at: 0, fault: "stop-dal-node", for: 60 }],
+    goalMissedLevels: 1,
+    expect: { failover: "yes", dalRecovers: true },
     settle: 30,
   },
   {

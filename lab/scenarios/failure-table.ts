@@ -20,6 +20,10 @@ export const failureTable: readonly FailureRow[] = [
 ];
 export const outsideTheTable: readonly FailureRow[] = [
   { row: "signer lost", goal: "another signer or tunnel signs; without any, a handover" },
+  {
+    row: "DAL node",
+    goal: "at most 1 level missed; the tenure moves where the other DAL node is well; slots are attested again within a minute",
+  },
   { row: "nonces", goal: "every commitment is revealed, whichever pod made it" },
   { row: "switching the topology", goal: "never two bakers; no violation" },
   { row: "hostile callers", goal: "nothing moves, no level missed" },

@@ -38,6 +38,8 @@ export interface ScenarioReceipt {
   to: string;
   cause: string;
   nonces: { committed: number; revealed: number; lost: number };
+  /** Slots of the DAL that could be attested; those lost, and at how many levels, where we attested without them. */
+  dal: { attestable: number; lostSlots: number; lostLevels: number };
   signatures: number;
   /** Longest time for which this machine did not schedule the laboratory: what is of that order says nothing. */
   longestStallMs: number;
@@ -191,7 +193,7 @@ export interface Played {
   endedMs: number | undefined;
   problems: string[];
 }
-type Shown = Pick<ScenarioReceipt, "overlapMs" | "nonces"> & {
+type Shown = Pick<ScenarioReceipt, "overlapMs" | "nonces" | "dal"> & {
   after: Played["before"];
   gap: ReturnType<typeof failoverGap>;
 };
@@ -199,7 +201,7 @@ type Shown = Pick<ScenarioReceipt, "overlapMs" | "nonces"> & {
 /** Everything that the scenario expects and that is not so. */
 function disappointments(lab: Lab, { expect, flag }: Scenario, played: Played, shown: Shown): string[] {
   const { t0, before, endedMs } = played;
-  const { after, gap, overlapMs, nonces } = shown;
+  const { after, gap, overlapMs, nonces, dal } = shown;
   const changed = before.pod !== after.pod || (gap.from !== undefined && gap.from.uid !== gap.to?.uid);
   const moved = changed || (flag && before.epoch !== after.epoch);
   const during = lab.signatures.filter(({ atMs }) => atMs > t0 + lab.scaled(500) && atMs < (endedMs ?? t0)).length;
@@ -212,9 +214,21 @@ function disappointments(lab: Lab, { expect, flag }: Scenario, played: Played, s
     [expect.overlapMs !== null && overlapMs > expect.overlapMs, `two daemons ran for ${overlapMs} ms together`],
     [expect.nonces && nonces.lost > 0, `${nonces.lost} of ${nonces.committed} commitments were not revealed`],
     [expect.nonces && nonces.revealed === 0, "nothing was revealed: the run shows nothing"],
+    [dal.lostLevels > (expect.dalLostLevels ?? Infinity), `${dal.lostSlots} slots of the DAL were lost`],
     [expect.silent && during > 0, `${during} signatures while nothing was to be signed`],
   ];
   return rules.filter(([broken]) => broken).map(([, text]) => text);
+}
+
+/** What became of the DAL's slots at the levels after `level`. */
+function dalOf(lab: Lab, level: number): ScenarioReceipt["dal"] {
+  const ours = lab.chain.levels.filter((record) => record.level > level && record.attestationMissed === false);
+  const lost = ours.map((record) => record.dalAttestable - record.dalAttested).filter((slots) => slots > 0);
+  return {
+    attestable: ours.reduce((sum, { dalAttestable }) => sum + dalAttestable, 0),
+    lostSlots: lost.reduce((sum, slots) => sum + slots, 0),
+    lostLevels: lost.length,
+  };
 }
 
 /** Seconds from the first fault to another daemon, and from the fault's end to a new tenure. */
@@ -268,10 +282,11 @@ export async function receiptOf(
     revealed: commitments.filter((entry) => entry.revealedBy !== null).length,
     lost: commitments.filter((entry) => entry.lost).length,
   };
+  const dal = dalOf(lab, played.level);
   const problems = [
     ...played.problems,
     ...disagreements,
-    ...disappointments(lab, scenario, played, { after, gap, overlapMs, nonces }),
+    ...disappointments(lab, scenario, played, { after, gap, overlapMs, nonces, dal }),
   ];
   const seconds = secondsOf(lab, played);
   return {
@@ -287,7 +302,7 @@ export async function receiptOf(
     overlapMs,
     epochs: { before: before.epoch, after: after.epoch },
     ...{ from: before.pod, to: after.pod, cause: causeOf(lab, t0) },
-    nonces,
+    ...{ nonces, dal },
     signatures: lab.signatures.length,
     longestStallMs: lab.longestStallMs(t0),
     blockSeconds: lab.options.blockMs / 1000,

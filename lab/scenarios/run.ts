@@ -4,14 +4,15 @@ import { Lab, type LabOptions } from "../lab";
 import { receiptOf, type Played, type ScenarioReceipt } from "./receipt";
 import type { Scenario } from "./scenario";
 
-/** Waits until `count` levels in a row after `level` are attested. */
-async function recovered(lab: Lab, count: number, timeoutMs: number): Promise<boolean> {
+/** Waits until `count` levels in a row after `level` are attested, with every slot of the DAL where it is asked for. */
+async function recovered(lab: Lab, count: number, timeoutMs: number, dal = false): Promise<boolean> {
   const level = lab.chain.head.level;
   const good = () => {
     const decided = lab.chain.levels.filter((record) => record.level > level && record.attestationMissed !== null);
     return (
       decided.length >= count &&
-      decided.slice(-count).every((record) => !record.attestationMissed && !record.blockMissed)
+      decided.slice(-count).every((record) => !record.attestationMissed && !record.blockMissed) &&
+      (!dal || decided.slice(-count).every((record) => record.dalAttested === record.dalAttestable))
     );
   };
   try {
@@ -97,6 +98,8 @@ export async function runSteps(
   if (lab.rolling) await Promise.race([lab.rolling, lab.sleep(lab.scaled(240_000))]);
   const came = await recovered(lab, 3, Math.max(20_000, lab.scaled(150_000)));
   if (scenario.expect.recovers && !came) played.problems.push("signing did not go on");
+  if (scenario.expect.dalRecovers && !(await recovered(lab, 3, Math.max(20_000, lab.scaled(60_000)), true)))
+    played.problems.push("slots of the DAL are not attested again");
   return receiptOf(lab, scenario, played, options.startedInSeconds ?? 0);
 }
 

@@ -53,6 +53,10 @@ export const scenarioSchema = z.strictObject({
       nonces: z.boolean().default(false),
       /** Nothing is signed while the first fault lasts; half a second at 6 s blocks is for what is under way. */
       silent: z.boolean().default(false),
+      /** Levels that we attested without all slots of the DAL that could be attested; absent: any number. */
+      dalLostLevels: z.number().optional(),
+      /** Every slot of the DAL is attested at the end. */
+      dalRecovers: z.boolean().default(false),
       /** Signing goes on at the end. */
       recovers: z.boolean().default(true),
     })

@@ -60,7 +60,7 @@ function row(series: Series): string {
     what,
     `${blockSeconds} s`,
     count,
-    `${counts(missed)}${goal === undefined ? "" : `; goal <= ${goal}${Math.max(...missed) > goal ? ": **missed**" : ""}`}`,
+    `${counts(missed)}${goal === undefined ? "" : `; goal <= ${goal}${Math.max(...missed) > goal ? ": **missed**" : ""}`}${dalOf(runs)}`,
     spread(
       runs.map((run) => run.failoverSeconds),
       undefined,
@@ -86,6 +86,15 @@ function row(series: Series): string {
     )}${precedence === "" ? "" : `; ${precedence}`}`,
   ];
   return `| ${cells.join(" | ")} |`;
+}
+
+/** What was lost of the DAL beyond the missed levels, where it was looked at. */
+function dalOf(runs: readonly Run[]): string {
+  const known = runs.flatMap(({ dal }) => dal ?? []);
+  if (known.length === 0) return "";
+  const sum = (of: (dal: NonNullable<Run["dal"]>) => number) => known.reduce((total, dal) => total + of(dal), 0);
+  const [lost, all] = [sum(({ lostSlots }) => lostSlots), sum(({ attestable }) => attestable)];
+  return `; DAL: ${lost} of ${all} slots lost beside them (levels: ${counts(known.map(({ lostLevels }) => lostLevels))})`;
 }
 
 const head = [
@@ -152,6 +161,7 @@ function render(): string {
     `- **D**, the start time of octez-baker, is declared: 2 s at 6 s blocks, scaled. Ask your own: \`npm start -- --start-time 8\`. octez-baker 25.1 itself, beside a sandbox node on two shared cores, ran 0.47 to 0.52 s after its start (median 0.48 s with five keys); the rest is room for a slower machine and a larger chain.`,
     "- **The first vote** of octez-baker 25.1 is for the next proposal after its start, never for the head that it finds. Its double voted for that head, too, when the series up to 2026-11-27 were measured. An event after which another daemon is ready in the middle of a round can therefore cost one level more than they say.",
     "- **Missed levels**: our delegate had a right and did not use it, from the fault to the end of the run. `9 x 0, 1 x 1` are ten runs.",
+    "- **DAL**: slots that could be attested, at levels that we attested, and that our attestation did not name. Series without it are of before it was looked at.",
     "- **Seconds without a signature**: from the last one before the change of daemon to the first one after it; where none changed, the longest silence. Median, and least to most. Votes come once a block, so an undisturbed baker has nearly a block time.",
     "- **Violations**: what [the checker](../lab/checker/checker.ts) finds in every signature that any signer was asked for and every watermark that the API committed.",
     "- **Not counted**: runs in which the machine did not run the laboratory itself, which is the network and the API of its pods, for longer than half a lease. Their signatures are checked all the same.",
