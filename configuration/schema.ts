@@ -111,7 +111,7 @@ export const bakerConfigurationSchema = z
     )
       .optional()
       .describe(
-        "Google Cloud KMS key version that signs (P-256, so a tz3 address). Not with experimental_active_standby_mode.",
+        "Google Cloud KMS key version that signs (P-256, so a tz3 address), through Signatory, which is no longer developed. Not with experimental_active_standby_mode.",
       ),
     dal: z
       .strictObject({

@@ -1,5 +1,5 @@
 /** Which image runs what; digests come from images.auto.tfvars.json. */
-import { octezImage } from "../contract/images";
+import { octezImage, signatoryImage } from "../contract/images";
 import type { Configuration } from "../configuration/schema";
 import { tunnelOf } from "./signer/baker-signers";
 
@@ -20,7 +20,7 @@ export function resolveImages(configuration: Configuration): Images {
     runtime: images.runtime ?? `${registry}/runtime:latest`,
     baker: images.baker ?? `${registry}/baker:latest`,
     signerLink: images.signer_link ?? `${registry}/signer-link:latest`,
-    signatory: images.signatory ?? "docker.io/ecadlabs/signatory:v1.3.2",
+    signatory: images.signatory ?? signatoryImage,
   };
 }
 /** Names in the configuration of images that are used and have no digest. */

@@ -11,6 +11,9 @@ export type DaemonName = (typeof daemonNames)[number];
 /** uid and gid of every process in a baking pod (user `tezos` of the Octez image). */
 export const runAs = 1000;
 export const defaultOctezVersion = "v25.1";
+/** The last release; it signs the requests of Ushuaia (protocol 025). */
+export const signatoryVersion = "v1.4.0";
+export const signatoryImage = `docker.io/ecadlabs/signatory:${signatoryVersion}`;
 export const octezImage = (version: string): string => `docker.io/tezos/tezos-bare:octez-${version}`;
 /**
  * NODE_OPTIONS of our daemons: small heaps and one helper thread; some 3 MB less each. The images set it; the

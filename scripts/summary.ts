@@ -69,7 +69,7 @@ function podSummary(workload: Workload, { bakers }: Configuration): Summary["pod
   const { metadata, spec } = workload;
   const baker = String((metadata.labels as Block | undefined)?.baker);
   const settings = bakers[baker];
-  const signers = Object.keys(settings?.signers ?? {});
+  const signers = Object.entries(settings?.signers ?? {}).map(([name, { url }]) => (url ? `${name} (${url})` : name));
   return {
     baker,
     workload: String(metadata.name),
@@ -79,7 +79,7 @@ function podSummary(workload: Workload, { bakers }: Configuration): Summary["pod
     signs: settings?.hot_test_key
       ? "hot test key in the cluster"
       : settings?.cloud_key
-        ? "Cloud KMS"
+        ? "Cloud KMS through Signatory"
         : `remote signer${signers.length === 1 ? "" : "s"} ${signers.join(", ")}`,
   };
 }

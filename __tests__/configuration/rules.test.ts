@@ -586,6 +586,12 @@ test("http over the internet is a warning; http in a VPN, and https, are not; a 
     expect(warnings(signer)).toEqual([]);
 });
 
+test("a key in Google's KMS comes with a warning about what signs with it", () => {
+  expect(crossFieldFindings(withBaker({ delegate: tz3, cloud_key: kms }, { state: { bucket: "b" } })).warnings).toEqual(
+    [expect.stringMatching(/^bakers\.alice\.cloud_key signs through Signatory v1\.4\.0, its last release/)],
+  );
+});
+
 test("secrets never become part of the configuration", () => {
   const configuration = parseConfiguration({
     ...base,

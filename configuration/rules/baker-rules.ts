@@ -1,5 +1,6 @@
 /** Rules about one baker: who signs, with which key, under which names. */
 import { decodeAddress } from "../../tezos/addresses";
+import { signatoryVersion } from "../../contract/images";
 import { signerServiceName } from "../../contract/names";
 import { networks, type NetworkName } from "../../contract/networks";
 import { show } from "../errors";
@@ -164,6 +165,15 @@ const unauthenticated: BakerRule = ({ name, baker }) =>
       ]
     : [];
 
+const unmaintained: BakerRule = ({ name, baker }) =>
+  given(baker.cloud_key)
+    ? [
+        {
+          warning: `bakers.${name}.cloud_key signs through Signatory ${signatoryVersion}, its last release (March 2026), whose own tests end with the protocol before Ushuaia. Nobody may follow the next protocol: plan for a signer of your own behind the tunnel or a url (docs/signer-link.md).`,
+        },
+      ]
+    : [];
+
 export const bakerRules: readonly BakerRule[] = [
   oneWayToSign,
   authenticationNeedsSigners,
@@ -176,4 +186,4 @@ export const bakerRules: readonly BakerRule[] = [
   dalAddresses,
 ];
 /** Warnings, after the errors of all bakers. */
-export const bakerWarnings: readonly BakerRule[] = [unauthenticated, ...signerWarnings];
+export const bakerWarnings: readonly BakerRule[] = [unauthenticated, unmaintained, ...signerWarnings];

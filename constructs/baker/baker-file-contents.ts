@@ -18,13 +18,15 @@ export interface BakerFileProps {
   readonly signerUrl: string;
 }
 
+/** How long octez-baker waits for a signature. */
+export const remoteCallsTimeoutSeconds = 5;
 /** octez-baker as Octez 25 takes it: the vote and one of the DAL options are mandatory. */
 const bakerCommand = ({ settings, signerUrl }: BakerFileProps): string[] => [
   ...["octez-baker", "-d", "$(TOG_CLIENT_DIR)", "-E", nodeUrl, "-R", signerUrl],
   ...["run", "with", "local", "node", "$(TOG_NODE_DIR)", ...signingKeys(settings).map(({ alias }) => alias)],
   ...["--liquidity-baking-toggle-vote", settings.liquidity_baking_vote],
   ...(settings.dal.enabled ? ["--dal-node", dalUrl] : ["--without-dal"]),
-  ...["--keep-alive", "--record-state", "--remote-calls-timeout", "5"],
+  ...["--keep-alive", "--record-state", "--remote-calls-timeout", String(remoteCallsTimeoutSeconds)],
   ...settings.extra_baker_args,
 ];
 

@@ -26,13 +26,25 @@ export interface CloudSignerProps {
   readonly googleServiceAccount: string;
 }
 
+/**
+ * Two tries at Google's KMS end before octez-baker stops waiting, and before a gate would. A signature of a try that
+ * was given up never leaves Google.
+ */
+export const kmsTimeoutSeconds = 1;
+export const kmsRetries = 1;
+
 /** Signatory's configuration: one vault, each key with the requests that it may sign. */
 const signatoryConfig = (props: CloudSignerProps): string => {
   const [, project = "", , location = "", , keyRing = ""] = props.keyVersion.split("/");
   return stringify({
     server: { address: `:${signerPorts.signer}`, utility_address: `:${signerPorts.health}` },
     base_dir: "/var/signatory",
-    vaults: { kms: { driver: "cloudkms", config: { project, location, key_ring: keyRing } } },
+    vaults: {
+      kms: {
+        driver: "cloudkms",
+        config: { project, location, key_ring: keyRing, timeout: kmsTimeoutSeconds, max_retries: kmsRetries },
+      },
+    },
     tezos: Object.fromEntries(
       props.keys.map(({ address }) => [
         address,
@@ -73,7 +85,7 @@ export class CloudSigner extends Construct {
       serviceAccountName: name,
       checksum: createHash("sha256").update(JSON.stringify(data)).digest("hex"),
       dependsOn: [config, account],
-      container: signatory(props.image),
+      container: signatory(props.image, props.keys[0]?.address ?? ""),
       volumes: [
         { name: "config", configMap: { name, defaultMode: "0444" } },
         { name: "state", emptyDir: { sizeLimit: "64Mi" } },
@@ -104,7 +116,7 @@ export class CloudSigner extends Construct {
   }
 }
 
-const signatory = (image: string): InClusterSignerProps["container"] => ({
+const signatory = (image: string, address: string): InClusterSignerProps["container"] => ({
   name: "signatory",
   image,
   imagePullPolicy: "IfNotPresent",
@@ -116,14 +128,16 @@ const signatory = (image: string): InClusterSignerProps["container"] => ({
     { name: "config", mountPath: "/etc/signatory", readOnly: true },
     { name: "state", mountPath: "/var/signatory" },
   ],
+  // Its /healthz tells readiness, and is unready while it ends: no reason to kill it.
   livenessProbe: {
-    httpGet: { port: String(signerPorts.health), path: "/healthz" },
+    httpGet: { port: String(signerPorts.signer), path: "/authorized_keys" },
     periodSeconds: 10,
     failureThreshold: 3,
     timeoutSeconds: 3,
   },
+  // It has read this key from Google: the version, the rights and the network are right.
   readinessProbe: {
-    httpGet: { port: String(signerPorts.signer), path: "/authorized_keys" },
+    httpGet: { port: String(signerPorts.signer), path: `/keys/${address}` },
     periodSeconds: 5,
     failureThreshold: 2,
     timeoutSeconds: 3,

@@ -76,6 +76,8 @@ export class HotSigner extends Construct {
           ...["--base-dir", signerDir, "launch", "http", "signer"],
           ...["--address", "0.0.0.0", "--port", String(signerPorts.signer)],
           ...["--magic-bytes", "0x11,0x12,0x13", "--check-high-watermark"],
+          // Asked for when the key is registered.
+          ...(props.keys.some(({ address }) => address.startsWith("tz4")) ? ["--allow-to-prove-possession"] : []),
         ],
         env: [{ name: "HOME", value: signerDir }],
         securityContext: containerSecurity,

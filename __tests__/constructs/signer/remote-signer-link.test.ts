@@ -4,6 +4,9 @@ import { DeploymentV1 } from "@cdktf/provider-kubernetes/lib/deployment-v1";
 import { PodDisruptionBudgetV1 } from "@cdktf/provider-kubernetes/lib/pod-disruption-budget-v1";
 import { SecretV1 } from "@cdktf/provider-kubernetes/lib/secret-v1";
 import { ServiceV1 } from "@cdktf/provider-kubernetes/lib/service-v1";
+import { remoteCallsTimeoutSeconds } from "../../../constructs/baker/baker-file-contents";
+import { kmsRetries, kmsTimeoutSeconds } from "../../../constructs/signer/cloud-signer";
+import { defaultTimings } from "../../../contract/timings";
 import {
   addresses,
   baker,
@@ -17,6 +20,7 @@ import {
   type Synthesized,
 } from "../../helpers/synthesized";
 
+const kms = "projects/p/locations/l/keyRings/r/cryptoKeys/k/cryptoKeyVersions/2";
 const two = bakerWith({
   signers: { home1: { ssh_public_key: sshKey, port: 8443 }, home2: { ssh_public_key: sshKey, port: 8500 } },
 });
@@ -284,17 +288,45 @@ describe("a hot test key", () => {
   });
 });
 
+test("every try of Signatory at Google's KMS ends before octez-baker stops waiting, and before a gate would", () => {
+  const mostMs = 1000 * kmsTimeoutSeconds * (1 + kmsRetries) + 100 * (2 ** kmsRetries - 1);
+  expect(mostMs).toBeLessThan(1000 * remoteCallsTimeoutSeconds);
+  expect(mostMs).toBeLessThan(defaultTimings.gateBudgetMs - defaultTimings.markWriteMs);
+  const stack = baker(
+    false,
+    bakerWith({ signers: {}, delegate: "tz3hw2kqXhLUvY65ca1eety2oQTpAvd34R9Q", cloud_key: kms }),
+  );
+  const config = resource(stack, ConfigMapV1, "alice_cloud") as { data: Record<string, string> };
+  expect(config.data["signatory.yaml"]).toContain(`timeout: ${kmsTimeoutSeconds}\n      max_retries: ${kmsRetries}\n`);
+});
+test("a hot signer proves the possession of a tz4 key, which its registration asks for, and of no other", () => {
+  const args = (settings: object) =>
+    pod(
+      baker(true, bakerWith({ signers: {}, hot_test_key: true, ...settings })),
+      "alice_signer_hot",
+      "kubernetes_deployment_v1",
+    ).container[0]?.args;
+  const tz4 = { delegate: "tz4T5ke56J3aKoFW6dTdLuuQtQF1vN65CUoh", dal: { enabled: false } };
+  expect(args(tz4)).toContain("--allow-to-prove-possession");
+  expect(args({})).not.toContain("--allow-to-prove-possession");
+});
 test("a key in Google's KMS signs through Signatory under the identity of its own account", () => {
   const stack = baker(false, {
     bakers: {
       carol: {
         delegate: "tz3hw2kqXhLUvY65ca1eety2oQTpAvd34R9Q",
-        cloud_key: "projects/p/locations/l/keyRings/r/cryptoKeys/k/cryptoKeyVersions/2",
+        cloud_key: kms,
       },
     },
   });
   const config = resource(stack, ConfigMapV1, "carol_cloud") as { data: Record<string, string> };
   expect(config.data["signatory.yaml"]).toContain("driver: cloudkms");
   expect(config.data["signatory.yaml"]).not.toContain("generic");
+  const [signatory] = pod(stack, "carol_signer_cloud", "kubernetes_deployment_v1").container;
+  if (!signatory) throw new Error("no container");
+  const { image, readiness_probe, liveness_probe } = signatory;
+  expect(image).toBe("docker.io/ecadlabs/signatory:v1.4.0");
+  expect(readiness_probe?.http_get).toEqual({ port: "6732", path: "/keys/tz3hw2kqXhLUvY65ca1eety2oQTpAvd34R9Q" });
+  expect(liveness_probe?.http_get.path).toBe("/authorized_keys");
   expect(pod(stack, "carol_signer_cloud", "kubernetes_deployment_v1").service_account_name).toBe("carol-signer-cloud");
 });
