@@ -405,7 +405,9 @@ export const configurationSchema = z
           .string()
           .min(1)
           .optional()
-          .describe("Octez as published. Default: docker.io/tezos/tezos-bare of octez_version."),
+          .describe(
+            "Octez as published. Default: docker.io/tezos/tezos-bare of octez_version; publish-images adds the digest that cosign verified.",
+          ),
         signatory: z.string().min(1).optional().describe("Signatory, for `cloud_key`."),
       })
       .readonly()

@@ -11,6 +11,10 @@ export type DaemonName = (typeof daemonNames)[number];
 /** uid and gid of every process in a baking pod (user `tezos` of the Octez image). */
 export const runAs = 1000;
 export const defaultOctezVersion = "v25.1";
+/** Octez releases with which this program was tested -> the protocols that their octez-baker was seen to bake. */
+export const octezReleases: Readonly<Record<string, readonly string[]>> = {
+  [defaultOctezVersion]: ["Ushuaia (025)"],
+};
 /** The last release; it signs the requests of Ushuaia (protocol 025). */
 export const signatoryVersion = "v1.4.0";
 export const signatoryImage = `docker.io/ecadlabs/signatory:${signatoryVersion}`;

@@ -13,7 +13,7 @@ import { randomBytes } from "node:crypto";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { defaultOctezVersion } from "../contract/images";
+import { defaultOctezVersion, octezImage } from "../contract/images";
 import { exampleHotKeys, type HotKeys } from "../lab/example";
 import { toYaml } from "../manifests/kubernetes-objects";
 import { manifestsOf } from "./manifests";
@@ -78,7 +78,7 @@ interface Step {
 /** What is run, in its order. `images` is the folder made by stageContext. */
 export function plan(objects: string, images: string, tag: string): Step[] {
   const built = { registry, tag };
-  const options = { ...built, builder: "docker" as const, octezVersion: defaultOctezVersion, images: imageNames };
+  const options = { ...built, builder: "docker" as const, octez: octezImage(defaultOctezVersion), images: imageNames };
   return [
     {
       command: ["kind", "create", "cluster", "--name", cluster, "--config", "-"],

@@ -1,7 +1,7 @@
 /**
  * `npm run publish-images [-- OPTIONS]`: builds the images with docker, podman, buildah or Cloud Build, pushes them,
- * and writes their digests to images.auto.tfvars.json, which the configuration reads. Without --registry the registry
- * is the one that the platform stack makes.
+ * and writes their digests to images.auto.tfvars.json, which the configuration reads, with that of Octez' own image
+ * where it was verified. Without --registry the registry is the one that the platform stack makes.
  */
 import "../configuration/node";
 import { spawn, spawnSync } from "node:child_process";
@@ -20,8 +20,9 @@ import {
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { defaultOctezVersion, octezImage } from "../contract/images";
+import { defaultOctezVersion } from "../contract/images";
 import { buildDaemons } from "./build";
+import { chooseOctezImage, octezSigningKey, verifyOctezImage } from "./octez-image";
 
 const root = resolve(__dirname, "..");
 /** As in the configuration's `images`. */
@@ -45,7 +46,8 @@ export interface BuildOptions {
   /** Without a trailing slash. */
   registry: string;
   tag: string;
-  octezVersion: string;
+  /** Octez as published. */
+  octez: string;
   /** A folder made by stageContext. */
   context: string;
   push: boolean;
@@ -56,14 +58,10 @@ export const reference = ({ registry, tag }: { registry: string; tag: string }, 
   `${registry}/${repository(name)}:${tag}`;
 
 /** What each image is built from: Containerfile and build arguments, the last one is the image itself. */
-export function recipes(
-  name: ImageName,
-  tag: string,
-  octezVersion: string,
-): { file: string; tag?: string; args: string[] }[] {
+export function recipes(name: ImageName, tag: string, octez: string): { file: string; tag?: string; args: string[] }[] {
   if (name === "signer_link") return [{ file: "signer-link.Containerfile", args: [] }];
   const base = `localhost/tezos-on-gke/${name}-base:${tag}`;
-  const args = name === "baker" ? [`OCTEZ_IMAGE=${octezImage(octezVersion)}`] : [];
+  const args = name === "baker" ? [`OCTEZ_IMAGE=${octez}`] : [];
   return [
     { file: `${name}-base.Containerfile`, tag: base, args },
     { file: "tog.Containerfile", args: [`BASE=${base}`] },
@@ -75,7 +73,7 @@ export function buildSteps(options: BuildOptions): Step[] {
   const { builder, context } = options;
   return options.images.flatMap((name) => {
     const final = reference(options, name);
-    const builds = recipes(name, options.tag, options.octezVersion).map(({ file, tag, args }): Step => ({
+    const builds = recipes(name, options.tag, options.octez).map(({ file, tag, args }): Step => ({
       command: [
         ...[builder, "build", "--platform", platform],
         // The same content has the same digest: no pod restarts for nothing.
@@ -100,7 +98,7 @@ export function buildSteps(options: BuildOptions): Step[] {
 /** The same as a Cloud Build configuration. */
 export function cloudBuild(options: Omit<BuildOptions, "builder" | "context" | "push">): object {
   const steps = options.images.flatMap((name) =>
-    recipes(name, options.tag, options.octezVersion).map(({ file, tag, args }) => ({
+    recipes(name, options.tag, options.octez).map(({ file, tag, args }) => ({
       name: "gcr.io/cloud-builders/docker",
       args: [
         "build",
@@ -129,8 +127,9 @@ export function digestIn(text: string, repositoryName: string): string {
   return digest;
 }
 
+type Published = Readonly<Partial<Record<ImageName | "octez", string>>>;
 /** images.auto.tfvars.json with these images changed and everything else kept. */
-export function withDigests(before: string | undefined, images: Readonly<Partial<Record<ImageName, string>>>): string {
+export function withDigests(before: string | undefined, images: Published): string {
   const file = (before === undefined ? {} : JSON.parse(before)) as { images?: Record<string, string> };
   return JSON.stringify({ ...file, images: { ...file.images, ...images } }, null, 2) + "\n";
 }
@@ -274,6 +273,9 @@ const usage = `npm run publish-images [-- OPTIONS]
   --registry HOST/PATH     default: the platform stack's, from the configuration
   --only ${imageNames.join(",")}
   --octez-version vX.Y     default: the configuration's
+  --cosign-key FILE|URL    Octez' public signing key; default:
+                           ${octezSigningKey}
+  --no-verify              take Octez' image unverified although cosign is installed
   --tag TAG                default: Octez' version and a hash of the content
   --no-push                build only
   --dry-run                print the commands only`;
@@ -283,6 +285,8 @@ const optionTypes = {
   registry: { type: "string" },
   only: { type: "string" },
   "octez-version": { type: "string" },
+  "cosign-key": { type: "string" },
+  "no-verify": { type: "boolean" },
   tag: { type: "string" },
   "no-push": { type: "boolean" },
   "dry-run": { type: "boolean" },
@@ -297,13 +301,14 @@ const imagesNamed = (only: string | undefined): ImageName[] =>
     return known;
   });
 
-/** Registry and Octez' version, where they are not given: the configuration's. @throws Error where nobody says */
+/** Registry, Octez' version and its image; the configuration's where not given. @throws Error where nobody says */
 async function fromConfiguration(given: {
   registry?: string | undefined;
   octezVersion?: string | undefined;
-}): Promise<{ registry: string; octezVersion: string }> {
+}): Promise<{ registry: string; octezVersion: string; octez: string }> {
   const { registry, octezVersion } = given;
-  if (registry !== undefined && octezVersion !== undefined) return { registry, octezVersion };
+  if (registry !== undefined && octezVersion !== undefined)
+    return { registry, octezVersion, octez: chooseOctezImage(octezVersion) };
   const { resolveConfiguration } = await import("../configuration/load");
   const { cdktfContext } = await import("../configuration/folder");
   const folder = process.cwd();
@@ -316,9 +321,11 @@ async function fromConfiguration(given: {
   const configuration = resolved?.configuration;
   if (registry === undefined && configuration?.project === undefined)
     throw new Error("on a cluster of your own, say where to push: --registry HOST/PATH");
+  const version = octezVersion ?? configuration?.octez_version ?? defaultOctezVersion;
   return {
     registry: registry ?? `${configuration?.region}-docker.pkg.dev/${configuration?.project}/${configuration?.name}`,
-    octezVersion: octezVersion ?? configuration?.octez_version ?? defaultOctezVersion,
+    octezVersion: version,
+    octez: chooseOctezImage(version, configuration?.images.octez),
   };
 }
 
@@ -329,10 +336,15 @@ async function main(): Promise<void> {
   const wanted = builders.find((name) => name === values.builder);
   if (values.builder !== undefined && !wanted)
     throw new Error(`--builder is one of ${builders.join(", ")}; got ${values.builder}`);
-  const { registry, octezVersion } = await fromConfiguration({
+  const { registry, octezVersion, octez } = await fromConfiguration({
     registry: values.registry,
     octezVersion: values["octez-version"],
   });
+  const verified =
+    values["dry-run"] || values["no-verify"] || !images.includes("baker")
+      ? { image: octez, says: `${octez}: not verified` }
+      : verifyOctezImage(octez, values["cosign-key"]);
+  console.error(verified.says);
   const context = mkdtempSync(join(tmpdir(), "tog-images-"));
   try {
     const hash = await stageContext(context);
@@ -341,7 +353,7 @@ async function main(): Promise<void> {
       images,
       registry: registry.replace(/\/$/, ""),
       tag: values.tag ?? `${octezVersion}-${hash.slice(0, 12)}`,
-      octezVersion,
+      octez: verified.image,
       context,
       push: !values["no-push"],
     };
@@ -351,13 +363,15 @@ async function main(): Promise<void> {
       return;
     }
     const published = await publish({ ...options, builder });
-    if (options.push) writeDigests(join(process.cwd(), "images.auto.tfvars.json"), published);
+    // The pods run what the baker's image was built from.
+    const octezToo = images.includes("baker") ? { octez: verified.image } : {};
+    if (options.push) writeDigests(join(process.cwd(), "images.auto.tfvars.json"), { ...published, ...octezToo });
   } finally {
     rmSync(context, { recursive: true, force: true });
   }
 }
 
-function writeDigests(file: string, published: Readonly<Partial<Record<ImageName, string>>>): void {
+function writeDigests(file: string, published: Published): void {
   writeFileSync(file, withDigests(existsSync(file) ? readFileSync(file, "utf8") : undefined, published));
   const lines = Object.entries(published).map(([name, value]) => `  ${name} = ${value}`);
   console.log(`${file}:\n${lines.join("\n")}`);

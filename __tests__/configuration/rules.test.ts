@@ -2,6 +2,7 @@
  * Every error that an operator can make in a tfvars file: where, what was found, what to write; and never a secret in
  * the text.
  */
+import { defaultOctezVersion } from "../../contract/images";
 import { crossFieldFindings } from "../../configuration/rules";
 import { ConfigurationError, distance, didYouMean, redact, show } from "../../configuration/errors";
 import { parseConfiguration } from "../../configuration/load";
@@ -485,7 +486,17 @@ const cases: [string, Values, RegExp[]][] = [
 test("what may be right all the same is a warning, or has a word of confirmation", () => {
   expect(errors({ ...base, region: "us-central9", unlisted_zones: true })).toEqual([]);
   const warnings = (values: Values) => crossFieldFindings(values).warnings.join("\n");
-  expect(warnings({ ...base, octez_version: "v99.0" })).toContain("newer than");
+  expect(warnings({ ...base, octez_version: "v99.0" })).toMatch(
+    /octez_version v99\.0 is none of those .* \(v25\.1 for Ushuaia \(025\)\)\. Check the protocols/,
+  );
+  expect(warnings({ ...base, octez_version: defaultOctezVersion })).not.toContain("octez_version");
+  const octez = (version: string) => ({
+    octez: `docker.io/tezos/tezos-bare:octez-${version}@sha256:${"0".repeat(64)}`,
+  });
+  expect(warnings({ ...base, images: octez("v25.0") })).toContain(
+    "images.octez is of Octez v25.0, and octez_version is",
+  );
+  expect(warnings({ ...base, images: octez(defaultOctezVersion) })).not.toContain("images.octez");
   expect(warnings({ ...base, cluster: { existing: { context: "c" } }, machine_type: "n2-standard-4" })).toMatch(
     /machine_type: ignored with cluster\.existing/,
   );

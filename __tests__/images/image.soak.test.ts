@@ -41,7 +41,7 @@ if (why !== undefined) console.log(`skipped: ${why}`);
     images: ["runtime"] as const,
     registry: "localhost/bakers",
     tag: "test",
-    octezVersion: "v25.1",
+    octez: "docker.io/tezos/tezos-bare:octez-v25.1",
     context,
     push: false,
   };

@@ -31,7 +31,7 @@ const options = {
   images: imageNames,
   registry: "reg.example/project/bakers",
   tag: "t1",
-  octezVersion: "v25.1",
+  octez: "docker.io/tezos/tezos-bare:octez-v25.1",
   context: "/c",
   push: true,
 };

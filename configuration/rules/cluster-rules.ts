@@ -1,5 +1,5 @@
 /** Rules about the cluster: project, zones, disks, control plane, maintenance. */
-import { defaultOctezVersion } from "../../contract/images";
+import { defaultOctezVersion, octezReleases } from "../../contract/images";
 import { didYouMean, show } from "../errors";
 import { knownRegions, regionsAsOf, zonesIn } from "../regions";
 import { type Finding, given, issue, map, type Rule, text, texts, when } from "./facts";
@@ -72,20 +72,37 @@ const pinnedImages: Rule = ({ values }) =>
     ),
   );
 
+/** Our image of the baker has Octez inside and was built for that release as well. */
+const otherRelease: Rule = ({ values }) => {
+  const version = text(values.octez_version) ?? defaultOctezVersion;
+  const built = /:octez-(v[^@]+)/.exec(text(map(values.images).octez) ?? "")?.[1];
+  return built === undefined || built === version
+    ? []
+    : [
+        {
+          warning: `images.octez is of Octez ${built}, and octez_version is ${version}: the pods go on running ${built}. Run npm run publish-images.`,
+        },
+      ];
+};
+
 const octezRelease: Rule = ({ values }) => {
   const version = text(values.octez_version) ?? defaultOctezVersion;
+  if (version in octezReleases) return [];
   const major = (of: string) => Number(/^v(\d+)\./.exec(of)?.[1] ?? NaN);
-  const [wanted, tested] = [major(version), major(defaultOctezVersion)];
-  if (wanted > tested)
+  if (major(version) < major(defaultOctezVersion) - 2)
     return [
-      { warning: `octez_version ${version} is newer than ${defaultOctezVersion}, with which this program was tested.` },
+      issue(
+        ["octez_version"],
+        `${show(version)}, which is no release that bakes today`,
+        `a release near "${defaultOctezVersion}", with which this program was tested`,
+      ),
     ];
-  return when(
-    wanted < tested - 2,
-    ["octez_version"],
-    `${show(version)}, which is no release that bakes today`,
-    `a release near "${defaultOctezVersion}", with which this program was tested`,
-  );
+  const known = Object.entries(octezReleases).map(([release, protocols]) => `${release} for ${protocols.join(", ")}`);
+  return [
+    {
+      warning: `octez_version ${version} is none of those with which this program was tested (${known.join("; ")}). Check the protocols that its baker knows, its changes of command lines, nonce files and the data directory, and try it on a test network: docs/runbooks/octez-upgrade.md.`,
+    },
+  ];
 };
 
 const ignoredByExisting = [
@@ -248,6 +265,7 @@ export const clusterRules: readonly Rule[] = [
   ownNamespace,
   pinnedImages,
   octezRelease,
+  otherRelease,
 ];
 /** After all others: it concerns everybody. */
 export const lastRules: readonly Rule[] = [ignoredKeys, localState];

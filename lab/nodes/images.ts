@@ -218,7 +218,7 @@ export async function buildImages({ folder, chain, doubleStartMs, say }: ImageOp
   mkdirSync(context, { recursive: true });
   const tag = (await stageContext(context)).slice(0, 12);
   const standIns = [`NODE_IMAGE=${nodeImage}`, `ALPINE_IMAGE=${alpineImage}`].flatMap((base) => ["--build-arg", base]);
-  const recipe = { images: imageNames, registry, tag, octezVersion: defaultOctezVersion, context, push: false };
+  const recipe = { images: imageNames, registry, tag, octez: octezImage(defaultOctezVersion), context, push: false };
   for (const { command } of buildSteps({ ...recipe, builder: "buildah" }))
     await runAside([...command.slice(0, -1), ...standIns, context], storage(folder));
   const names = {
