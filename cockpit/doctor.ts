@@ -2,11 +2,13 @@
  * From the operator's machine to the signer: each check with its remedy, in the order in which things depend on each
  * other.
  */
+import type { ChainKeys } from "../contract/chain-keys";
 import { leaderLeaseName } from "../contract/names";
 import { signerLinkName } from "../contract/signer-link";
 import { diagnose } from "../diagnosis/diagnose";
 import { wholeSeconds } from "../diagnosis/facts";
 import { inPlace } from "../diagnosis/finding";
+import { keysView } from "../diagnosis/keys";
 import type { PodView } from "../diagnosis/objects";
 import type { BakerView } from "../diagnosis/view";
 import { ClusterError, type Cluster } from "./cluster";
@@ -99,8 +101,8 @@ function checkPod({ metadata, phase, node, containers }: PodView): Check {
 
 const stateOf = { critical: "failed", warning: "warning", note: "ok" } as const;
 
-/** What a view shows, well or not. */
-function checkView(seen: BakerView): Check[] {
+/** What a view shows, well or not; `keys`: what the chain's keys beside it show. */
+function checkView(seen: BakerView, keys: readonly Check[]): Check[] {
   const { findings, signing, sentence } = diagnose(seen);
   return [
     checkLease(seen),
@@ -134,6 +136,7 @@ function checkView(seen: BakerView): Check[] {
           )
         : [],
     ),
+    ...keys,
     check(
       "verdict",
       signing ? "ok" : "failed",
@@ -143,11 +146,41 @@ function checkView(seen: BakerView): Check[] {
   ];
 }
 
-/** Later checks are skipped, and say so, where one that they need has failed. */
-export const doctor = async (cluster: Cluster, view: () => Promise<BakerView>): Promise<Check[]> =>
-  (await examine(cluster, view)).map((one) => ({ ...one, remedy: inPlace(one.remedy, cluster) }));
+/** The chain's keys beside the baker's. A node that does not answer is the matter of other checks. */
+async function checkKeys(seen: BakerView, chainKeys: () => Promise<ChainKeys>): Promise<Check[]> {
+  try {
+    const { keys, findings } = keysView(await chainKeys(), seen);
+    const active = keys.filter(({ chain }) => chain.some((role) => role.startsWith("active")));
+    return findings.length > 0
+      ? findings.map(({ code, severity, text, remedy }) => check(code, stateOf[severity], text, remedy))
+      : [
+          check(
+            "keys",
+            "ok",
+            `the baker has every key of the chain: ${active.map(({ address }) => address).join(", ")}`,
+          ),
+        ];
+  } catch (error) {
+    return [check("keys", "skipped", error instanceof Error ? error.message : String(error))];
+  }
+}
 
-async function examine(cluster: Cluster, view: () => Promise<BakerView>): Promise<Check[]> {
+/**
+ * Later checks are skipped, and say so, where one that they need has failed.
+ * @param chainKeys the delegate's keys as a node of the baker tells them. @default they are not looked at
+ */
+export const doctor = async (
+  cluster: Cluster,
+  view: () => Promise<BakerView>,
+  chainKeys?: () => Promise<ChainKeys>,
+): Promise<Check[]> =>
+  (await examine(cluster, view, chainKeys)).map((one) => ({ ...one, remedy: inPlace(one.remedy, cluster) }));
+
+async function examine(
+  cluster: Cluster,
+  view: () => Promise<BakerView>,
+  chainKeys: (() => Promise<ChainKeys>) | undefined,
+): Promise<Check[]> {
   const checks: Check[] = [];
   try {
     await cluster.version();
@@ -163,7 +196,8 @@ async function examine(cluster: Cluster, view: () => Promise<BakerView>): Promis
   }
   checks.push(await checkRights(cluster), ...(await checkSignerLink(cluster)));
   try {
-    checks.push(...checkView(await view()));
+    const seen = await view();
+    checks.push(...checkView(seen, chainKeys ? await checkKeys(seen, chainKeys) : []));
   } catch (error) {
     checks.push(
       check("lease", "failed", error instanceof Error ? error.message : String(error), "see the checks above"),

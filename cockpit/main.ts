@@ -9,6 +9,7 @@ import { diagnose } from "../diagnosis/diagnose";
 import { ClusterError, UsageError } from "./cluster";
 import { doctor, type Check } from "./doctor";
 import { addImport } from "./import";
+import { addKeys, readChainKeys } from "./keys";
 import { addNonces } from "./nonces";
 import { jsonCommand, plainSeconds, type Common } from "./options";
 import { renderReceipt, renderStatus } from "./render";
@@ -80,7 +81,8 @@ async function examine(session: Session, common: Common): Promise<void> {
       },
     ));
   const cluster = await session.connect(common);
-  const checks = await doctor(cluster, () => readView(cluster, baker, session.time));
+  const view = () => readView(cluster, baker, session.time);
+  const checks = await doctor(cluster, view, () => readChainKeys(cluster, baker));
   session.print(common.json, { checks }, () => checks.map(renderCheck).join("\n"));
   session.exitCode = checks.some((check) => check.state === "failed") ? 1 : 0;
 }
@@ -101,6 +103,7 @@ function commands(session: Session): Command {
   jsonCommand(program, "doctor", "checks every hop from this machine to the signer, each with its remedy").action(
     (common: Common) => examine(session, common),
   );
+  addKeys(program, session);
   addWatermark(program, session);
   addNonces(program, session);
   addImport(program, session);

@@ -7,6 +7,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import type { Command } from "commander";
 import { containers } from "../contract/containers";
+import { togProgram } from "../contract/images";
 import { labels } from "../contract/names";
 import { writeDurably } from "../daemons/runtime/durable";
 import type { PodView } from "../diagnosis/objects";
@@ -15,14 +16,12 @@ import { ClusterError, type Cluster } from "./cluster";
 import { bakerCommand, type Common } from "./options";
 import { bakerName, type Session } from "./session";
 
-const tog = "/usr/local/bin/tog";
-
 /** Runs `tog nonce-importer` in a pod. @returns stdout. @throws Error with the last lines of stderr */
 async function importer(cluster: Cluster, pod: PodView, verb: "export" | "import", input = ""): Promise<string> {
   const { code, out, err } = await cluster.exec(
     pod.metadata.name,
     containers.baker,
-    [tog, "nonce-importer", verb],
+    [togProgram, "nonce-importer", verb],
     input,
   );
   if (code !== 0)

@@ -106,7 +106,7 @@ const renderMarks = ({ watermarks }: BakerView): string =>
     .join("\n");
 
 const severityWords = { critical: "CRITICAL  ", warning: "warning   ", note: "note      " } as const;
-const renderFinding = ({ severity, text: what, remedy }: Finding): string =>
+export const renderFinding = ({ severity, text: what, remedy }: Finding): string =>
   `${hanging(severityWords[severity], what)}\n${remedyLines("       -> ", remedy)}`;
 
 /** The `status` command's text, in lines of 80 characters where names and commands allow it. */

@@ -15,6 +15,7 @@ import type { Cluster } from "./cluster";
 import { doctor } from "./doctor";
 import { bakerCommand, type Common } from "./options";
 import { renderReceipt, renderStatus } from "./render";
+import { readChainKeys } from "./keys";
 import type { Session } from "./session";
 import { readView } from "./view";
 
@@ -58,7 +59,15 @@ export async function reportFiles(cluster: Cluster, baker: string, time: Session
     attempt("status.txt", () => `${renderStatus(view)}\n`),
     attempt("diagnosis.json", () => json(diagnose(view))),
     attempt("history.txt", () => view.receipts.map((receipt) => `${renderReceipt(receipt)}\n`).join("\n")),
-    attempt("doctor.json", async () => json(await doctor(cluster, () => Promise.resolve(view)))),
+    attempt("doctor.json", async () =>
+      json(
+        await doctor(
+          cluster,
+          () => Promise.resolve(view),
+          () => readChainKeys(cluster, baker),
+        ),
+      ),
+    ),
     attempt("versions.json", () => versions(cluster)),
     attempt("leases.json", () => json([view.lease, ...view.members.map(({ lease }) => lease)])),
     attempt("config-maps.json", async () => json(await cluster.configMaps(selector))),

@@ -1,9 +1,10 @@
 import { bakingContainers, signerContainers } from "./containers";
 
 /** How our images start a daemon. The bundle is one file; the first argument names the daemon. */
-export const togCommand = ["/sbin/tini", "--", "/usr/local/bin/tog"] as const;
+export const togProgram = "/usr/local/bin/tog";
+export const togCommand = ["/sbin/tini", "--", togProgram] as const;
 /** Below tini, a shell that starts the daemon again where it dies or falls silent (images/tog-init). */
-export const daemonCommand = ["/sbin/tini", "--", "/usr/local/bin/tog-init", "/usr/local/bin/tog"] as const;
+export const daemonCommand = ["/sbin/tini", "--", "/usr/local/bin/tog-init", togProgram] as const;
 export const daemonNames = [...Object.values(bakingContainers), ...Object.values(signerContainers)].flatMap((row) =>
   "daemon" in row ? [row.daemon] : [],
 );

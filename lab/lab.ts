@@ -13,10 +13,12 @@ import { noMarks, type Watermark } from "../contract/watermark";
 import { bundleDoubles } from "./bundle";
 import { Chain } from "./chain/chain";
 import { toBase58, hash32 } from "./chain/encode";
+import type { DelegateKeys } from "./chain/keys";
 import { Addresses } from "./cluster/addresses";
 import { Cluster } from "./cluster/cluster";
 import { type ContainerProcess, killMarked } from "./cluster/process";
 import type { SignerFaults } from "./doubles/signer-server";
+import { keyOf, provesPossession } from "./doubles/signing-keys";
 import { HomeSigners } from "./home-signers";
 import { UpstreamKubeApi } from "./kube-api/upstream";
 import type { Upstream } from "./kube-api/upstream-client";
@@ -24,7 +26,7 @@ import { LabRecord, type LeaseView } from "./lab-record";
 import { predecessorStack } from "./predecessor";
 import { scaleOf, scaleTimings } from "./scale";
 import { Stalls } from "./stalls";
-import { synthesize, type Synthesis, type SynthesisOptions } from "./synth";
+import { synthesize, type NamedKeys, type Rotation, type Synthesis, type SynthesisOptions } from "./synth";
 import { TraceServer } from "./trace";
 import { startWatchdog } from "./watchdog";
 
@@ -44,6 +46,10 @@ export interface LabOptions {
   blockShare?: number;
   blocksPerCycle?: number;
   blocksPerCommitment?: number;
+  /** The first baker has a next consensus key of this curve, which its signers hold. @default none */
+  rotation?: Rotation;
+  /** Which of its keys the configuration names at the begin. @default all */
+  keys?: NamedKeys;
   /** Watermarks as of a baker that has signed before, instead of those of a first installation. @default true */
   history?: boolean;
   progress?: (text: string) => void;
@@ -66,6 +72,12 @@ export function completeOptions(given: Omit<LabOptions, "tog">) {
     },
     ...(Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as unknown as LabOptions),
   };
+}
+
+/** The delegate's own key, as the chain knows it from the begin. */
+function ownKey(delegate: string, secrets: Readonly<Record<string, string>>): DelegateKeys {
+  const { publicKey } = keyOf((secrets[delegate] ?? "").replace("unencrypted:", ""));
+  return { consensus: [{ cycle: 0, address: delegate, publicKey }], companion: [] };
 }
 
 export class Lab extends LabRecord {
@@ -149,7 +161,7 @@ export class Lab extends LabRecord {
     const addresses = await Addresses.claim();
     const trace = new TraceServer();
     const chains = new Map(
-      synthesis.bakers.map(({ name, delegate }) => [
+      synthesis.bakers.map(({ name, delegate, keys }) => [
         name,
         new Chain({
           ...{
@@ -157,7 +169,7 @@ export class Lab extends LabRecord {
             chainId: synthesis.chainId,
             protocol: toBase58("protocol", hash32("Ushuaia")),
           },
-          ...{ blockMs: options.blockMs, delegate, consensusKey: delegate },
+          ...{ blockMs: options.blockMs, delegate, consensusKey: delegate, keys: ownKey(delegate, keys) },
           ...{ blockShare: options.blockShare ?? 0.25, attestationShare: 1 },
           ...{ blocksPerCycle: options.blocksPerCycle ?? 32, blocksPerCommitment: options.blocksPerCommitment ?? 4 },
           revelationBlocks: Math.floor(((options.blocksPerCycle ?? 32) * 3) / 4),
@@ -182,13 +194,30 @@ export class Lab extends LabRecord {
       flag: options.flag,
       timings: options.timings ?? scaleTimings(scale, defaultTimings),
       headMaxAgeSeconds: Math.max(2, Math.round(240 * scale)),
-      ...{ signers: options.signers, bakers: options.bakers },
+      ...{ signers: options.signers, bakers: options.bakers, rotation: options.rotation, keys: options.keys },
     };
   }
   /** As an operator does: the changed configuration is synthesized and applied to the running cluster. */
   async switchFlag(flag: boolean): Promise<void> {
     const { stack } = await synthesize({ ...Lab.configuration(this.options, this.scale), flag });
     await this.cluster.apply(stack);
+  }
+  /** The same with other keys: pods whose template has changed are replaced, one after the other. */
+  async deployKeys(keys: NamedKeys): Promise<void> {
+    const { stack } = await synthesize({ ...Lab.configuration(this.options, this.scale), keys });
+    await this.cluster.deploy(stack, this.signal);
+  }
+  /** What `octez-client set consensus key` and, for a tz4 key, `set companion key` send. @throws Error as the chain */
+  registerNextKeys(): void {
+    const next = this.synthesis.bakers[0]?.next;
+    if (!next) throw new Error("the laboratory has no next key: start it with a rotation");
+    for (const kind of ["consensus", "companion"] as const) {
+      const key = next[kind];
+      if (!key) continue;
+      const proof = key.address.startsWith("tz4") ? provesPossession(key) : undefined;
+      const answer = this.chain.registerKey({ kind, publicKey: key.publicKey, proof });
+      if ("error" in answer) throw new Error(answer.error);
+    }
   }
 
   private async startAll(programs: { tog: string; doubles: string; preload: string }): Promise<void> {
@@ -259,8 +288,10 @@ export class Lab extends LabRecord {
 
   /** As if the bakers had signed up to the head before: otherwise a first installation starts five levels above it. */
   private seedWatermarks(): void {
-    for (const { name, keys } of this.synthesis.bakers)
+    for (const { name, keys, next } of this.synthesis.bakers)
       for (const address of Object.keys(keys)) {
+        // A next key has never signed.
+        if ([next?.consensus.address, next?.companion?.address].includes(address)) continue;
         const record: Watermark = {
           ...{
             version: 1,

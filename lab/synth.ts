@@ -6,6 +6,7 @@ import type { Timings } from "../contract/timings";
 import { cacheFolder, cached, sourceHash } from "./bundle";
 import { exampleFolder, exampleHotKeys } from "./example";
 import { readStack, type StackObjects } from "./cluster/stack";
+import { testKey, type SigningKey } from "./doubles/signing-keys";
 import { makeKey } from "./keys";
 import { snakeCase } from "./scale";
 
@@ -16,7 +17,13 @@ export interface BakerDescription {
   delegate: string;
   /** Address -> unencrypted:edsk..., for whoever plays the signer at home. */
   keys: Record<string, string>;
+  /** Of a rotation: in `keys` as well. */
+  next?: { consensus: SigningKey; companion?: SigningKey };
 }
+/** Curve of the next consensus key; a tz4 one has a companion key. */
+export type Rotation = "tz1" | "tz2" | "tz3" | "tz4";
+/** Which keys the configuration names. */
+export type NamedKeys = readonly ("present" | "next")[];
 export interface Synthesis {
   stack: StackObjects;
   bakers: BakerDescription[];
@@ -32,12 +39,34 @@ export interface SynthesisOptions {
   signers: "hot" | "tunnels";
   /** @default 1: the example's own baker */
   bakers?: number;
+  /** The first baker gets a next key. @default none */
+  rotation?: Rotation;
+  /** @default both */
+  keys?: NamedKeys;
 }
 
 const exampleBaker = async (): Promise<BakerDescription> => {
   const [name, keys] = Object.entries(await exampleHotKeys())[0] ?? ["alice", {}];
   return { name, delegate: Object.keys(keys)[0] ?? "", keys };
 };
+/** The same baker with its next keys, which its signers hold already. */
+function rotating(baker: BakerDescription, rotation: Rotation): BakerDescription {
+  const consensus = testKey(rotation, `${baker.name} next`);
+  const companion = rotation === "tz4" ? { companion: testKey("tz4", `${baker.name} companion`) } : {};
+  const all = [consensus, ...(companion.companion ? [companion.companion] : [])];
+  const secrets = Object.fromEntries(all.map(({ address, secret }) => [address, `unencrypted:${secret}`]));
+  return { ...baker, keys: { ...baker.keys, ...secrets }, next: { consensus, ...companion } };
+}
+/** The lists of a configuration that names these keys. */
+function keyLists({ delegate, next }: BakerDescription, named: NamedKeys): Record<string, string[]> {
+  if (!next || !named.includes("next")) return {};
+  const { consensus, companion } = next;
+  return {
+    consensus_keys: [...(named.includes("present") ? [delegate] : []), consensus.address],
+    companion_keys: companion ? [companion.address] : [],
+  };
+}
+
 /** Any Ed25519 key: nobody connects to the laboratory's tunnels by SSH. */
 const sshKey = (port: number): string =>
   `ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGxhYm9yYXRvcnlsYWJvcmF0b3J5bGFib3Jh${String(port).padStart(8, "0")} laboratory`;
@@ -63,17 +92,27 @@ function run(folder: string, outdir: string): Promise<void> {
 /** The shadownet example with these changes; kept in the cache until a source changes. */
 export async function synthesize(options: SynthesisOptions): Promise<Synthesis> {
   const first = await exampleBaker();
-  const bakers = [first, ...Array.from({ length: (options.bakers ?? 1) - 1 }, (_, i) => makeKey(`baker${i + 2}`))];
-  const signer = (port: number) => ({ ssh_public_key: sshKey(port), port, deterministic: true });
-  const settings = bakers.map(({ name, delegate }, i) => [
-    name,
-    options.signers === "hot"
-      ? { delegate, hot_test_key: true }
-      : { delegate, signers: { home1: signer(8443 + 20 * i), home2: signer(8453 + 20 * i) } },
+  const rotation = options.rotation;
+  const bakers = [
+    rotation === undefined ? first : rotating(first, rotation),
+    ...Array.from({ length: (options.bakers ?? 1) - 1 }, (_, i) => makeKey(`baker${i + 2}`)),
+  ];
+  // octez-signer's signatures of P-256 differ each time.
+  const deterministic = rotation !== "tz3";
+  const signer = (port: number) => ({ ssh_public_key: sshKey(port), port, deterministic });
+  const settings = bakers.map((baker, i) => [
+    baker.name,
+    {
+      delegate: baker.delegate,
+      ...keyLists(baker, options.keys ?? ["present", "next"]),
+      ...(options.signers === "hot"
+        ? { hot_test_key: true }
+        : { signers: { home1: signer(8443 + 20 * i), home2: signer(8453 + 20 * i) } }),
+    },
   ]);
   const changes = {
     experimental_active_standby_mode: options.flag,
-    ...(options.bakers !== undefined || options.signers !== "hot"
+    ...(options.bakers !== undefined || options.signers !== "hot" || rotation !== undefined
       ? { bakers: Object.fromEntries(settings) as unknown }
       : {}),
     head_max_age_seconds: options.headMaxAgeSeconds,

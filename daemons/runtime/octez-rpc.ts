@@ -113,6 +113,27 @@ const dalParticipationSchema = z.pipe(
 );
 /** Of the running cycle, in slots of the data availability layer. */
 export type DalParticipation = z.infer<typeof dalParticipationSchema>;
+const keyHash = z.string().check(z.regex(/^tz[1-9A-HJ-NP-Za-km-z]{34,36}$/));
+const pendingSchema = z._default(
+  z.array(
+    z.pipe(
+      z.object({ cycle: z.int(), pkh: keyHash }),
+      z.transform(({ cycle, pkh }) => ({ cycle, address: pkh })),
+    ),
+  ),
+  [],
+);
+const consensusKeysSchema = z.pipe(
+  z.object({ active: z.object({ pkh: keyHash }), pendings: pendingSchema }),
+  z.transform(({ active, pendings }) => ({ active: active.pkh, pending: pendings })),
+);
+/** The one that is active at a block, and those that the chain has accepted for later cycles. */
+export type ConsensusKeys = z.infer<typeof consensusKeysSchema>;
+const companionKeysSchema = z.pipe(
+  z.object({ active: z.optional(z.nullable(z.object({ pkh: keyHash }))), pendings: pendingSchema }),
+  z.transform(({ active, pendings }) => ({ active: active?.pkh ?? null, pending: pendings })),
+);
+export type CompanionKeys = z.infer<typeof companionKeysSchema>;
 const nonceSchema = z.union([
   z.pipe(
     z.strictObject({ nonce: z.string().check(z.regex(/^[0-9a-f]{64}$/)) }),
@@ -157,8 +178,8 @@ export interface OctezRpc {
     options: RpcOptions,
   ): Promise<RpcOutcome<{ bootstrapped: boolean; syncState: "synced" | "unsynced" | "stuck" }>>;
   constants(options: RpcOptions): Promise<RpcOutcome<Constants>>;
-  /** Of the block that comes `offset` after the head. */
-  currentLevel(options: RpcOptions & { offset?: number }): Promise<RpcOutcome<CurrentLevel>>;
+  /** Of the block that comes `offset` after `block` ("head" by default). */
+  currentLevel(options: RpcOptions & { offset?: number; block?: string }): Promise<RpcOutcome<CurrentLevel>>;
   /** Rights of the delegates at these levels, up to and including `maxRound`. */
   bakingRights(
     options: RpcOptions & { levels: readonly number[]; delegates: readonly string[]; maxRound: number },
@@ -168,6 +189,9 @@ export interface OctezRpc {
   participation(options: RpcOptions & { delegate: string; block?: string }): Promise<RpcOutcome<Participation>>;
   /** What a delegate attested of the DAL in the running cycle, as of the head. */
   dalParticipation(options: RpcOptions & { delegate: string }): Promise<RpcOutcome<DalParticipation>>;
+  /** Of a delegate, as of `block` ("head" by default). */
+  consensusKeys(options: RpcOptions & { delegate: string; block?: string }): Promise<RpcOutcome<ConsensusKeys>>;
+  companionKeys(options: RpcOptions & { delegate: string; block?: string }): Promise<RpcOutcome<CompanionKeys>>;
   /**
    * Follows the stream of heads until `signal` aborts; connects again with backoff after an end, an error, `idleMs` of
    * silence or a malformed object, and says so in `onEnd`. A quiet stream proves nothing: callers poll too.
@@ -269,16 +293,16 @@ class RpcConnection {
 export function createOctezRpc(options: { url: string; clock: Clock; maxBytes?: number }): OctezRpc {
   const connection = new RpcConnection({ ...options, maxBytes: options.maxBytes ?? 2 * 1024 * 1024 });
   const ask = connection.ask.bind(connection);
-  const head = "/chains/main/blocks/head";
+  const at = (block: string) => `/chains/main/blocks/${encodeURIComponent(block)}`;
+  const head = at("head");
   return {
-    header: ({ block = "head", ...options }) =>
-      ask(`/chains/main/blocks/${encodeURIComponent(block)}/header`, headerSchema, options),
+    header: ({ block = "head", ...options }) => ask(`${at(block)}/header`, headerSchema, options),
     connections: (options) => ask("/network/connections", connectionsSchema, options),
     chainId: (options) => ask("/chains/main/chain_id", chainId, options),
     bootstrapped: (options) => ask("/chains/main/is_bootstrapped", bootstrappedSchema, options),
     constants: (options) => ask(`${head}/context/constants`, constantsSchema, options),
-    currentLevel: ({ offset = 0, ...options }) =>
-      ask(`${head}/helpers/current_level?offset=${offset}`, currentLevelSchema, options),
+    currentLevel: ({ offset = 0, block = "head", ...options }) =>
+      ask(`${at(block)}/helpers/current_level?offset=${offset}`, currentLevelSchema, options),
     bakingRights: ({ levels, delegates, maxRound, ...options }) => {
       const query = new URLSearchParams([
         ...levels.map((value): [string, string] => ["level", String(value)]),
@@ -287,15 +311,15 @@ export function createOctezRpc(options: { url: string; clock: Clock; maxBytes?: 
       ]);
       return ask(`${head}/helpers/baking_rights?${query.toString()}`, bakingRightsSchema, options);
     },
-    nonce: ({ level: at, ...options }) => ask(`${head}/context/nonces/${at}`, nonceSchema, options),
+    nonce: ({ level: of, ...options }) => ask(`${head}/context/nonces/${of}`, nonceSchema, options),
     participation: ({ delegate, block = "head", ...options }) =>
-      ask(
-        `/chains/main/blocks/${encodeURIComponent(block)}/context/delegates/${delegate}/participation`,
-        participationSchema,
-        options,
-      ),
+      ask(`${at(block)}/context/delegates/${delegate}/participation`, participationSchema, options),
     dalParticipation: ({ delegate, ...options }) =>
       ask(`${head}/context/delegates/${delegate}/dal_participation`, dalParticipationSchema, options),
+    consensusKeys: ({ delegate, block = "head", ...options }) =>
+      ask(`${at(block)}/context/delegates/${delegate}/consensus_key`, consensusKeysSchema, options),
+    companionKeys: ({ delegate, block = "head", ...options }) =>
+      ask(`${at(block)}/context/delegates/${delegate}/companion_key`, companionKeysSchema, options),
     followHeads: connection.followHeads.bind(connection),
     close: () => connection.close(),
   };

@@ -5,6 +5,7 @@
  * and only if it answers, follows our chain and its head is at most headMaxAgeSeconds old. Otherwise 503, and the
  * reason is said. Works with no network but the pod's. Does not: restart anything, ask the Kubernetes API, trust
  * `is_bootstrapped` (it is only shown). Beside it, where there is one, it watches the DAL node (dal-watch.ts).
+ * `tog sidecar keys` prints the delegate's keys, as the node tells them (npm run baker -- keys).
  */
 import { ports } from "../../contract/ports";
 import { systemClock as clock } from "../runtime/clock";
@@ -12,10 +13,17 @@ import { loadConfig } from "../runtime/config";
 import { runDaemon } from "../runtime/lifecycle";
 import { createLog } from "../runtime/log";
 import { createOctezRpc } from "../runtime/octez-rpc";
+import { printChainKeys } from "./chain-keys";
 import { createDalNode } from "./dal-node";
 import { runSidecar } from "./run";
 
 export function main(): Promise<void> {
+  const word = process.argv[3];
+  if (word === "keys") return printChainKeys();
+  if (word !== undefined) {
+    console.error(`sidecar takes no argument, or keys; got "${word}"`);
+    process.exit(1);
+  }
   const { env, file } = loadConfig("sidecar");
   const { TOG_POD_NAME: pod, TOG_POD_ADDRESS: host } = env;
   const log = createLog(pod, "sidecar");

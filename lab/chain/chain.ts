@@ -10,6 +10,7 @@ import { EventEmitter } from "node:events";
 import { makeBlock, type Block } from "./blocks";
 import { attestableSlots, DalTroubles, decodeSlots, publishedSlots } from "./dal";
 import { decodeHeader, decodeVote, hash32, nonceHash, toBase58, type BlockHeader } from "./encode";
+import { isSigned, registerKey } from "./keys";
 import {
   attests,
   cycleOf,
@@ -261,6 +262,14 @@ export class Chain extends EventEmitter<ChainEvents> {
     this.schedule();
   }
 
+  /** An operation of the delegate's manager: another consensus or companion key, from a later cycle on. */
+  registerKey(update: Parameters<typeof registerKey>[2]): { hash: string } | { error: string } {
+    const keys = registerKey(this.options, this.head.level, update);
+    if ("error" in keys) return keys;
+    this.options.keys = keys;
+    this.peers.broadcast(this.parameters());
+    return { hash: toBase58("operation", hash32(JSON.stringify(update))) };
+  }
   /** What a node injected. The answer is an error's text, or the hash. */
   inject({ kind, pod, data }: Injection): { hash: string } | { error: string } {
     const bytes = Buffer.from(data, "hex");
@@ -283,6 +292,8 @@ export class Chain extends EventEmitter<ChainEvents> {
       record?.level === vote.level && record.round === vote.round && this.head.payloadHash === vote.payloadHash;
     this.emit("vote", { pod, kind: vote.kind, level: vote.level, round: vote.round, late: !fits });
     if (!record || !fits) return { error: "operation.consensus_operation_for_another_block" };
+    if (!isSigned(this.options, vote.kind === "preattestation" ? 0x12 : 0x13, vote.level, bytes))
+      return { error: "operation.invalid_signature" };
     if (vote.kind === "preattestation") record.preattestedBy ??= pod;
     else if (record.attestedBy === null) {
       this.begun = true;
@@ -304,6 +315,7 @@ export class Chain extends EventEmitter<ChainEvents> {
     if (proposer(this.options, header.level, header.round) !== "ours") return { error: "block.no_right" };
     if (this.now() < begin - 50) return { error: "block.too_early" };
     if (this.now() > begin + roundMs(blockMs, header.round)) return { error: "block.round_is_over" };
+    if (!isSigned(this.options, 0x11, header.level, bytes)) return { error: "block.invalid_signature" };
     if (expectsCommitment(this.options, header.level) !== (header.seedNonceHash !== null))
       return { error: "block.invalid_commitment" };
     const block = this.makeBlock(header.level, header.round, begin, "ours", { header, bytes });
@@ -318,9 +330,12 @@ export class Chain extends EventEmitter<ChainEvents> {
     return { hash: block.hash };
   }
 
-  private hello(pod: string): string {
+  private parameters(): string {
+    return JSON.stringify({ hello: { parameters: this.options, peers: this.options.virtualPeers } });
+  }
+  private hello(): string {
     return [
-      JSON.stringify({ hello: { parameters: this.options, peers: this.options.virtualPeers, pod } }),
+      this.parameters(),
       ...this.blocks.slice(-40).map((block) => JSON.stringify({ block })),
       ...this.quorums,
       "",
@@ -332,7 +347,7 @@ export class Chain extends EventEmitter<ChainEvents> {
     const levelOf = (query: URLSearchParams) => Number(query.get("level"));
     return serveNodes(
       (pod, response) => {
-        response.writeHead(200, { "content-type": "application/x-ndjson" }).write(this.hello(pod));
+        response.writeHead(200, { "content-type": "application/x-ndjson" }).write(this.hello());
         this.peers.add(pod, response);
       },
       {

@@ -3,6 +3,7 @@
  * talking.
  */
 import { hash32 } from "./encode";
+import type { DelegateKeys } from "./keys";
 
 /** What a chain is made of; a node gets it from its first peer. */
 export interface ChainParameters {
@@ -12,7 +13,10 @@ export interface ChainParameters {
   /** Duration of round 0 in milliseconds; round r takes blockMs x (1 + r / 2). */
   blockMs: number;
   delegate: string;
+  /** At the begin. */
   consensusKey: string;
+  /** What the delegate has registered since. @default its consensus key for ever, whose signatures are not checked */
+  keys?: DelegateKeys;
   /** Share of the blocks (0..1) that our delegate proposes, and of the levels that it attests. */
   blockShare: number;
   attestationShare: number;

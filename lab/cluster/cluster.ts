@@ -148,6 +148,26 @@ export class Cluster extends EventEmitter<ClusterEvents> {
     await Promise.all([...this.wanted.keys()].map((name) => this.reconcile(name)));
   }
 
+  /**
+   * As `terraform apply` and what follows in the cluster: the kubelets hand changed config maps to running pods, and
+   * the controller replaces the pods of a StatefulSet whose template has changed.
+   */
+  async deploy(stack: StackObjects, signal: AbortSignal): Promise<void> {
+    const template = ({ workloads }: StackObjects, name: string) =>
+      JSON.stringify(workloads.find((entry) => entry.name === name)?.template);
+    const before = this.stack;
+    await this.apply(stack);
+    for (const { pod, workload } of this.members)
+      for (const { name, config_map: map } of workload.template.volumes) {
+        const { data = {} } = stack.configMaps.find((entry) => entry.name === map?.name) ?? {};
+        for (const [file, text] of Object.entries(data))
+          writeFileSync(join(pod.options.folder, "volumes", name, file), text, { mode: 0o600 });
+      }
+    for (const { kind, name } of stack.workloads)
+      if (kind === "StatefulSet" && template(before, name) !== template(stack, name))
+        await this.rollingUpdate(name, signal);
+  }
+
   /** Creates the pod if it should exist, does not, and its zone is there. */
   private async reconcile(name: string): Promise<void> {
     const entry = this.wanted.get(name);

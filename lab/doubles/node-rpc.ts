@@ -4,6 +4,7 @@ import { decodeBase58 } from "../../tezos/base58";
 import type { Block } from "../chain/blocks";
 import type { ChainOptions } from "../chain/chain";
 import { dalParameters } from "../chain/dal";
+import { activationDelay, activeKey, pendingKeys, type KeyKind, type RegisteredKey } from "../chain/keys";
 import { attests, cycleOf, expectsCommitment, ourSlot, proposer, roundStartMs } from "../chain/rights";
 import { answer, lab } from "./common";
 import { shellHeader, type NodeView } from "./node-view";
@@ -52,7 +53,8 @@ function constants({ parameters }: Question): Reply {
     delay_increment_per_round: seconds(parameters.blockMs / 2),
     consensus_rights_delay: 2,
     consensus_committee_size: 7000,
-    aggregate_attestation: false,
+    consensus_key_activation_delay: activationDelay,
+    aggregate_attestation: true,
     dal_parametric: {
       ...{ feature_enable: true, number_of_slots: dalParameters.numberOfSlots },
       ...{ attestation_lag: dalParameters.attestationLag, attestation_lags: [dalParameters.attestationLag] },
@@ -106,8 +108,9 @@ function bakingRights(question: Question): Reply {
     return Array.from({ length: rounds }, (_, round) => {
       const name = proposer(parameters, level, round);
       const ours = name === "ours";
-      const [delegate, consensusKey] = ours ? [parameters.delegate, parameters.consensusKey] : [name, name];
-      return { level, delegate, round, ...estimate(question, level, round), consensus_key: consensusKey };
+      const key = ours ? activeKey(parameters, "consensus", level)?.address : name;
+      const delegate = ours ? parameters.delegate : name;
+      return { level, delegate, round, ...estimate(question, level, round), consensus_key: key };
     }).filter(
       ({ delegate }) => isWanted(question, delegate) && (query.has("all") || !seen.has(delegate)) && seen.add(delegate),
     );
@@ -116,10 +119,22 @@ function bakingRights(question: Question): Reply {
 }
 
 /** Our delegate's part of a level's committee. */
-function committee(question: Question, level: number): { delegate: string; consensus_key: string }[] {
-  const { delegate, consensusKey } = question.parameters;
-  const ours = isWanted(question, delegate) && attests(question.parameters, level);
-  return ours ? [{ delegate, consensus_key: consensusKey }] : [];
+function committee({ parameters, ...question }: Question, level: number) {
+  const { delegate } = parameters;
+  const ours = isWanted({ parameters, ...question }, delegate) && attests(parameters, level);
+  return ours ? [{ delegate, consensus_key: activeKey(parameters, "consensus", level)?.address }] : [];
+}
+/** `context/delegates/<delegate>/consensus_key` and `companion_key`: an empty list is left out, and so is no key. */
+function registeredKeys({ parameters, block }: Question, kind: KeyKind, delegate: string): Reply {
+  if (delegate !== parameters.delegate)
+    return failure("temporary", "proto.025-PsUshuai.delegate.not_registered", { pkh: delegate });
+  const shown = ({ address, publicKey }: RegisteredKey) => ({ pkh: address, pk: publicKey });
+  const active = activeKey(parameters, kind, block.level);
+  const pendings = pendingKeys(parameters, kind, block.level);
+  return ok({
+    ...(active ? { active: shown(active) } : {}),
+    ...(pendings.length > 0 ? { pendings: pendings.map((key) => ({ cycle: key.cycle, ...shown(key) })) } : {}),
+  });
 }
 function attestationRights(question: Question): Reply {
   const levels = levelsOf(question);
@@ -131,6 +146,10 @@ function attestationRights(question: Question): Reply {
   }));
   return ok(rights.filter(({ delegates }) => delegates.length > 0));
 }
+function companion({ parameters }: Question, level: number): { companion_key?: string } {
+  const key = activeKey(parameters, "companion", level);
+  return key ? { companion_key: key.address } : {};
+}
 function validators(question: Question): Reply {
   const levels = levelsOf(question);
   if (!Array.isArray(levels)) return levels;
@@ -139,6 +158,7 @@ function validators(question: Question): Reply {
       ...{ level, consensus_threshold: "4667", consensus_committee: "7000", all_bakers_attest_activated: false },
       delegates: committee(question, level).map((right) => ({
         ...right,
+        ...companion(question, level),
         ...{ rounds: [ourSlot], attesting_power: "500", attestation_slot: ourSlot },
       })),
     })),
@@ -246,11 +266,14 @@ export class NodeRpc {
     const [, level] = /^context\/nonces\/(\d+)$/.exec(path) ?? [];
     if (level === "0") return failure("temporary", "failure", { msg: "Assertion failed" });
     if (level !== undefined) return ok(await this.view.ask(`nonce?level=${level}`));
-    const [, delegate, dal] = /^context\/delegates\/(\w+)\/(dal_)?participation$/.exec(path) ?? [];
+    const [, delegate, what = ""] =
+      /^context\/delegates\/(\w+)\/((?:dal_)?participation|(?:consensus|companion)_key)$/.exec(path) ?? [];
     if (delegate === undefined) return missing;
     if (!isAddress(delegate))
       return unparsed(`chains/main/blocks/head/context/delegates/${delegate}`, "failed to decode");
-    return ok(await this.view.ask(`${dal ? "dal-" : ""}participation?level=${question.block.level}`));
+    if (what.endsWith("_key"))
+      return registeredKeys(question, what === "consensus_key" ? "consensus" : "companion", delegate);
+    return ok(await this.view.ask(`${what.replace("_", "-")}?level=${question.block.level}`));
   }
 
   private async inject(path: string, body: string): Promise<Reply> {

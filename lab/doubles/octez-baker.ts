@@ -52,6 +52,20 @@ function logInjected(
   }
 }
 
+/** As the RPC `helpers/validators` tells of a delegate. */
+interface Validator {
+  delegate: string;
+  consensus_key: string;
+  companion_key?: string;
+  attestation_slot: number;
+}
+const logCompanion = (companion: string, delegate: string): void =>
+  log(
+    "ERROR",
+    `Companion key ${companion} for delegate ${delegate} has not been provided to the baker. The baker will only be`,
+    "  able to issue attestations without DAL content for this delegate, and the delegate will lose DAL rewards.",
+  );
+
 class Baker {
   private head: Head | undefined;
   private header: Record<string, unknown> = {};
@@ -167,15 +181,23 @@ class Baker {
   private async voteAll(kind: Vote["kind"], head: Head): Promise<void> {
     await this.dal?.idle();
     try {
-      const rights = await this.node.rpc<
-        { delegates: { consensus_key: string; delegate: string; first_slot: number }[] }[]
-      >(`/chains/main/blocks/${head.hash}/helpers/attestation_rights?level=${head.level}`);
+      const levels = await this.node.rpc<{ delegates: Validator[] }[]>(
+        `/chains/main/blocks/${head.hash}/helpers/validators?level=${head.level}`,
+      );
+      const validators = levels.flatMap(({ delegates }) => delegates);
+      // The active consensus key alone counts: the delegate's own key signs nothing beside it.
       const slots = this.keys.map((key) => ({
         key,
-        slot: rights
-          .flatMap((entry) => entry.delegates)
-          .find((entry) => [entry.consensus_key, entry.delegate].includes(key.address))?.first_slot,
+        slot: validators.find((entry) => entry.consensus_key === key.address)?.attestation_slot,
       }));
+      for (const { companion_key: companion, consensus_key, delegate } of validators)
+        if (
+          companion !== undefined &&
+          consensus_key.startsWith("tz4") &&
+          !this.knows(companion) &&
+          this.knows(consensus_key)
+        )
+          logCompanion(companion, delegate);
       const without = slots.flatMap(({ key, slot }) =>
         slot === undefined ? [`  '${key.alias}' (${key.address})`] : [],
       );
@@ -185,6 +207,10 @@ class Baker {
     } catch (error) {
       this.trace("error", { kind, level: head.level, reason: String(error) });
     }
+  }
+
+  private knows(address: string): boolean {
+    return this.keys.some((key) => key.address === address);
   }
 
   private async vote(kind: Vote["kind"], key: Key, head: Head, slot: number): Promise<void> {
@@ -218,14 +244,14 @@ class Baker {
   /** Our next proposal on this head, at the begin of its round. */
   private planBlock(head: Head): void {
     void (async () => {
-      const rights = await this.node.rpc<{ round: number; consensus_key: string; delegate: string }[]>(
+      const rights = await this.node.rpc<{ round: number; consensus_key: string }[]>(
         `/chains/main/blocks/${head.hash}/helpers/baking_rights?level=${head.level + 1}&max_round=16&all=true`,
       );
       const next = rights
         .map((right) => ({ ...right, at: roundStartMs(head.blockMs, head, right.round) }))
-        .filter((right) => this.keys.some((key) => [right.consensus_key, right.delegate].includes(key.address)))
+        .filter((right) => this.knows(right.consensus_key))
         .find((right) => Date.now() < right.at + roundMs(head.blockMs, right.round));
-      const key = this.keys.find((entry) => [next?.consensus_key, next?.delegate].includes(entry.address));
+      const key = this.keys.find((entry) => entry.address === next?.consensus_key);
       if (!next || !key || this.head?.hash !== head.hash) return;
       clearTimeout(this.timer);
       this.timer = setTimeout(

@@ -58,8 +58,10 @@ export function signBytes(key: SigningKey, bytes: Uint8Array, random = false): s
   })();
   return encodeBase58(signatureKinds[curve], raw);
 }
+/** Domain separation of a proof of possession, which is a signature of the public key itself. */
+export const possessionDst = "BLS_POP_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_";
 export const provesPossession = (key: SigningKey): string => {
   const bls = bls12_381.longSignatures;
-  const point = bls.hash(expectBase58("BLpk", key.publicKey), "BLS_POP_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_");
+  const point = bls.hash(expectBase58("BLpk", key.publicKey), possessionDst);
   return encodeBase58("BLsig", bls.sign(point, blsScalar(expectBase58("BLsk", key.secret))).toBytes());
 };

@@ -396,6 +396,11 @@ export const faults: Record<string, Fault> = {
       });
     },
   },
+  "register-next-keys": {
+    title: "The delegate registers its next keys; the chain activates them three cycles later",
+    arguments: [],
+    run: (lab) => lab.registerNextKeys(),
+  },
   "flag-on": {
     title: "Switch experimental_active_standby_mode on",
     arguments: [],

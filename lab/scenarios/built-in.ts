@@ -398,6 +398,31 @@ const list: z.input<typeof scenarioSchema>[] = [
     settle: 60,
   },
   {
+    name: "key-rotation",
+    title: "The chain activates another consensus key",
+    row: "rotation of keys",
+    explain:
+      "octez-baker was given the present and the next key, and the watermark of each was made in advance. The delegate registers the next one; three cycles later the chain asks for its signatures, and nothing restarts.",
+    chain: { rotation: "tz2", blocksPerCycle: 8 },
+    steps: [{ at: 0, fault: "register-next-keys" }],
+    goalMissedLevels: 0,
+    expect: { failover: "no", nextKey: true },
+    settle: 170,
+  },
+  {
+    name: "key-rotation-tz4",
+    title: "From a Ledger's key (tz1) to a tz4 key with its companion",
+    row: "rotation of keys",
+    explain:
+      "Both tz4 keys are registered with their proofs of possession. From their activation on votes have the layout of BLS keys, without a slot; each key has marks of its own.",
+    chain: { rotation: "tz4", blocksPerCycle: 8 },
+    signers: "tunnels",
+    steps: [{ at: 0, fault: "register-next-keys" }],
+    goalMissedLevels: 0,
+    expect: { failover: "no", nextKey: true },
+    settle: 170,
+  },
+  {
     name: "clock-step",
     title: "The master's wall clock jumps by an hour",
     row: "clocks",

@@ -26,6 +26,7 @@ export const outsideTheTable: readonly FailureRow[] = [
   },
   { row: "nonces", goal: "every commitment is revealed, whichever pod made it" },
   { row: "switching the topology", goal: "never two bakers; no violation" },
+  { row: "rotation of keys", goal: "no level is missed, and nothing restarts, when the chain activates another key" },
   { row: "hostile callers", goal: "nothing moves, no level missed" },
   { row: "clocks", goal: "the lease is kept" },
   { row: "disk", goal: "the master signs on, or hands over where it is its own disk; at most 3 levels" },

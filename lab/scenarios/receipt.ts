@@ -1,7 +1,8 @@
 /** The receipt of a scenario: what a run showed, against what it promises. */
 import * as z from "zod/mini";
-import { annotations, leaderLeaseName } from "../../contract/names";
+import { annotations, leaderLeaseName, watermarkDataKey, watermarkName } from "../../contract/names";
 import { receiptSchema, type Receipt } from "../../contract/receipt";
+import { readWatermark } from "../../contract/watermark";
 import { eventSentence } from "../../diagnosis/events";
 import type { Lab } from "../lab";
 import type { Signature } from "../lab-record";
@@ -198,6 +199,19 @@ type Shown = Pick<ScenarioReceipt, "overlapMs" | "nonces" | "dal"> & {
   gap: ReturnType<typeof failoverGap>;
 };
 
+/** What speaks against a rotation in which nothing restarted. */
+function keyNotChanged(lab: Lab, t0: number): [boolean, string][] {
+  const address = lab.synthesis.bakers[0]?.next?.consensus.address ?? lab.synthesis.bakers[0]?.delegate ?? "";
+  const object = lab.object("configmaps", watermarkName(address)) as { data?: Record<string, string> } | undefined;
+  const reading = readWatermark(object?.data?.[watermarkDataKey]);
+  const signed = reading.state === "record" ? (reading.record.marks.attestation?.level ?? -1) : -1;
+  const young = lab.trace.intervals.filter(({ role, startMs }) => role === "octez-baker" && startMs > t0).length;
+  return [
+    [signed < lab.chain.head.level - 2, `the next key ${address} did not sign level ${lab.chain.head.level}`],
+    [young > 0, `${young} baking daemons were started: an activation restarts nothing`],
+  ];
+}
+
 /** Everything that the scenario expects and that is not so. */
 function disappointments(lab: Lab, { expect, flag }: Scenario, played: Played, shown: Shown): string[] {
   const { t0, before, endedMs } = played;
@@ -215,6 +229,7 @@ function disappointments(lab: Lab, { expect, flag }: Scenario, played: Played, s
     [expect.nonces && nonces.lost > 0, `${nonces.lost} of ${nonces.committed} commitments were not revealed`],
     [expect.nonces && nonces.revealed === 0, "nothing was revealed: the run shows nothing"],
     [dal.lostLevels > (expect.dalLostLevels ?? Infinity), `${dal.lostSlots} slots of the DAL were lost`],
+    ...(expect.nextKey ? keyNotChanged(lab, t0) : []),
     [expect.silent && during > 0, `${during} signatures while nothing was to be signed`],
   ];
   return rules.filter(([broken]) => broken).map(([, text]) => text);

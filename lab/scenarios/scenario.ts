@@ -32,6 +32,8 @@ export const scenarioSchema = z.strictObject({
       blockShare: z.number().optional(),
       blocksPerCycle: z.number().optional(),
       blocksPerCommitment: z.number().optional(),
+      /** Curve of the next consensus key, which the configuration names beside the present one. */
+      rotation: z.enum(["tz1", "tz2", "tz3", "tz4"]).optional(),
     })
     .default({}),
   steps: z.array(stepSchema),
@@ -49,6 +51,8 @@ export const scenarioSchema = z.strictObject({
       failover: z.enum(["yes", "no", "any"]).default("any"),
       /** Milliseconds (at 6 s blocks) in which two daemons may have processes; null where that is the point. */
       overlapMs: z.number().nullable().default(0),
+      /** The next consensus key has signed the last levels, and no baking daemon was started since the first step. */
+      nextKey: z.boolean().default(false),
       /** Every commitment that could be revealed was. */
       nonces: z.boolean().default(false),
       /** Nothing is signed while the first fault lasts; half a second at 6 s blocks is for what is under way. */
