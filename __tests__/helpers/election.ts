@@ -305,6 +305,15 @@ export class Pod {
   leadership(): Promise<Leadership | null> {
     return this.get(ports.elector, "/leadership") as Promise<Leadership | null>;
   }
+  /** Of the elector's next answer. */
+  async epoch(): Promise<number> {
+    let epoch: number | undefined;
+    await this.cluster.until("the elector answers", async () => {
+      epoch = (await this.leadership())?.epoch;
+      return epoch !== undefined;
+    });
+    return epoch ?? NaN;
+  }
 
   private async serveDoubles(): Promise<void> {
     const level = () => this.cluster.headLevel() + this.facts.headOffset;

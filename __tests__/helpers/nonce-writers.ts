@@ -162,7 +162,7 @@ export async function interplay(folder: string, seconds: number): Promise<Interp
   const elapsed = (): number => (systemClock.now() - started) / 1000;
   // On a busy machine a short run goes on until there was something to see.
   const going = (): boolean =>
-    elapsed() < seconds || (elapsed() < seconds + 20 && Math.min(result.importer, result.baker) < 10);
+    elapsed() < seconds || (elapsed() < seconds + 45 && Math.min(result.importer, result.baker) < 10);
   const bakerSide = (async () => {
     while (going()) {
       const { done, lost, longest_wait_ms } = await baker.go(20);

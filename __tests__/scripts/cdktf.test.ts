@@ -115,15 +115,3 @@ test("the real cdktf command synthesizes both stacks offline with a flag given b
     folder.remove();
   }
 }, 300_000);
-
-test("the bare cdktf command takes secrets from TF_VAR_secrets, and names those that are missing", async () => {
-  const folder = projectFolder({ "terraform.tfvars": smallTfvars });
-  try {
-    expect(await folder.cdktf(["synth"], { TF_VAR_secrets: smallSecrets })).toMatchObject({ code: 0 });
-    const { code, output } = await folder.cdktf(["synth"]);
-    expect(code).toBe(1);
-    expect(output).toContain("secrets.hot_keys.alice");
-  } finally {
-    folder.remove();
-  }
-}, 300_000);

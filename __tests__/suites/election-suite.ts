@@ -59,7 +59,7 @@ export function electionSuite(title: string, start: Start, { k, cases }: SuiteOp
       async (cluster) => {
         const first = await cluster.running();
         const other = cluster.other(first);
-        const before = (await first.leadership())?.epoch ?? 0;
+        const before = await first.epoch();
         await cluster.until("the other one is eligible", () => of(cluster, other, "eligible").length > 0);
         const killedAtMs = cluster.nowMs();
         first.signal("SIGKILL");
@@ -70,7 +70,7 @@ export function electionSuite(title: string, start: Start, { k, cases }: SuiteOp
         process.stdout.write(
           `    takeover after ${(tookMs / 1000).toFixed(2)} s (${((tookMs * k) / 1000).toFixed(2)} s at the default timings)\n`,
         );
-        expect((await other.leadership())?.epoch).toBeGreaterThan(before);
+        expect(await other.epoch()).toBeGreaterThan(before);
         const receipt = (await cluster.receipts())[0];
         expect(receipt).toMatchObject({ from: first.name, to: other.name, cause: "expired" });
 
@@ -113,7 +113,7 @@ export function electionSuite(title: string, start: Start, { k, cases }: SuiteOp
       async (cluster) => {
         const first = await cluster.running();
         const other = cluster.other(first);
-        const epoch = (await first.leadership())?.epoch;
+        const epoch = await first.epoch();
         await cluster.until("the other one is eligible", () => of(cluster, other, "eligible").length > 0);
         await cluster.until("a conflict", async () => {
           // One after the other: a renewal is under way for some milliseconds only.
@@ -121,7 +121,7 @@ export function electionSuite(title: string, start: Start, { k, cases }: SuiteOp
           return of(cluster, first, "conflict").length > 0;
         });
         await sleep(2 * second);
-        expect((await first.leadership())?.epoch).toBe(epoch);
+        expect(await first.epoch()).toBe(epoch);
         await cluster.prefer(other);
         expect(await cluster.running([other])).toBe(other);
         expect((await cluster.lease()).metadata.annotations?.[annotations.preferredHolder]).toBeUndefined();
@@ -138,7 +138,7 @@ export function electionSuite(title: string, start: Start, { k, cases }: SuiteOp
       "kill -9 of the elector: its successor begins a new tenure on its own lease, and the baker never stops",
       async (cluster) => {
         const first = await cluster.running();
-        const epoch = (await first.leadership())?.epoch ?? 0;
+        const epoch = await first.epoch();
         first.elector?.kill("SIGKILL");
         await sleep(100);
         first.run("elector");
@@ -177,14 +177,14 @@ export function electionSuite(title: string, start: Start, { k, cases }: SuiteOp
       "kill -9 of the supervisor: its baker dies with it, and runs again with its successor in the same tenure",
       async (cluster) => {
         const first = await cluster.running();
-        const epoch = (await first.leadership())?.epoch;
+        const epoch = await first.epoch();
         first.supervisor?.kill("SIGKILL");
         await sleep(150);
         const last = cluster.beats().at(-1)?.atMs ?? 0;
         expect(cluster.nowMs() - last).toBeGreaterThan(80);
         first.run("baker-supervisor");
         expect(await cluster.running([first])).toBe(first);
-        expect((await first.leadership())?.epoch).toBe(epoch);
+        expect(await first.epoch()).toBe(epoch);
       },
     );
 
@@ -240,7 +240,7 @@ export function electionSuite(title: string, start: Start, { k, cases }: SuiteOp
         `the API cut for ${seconds} s from all pods: ${seconds < 5 ? "the tenure survives" : "nothing runs beyond the deadline, and a new tenure begins at its return"}`,
         async (cluster) => {
           const first = await cluster.running();
-          const epoch = (await first.leadership())?.epoch ?? 0;
+          const epoch = await first.epoch();
           for (const pod of cluster.pods) pod.relay.set("cut");
           await sleep(seconds * second);
           const last = cluster.beats().at(-1)?.atMs ?? 0;
@@ -253,11 +253,11 @@ export function electionSuite(title: string, start: Start, { k, cases }: SuiteOp
             `    silent ${silentMs.toFixed(0)} ms at the return; running ${backMs.toFixed(0)} ms after it\n`,
           );
           if (seconds < 5) {
-            expect((await master.leadership())?.epoch).toBe(epoch);
+            expect(await master.epoch()).toBe(epoch);
             expect(lost(cluster)).toEqual([]);
           } else {
             expect(silentMs).toBeGreaterThan((seconds - 6) * second);
-            expect((await master.leadership())?.epoch).toBeGreaterThan(epoch);
+            expect(await master.epoch()).toBeGreaterThan(epoch);
             // 2 s and the start of the daemon, which is not accelerated.
             expect(backMs).toBeLessThan(2000 / Math.min(k, 2) + 700);
           }
@@ -287,14 +287,14 @@ export function electionSuite(title: string, start: Start, { k, cases }: SuiteOp
           for (const pod of cluster.pods) pod.relay.set("pass");
           await sleep(3 * second);
         };
-        const epoch = (await first.leadership())?.epoch ?? 0;
+        const epoch = await first.epoch();
         await all(3);
-        expect((await first.leadership())?.epoch).toBe(epoch);
+        expect(await first.epoch()).toBe(epoch);
         await all(5);
         await cluster.running();
         await all(20);
         const master = await cluster.running();
-        expect((await master.leadership())?.epoch).toBeGreaterThan(epoch);
+        expect(await master.epoch()).toBeGreaterThan(epoch);
       },
     );
 

@@ -261,11 +261,15 @@ test("solo starts only above the recorded marks, and says in the watermark that 
       unfenced: false,
     };
     await cluster.setWatermark(record);
-    const pod = await cluster.add(0, ["baker-supervisor"]);
+    const pod = await cluster.add(0, []);
+    // Its node is behind until the supervisor, however slow its start, has been seen waiting.
+    pod.facts.headOffset = -100;
+    pod.run("baker-supervisor");
     await cluster.until("it waits", () =>
       cluster.log.some((e) => e.event === "solo-start" && e.reason === "head-not-above-marks"),
     );
     expect(cluster.beats()).toEqual([]);
+    pod.facts.headOffset = 0;
     await beating(cluster);
     expect(cluster.headLevel()).toBeGreaterThan(mark.level);
     const watermark = cluster.file().keys[0]?.watermark ?? "";
