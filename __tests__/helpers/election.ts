@@ -684,7 +684,7 @@ export class Cluster {
     await Promise.all(ends);
     const left = (): number[] =>
       [...new Set(this.beats().map((beat) => beat.pid))].filter((pid) => isOurs(pid, this.folder));
-    // A baker is told to die with its supervisor, and a busy machine lets it do so later; one that was not told lives on.
+    // A baker is told to die with its supervisor, and a busy machine lets it do so later.
     for (const end = this.nowMs() + 10_000; left().length > 0 && this.nowMs() < end;) await sleep(20);
     const leaked = left();
     for (const pid of leaked) {
