@@ -48,6 +48,13 @@ test("an empty folder gives the example's summary with a notice; an existing clu
   expect(Object.keys(existing.stacks)).toEqual(["baker"]);
 });
 
+test("a signer by URL is named with its URL", async () => {
+  const bakers = `bakers={ alice = { delegate = "tz1VSUr8wwNhLAzempoch5d6hLRiTh8Cjcjb", signers = { office = { url = "http://10.8.0.5:6732" } } } }`;
+  const handed = { environment: {}, options: [{ var: bakers }] };
+  const summary = await summaryOf(resolve(__dirname, "../../examples/shadownet"), handed, join(folder, "url"));
+  expect(summary.pods[0]?.signs).toBe("remote signer office (http://10.8.0.5:6732)");
+});
+
 test("machine prices are those of the list; an unknown machine type is said, not guessed", () => {
   expect(machinePrice("e2-standard-4")).toBeCloseTo(98, 0);
   expect(machinePrice("n2-standard-4")).toBeCloseTo(113.5, 0);

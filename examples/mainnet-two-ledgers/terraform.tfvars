@@ -28,6 +28,8 @@ bakers = {
         ssh_public_key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICotwerfsyrmWjEcs8+tiZHw9u3wqeXiC+72UHEyfNTf home2"
         port           = 8445
       }
+      # One that is reached over a VPN instead of a tunnel: docs/signer-link.md#signers-by-url
+      # office = { url = "http://10.8.0.5:6732" }
     }
 
     accuser               = true
