@@ -80,17 +80,17 @@ async function main(): Promise<void> {
     // `npm run ...` has looked for the secrets itself and hands on everything else.
     const handed = readHanded(process.env);
     const cdktf = handed ? undefined : cdktfProcess(process.ppid);
-    if (usesTerraform.has(cdktf?.argv[0] ?? "")) requireTerraform(process.env.TERRAFORM_BINARY_NAME);
-    printNotices(
-      await synthesize({
-        folder: process.cwd(),
-        handed: handed ?? { environment: cdktf?.secrets ? { secrets: cdktf.secrets } : {}, options: [] },
-        argv: cdktf?.argv,
-        // Where the system does not show TF_VAR_secrets, only secrets in files have revisions.
-        secretsNeeded: cdktf !== undefined && !makesNothing.has(cdktf.argv[0] ?? ""),
-        outdir: process.env.CDKTF_OUTDIR,
-      }),
-    );
+    const resolved = await synthesize({
+      folder: process.cwd(),
+      handed: handed ?? { environment: cdktf?.secrets ? { secrets: cdktf.secrets } : {}, options: [] },
+      argv: cdktf?.argv,
+      // Where the system does not show TF_VAR_secrets, only secrets in files have revisions.
+      secretsNeeded: cdktf !== undefined && !makesNothing.has(cdktf.argv[0] ?? ""),
+      outdir: process.env.CDKTF_OUTDIR,
+    });
+    if (usesTerraform.has(cdktf?.argv[0] ?? ""))
+      requireTerraform(process.env.TERRAFORM_BINARY_NAME, resolved.configuration);
+    printNotices(resolved);
   } catch (error) {
     console.error(error instanceof ConfigurationError || error instanceof TerraformError ? error.message : error);
     process.exitCode = 1;

@@ -10,6 +10,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 let runs = 0;
 interface Document {
   import?: { to: string; id: string }[];
+  terraform: { encryption?: unknown };
   resource: Record<string, Record<string, { spec?: { replicas?: string } }>>;
 }
 /** The stacks of a folder, by name. */
@@ -62,6 +63,18 @@ test("what exists already is imported by the stack that has its address; an unkn
   await expect(stacksOf(imports(cluster, '"google_compute_address.signer" = "x"', '"a.b" = "y"'))).rejects.toThrow(
     /none is a "a"\n(.|\n)*signer.*\n.*found: "x"\n.*google_compute_address\.nat, google_compute_address\.signer_link\n/,
   );
+});
+test("an encrypted state is asked of OpenTofu by both stacks, which still read an older one in plain text", async () => {
+  const key = "projects/p/locations/l/keyRings/r/cryptoKeys/k";
+  const stacks = await stacksOf(written(`${shadownet}state = { bucket = "my-state", encryption_key = "${key}" }\n`));
+  for (const { terraform } of Object.values(stacks))
+    expect(terraform.encryption).toMatchObject({
+      key_provider: { gcp_kms: { state: { kms_encryption_key: key } } },
+      state: { method: "${method.aes_gcm.state}", fallback: { method: "${method.unencrypted.before}" } },
+      plan: { method: "${method.aes_gcm.state}", enforced: true },
+    });
+  const plain = await stacksOf(written(`${shadownet}state = { bucket = "my-state" }\n`));
+  expect(plain.baker?.terraform).not.toHaveProperty("encryption");
 });
 test("a mistake stops before anything is written, and says all that is wrong", async () => {
   const outdir = join(folder, "none");

@@ -421,6 +421,12 @@ export const configurationSchema = z
         prefix: text(/^[A-Za-z0-9][A-Za-z0-9/_-]*$/, 'a prefix, like "shadownet"')
           .default("tezos-on-gke")
           .describe("One prefix per environment."),
+        encryption_key: text(
+          /^projects\/[^/\s]+\/locations\/[^/\s]+\/keyRings\/[^/\s]+\/cryptoKeys\/[^/\s]+$/,
+          "the name of a key of Cloud KMS, like projects/P/locations/L/keyRings/R/cryptoKeys/K",
+        )
+          .optional()
+          .describe("Key of Cloud KMS with which OpenTofu encrypts state and plans. Terraform cannot do this."),
       })
       .readonly()
       .optional()

@@ -1,5 +1,9 @@
-/** Secrets reach the cluster as write-only attributes, which Terraform and OpenTofu know since 1.11. */
+/**
+ * Which program may deploy: secrets reach the cluster as write-only attributes, which Terraform and OpenTofu know since
+ * 1.11; only OpenTofu encrypts the state.
+ */
 import { spawnSync } from "node:child_process";
+import type { Configuration } from "./schema";
 
 const [leastMajor, leastMinor] = [1, 11];
 
@@ -7,20 +11,36 @@ const [leastMajor, leastMinor] = [1, 11];
 export class TerraformError extends Error {}
 
 /**
- * Says nothing where the program cannot be asked: cdktf tells that itself.
+ * What `version` says first, from either program; undefined where the program cannot be asked.
  * @param binary what cdktf runs: TERRAFORM_BINARY_NAME
- * @throws TerraformError with one sentence where it is too old
  */
-export function requireTerraform(binary = "terraform"): void {
-  const { stdout } = spawnSync(binary, ["version", "-json"], {
+export function terraformProgram(
+  binary = "terraform",
+): { name: "Terraform" | "OpenTofu"; version: string; major: number; minor: number } | undefined {
+  const { stdout } = spawnSync(binary, ["version"], {
     encoding: "utf8",
     env: { ...process.env, CHECKPOINT_DISABLE: "1" },
     timeout: 20_000,
   });
-  const [, version, major, minor] = /"terraform_version":\s*"((\d+)\.(\d+)[^"]*)"/.exec(stdout ?? "") ?? [];
-  const ahead = Number(major) - leastMajor || Number(minor) - leastMinor;
-  if (version === undefined || ahead >= 0) return;
-  throw new TerraformError(
-    `${binary} must be ${leastMajor}.${leastMinor} or newer, because secrets are handed over as write-only attributes; this is ${version}.`,
-  );
+  const [, name, version, major, minor] = /^(Terraform|OpenTofu) v((\d+)\.(\d+)\S*)/.exec(stdout ?? "") ?? [];
+  if (name === undefined || version === undefined) return undefined;
+  return { name: name as "Terraform" | "OpenTofu", version, major: Number(major), minor: Number(minor) };
+}
+
+/**
+ * Says nothing where the program cannot be asked: cdktf tells that itself.
+ * @throws TerraformError with one sentence where it is too old, or cannot do what the configuration asks for
+ */
+export function requireTerraform(binary = "terraform", { state }: Pick<Configuration, "state"> = {}): void {
+  const program = terraformProgram(binary);
+  if (program === undefined) return;
+  const { name, version, major, minor } = program;
+  if ((major - leastMajor || minor - leastMinor) < 0)
+    throw new TerraformError(
+      `${binary} must be ${leastMajor}.${leastMinor} or newer, because secrets are handed over as write-only attributes; this is ${version}.`,
+    );
+  if (state?.encryption_key !== undefined && name !== "OpenTofu")
+    throw new TerraformError(
+      `state.encryption_key needs OpenTofu, because Terraform cannot encrypt its state; this is ${name} ${version}. Set TERRAFORM_BINARY_NAME=tofu, or take the key out.`,
+    );
 }

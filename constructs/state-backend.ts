@@ -2,9 +2,18 @@
 import { Annotations, GcsBackend, LocalBackend, type TerraformStack } from "cdktf";
 import type { Configuration } from "../configuration/schema";
 
+/** OpenTofu's block. An older state in plain text is still read, and written encrypted. */
+const encryption = (kmsKey: string): object => ({
+  key_provider: { gcp_kms: { state: { kms_encryption_key: kmsKey, key_length: 32 } } },
+  method: { aes_gcm: { state: { keys: "${key_provider.gcp_kms.state}" } }, unencrypted: { before: {} } },
+  state: { method: "${method.aes_gcm.state}", fallback: { method: "${method.unencrypted.before}" } },
+  plan: { method: "${method.aes_gcm.state}", enforced: true },
+});
+
 export function stateBackend(stack: TerraformStack, name: string, { state }: Configuration): void {
   if (state) {
     new GcsBackend(stack, { bucket: state.bucket, prefix: `${state.prefix}/${name}` });
+    if (state.encryption_key !== undefined) stack.addOverride("terraform.encryption", encryption(state.encryption_key));
     return;
   }
   // Relative to cdktf.out/stacks/<name>, where Terraform runs: the project's own folder, which no clean-up empties.

@@ -151,8 +151,8 @@ async function main(argv: string[]): Promise<number> {
     ...(lookOnly ? { exampleFolder } : {}),
   });
   if (request.command !== "destroy") requireSecrets(resolved);
-  if (!lookOnly) requireTerraform(process.env.TERRAFORM_BINARY_NAME);
   const { configuration } = resolved;
+  if (!lookOnly) requireTerraform(process.env.TERRAFORM_BINARY_NAME, configuration);
   if (request.stacks.includes("platform") && configuration.cluster)
     throw new Error("cluster.existing is set: there is no stack platform, only baker");
   if (request.command === "destroy" && configuration.deletion_protection)

@@ -15,12 +15,16 @@ import { automaticFiles } from "../configuration/tfvars";
 import { neededSecrets } from "../configuration/secrets";
 import { type Configuration } from "../configuration/schema";
 import { synthesize } from "../main";
+import { terraformProgram } from "../configuration/terraform-version";
 import { startGoogleStandIn } from "./test-assets/google-stand-in";
 import { providerNames, realProviders, type RealProviders } from "./test-assets/providers";
 
 const root = resolve(__dirname, "..");
 const cache = join(root, ".cache");
 const standInMark = "TEZOS_ON_GKE_STAND_IN_PROVIDERS";
+const standInRegistry = "TEZOS_ON_GKE_STAND_IN_REGISTRY";
+/** Where each program looks for a provider that is named without a host, as cdktf's are. */
+const registryOf = { Terraform: "registry.terraform.io", OpenTofu: "registry.opentofu.org" };
 
 /** Warnings of the providers that we live with, and why. */
 export const knownWarnings: readonly (readonly [title: RegExp, reason: string])[] = [
@@ -45,6 +49,9 @@ export interface StepResult {
 /** Real providers as far as they are there, or stand-ins for everything. */
 export type Providers = ({ kind: "real" } & RealProviders) | { kind: "stand-in"; environment: Record<string, string> };
 
+/** What runs: terraform, or another program of its kind, such as OpenTofu. */
+const binary = process.env.TERRAFORM_BINARY_NAME ?? "terraform";
+
 const secretMark = "a-dummy-of-a-secret";
 
 /** Dummies for every secret that the configuration needs, as TF_VAR_secrets takes them. */
@@ -65,7 +72,7 @@ function terraform(
   environment: Record<string, string>,
 ): Promise<{ ok: boolean; output: string }> {
   const env = { ...process.env, CHECKPOINT_DISABLE: "1", TF_IN_AUTOMATION: "1", ...environment };
-  const child = spawn("terraform", args, { cwd: folder, env, stdio: ["ignore", "pipe", "pipe"], timeout: 10 * 60_000 });
+  const child = spawn(binary, args, { cwd: folder, env, stdio: ["ignore", "pipe", "pipe"], timeout: 10 * 60_000 });
   let output = "";
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (data: Buffer) => (output += data.toString()));
   return new Promise((done) => {
@@ -224,13 +231,17 @@ async function verifyAll(examples: readonly string[], providers: Providers): Pro
   return failures;
 }
 
-/** The stand-ins are older than write-only attributes: the schema marks them, and no plan and no state keeps them. */
-const writeOnlyChanges: Readonly<Record<string, readonly (readonly [before: string, after: string])[]>> = {
+/**
+ * The stand-ins are older than write-only attributes: the schema marks them, and no plan and no state keeps them. They
+ * know Terraform's registry only.
+ */
+const standInChanges: Readonly<Record<string, readonly (readonly [before: string, after: string])[]>> = {
   "stub.mjs": [
     [
       "required, optional: !required, computed: !required && !!out",
       "required, optional: !required, write_only: /_wo$/.test(n), computed: !required && !!out && !/_wo$/.test(n)",
     ],
+    ["`registry.terraform.io/", `\`\${process.env.${standInRegistry} ?? "registry.terraform.io"}/`],
     ["    if (!a.computed) continue;", "    if (a.write_only) val[a.name] = null;\n    if (!a.computed) continue;"],
   ],
   "p6.proto": [["bool sensitive = 7; }", "bool sensitive = 7; bool write_only = 11; }"]],
@@ -244,7 +255,7 @@ export function standInProgram(): string | undefined {
   const source = resolve(root, "../shared/tools/terraform-offline");
   if (existsSync(join(source, "stub.mjs"))) {
     mkdirSync(copy, { recursive: true });
-    for (const [file, changes] of Object.entries(writeOnlyChanges)) {
+    for (const [file, changes] of Object.entries(standInChanges)) {
       const text = changes.reduce(
         (before, [a, b]) => {
           if (!before.includes(a)) throw new Error(`the stand-in providers have changed: ${file} has no "${a}"`);
@@ -264,9 +275,10 @@ async function main(argv: string[]): Promise<number> {
   const unknown = argv.filter((name) => !all.includes(name));
   if (unknown.length > 0) throw new Error(`the examples are ${all.join(", ")}; got ${unknown.join(", ")}`);
   const examples = argv.length > 0 ? argv : all;
-  if (spawnSync("terraform", ["version"], { env: { ...process.env, CHECKPOINT_DISABLE: "1" } }).error) {
+  const judge = terraformProgram(binary);
+  if (!judge) {
     console.error(
-      "verify:terraform: no terraform on PATH; install it (https://developer.hashicorp.com/terraform/install) and try again",
+      `verify:terraform: ${binary} cannot be run; install it (https://developer.hashicorp.com/terraform/install, or https://opentofu.org/docs/intro/install with TERRAFORM_BINARY_NAME=tofu) and try again`,
     );
     return 2;
   }
@@ -284,13 +296,19 @@ async function main(argv: string[]): Promise<number> {
     );
     return 2;
   }
-  console.log(`providers: ${[real && "real", program && "stand-in"].filter(Boolean).join(", then ")}`);
+  console.log(
+    `${judge.name} ${judge.version}, providers: ${[real && "real", program && "stand-in"].filter(Boolean).join(", then ")}`,
+  );
   const failures = real ? await verifyAll(examples, { kind: "real", ...real }) : 0;
   if (program === undefined) return failures > 0 ? 1 : 0;
   const { status } = spawnSync(
     process.execPath,
     [program, join(root, "node_modules"), process.execPath, "--import", "tsx", __filename, ...examples],
-    { cwd: root, stdio: "inherit", env: { ...process.env, [standInMark]: "1" } },
+    {
+      cwd: root,
+      stdio: "inherit",
+      env: { ...process.env, [standInMark]: "1", [standInRegistry]: registryOf[judge.name] },
+    },
   );
   return failures > 0 ? 1 : (status ?? 1);
 }

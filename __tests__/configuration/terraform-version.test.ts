@@ -6,23 +6,29 @@ import { requireTerraform } from "../../configuration/terraform-version";
 
 const folder = mkdtempSync(join(tmpdir(), "tog-terraform-"));
 afterAll(() => rmSync(folder, { recursive: true }));
-const program = (version: string): string => {
-  const file = join(folder, `terraform-${version}`);
-  writeFileSync(
-    file,
-    `#!/bin/sh\nprintf '{\n  "terraform_version": "${version}",\n  "platform": "linux_amd64"\n}\n'\n`,
-  );
+const program = (version: string, name = "Terraform"): string => {
+  const file = join(folder, `${name}-${version}`);
+  writeFileSync(file, `#!/bin/sh\nprintf '${name} v${version}\\non linux_amd64\\n'\n`);
   chmodSync(file, 0o755);
   return file;
 };
+const encrypted = {
+  state: { bucket: "b", prefix: "p", encryption_key: "projects/p/locations/l/keyRings/r/cryptoKeys/k" },
+};
 
-test.each(["1.11.0", "1.11.4", "1.15.2", "1.12.0-beta1", "2.0.0"])("%s is new enough", (version) => {
+test.each(["1.11.0", "1.11.4", "1.15.2", "1.12.0-beta1", "2.0.0"])("%s of either program is new enough", (version) => {
   requireTerraform(program(version));
+  requireTerraform(program(version, "OpenTofu"), encrypted);
 });
 test.each(["1.10.5", "1.9.8", "0.15.1"])("%s is too old", (version) => {
   expect(() => requireTerraform(program(version))).toThrow(`must be 1.11 or newer, because`);
-  expect(() => requireTerraform(program(version))).toThrow(`this is ${version}.`);
+  expect(() => requireTerraform(program(version, "OpenTofu"))).toThrow(`this is ${version}.`);
+});
+test("an encrypted state needs OpenTofu", () => {
+  expect(() => requireTerraform(program("1.13.0"), encrypted)).toThrow(
+    "state.encryption_key needs OpenTofu, because Terraform cannot encrypt its state; this is Terraform 1.13.0. Set TERRAFORM_BINARY_NAME=tofu",
+  );
 });
 test("a program that is not there is nobody's fault here", () => {
-  requireTerraform(join(folder, "nobody"));
+  requireTerraform(join(folder, "nobody"), encrypted);
 });

@@ -10,6 +10,8 @@ export const versions = {
   "provider-kubernetes": "2.38.0",
   "provider-helm": "3.1.1",
   "provider-google": "6.50.0",
+  tofu: "1.12.6",
+  helm: "3.22.0",
 };
 const arch = process.arch === "arm64" ? "arm64" : "amd64";
 const unit = process.platform === "linux" ? `linux_${arch}` : `${process.platform}_${arch}`;
@@ -142,6 +144,61 @@ function provider(short: "kubernetes" | "helm" | "google", major: string): Asset
   };
 }
 
+function tofu(): Asset {
+  const { tofu: version } = versions;
+  const module = "github.com/opentofu/opentofu";
+  const releases = `https://${module}/releases/download/v${version}`;
+  const archive = `tofu_${version}_${unit}.tar.gz`;
+  return {
+    name: "tofu",
+    version,
+    use: "npm run verify:terraform with OpenTofu",
+    file: binary("tofu"),
+    tells: { args: ["version"], pattern: /OpenTofu v(\S+)/ },
+    sources: [
+      { kind: "present", paths: onPath("tofu") },
+      {
+        kind: "download",
+        url: `${releases}/${archive}`,
+        sums: `${releases}/tofu_${version}_SHA256SUMS`,
+        member: "tofu",
+      },
+      {
+        kind: "go",
+        module,
+        version: `v${version}`,
+        command: `${module}/cmd/tofu`,
+        ldflags: `-X ${module}/version.dev=no`,
+      },
+    ],
+  };
+}
+
+function helm(): Asset {
+  const { helm: version } = versions;
+  const module = "helm.sh/helm/v3";
+  const archive = `helm-v${version}-${unit.replace("_", "-")}`;
+  const url = `https://get.helm.sh/${archive}.tar.gz`;
+  return {
+    name: "helm",
+    version,
+    use: "npm run test:cluster: the chart, installed",
+    file: binary("helm"),
+    tells: { args: ["version", "--short"], pattern: /^v(\d+\.\d+\.\d+)/ },
+    sources: [
+      { kind: "present", paths: onPath("helm") },
+      { kind: "download", url, sums: `${url}.sha256sum`, member: `${unit.replace("_", "-")}/helm` },
+      {
+        kind: "go",
+        module,
+        version: `v${version}`,
+        command: `${module}/cmd/helm`,
+        ldflags: `-X ${module}/internal/version.version=v${version}`,
+      },
+    ],
+  };
+}
+
 export function assets(): Asset[] {
   const { etcd, kwok } = versions;
   const archive = `etcd-v${etcd}-linux-${arch}`;
@@ -196,6 +253,8 @@ export function assets(): Asset[] {
         },
       ],
     },
+    tofu(),
+    helm(),
     provider("kubernetes", "v2"),
     provider("helm", "v3"),
     provider("google", "v6"),
