@@ -407,6 +407,12 @@ test("while the flag is being switched, the topology is that of the pods that st
   expect(diagnose(view)).toMatchObject({ signing: true, sentence: "alice-solo-0 bakes alone (no standby, no fence)" });
 });
 
+test("what the standby counted of the DAL is no word of its own: the master tells it", async () => {
+  const cluster = new FakeCluster();
+  cluster.member(1, { daemons: "stopped", state: "standby", dal: { ...wellDal, sufficient: false } });
+  expect(codes(await cluster.view())).not.toContain("dal-slots-missed");
+});
+
 test("status shows each pod's DAL node, and the slots that the delegate attested in this cycle", async () => {
   const cluster = new FakeCluster();
   const silent = { well: false, reason: "dal-silent: it has not answered for 12 s: no answer", peers: null };

@@ -149,6 +149,7 @@ export interface PodFacts {
   headOffset: number;
   signersAnswering: number;
   noncesMissing: number;
+  dalWell: boolean;
   /** Baking rights that the node tells, by level. */
   rights: number[];
   tenureLost: GateStatus["tenureLost"];
@@ -193,6 +194,7 @@ export class Pod {
   readonly facts: PodFacts = {
     ready: true,
     headOffset: 0,
+    dalWell: true,
     signersAnswering: 1,
     noncesMissing: 0,
     rights: [],
@@ -328,6 +330,10 @@ export class Pod {
         chainId: null,
         syncState: null,
         missedAttestations: this.facts.attestations.missed,
+        dal: {
+          ...{ well: this.facts.dalWell, reason: this.facts.dalWell ? "" : "dal-silent: it hangs", health: null },
+          ...{ peers: 7, levelsBehind: 0, restarts: 0, attestedSlots: 0, attestableSlots: 0, sufficient: true },
+        },
       }),
       [ports.gateHealth]: async (): Promise<GateStatus> => {
         const record = await this.leadership();

@@ -198,6 +198,19 @@ export function electionSuite(title: string, start: Start, { k, cases }: SuiteOp
       expect(lost(cluster)).toEqual([]);
     });
 
+    full("a DAL node that hangs on one: planned handover; on both: it stays", async (cluster) => {
+      const first = await cluster.running();
+      const other = cluster.other(first);
+      await cluster.until("the other one is eligible", () => of(cluster, other, "eligible").length > 0);
+      first.facts.dalWell = false;
+      expect(await cluster.running([other])).toBe(other);
+      expect((await cluster.receipts())[0]).toMatchObject({ cause: "planned-dal" });
+      other.facts.dalWell = false;
+      await sleep(20 * second);
+      expect(await cluster.master()).toBe(other);
+      expect(lost(cluster)).toEqual([]);
+    });
+
     full("stale head on one: planned handover; stale heads on both: it stays", async (cluster) => {
       const first = await cluster.running();
       const other = cluster.other(first);

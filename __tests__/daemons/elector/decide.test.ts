@@ -627,7 +627,17 @@ test("a condition that breaks once starts counting anew", () => {
   given.eligible = true;
   given.headLevel = 101;
   track(given, 30, t);
-  expect([given.ineligibleSinceMs, given.behindSinceMs]).toEqual([null, null]);
+  expect([given.ineligibleSinceMs, given.behindSinceMs, given.dalUnwellSinceMs]).toEqual([null, null, null]);
+  for (const [dalWell, at, since] of [
+    [false, 31, 31],
+    [false, 32, 31],
+    [true, 33, null],
+    [false, 34, 34],
+  ] as const) {
+    given.dalWell = dalWell;
+    track(given, at, t);
+    expect(given.dalUnwellSinceMs).toBe(since);
+  }
   given.eligible = false;
   track(given, 40, t);
   expect(given.ineligibleSinceMs).toBe(40);

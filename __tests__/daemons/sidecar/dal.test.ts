@@ -63,13 +63,18 @@ describe("the watch of a DAL node", () => {
   const stop = { now: new AbortController() };
   const lines: string[] = [];
   const participation = { attestedSlots: 10, attestableSlots: 12, sufficient: true };
+  const watched = { streams: 0, known: true };
   let head = 1000;
 
   beforeEach(async () => {
     rpc = new DalRpc([delegate], "DAL_X");
-    server = createServer((request, response) =>
-      rpc.serve(request, response, new URL(request.url ?? "/", "http://dal"), ""),
-    );
+    Object.assign(watched, { streams: 0, known: true });
+    server = createServer((request, response) => {
+      const isStream = request.url?.endsWith("attestable_slots") ?? false;
+      if (isStream) watched.streams++;
+      if (isStream && !watched.known) return void response.writeHead(404).end();
+      rpc.serve(request, response, new URL(request.url ?? "/", "http://dal"), "");
+    });
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     stop.now = new AbortController();
     lines.length = 0;
@@ -109,6 +114,16 @@ describe("the watch of a DAL node", () => {
     rpc.learn(1001, { peers: 3, processed: 999, slots: [{ slot_level: 999, slot_index: 3 }] });
     await eventually("well", () => watch.status().well);
     expect(watch.status().restarts).toBe(restarts);
+  });
+  test("a DAL node that does not know the stream has not restarted", async () => {
+    rpc.learn(1000, { peers: 3, processed: 998, slots: [] });
+    await eventually("well", () => watch.status().well);
+    watched.known = false;
+    server.closeAllConnections();
+    await eventually("the end of its stream", () => watch.status().restarts === 1);
+    const { streams } = watched;
+    await eventually("three more attempts", () => watched.streams > streams + 3);
+    expect(watch.status().restarts).toBe(1);
   });
   test("says what the chain has counted, and logs slots that were missed", async () => {
     await eventually("an account", () => watch.status().attestableSlots === 12);
