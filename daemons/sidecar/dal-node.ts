@@ -8,7 +8,7 @@ const text = z.string().check(z.maxLength(100));
 const healthSchema = z.object({ status: text, checks: z.array(z.object({ name: text, status: text })) });
 const level = z.int().check(z.nonnegative());
 const connectionsSchema = z.pipe(
-  z.array(z.unknown()),
+  z.array(z.object({ point: text })),
   z.transform((list) => list.length),
 );
 
@@ -39,7 +39,7 @@ export function createDalNode(url: string): DalNode {
   return {
     health: (options) => ask("/health", healthSchema, options),
     lastProcessedLevel: (options) => ask("/last_processed_level", level, options),
-    connections: (options) => ask("/p2p/gossipsub/connections", connectionsSchema, options),
+    connections: (options) => ask("/p2p/points?connected", connectionsSchema, options),
     followAttestableSlots: (delegate, onOpen, signal) =>
       followObjects(() => get(`${url}/profiles/${delegate}/monitor/attestable_slots`, { agent: false }), {
         ...{ idleMs: aDayMs, headersMs: 10_000, maxLength: 1 << 20, signal },

@@ -101,7 +101,7 @@ export class DalRpc {
 
   serve(request: IncomingMessage, response: ServerResponse, url: URL, body: string): void {
     if (request.method === "PATCH" && url.pathname === "/profiles") return this.register(response, body);
-    const found = request.method === "GET" ? this.answerTo(url.pathname) : undefined;
+    const found = request.method === "GET" ? this.answerTo(url.pathname + url.search) : undefined;
     if (found === "stream") return this.stream(response);
     if (found === undefined) return void response.writeHead(404, { "transfer-encoding": "chunked" }).end();
     const answered = text(found);
@@ -120,10 +120,8 @@ export class DalRpc {
           : { status: "Synced" },
       "/version": { network_version: { chain_name: this.chainName, gossipsub: 0, p2p_version: 1 } },
       "/last_processed_level": this.processed,
-      "/p2p/gossipsub/connections": Array.from({ length: this.peers }, (_, i) => ({
-        peer: { peer_id: `id${i}`, maybe_reachable_point: { addr: `::ffff:10.0.1.${i + 1}`, port: 11732 } },
-        connection: { topics: [], direct: false, outbound: true, bootstrap: i === 0 },
-      })),
+      // Without a flag it would tell of those that it knows, too.
+      "/p2p/points?connected": Array.from({ length: this.peers }, (_, i) => ({ point: `10.0.1.${i + 1}:11732` })),
     };
     const [, pkh] = /^\/profiles\/(\w+)\/monitor\/attestable_slots$/.exec(path) ?? [];
     if (pkh !== undefined && decodeBase58(pkh)) return "stream";
