@@ -27,15 +27,19 @@ export interface ProjectFolder {
   remove(): void;
 }
 
-/** @param prefix words before each command, for instance the stand-in providers' program */
+/**
+ * @param prefix words before each command, for instance the stand-in providers' program
+ * @param program of cdktf.json, from the root of the repository
+ */
 export function projectFolder(
   files: Record<string, string>,
   context: Record<string, unknown> = {},
   prefix: readonly string[] = [],
+  program = "main.ts",
 ): ProjectFolder {
   const path = mkdtempSync(join(tmpdir(), "tog-project-"));
   const write = (file: string, content: string): void => writeFileSync(join(path, file), content);
-  const app = `node --import ${tsx} ${join(root, "main.ts")}`;
+  const app = `node --import ${tsx} ${join(root, program)}`;
   write(
     "cdktf.json",
     JSON.stringify({ language: "typescript", app, projectId: "test", sendCrashReports: "false", context }),

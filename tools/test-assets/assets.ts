@@ -12,6 +12,8 @@ export const versions = {
   "provider-google": "6.50.0",
   tofu: "1.12.6",
   helm: "3.22.0",
+  "prometheus-operator": "0.83.0",
+  "prometheus-engine": "0.17.2",
 };
 const arch = process.arch === "arm64" ? "arm64" : "amd64";
 const unit = process.platform === "linux" ? `linux_${arch}` : `${process.platform}_${arch}`;
@@ -27,6 +29,8 @@ export type Source = {
    */
   | { kind: "download"; url: string; sums?: string; member?: string }
   | { kind: "go"; module: string; version: string; command: string; ldflags?: string }
+  /** A file of a Go module as it is published. */
+  | { kind: "module"; module: string; version: string; path: string }
   /** A file of a binary package, unpacked without installing it. The version may be another one. */
   | { kind: "debian"; package: string; path: string }
 );
@@ -199,8 +203,25 @@ function helm(): Asset {
   };
 }
 
+/** Definitions of the kinds that the monitoring chart uses. */
+function definitions(name: string, product: "prometheus-operator" | "prometheus-engine", path: string): Asset {
+  const version = versions[product];
+  const repository = `${product === "prometheus-engine" ? "GoogleCloudPlatform" : product}/${product}`;
+  return {
+    name,
+    version,
+    use: "npm run test:cluster: the chart, installed",
+    file: join("definitions", `${name}.yaml`),
+    sources: [
+      { kind: "download", url: `https://raw.githubusercontent.com/${repository}/v${version}/${path}` },
+      { kind: "module", module: `github.com/${repository}`, version: `v${version}`, path },
+    ],
+  };
+}
+
 export function assets(): Asset[] {
   const { etcd, kwok } = versions;
+  const operatorCrds = "example/prometheus-operator-crd/monitoring.coreos.com";
   const archive = `etcd-v${etcd}-linux-${arch}`;
   const etcdReleases = `https://github.com/etcd-io/etcd/releases/download/v${etcd}`;
   const suites = "npm run test:cluster";
@@ -255,6 +276,9 @@ export function assets(): Asset[] {
     },
     tofu(),
     helm(),
+    definitions("google-monitoring-kinds", "prometheus-engine", "manifests/setup.yaml"),
+    definitions("pod-monitor-kind", "prometheus-operator", `${operatorCrds}_podmonitors.yaml`),
+    definitions("prometheus-rule-kind", "prometheus-operator", `${operatorCrds}_prometheusrules.yaml`),
     provider("kubernetes", "v2"),
     provider("helm", "v3"),
     provider("google", "v6"),
@@ -274,6 +298,8 @@ export function sourceName(source: Source): string {
       return source.url;
     case "go":
       return `go build ${source.command}@${source.version}`;
+    case "module":
+      return `Go module ${source.module}@${source.version}`;
     case "debian":
       return `Debian package ${source.package}`;
   }

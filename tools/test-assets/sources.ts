@@ -162,22 +162,39 @@ async function reporting<T>(progress: (line: string) => void, how: () => string,
   return work().finally(() => clearInterval(timer));
 }
 
+const goEnvironment = (cache: string): NodeJS.ProcessEnv => ({
+  ...process.env,
+  GOCACHE: join(buildFolder(cache), "gocache"),
+  GOMODCACHE: join(buildFolder(cache), "gomod"),
+  GOFLAGS: "-p=2 -mod=mod -modcacherw -buildvcs=false",
+  GOWORK: "off",
+  CGO_ENABLED: "0",
+});
+
+/** Downloads a module. @returns the path of its go.mod, and its folder */
+async function goModule(
+  { module, version }: { module: string; version: string },
+  { cache, signal }: Pick<Context, "cache" | "signal">,
+  line?: (said: string) => void,
+): Promise<{ GoMod: string; Dir: string }> {
+  const folder = join(buildFolder(cache), module.replaceAll("/", "_"), "download");
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, "go.mod"), "module download\n");
+  const asked = ["mod", "download", "-json", `${module}@${version}`];
+  const options = { cwd: folder, env: goEnvironment(cache), signal, line };
+  const answer = await run("go", asked, options).catch((error: Error) => {
+    throw new Error(/"Error": "(.*?)"/.exec(error.message)?.[1]?.replaceAll("\\n\\t", "; ") ?? error.message);
+  });
+  return JSON.parse(answer) as { GoMod: string; Dir: string };
+}
+
 async function goBuild(
   source: Source & { kind: "go" },
   file: string,
   { cache, signal, progress }: Context,
 ): Promise<void> {
-  const build = buildFolder(cache);
-  const folder = join(build, source.module.replaceAll("/", "_"));
-  mkdirSync(join(folder, "download"), { recursive: true });
-  const env = {
-    ...process.env,
-    GOCACHE: join(build, "gocache"),
-    GOMODCACHE: join(build, "gomod"),
-    GOFLAGS: "-p=2 -mod=mod -modcacherw -buildvcs=false",
-    GOWORK: "off",
-    CGO_ENABLED: "0",
-  };
+  const folder = join(buildFolder(cache), source.module.replaceAll("/", "_"));
+  const env = goEnvironment(cache);
   let [modules, packages, last] = [0, 0, ""];
   const line = (said: string) => {
     if (said.startsWith("go: downloading")) modules++;
@@ -186,12 +203,7 @@ async function goBuild(
     last = said.slice(0, 80);
   };
   const how = () => `${modules} modules downloaded, ${packages} packages compiled, last ${last}`;
-  writeFileSync(join(folder, "download/go.mod"), "module download\n");
-  const asked = ["mod", "download", "-json", `${source.module}@${source.version}`];
-  const answer = await run("go", asked, { cwd: join(folder, "download"), env, signal, line }).catch((error: Error) => {
-    throw new Error(/"Error": "(.*?)"/.exec(error.message)?.[1]?.replaceAll("\\n\\t", "; ") ?? error.message);
-  });
-  const { GoMod } = JSON.parse(answer) as { GoMod: string };
+  const { GoMod } = await goModule(source, { cache, signal }, line);
   writeFileSync(join(folder, "go.mod"), wrapperModule(readFileSync(GoMod, "utf8"), source.module, source.version));
   const args = ["build", "-v", "-trimpath", "-ldflags", `-s -w ${source.ldflags ?? ""}`, "-o", file, source.command];
   const compile = () => run("nice", ["-n", "19", "go", ...args], { cwd: folder, env, signal, line });
@@ -241,6 +253,9 @@ export const attempt: Context["attempt"] = async (source, asset, file, context) 
     }
     case "go":
       return goBuild(source, file, context);
+    case "module":
+      copyFileSync(join((await goModule(source, context)).Dir, source.path), file);
+      return;
     case "debian": {
       const folder = join(buildFolder(cache), source.package);
       await unpackDebian([source.package], folder, signal);

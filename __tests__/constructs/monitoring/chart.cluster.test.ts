@@ -1,47 +1,24 @@
 /**
  * The chart's objects against the custom resource definitions of those who read them, at a real API server with strict
- * field validation. `MONITORING_CRDS` names a folder with these definitions, one YAML file each: of the Prometheus
- * operator (PodMonitor, PrometheusRule) and of Google Managed Prometheus (PodMonitoring, Rules). Needs helm on the
- * PATH.
+ * field validation: of the Prometheus operator (PodMonitor, PrometheusRule) and of Google Managed Prometheus
+ * (PodMonitoring, Rules).
  */
 import { spawnSync } from "node:child_process";
-import { readdirSync, readFileSync } from "node:fs";
-import { join, resolve } from "node:path";
-import { parseAllDocuments } from "yaml";
+import { resolve } from "node:path";
 import { missingForControlPlane, startControlPlane, type ControlPlane } from "../../../tools/test-assets/control-plane";
+import { define, documents, helm, missingForCharts, type KubeObject } from "../../helpers/monitoring-kinds";
 
-const folder = process.env.MONITORING_CRDS;
-const missing =
-  missingForControlPlane() ??
-  (spawnSync("helm", ["version"]).status === 0 ? undefined : "helm is not installed") ??
-  (folder === undefined ? "MONITORING_CRDS names no folder with custom resource definitions" : undefined);
+const missing = missingForControlPlane() ?? missingForCharts();
 if (missing !== undefined) console.warn(`skipped: ${missing}`);
 
-interface KubeObject {
-  apiVersion: string;
-  kind: string;
-  metadata: { name: string; namespace?: string };
-  spec: Record<string, unknown> & { names: { kind: string; plural: string } };
-}
 const chart = resolve(__dirname, "../../../constructs/monitoring/chart");
-const documents = (text: string): KubeObject[] =>
-  parseAllDocuments(text).flatMap((document) => (document.toJSON() as KubeObject) ?? []);
 
 (missing === undefined ? describe : describe.skip)("the chart's objects and the definitions of their kinds", () => {
   let plane: ControlPlane;
-  const plurals = new Map<string, string>();
+  let plurals: Map<string, string>;
   beforeAll(async () => {
     plane = await startControlPlane();
-    for (const file of readdirSync(folder ?? "").filter((name) => name.endsWith(".yaml")))
-      for (const definition of documents(readFileSync(join(folder ?? "", file), "utf8"))) {
-        const { status, body } = await plane.call(
-          "POST",
-          "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
-          definition,
-        );
-        expect({ file, status, body: status === 201 ? "" : body }).toEqual({ file, status: 201, body: "" });
-        plurals.set(definition.spec.names.kind, definition.spec.names.plural);
-      }
+    plurals = await define(plane);
   }, 120_000);
   afterAll(() => plane?.stop());
 
@@ -66,7 +43,7 @@ const documents = (text: string): KubeObject[] =>
     "collector %s: every object is accepted, and one with a field too many is not",
     async (collector) => {
       const set = ["--set", `collector=${collector},runbooksUrl=https://example.org/runbooks`];
-      const { stdout } = spawnSync("helm", ["template", "x", chart, ...set], { encoding: "utf8", maxBuffer: 1e8 });
+      const { stdout } = spawnSync(helm ?? "", ["template", "x", chart, ...set], { encoding: "utf8", maxBuffer: 1e8 });
       const objects = documents(stdout);
       expect(objects.map(({ kind }) => kind).sort()).toEqual(
         collector === "google"
