@@ -25,7 +25,7 @@ export class HomeSigners {
       await new Promise<void>((resolve) =>
         this.launch(signer, ["import", "secret", "key", name, key, "--force"], () => resolve()),
       );
-    const bytes = ["--magic-bytes", "0x11,0x12,0x13", "--check-high-watermark"];
+    const bytes = ["--magic-bytes", "0x11,0x12,0x13", "--check-high-watermark", "--allow-to-prove-possession"];
     const words = ["launch", "http", "signer", "--address", address, "--port", "6732", ...bytes];
     const ended = (code: number | null) => this.o.note("warn", signer, "ended", String(code));
     this.processes.set(signer, this.launch(signer, words, ended));
