@@ -14,10 +14,12 @@ import { chainKeys } from "../../daemons/sidecar/chain-keys";
 import { keysView } from "../../diagnosis/keys";
 import type { BakerView } from "../../diagnosis/view";
 import { Chain } from "../../lab/chain/chain";
+import { encodeVoteRequest } from "../../lab/chain/encode";
 import { lab } from "../../lab/doubles/common";
 import { NodeRpc } from "../../lab/doubles/node-rpc";
 import { NodeView } from "../../lab/doubles/node-view";
-import { provesPossession, testKey } from "../../lab/doubles/signing-keys";
+import { provesPossession, signBytes, testKey } from "../../lab/doubles/signing-keys";
+import { expectBase58 } from "../../tezos/base58";
 import { solidBakerFile } from "../helpers/baker-file";
 
 const own = testKey("tz1", "own");
@@ -92,6 +94,20 @@ describe("what a node tells", () => {
   ] as const)("the chain refuses %s", async (_what, kind, { publicKey }, proof, error) => {
     expect(chain.registerKey({ kind, publicKey, proof })).toEqual({ error });
     expect(await read()).toMatchObject({ consensus: { pending: [] }, companion: { pending: [] } });
+  });
+
+  test("the chain takes the votes of the key that is active at their level, and no other's", () => {
+    const { header, level, round, payloadHash } = chain.head;
+    const vote = { kind: "attestation", branch: String(header.predecessor), level, round, payloadHash } as const;
+    const bytes = encodeVoteRequest(chainId, { ...vote, slot: 5, dal: null });
+    const signedBy = (key: typeof own) => {
+      const signature = expectBase58(key === own ? "edsig" : "spsig1", signBytes(key, bytes));
+      const data = Buffer.concat([bytes.subarray(5), signature]).toString("hex");
+      return chain.inject({ kind: "operation", pod: "alice-as-0", data });
+    };
+    chain.registerKey({ kind: "consensus", publicKey: next.publicKey });
+    expect(signedBy(next)).toEqual({ error: "operation.invalid_signature" });
+    expect(signedBy(own)).toHaveProperty("hash");
   });
 
   test("a delegate that is none, and another chain, are errors that name them", async () => {
