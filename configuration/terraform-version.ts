@@ -22,7 +22,7 @@ export function terraformProgram(
     env: { ...process.env, CHECKPOINT_DISABLE: "1" },
     timeout: 20_000,
   });
-  const [, name, version, major, minor] = /^(Terraform|OpenTofu) v((\d+)\.(\d+)\S*)/.exec(stdout ?? "") ?? [];
+  const [, name, version, major, minor] = /^(Terraform|OpenTofu) v((\d+)\.(\d+)\S*)/m.exec(stdout ?? "") ?? [];
   if (name === undefined || version === undefined) return undefined;
   return { name: name as "Terraform" | "OpenTofu", version, major: Number(major), minor: Number(minor) };
 }

@@ -8,7 +8,7 @@ const folder = mkdtempSync(join(tmpdir(), "tog-terraform-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 const program = (version: string, name = "Terraform"): string => {
   const file = join(folder, `${name}-${version}`);
-  writeFileSync(file, `#!/bin/sh\nprintf '${name} v${version}\\non linux_amd64\\n'\n`);
+  writeFileSync(file, `#!/bin/sh\nprintf '\\nWarning: no file\\n\\n${name} v${version}\\non linux_amd64\\n'\n`);
   chmodSync(file, 0o755);
   return file;
 };
