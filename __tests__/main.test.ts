@@ -70,8 +70,8 @@ test("an encrypted state is asked of OpenTofu by both stacks, which still read a
   for (const { terraform } of Object.values(stacks))
     expect(terraform.encryption).toMatchObject({
       key_provider: { gcp_kms: { state: { kms_encryption_key: key } } },
-      state: { method: "${method.aes_gcm.state}", fallback: { method: "${method.unencrypted.before}" } },
-      plan: { method: "${method.aes_gcm.state}", enforced: true },
+      state: { method: "method.aes_gcm.state", fallback: { method: "method.unencrypted.before" } },
+      plan: { method: "method.aes_gcm.state", enforced: true },
     });
   const plain = await stacksOf(written(`${shadownet}state = { bucket = "my-state" }\n`));
   expect(plain.baker?.terraform).not.toHaveProperty("encryption");

@@ -2,12 +2,15 @@
 import { Annotations, GcsBackend, LocalBackend, type TerraformStack } from "cdktf";
 import type { Configuration } from "../configuration/schema";
 
-/** OpenTofu's block. An older state in plain text is still read, and written encrypted. */
+/**
+ * OpenTofu's block. An older state in plain text is still read, and written encrypted. A method is named, not an
+ * expression: OpenTofu refuses `${...}` there.
+ */
 const encryption = (kmsKey: string): object => ({
   key_provider: { gcp_kms: { state: { kms_encryption_key: kmsKey, key_length: 32 } } },
   method: { aes_gcm: { state: { keys: "${key_provider.gcp_kms.state}" } }, unencrypted: { before: {} } },
-  state: { method: "${method.aes_gcm.state}", fallback: { method: "${method.unencrypted.before}" } },
-  plan: { method: "${method.aes_gcm.state}", enforced: true },
+  state: { method: "method.aes_gcm.state", fallback: { method: "method.unencrypted.before" } },
+  plan: { method: "method.aes_gcm.state", enforced: true },
 });
 
 export function stateBackend(stack: TerraformStack, name: string, { state }: Configuration): void {
