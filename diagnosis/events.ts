@@ -55,6 +55,7 @@ const sentences: Readonly<Record<string, string>> = {
   "daemon-killed": "The supervisor has killed {program}: {reason}.",
   "daemon-cannot-start": "The baking program does not start on this pod: {reason}.",
   "daemon-crashed": "{program} has ended by itself: {reason}.",
+  "daemons-restarted": "The supervisor starts the baking programs anew: {reason}.",
   "daemon-hangs": "{program} lives but asks for no signature, and a restart did not help.",
   "client-folder-not-written": "No file can be written into the client folder: {reason}.",
   "daemons-kept": "The supervisor keeps its baking daemons: {detail}.",
@@ -83,6 +84,10 @@ const sentences: Readonly<Record<string, string>> = {
   "commitments-unreadable": "The recorded nonce commitments cannot be read: {reason}.",
   // Nonces.
   "nonce-overwritten": "octez-baker had overwritten the nonce {hash} at its start; it is merged again.",
+  "dal-not-well": "The pod's DAL node is not well: {reason}.",
+  "dal-well": "The pod's DAL node is well again.",
+  "dal-stream-ended": "The DAL node ended a stream, as it does when it ends: {reason}.",
+  "dal-slots-missed": "Slots of the DAL were not attested: {reason}.",
   "nonce-peer": "Nonce exchange: {reason}.",
   "nonce-peer-refused": "The nonces of another pod were not taken: {reason}.",
   "nonce-connection-refused": "A connection for nonces was refused: {reason}.",
