@@ -194,8 +194,9 @@ async function main(argv: string[]): Promise<number> {
 
 /** The end of a diff: what the plans do to the bakers. */
 async function tellReview(request: Request, stacks: readonly string[], sinceMs: number, ours: boolean): Promise<void> {
-  const at = request.others.findIndex((word) => word === "--output" || word === "-o");
-  const outdir = resolve(at < 0 ? "cdktf.out" : (request.others[at + 1] ?? ""));
+  const at = request.others.findIndex((word) => /^(--output|-o)(=|$)/.test(word));
+  const [, attached] = /=(.*)/s.exec(request.others[at] ?? "") ?? [];
+  const outdir = resolve(at < 0 ? "cdktf.out" : (attached ?? request.others[at + 1] ?? ""));
   const review = await reviewPlans(outdir, stacks, sinceMs, ours);
   if (review === undefined) throw new Error(`no plan is left in ${outdir}: it cannot be reviewed`);
   const forms = {

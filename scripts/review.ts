@@ -157,11 +157,26 @@ function restart(name: string, replicas: number, why: string, scaled: string): O
   );
 }
 
-const watermarks: Rule = (change) => {
-  if (change.type !== "kubernetes_config_map_v1" || !watermarkNamePattern.test(nameOf(change)) || !ends(change))
-    return undefined;
+/** Whether the baker goes on without the key of this watermark: its new baker.json names others. */
+function leavesKey(change: Change, all: readonly Change[]): boolean {
+  const files = all
+    .filter((one) => one.type === "kubernetes_config_map_v1" && bakerOf(one) === bakerOf(change) && !ends(one))
+    .flatMap(({ after }) =>
+      Object.values((after.data as Record<string, unknown> | undefined | null) ?? {}).map(String),
+    );
+  const told = files.filter((text) => text.includes('"watermark"'));
+  return told.length > 0 && told.every((text) => !text.includes(nameOf(change)));
+}
+
+const watermarks: Rule = (change, all) => {
+  const name = nameOf(change);
+  if (change.type !== "kubernetes_config_map_v1" || !watermarkNamePattern.test(name) || !ends(change)) return undefined;
+  if (change.action === "delete" && leavesKey(change, all))
+    return harmless(
+      `The watermark ${name} goes with its key, which this baker no longer has. That key must not be active on the chain any more: npm run baker -- keys.`,
+    );
   return stops(
-    `DANGER: the watermark ${nameOf(change)} is deleted. It keeps a key from signing twice. Its next tenure starts above the chain, after several missed levels; a signature of a gate that is still running is refused. See docs/runbooks/watermark-lost.md.`,
+    `DANGER: the watermark ${name} is deleted. It keeps a key from signing twice. Its next tenure starts above the chain, after several missed levels; a signature of a gate that is still running is refused. See docs/runbooks/watermark-lost.md.`,
   );
 };
 
@@ -267,24 +282,32 @@ function differences(before: unknown, after: unknown, secrets: readonly unknown[
   return [`${at} ${shown(before)} -> ${shown(after)}`];
 }
 
-/** Only what this deployment touches, or what is gone: the rest is what Kubernetes and the daemons write themselves. */
+/**
+ * Only what this deployment sets back, or what is gone: the rest is what Google, Kubernetes and the daemons write
+ * themselves.
+ */
 function driftOf(plan: Plan): string[] {
-  const touched = new Map(changesOf(plan).map(({ address, action }) => [address, action]));
+  const planned = new Map((plan.resource_changes ?? []).map(({ address, change }) => [address, change]));
   return (plan.resource_drift ?? []).flatMap(({ address, change }) => {
-    const action = touched.get(address);
+    const next = planned.get(address);
+    const action = next && actionOf(next.actions);
     if (actionOf(change.actions) === "delete")
       return [
         `${address} was deleted by hand. This deployment ${action === "create" ? "makes it anew" : "leaves it so"}.`,
       ];
-    if (action === undefined) return [];
-    const paths = differences(change.before, change.after, [change.before_sensitive, change.after_sensitive]);
-    if (paths.length === 0) return [];
-    const more = paths.length > 5 ? ` and ${paths.length - 5} more` : "";
+    if (next === undefined || action !== "update") return [];
+    const secrets = [change.before_sensitive, change.after_sensitive];
+    const setBack = new Set(differences(change.after, next.after, secrets).map(pathOf));
+    const found = differences(change.before, change.after, secrets).filter((one) => setBack.has(pathOf(one)));
+    if (found.length === 0) return [];
+    const more = found.length > 5 ? ` and ${found.length - 5} more` : "";
     return [
-      `${address} was changed by hand: ${paths.slice(0, 5).join("; ")}${more}. This deployment sets it as configured.`,
+      `${address} was changed by hand: ${found.slice(0, 5).join("; ")}${more}. This deployment sets it as configured.`,
     ];
   });
 }
+/** Of a difference as it is told. */
+const pathOf = (difference: string): string => difference.split(" ")[0] ?? "";
 
 /** What is deployed, in the form of cdk.tf.json. */
 function deployed(plan: Plan): Stacks[string] {

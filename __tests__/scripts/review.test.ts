@@ -87,6 +87,17 @@ test("the gravest comes first: a watermark, a namespace and a cluster that are d
     "levels alice-as-1, then alice-a",
     "none The secret k gets a new ",
   ]);
+  const file = (...names: string[]) => ({
+    metadata: [{ name: "alice-as", labels: { baker: "alice" } }],
+    data: { "baker.json": JSON.stringify({ keys: names.map((name) => ({ watermark: name })) }) },
+  });
+  const rotated = (...after: string[]) =>
+    findings(
+      planned("kubernetes_config_map_v1", ["delete"], watermark, null),
+      planned("kubernetes_config_map_v1", ["update"], file("wm-1", `wm-${"a".repeat(40)}`), file(...after)),
+    )[0];
+  expect(rotated("wm-1")).toMatchObject({ risk: "none", text: expect.stringContaining("goes with its key") });
+  expect(rotated("wm-1", `wm-${"a".repeat(40)}`)).toMatchObject({ risk: "stops" });
   const other = { metadata: [{ name: "settings", labels: { baker: "alice" } }] };
   expect(findings(planned("kubernetes_config_map_v1", ["delete"], other, null))).toEqual([]);
 });
@@ -114,13 +125,17 @@ test("what somebody changed by hand is named with its values, but for secrets an
       },
     },
   ];
-  const back = planned("kubernetes_service_v1", ["update"], {}, {});
+  const as = (port: number, token: string) => ({ spec: [{ port, token }], metadata: [{ resource_version: "2" }] });
+  const back = planned("kubernetes_service_v1", ["update"], as(2, "new"), as(1, "old"));
   const changed = { spec: [{ port: 2, token: "new" }], metadata: [{ resource_version: "2" }] };
   const plan = { resource_changes: [back], resource_drift: drifted(changed, { spec: [{ token: true }] }) };
   expect(review({ baker: plan }, undefined).drift).toEqual([
     "kubernetes_service_v1.one was changed by hand: spec.0.port 1 -> 2; spec.0.token. This deployment sets it as configured.",
   ]);
   expect(review({ baker: { resource_drift: drifted(changed) } }, undefined).drift).toEqual([]);
+  // What the deployment leaves as it is was changed by whoever may: Google, Kubernetes, a daemon.
+  const label = planned("kubernetes_service_v1", ["update"], as(2, "new"), { ...as(2, "new"), labels: { a: "b" } });
+  expect(review({ baker: { ...plan, resource_changes: [label] } }, undefined).drift).toEqual([]);
   const gone = planned("kubernetes_service_v1", ["delete"], {}, null);
   const anew = planned("kubernetes_service_v1", ["create"], null, {});
   expect(review({ baker: { resource_changes: [anew], resource_drift: [gone] } }, undefined).drift).toEqual([
