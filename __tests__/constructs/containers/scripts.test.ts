@@ -231,6 +231,26 @@ describe("import-keys", () => {
       expect(statSync(join(pod.root, "client/secret_keys")).mode & 0o777).toBe(0o600);
     },
   );
+  test("a public key that octez-baker has learnt stays while its address does, whatever its alias becomes", () => {
+    const pod = machine();
+    const learnt = (address: string) => ({ locator: `remote:${address}`, key: `BLpk${address}` });
+    const before = [
+      { name: "consensus", value: learnt("tz4C") },
+      { name: "companion", value: learnt("tz4B") },
+      { name: "consensus-2", value: learnt("tz4A") },
+    ];
+    for (const indent of [0, 2]) {
+      writeFileSync(join(pod.root, "client/public_keys"), JSON.stringify(before, null, indent));
+      expect(pod.run(importKeys({ image, keys }))).toEqual({ status: 0, output: "" });
+      expect(read(pod, "public_keys")).toEqual([
+        { name: "consensus", value: learnt("tz4A") },
+        { name: "companion", value: learnt("tz4B") },
+      ]);
+    }
+    writeFileSync(join(pod.root, "client/public_keys"), JSON.stringify(before.slice(0, 2)).slice(0, -9));
+    expect(pod.run(importKeys({ image, keys }))).toEqual({ status: 0, output: "" });
+    expect(read(pod, "public_keys")).toEqual(remote);
+  });
   test("another start replaces the files and touches no other one", () => {
     const pod = machine();
     writeFileSync(join(pod.root, "client/x_stateful_nonces"), "[]");
