@@ -141,25 +141,37 @@ const act = (action: Action, reason: string): Decision => ({ action, reason, wak
 export const freshMembers = (members: readonly Member[], now: number, t: Timings): Member[] =>
   members.filter((member) => now - member.changedAtMs < t.memberMaxAgeSeconds * 1000);
 
-/** Who should follow: eligible, nonces complete, its DAL node well, highest head, then the first name. */
+const level = (member: { headLevel: number | null }): number => member.headLevel ?? -1;
+
+/**
+ * Who should follow: eligible, nonces complete, up with the best head, its DAL node well, highest head, then the first
+ * name. A DAL node never outweighs a head that moves a tenure: the successor would hand over at once.
+ */
 export function bestSuccessor(members: readonly Member[], now: number, t: Timings): Member | null {
-  const level = (member: Member) => member.headLevel ?? -1;
+  const eligible = freshMembers(members, now, t).filter((member) => member.eligible);
+  const highest = Math.max(...eligible.map(level));
+  const behind = (member: Member) => highest - level(member) >= t.aheadLevels;
   return (
-    freshMembers(members, now, t)
-      .filter((member) => member.eligible)
-      .sort(
-        (a, b) =>
-          Number(a.noncesMissing > 0) - Number(b.noncesMissing > 0) ||
-          Number(b.dalWell) - Number(a.dalWell) ||
-          level(b) - level(a) ||
-          a.pod.localeCompare(b.pod),
-      )[0] ?? null
+    eligible.sort(
+      (a, b) =>
+        Number(a.noncesMissing > 0) - Number(b.noncesMissing > 0) ||
+        Number(behind(a)) - Number(behind(b)) ||
+        Number(b.dalWell) - Number(a.dalWell) ||
+        level(b) - level(a) ||
+        a.pod.localeCompare(b.pod),
+    )[0] ?? null
   );
+}
+
+/** Who has the head that this master lacks. */
+export function aheadSuccessor(state: ElectorState, now: number, t: Timings): Member | null {
+  const ahead = state.members.filter((member) => level(member) >= level(state) + t.aheadLevels);
+  return bestSuccessor(ahead, now, t);
 }
 
 /** Who has the DAL node that this master lacks, and is no worse in anything else that moves a tenure. */
 export function dalSuccessor(state: ElectorState, now: number, t: Timings): Member | null {
-  const behind = (member: Member) => (state.headLevel ?? -1) - (member.headLevel ?? -1) >= t.aheadLevels;
+  const behind = (member: Member) => level(state) - level(member) >= t.aheadLevels;
   const well = state.members.filter((member) => member.dalWell && member.noncesMissing === 0 && !behind(member));
   return bestSuccessor(well, now, t);
 }
@@ -175,8 +187,13 @@ export function wishedSuccessor(state: ElectorState, now: number, t: Timings): M
 export function successorOf(state: ElectorState, cause: HandoverCause, now: number, t: Timings): string {
   if (cause === "higher-epoch") return state.self;
   const wished = cause === "planned-operator" ? wishedSuccessor(state, now, t) : null;
-  const well = cause === "planned-dal" ? dalSuccessor(state, now, t) : null;
-  return (wished ?? well ?? bestSuccessor(state.members, now, t))?.identity ?? "";
+  const better =
+    cause === "planned-dal"
+      ? dalSuccessor(state, now, t)
+      : cause === "planned-behind"
+        ? aheadSuccessor(state, now, t)
+        : null;
+  return (wished ?? better ?? bestSuccessor(state.members, now, t))?.identity ?? "";
 }
 
 /** Brings the since-times up to date with the other facts. Idempotent. */
@@ -184,10 +201,7 @@ export function track(state: ElectorState, now: number, t: Timings): void {
   const since = (holds: boolean, before: number | null) => (holds ? (before ?? now) : null);
   const eligible = freshMembers(state.members, now, t).filter((member) => member.eligible);
   state.ineligibleSinceMs = since(!state.eligible, state.ineligibleSinceMs);
-  state.behindSinceMs = since(
-    eligible.some((member) => (member.headLevel ?? -1) >= (state.headLevel ?? -1) + t.aheadLevels),
-    state.behindSinceMs,
-  );
+  state.behindSinceMs = since(aheadSuccessor(state, now, t) !== null, state.behindSinceMs);
   state.dalUnwellSinceMs = since(!state.dalWell, state.dalUnwellSinceMs);
   state.nobodyEligibleSinceMs = since(!state.eligible && eligible.length === 0, state.nobodyEligibleSinceMs);
 }
@@ -360,11 +374,9 @@ function decideStandby(state: ElectorState, now: number, t: Timings): Decision {
   if (state.nobodyEligibleSinceMs === null) return none("not-eligible");
   const due = Math.max(freeSince, state.nobodyEligibleSinceMs + t.lastResortSeconds * 1000);
   if (now < due) return none("nobody-eligible-for-now", due);
-  const level = (value: number | null) => value ?? -1;
   const ahead = others.some(
     (member) =>
-      level(member.headLevel) > level(state.headLevel) ||
-      (level(member.headLevel) === level(state.headLevel) && member.pod.localeCompare(state.pod) < 0),
+      level(member) > level(state) || (level(member) === level(state) && member.pod.localeCompare(state.pod) < 0),
   );
   return ahead ? none("higher-head-elsewhere") : acquire("last-resort", "last-resort");
 }

@@ -604,12 +604,28 @@ test("the release names the wished member, itself above a higher epoch, and nobo
   expect(successorOf(active({ members: [] }), "planned-sigterm", now, t)).toBe("");
 });
 
-test("a member whose DAL node is well follows before one with a higher head, and after one without missing nonces", () => {
+test("a member whose DAL node is well follows before one that is a level ahead, and after one without missing nonces", () => {
   const sick = member({ dalWell: false, headLevel: 101 });
   const well = member({ pod: "alice-as-2", identity: "c" });
   expect(bestSuccessor([sick, well], now, t)?.identity).toBe("c");
   expect(bestSuccessor([sick, { ...well, noncesMissing: 1 }], now, t)?.identity).toBe(other);
   expect(successorOf(unwell({ members: [sick, well] }), "planned-dal", now, t)).toBe("c");
+});
+
+test("a DAL node outweighs no head that moves a tenure: the successor would hand over again", () => {
+  const current = member({ dalWell: false, headLevel: 102 });
+  const well = member({ pod: "alice-as-2", identity: "c", headLevel: 100 });
+  expect(successorOf(active({ members: [current, well] }), "planned-ineligible", now, t)).toBe(other);
+  expect(successorOf(active({ members: [current, well] }), "planned-sigterm", now, t)).toBe(other);
+  expect(successorOf(active({ members: [current, { ...well, headLevel: 101 }] }), "planned-sigterm", now, t)).toBe("c");
+});
+
+test("a master that is behind hands over to a member that is ahead, whatever speaks for another one", () => {
+  const ahead = member({ dalWell: false, headLevel: 102, noncesMissing: 1 });
+  const level = member({ pod: "alice-as-2", identity: "c", headLevel: 101 });
+  const behind = active({ behindSinceMs: now - 6000, members: [ahead, level] });
+  expect(decide(behind, now, t)).toMatchObject({ action: { kind: "hand-over" }, reason: "behind" });
+  expect(successorOf(behind, "planned-behind", now, t)).toBe(other);
 });
 
 test("two pods whose DAL nodes fail in turn wait longer each time", () => {
