@@ -57,7 +57,7 @@ async function switchover(session: Session, options: SwitchoverOptions): Promise
 
 export function addSwitchover(program: Command, session: Session): void {
   jsonCommand(program, "switchover", "hand the mastership to another member (prints the plan; --yes does it)")
-    .option("--to <pod>", "the member (default: the eligible one with the highest head)")
+    .option("--to <pod>", "the member (default: the eligible one that is up with the chain, its DAL node well)")
     .option("--yes", "do it")
     .option("--cancel", "take a wish back that was not honoured yet")
     .option("--force", "do it although something speaks against it")

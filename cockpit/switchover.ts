@@ -14,9 +14,25 @@ export interface SwitchoverPlan {
   objections: string[];
 }
 
+const levelsBehind = ({ record }: Member, highest: number): number => highest - (record?.headLevel ?? 0);
+const dalUnwell = ({ record }: Member): boolean => record?.dal?.well === false;
+
+/** As the electors choose: eligible, up with the chain, its DAL node well, highest head. */
+function bestTarget(others: readonly Member[], highest: number): Member | undefined {
+  const able = (member: Member) => member.fresh && member.record?.eligible === true;
+  const behind = (member: Member) => levelsBehind(member, highest);
+  return [...others].sort(
+    (a, b) =>
+      Number(able(b)) - Number(able(a)) ||
+      Number(behind(a) >= 2) - Number(behind(b) >= 2) ||
+      Number(dalUnwell(a)) - Number(dalUnwell(b)) ||
+      behind(a) - behind(b),
+  )[0];
+}
+
 /**
- * Pure. `to` undefined: the eligible member with the highest head. @throws UsageError where the wish names no other
- * member
+ * Pure. `to` undefined: the eligible member that is up with the chain, and whose DAL node is well. @throws UsageError
+ * where the wish names no other member
  */
 export function planSwitchover(view: BakerView, to?: string): SwitchoverPlan {
   const others = view.members.filter((member) => member.pod !== view.holder);
@@ -27,13 +43,8 @@ export function planSwitchover(view: BakerView, to?: string): SwitchoverPlan {
     throw new UsageError(
       `--to names a member that does not hold the lease (${names.join(", ") || "there is none"}); got "${to}"`,
     );
-  const able = (member: Member) => member.fresh && member.record?.eligible === true;
-  const target =
-    to === undefined
-      ? [...others].sort(
-          (a, b) => Number(able(b)) - Number(able(a)) || (b.record?.headLevel ?? -1) - (a.record?.headLevel ?? -1),
-        )[0]
-      : others.find((member) => member.pod === to);
+  const highest = Math.max(0, ...view.members.map((member) => member.record?.headLevel ?? 0));
+  const target = to === undefined ? bestTarget(others, highest) : others.find((member) => member.pod === to);
   if (!target) throw new UsageError(`${view.baker} has no other member to switch to`);
   const objections: string[] = [];
   if (!view.held) objections.push("nobody holds the lease now: the electors decide by themselves");
@@ -42,9 +53,10 @@ export function planSwitchover(view: BakerView, to?: string): SwitchoverPlan {
     if (!target.fresh) objections.push(`${target.pod} has been silent for ${Math.round(target.ageSeconds ?? 0)} s`);
     if (!target.record.eligible) objections.push(`${target.pod} is not eligible: ${target.record.reason}`);
     if (target.record.signersAnswering === 0) objections.push(`no signer answers ${target.pod}`);
-    const highest = Math.max(0, ...view.members.map((member) => member.record?.headLevel ?? 0));
-    if (highest - (target.record.headLevel ?? 0) >= 2)
-      objections.push(`${target.pod} is ${highest - (target.record.headLevel ?? 0)} levels behind`);
+    const behind = levelsBehind(target, highest);
+    if (behind >= 2) objections.push(`${target.pod} is ${behind} levels behind`);
+    if (dalUnwell(target) && view.members.some((member) => member.record?.dal?.well))
+      objections.push(`the DAL node of ${target.pod} is not well: it would hand over again after a pause`);
   }
   const missing = Math.max(0, ...view.members.map((member) => member.record?.noncesMissing ?? 0));
   if (missing > 0) objections.push(`${missing} nonce commitments are not on another member yet`);

@@ -205,6 +205,7 @@ class Election {
       tenureLost: null,
       lastVoluntaryAtMs: null,
       voluntaryPauseMs: 0,
+      lastOperatorAtMs: null,
       handover: pod.handover && {
         cause: pod.handover.cause,
         step: pod.handover.step,

@@ -496,6 +496,23 @@ test("the plan goes to the eligible member and lists what speaks against it", as
   ]);
 });
 
+test("a DAL node that is not well speaks against its pod where another one is well, and of two members the other is chosen", async () => {
+  const cluster = new FakeCluster();
+  const sick = { ...wellDal, well: false, reason: "dal-silent: it has not answered for 12 s: no answer" };
+  cluster.member(1, { dal: sick });
+  cluster.member(0, { dal: sick });
+  expect(planSwitchover(await cluster.view()).objections).toEqual([]);
+  cluster.member(0, { dal: wellDal });
+  expect(planSwitchover(await cluster.view()).objections).toEqual([
+    "the DAL node of alice-as-1 is not well: it would hand over again after a pause",
+  ]);
+  cluster.podNames.push("alice-as-2");
+  cluster.member(2, { dal: wellDal, headLevel: 99 });
+  expect(planSwitchover(await cluster.view())).toMatchObject({ to: "alice-as-2", objections: [] });
+  cluster.member(2, { dal: wellDal, headLevel: 98 });
+  expect(planSwitchover(await cluster.view())).toMatchObject({ to: "alice-as-1" });
+});
+
 test("the plan refuses a member that does not exist or already holds", async () => {
   const view = await new FakeCluster().view();
   expect(() => planSwitchover(view, "alice-as-0")).toThrow(

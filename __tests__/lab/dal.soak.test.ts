@@ -54,7 +54,10 @@ test("where both DAL nodes hang nothing moves: octez-baker stalls, is restarted 
   const from = lab.chain.head.level;
   for (const { pod } of lab.cluster.bakingMembers()) await inject(lab, "hang-dal-node", { pod: pod.name });
   await lab.until("the restart", () => heard("daemon-killed", /^hangs/), 120_000);
-  await decidedAfter(lab.chain.head.level, 8);
+  const restartedAt = lab.chain.head.level;
+  const attests = () => lab.chain.levels.some(({ level }) => level > restartedAt && attested(level) === false);
+  await lab.until("octez-baker attests again", attests, 120_000);
+  await decidedAfter(lab.chain.head.level, 5);
   const missed = missedSince(from);
   console.log(`missed ${JSON.stringify(missed)} after level ${from}`);
   expect(missed.length).toBeGreaterThanOrEqual(2);

@@ -99,6 +99,8 @@ export interface ElectorState {
   /** The last voluntary handover of any member, when this process learned of it, and the pause that follows it. */
   lastVoluntaryAtMs: number | null;
   voluntaryPauseMs: number;
+  /** The last handover that an operator asked for, when this process learned of it. */
+  lastOperatorAtMs: number | null;
   handover: Handover | null;
   lostAtMs: number | null;
   /** This pod's supervisor says that no daemon runs. */
@@ -272,7 +274,10 @@ function decideActive(state: ElectorState, now: number, t: Timings): Decision {
     if (!dalSuccessor(state, now, t)) return none("no-better-dal-node", deadline);
     const due = state.dalUnwellSinceMs + patience;
     if (now < due) return none("dal-node-unwell-for-now", Math.min(deadline, due));
-    if (now < pausedUntil) return none("voluntary-pause", Math.min(deadline, pausedUntil));
+    // What an operator has chosen is not undone at once for a part of the income.
+    const chosenAtMs = state.lastOperatorAtMs ?? -Infinity;
+    const until = Math.max(pausedUntil, chosenAtMs + t.voluntaryHandoverSeconds * 1000);
+    if (now < until) return none("voluntary-pause", Math.min(deadline, until));
     // At the next 50th level octez-baker may stall: no longer than for a block at the next level.
     return handOver("planned-dal", "dal-node-unwell", t.terminationWaitSeconds);
   }

@@ -36,6 +36,7 @@ export const initialState = (self: string, pod: string): ElectorState => ({
   tenureLost: null,
   lastVoluntaryAtMs: null,
   voluntaryPauseMs: 0,
+  lastOperatorAtMs: null,
   handover: null,
   lostAtMs: null,
   daemonsStopped: false,
@@ -49,6 +50,7 @@ export function gatherLease(state: ElectorState, { lease, pause }: Sources, now:
   pause.see(object, view, now);
   state.lastVoluntaryAtMs = pause.atMs;
   state.voluntaryPauseMs = pause.pauseMs;
+  state.lastOperatorAtMs = pause.operatorAtMs;
 }
 
 /** @returns why this pod could bake, or could not */

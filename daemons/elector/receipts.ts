@@ -170,11 +170,14 @@ export class Receipts {
   }
 }
 
-/** When this process learned of the last handover that no person asked for, and how long the next one waits. */
+/** When this process learned of the last handovers, by who asked for them, and how long the next one waits. */
 export class VoluntaryPause {
+  /** Of the last one that no person asked for. */
   atMs: number | null = null;
   pauseMs = 0;
+  operatorAtMs: number | null = null;
   private epoch = -1;
+  private operatorEpoch = -1;
   private transition = "";
 
   constructor(private readonly timings: Timings) {}
@@ -184,6 +187,11 @@ export class VoluntaryPause {
     if (!lease || transition === this.transition) return;
     this.transition = transition;
     const receipts = readReceipts(lease);
+    const operator = receipts.find(({ cause }) => cause === "planned-operator");
+    if (operator && operator.epoch !== this.operatorEpoch) {
+      this.operatorEpoch = operator.epoch;
+      this.operatorAtMs = now;
+    }
     const newest = receipts.find(({ cause }) => voluntaryCauses.has(cause));
     if (!newest || newest.epoch === this.epoch) return;
     this.epoch = newest.epoch;

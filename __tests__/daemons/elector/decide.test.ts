@@ -57,6 +57,7 @@ const state = (fields: Partial<ElectorState> = {}): ElectorState => ({
   tenureLost: null,
   lastVoluntaryAtMs: null,
   voluntaryPauseMs: 0,
+  lastOperatorAtMs: null,
   handover: null,
   lostAtMs: null,
   daemonsStopped: false,
@@ -429,6 +430,19 @@ const rows: [string, ElectorState, Kind, string][] = [
     unwell({ lastVoluntaryAtMs: now - 1000, voluntaryPauseMs: 60_000 }),
     "none",
     "voluntary-pause",
+  ],
+  [
+    "does not undo at once what an operator chose",
+    unwell({ lastOperatorAtMs: now - 59_999 }),
+    "none",
+    "voluntary-pause",
+  ],
+  ["hands over a pause later", unwell({ lastOperatorAtMs: now - 60_000 }), "hand-over", "dal-node-unwell"],
+  [
+    "hands over at once what cannot sign, whoever chose it",
+    active({ eligible: false, ineligibleSinceMs: now - 6000, lastOperatorAtMs: now - 6000 }),
+    "hand-over",
+    "ineligible",
   ],
   ["cannot sign at all: that comes first", unwell({ ineligibleSinceMs: now - 6000 }), "hand-over", "ineligible"],
   [

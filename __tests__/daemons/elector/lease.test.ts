@@ -1,6 +1,8 @@
 import { annotations } from "../../../contract/names";
 import type { Receipt } from "../../../contract/receipt";
+import { defaultTimings } from "../../../contract/timings";
 import { readLastTransition, readReceipts, viewLease, withReceipt } from "../../../daemons/elector/lease";
+import { VoluntaryPause } from "../../../daemons/elector/receipts";
 import type { Lease } from "../../../daemons/runtime/kube";
 
 const self = "alice-as-0_a";
@@ -63,4 +65,20 @@ test("50 receipts are kept, newest first, one per epoch, and broken ones are dro
   expect(
     readReceipts(lease(theirs, { [annotations.receipts]: `[{"epoch":"x"},${JSON.stringify(receipt(3))}]` })),
   ).toHaveLength(1);
+});
+
+test("a handover counts from when this process learns of it, once: an operator's apart from those that nobody asked for", () => {
+  const pause = new VoluntaryPause(defaultTimings);
+  const known = (epoch: number, cause: string, now: number, note: Record<string, string> = {}) => {
+    const notes = withReceipt(note, readReceipts(lease(theirs, note)), { ...receipt(epoch), cause });
+    const object = lease({ ...theirs, leaseTransitions: epoch }, notes);
+    pause.see(object, seen(object, now).view, now);
+    return notes;
+  };
+  let notes = known(5, "planned-operator", 100);
+  expect([pause.operatorAtMs, pause.atMs]).toEqual([100, null]);
+  notes = known(6, "planned-dal", 200, notes);
+  expect([pause.operatorAtMs, pause.atMs, pause.pauseMs]).toEqual([100, 200, 60_000]);
+  known(7, "planned-operator", 300, notes);
+  expect([pause.operatorAtMs, pause.atMs]).toEqual([300, 200]);
 });
