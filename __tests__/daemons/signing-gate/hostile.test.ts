@@ -36,10 +36,18 @@ afterEach(async () => {
   world = undefined;
   expect(violations).toEqual([]);
 });
+/** For what a slow machine must not hand to the next signer. */
+const patient: Timings = {
+  ...quick,
+  gateBudgetMs: 15_000,
+  markWriteMs: 4000,
+  signerTimeoutMs: 8000,
+  requestTimeoutMs: 4000,
+};
 const count = (signed: readonly unknown[]) => signed.length;
 
 test("the master's requests are signed, by one signer each, and the signature verifies", async () => {
-  const { world, a, key } = await begin();
+  const { world, a, key } = await begin({ timings: patient });
   a.lead(1);
   for (const kind of ["block", "preattestation", "attestation"] as const) {
     const answer = await a.sign(key, request(kind, 1001));
@@ -319,7 +327,7 @@ test("a block that went to a signer that is not deterministic is never repeated,
 });
 
 test("a request under way ends at the signer where it began, though the signer is taken out meanwhile", async () => {
-  const { world, a, key } = await begin();
+  const { world, a, key } = await begin({ timings: patient });
   a.lead(1);
   for (const signer of world.signers) signer.faults = { delayMs: 150 };
   const pending = a.sign(key, request("attestation", 1001));
