@@ -70,6 +70,8 @@ export const supervisorStatusSchema = z.object({
   diskUsedRatio: z.optional(z.number()),
   /** Why no new file can be written into the client folder; absent where one can. */
   clientFolderProblem: z.optional(z.string()),
+  /** Keys without which octez-baker runs, because no signer had shown their public keys when it started. */
+  keysLeftOut: z.optional(z.array(z.string())),
   recent,
 });
 export type SupervisorStatus = z.infer<typeof supervisorStatusSchema>;

@@ -59,6 +59,7 @@ const sentences: Readonly<Record<string, string>> = {
   "daemon-hangs": "{program} lives but asks for no signature, and a restart did not help.",
   "client-folder-not-written": "No file can be written into the client folder: {reason}.",
   "daemons-kept": "The supervisor keeps its baking daemons: {detail}.",
+  "keys-left-out": "octez-baker starts without {addresses}: {reason}.",
   "prepare-failed": "The supervisor could not prepare the baking daemons: {reason}.",
   quarantined: "A broken file was moved aside: {reason}.",
   "solo-start": "The baker without a standby may start: {reason}.",

@@ -155,6 +155,8 @@ export interface PodFacts {
   tenureLost: GateStatus["tenureLost"];
   /** Counters of gate and sidecar: attestations that the gate was asked for, and that the chain misses. */
   attestations: { asked: number; missed: number };
+  /** Keys whose public keys no signer has shown to the gate. */
+  absentKeys: string[];
 }
 
 const leases = (namespace: string): string => `/apis/coordination.k8s.io/v1/namespaces/${namespace}/leases`;
@@ -200,6 +202,7 @@ export class Pod {
     rights: [],
     tenureLost: null,
     attestations: { asked: 0, missed: 0 },
+    absentKeys: [],
   };
   readonly relay: Relay;
   elector: ChildProcess | undefined;
@@ -342,16 +345,15 @@ export class Pod {
           reason: "",
           inFlight: 0,
           epoch: record?.epoch ?? 0,
-          keys: [
-            {
-              address: key,
-              state: record?.gate === "open" ? "open" : "closed",
-              reason: "",
-              floor: 0,
-              highestLevel: level(),
-              lastAttestation: record?.gate === "open" ? { level: level(), round: 0 } : null,
-            },
-          ],
+          keys: this.cluster.file().keys.map(({ address }) => ({
+            address,
+            state: record?.gate === "open" ? "open" : "closed",
+            reason: "",
+            floor: 0,
+            highestLevel: level(),
+            lastAttestation: record?.gate === "open" ? { level: level(), round: 0 } : null,
+            signers: this.facts.absentKeys.includes(address) ? 0 : 1,
+          })),
           signers: [],
           signersAnswering: this.facts.signersAnswering,
           attestationsAsked: this.facts.attestations.asked,

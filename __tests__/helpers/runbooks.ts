@@ -29,6 +29,7 @@ export const notRun: { program: RegExp; reason: string }[] = [
   { program: /^gcloud /, reason: "needs Google Cloud" },
   { program: /^(sudo )?systemctl /, reason: "needs systemd on the signer host" },
   { program: /^sudo -u tezos-signer octez-signer /, reason: "needs Octez on the signer host" },
+  { program: /^curl -fsS http:\/\/127\.0\.0\.1:6732\//, reason: "needs the signer host" },
   { program: /^octez-client /, reason: "needs Octez and a chain" },
   { program: /^etcdutl /, reason: "needs the snapshot of an etcd; the flags are those of etcd 3.6" },
   { program: /^(cp|mkdir|ssh-keygen) /, reason: "is a program of the system" },

@@ -15,6 +15,7 @@ import { podKubeClient } from "../runtime/kube-client";
 import type { Log } from "../runtime/log";
 import { type Counter, createRegistry, type Registry } from "../runtime/metrics";
 import { repeat } from "../runtime/repeat";
+import { AbsentKeys } from "./absent-keys";
 import { spawnGroup } from "./daemon-process";
 import { createFollowDal } from "./follow-dal";
 import { launcher } from "./launch";
@@ -51,6 +52,7 @@ export class SupervisorDaemon {
   private readonly prefix = launcher();
   private readonly clientFolder: ClientFolder;
   private readonly dal: ReturnType<typeof createFollowDal>;
+  private readonly absent: AbsentKeys;
 
   constructor(
     private readonly config: DaemonConfig,
@@ -67,12 +69,12 @@ export class SupervisorDaemon {
     this.clientFolder = new ClientFolder(() => writeProblem(env.TOG_CLIENT_DIR));
     this.supervisor = new Supervisor({
       ...{ identity, topology: file.topology, timings: file.timings, daemons, prefix: this.prefix, clock, log },
-      spawn: spawnGroup,
+      spawn: (command) => spawnGroup(this.absent.without(command)),
       onChange: () => this.announce(),
       prepare: () => this.prepare(),
     });
-    const restart = () =>
-      this.supervisor.restart("the DAL node had restarted, and octez-baker attests no slot after that");
+    this.absent = new AbsentKeys(config, () => this.daemons[0]?.command ?? [], this.over.signal);
+    const restart = (reason: string) => this.supervisor.restart(reason);
     this.dal = createFollowDal(config, { clock, log, signal: this.over.signal, restart });
     this.quarantined = createMetrics(this.registry, this.supervisor, () =>
       diskUsedRatio(env.TOG_CLIENT_DIR),
@@ -139,7 +141,8 @@ export class SupervisorDaemon {
   /** Where gate or sidecar do not answer, nothing is known, and nothing changes. */
   private async lookAround(): Promise<void> {
     const { env, file } = this.config;
-    if (!this.supervisor.running || (this.solo && !file.dal)) return;
+    const keysAbsent = this.absent.addresses.length > 0;
+    if (!this.supervisor.running || (this.solo && !file.dal && !keysAbsent)) return;
     const options = { timeoutMs: file.timings.requestTimeoutMs, signal: this.over.signal };
     const status = (port: number) => getJson(`http://${env.TOG_POD_ADDRESS}:${port}/status`, options);
     const asked = this.solo ? [ports.sidecar] : [ports.sidecar, ports.gateHealth];
@@ -148,7 +151,8 @@ export class SupervisorDaemon {
     const gate = this.solo ? undefined : gateStatusSchema.safeParse(answers?.[1]).data;
     if (!sidecar || !(gate || this.solo)) return;
     if (gate) this.supervisor.saw(toldBy(gate, sidecar));
-    this.dal.look(this.supervisor.pid, sidecar, gate?.open === false ? null : gate);
+    const came = keysAbsent && (await this.absent.someCame());
+    this.dal.look(this.supervisor.pid, sidecar, gate?.open === false ? null : gate, came);
   }
 
   private async checkStarts(): Promise<void> {
@@ -189,6 +193,12 @@ export class SupervisorDaemon {
     // Without a gate a broken high watermark file is no empty one: the start conditions hold again, and set it aside.
     if (this.solo && (await brokenWatermarks(this.config.env.TOG_CLIENT_DIR))) void this.waitForSolo(this.solo);
     else await this.setBrokenAside();
+    await this.absent.look();
+    const keysLeftOut = this.absent.addresses;
+    if (keysLeftOut.length > 0)
+      this.log.error("keys-left-out", "no signer has shown their public keys", { addresses: keysLeftOut.join(" ") });
+    this.supervisor.keysLeftOut = keysLeftOut;
+    this.announce();
   }
 
   private async setBrokenAside(): Promise<void> {

@@ -1,6 +1,7 @@
 /**
  * Whether octez-baker must start anew because the DAL node has restarted under it: version 25.1 never opens its stream
- * of attestable slots again, and from then on attests none of them.
+ * of attestable slots again, and from then on attests none of them. The same where a key has come without which it was
+ * started.
  */
 import { ports } from "../../contract/ports";
 import type { DalStatus, GateStatus, SidecarStatus } from "../../contract/status";
@@ -42,24 +43,27 @@ interface FollowDalOptions {
   /** How long a moment without a block of ours is waited for. */
   patienceMs: number;
   /** Ends the present run in order; another follows at once. */
-  restart: () => void;
+  restart: (reason: string) => void;
 }
 
 export class FollowDal {
   private readonly restarts = new DalRestarts();
+  private keyCameMs: number | undefined;
 
   constructor(private readonly o: FollowDalOptions) {}
 
   /**
    * Called again and again. @param pid of the running octez-baker @param gate undefined where the pod has none; null
-   * while it is shut
+   * while it is shut @param keyCame whether a key is there by now without which octez-baker was started
    */
-  look(pid: number | null, sidecar: SidecarStatus, gate: GateStatus | null | undefined): void {
+  look(pid: number | null, sidecar: SidecarStatus, gate: GateStatus | null | undefined, keyCame = false): void {
     const { clock, rights, patienceMs, restart } = this.o;
     const { dal, head, ready } = sidecar;
     const now = clock.now();
-    const running = pid !== null && gate !== null && dal !== undefined;
-    const dueSinceMs = this.restarts.see(running ? { pid, ...dal } : undefined, now);
+    const running = pid !== null && gate !== null;
+    const dalSinceMs = this.restarts.see(running && dal ? { pid, ...dal } : undefined, now);
+    this.keyCameMs = running && keyCame ? (this.keyCameMs ?? now) : undefined;
+    const dueSinceMs = dalSinceMs ?? this.keyCameMs;
     if (dueSinceMs === undefined || !ready || !head) return;
     rights.ask(head.level, now);
     const moment = quietMoment({
@@ -69,14 +73,19 @@ export class FollowDal {
       keys: gate?.keys ?? [],
       blockSeconds: rights.blockSeconds,
     });
-    if (moment.ok) restart();
+    if (moment.ok)
+      restart(
+        dalSinceMs === undefined
+          ? "a key is there without which octez-baker was started"
+          : "the DAL node had restarted, and octez-baker attests no slot after that",
+      );
   }
 }
 
 /** Asks the pod's own node for the rights. */
 export function createFollowDal(
   { env, file }: DaemonConfig,
-  o: { clock: Clock; log: Log; signal: AbortSignal; restart: () => void },
+  o: { clock: Clock; log: Log; signal: AbortSignal; restart: FollowDalOptions["restart"] },
 ): FollowDal & { close(): void } {
   const { retrySeconds, requestTimeoutMs } = file.timings;
   const url = `http://${env.TOG_LOCAL_ADDRESS}:${ports.octezRpc}`;

@@ -48,6 +48,8 @@ export class Supervisor {
   diskUsedRatio: number | undefined;
   /** See contract/status.ts. */
   clientFolderProblem: string | undefined;
+  /** See contract/status.ts. */
+  keysLeftOut: readonly string[] = [];
   /** Why a program does not start on this pod (start-check.ts). */
   cannotStart: string | undefined = "not checked yet";
 
@@ -244,6 +246,7 @@ export class Supervisor {
       })),
       ...(this.diskUsedRatio === undefined ? {} : { diskUsedRatio: this.diskUsedRatio }),
       ...(this.clientFolderProblem === undefined ? {} : { clientFolderProblem: this.clientFolderProblem }),
+      ...(this.running && this.keysLeftOut.length > 0 ? { keysLeftOut: [...this.keysLeftOut] } : {}),
       recent: this.recent.list(),
     };
   }

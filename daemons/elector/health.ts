@@ -66,6 +66,9 @@ export function troubles(facts: Statuses): string[] {
     ...(supervisor?.clientFolderProblem
       ? [`client folder: no file can be written (${supervisor.clientFolderProblem})`]
       : []),
+    ...(supervisor?.keysLeftOut ?? []).map(
+      (address) => `octez-baker runs without ${address}: no signer has shown its public key`,
+    ),
     ...(supervisor?.daemons ?? [])
       .filter((daemon) => daemon.state === "backoff")
       .map((daemon) => `${daemon.name} ended (${daemon.lastExit ?? "?"}) and is restarted`),

@@ -86,7 +86,9 @@ const troubleRemedy = (pod: string, text: string): string =>
       ? "docs/runbooks/resize.md"
       : text.startsWith("signer")
         ? `kubectl logs ${pod} -c signing-gate`
-        : logsOf(pod);
+        : text.startsWith("octez-baker runs without")
+          ? "docs/runbooks/key-rotation.md#what-keys-says"
+          : logsOf(pod);
 const troubles: MemberRule = ({ pod }, record) =>
   (record.troubles ?? [])
     .filter((text) => !["node: ", "DAL node: ", "key "].some((start) => text.startsWith(start)))

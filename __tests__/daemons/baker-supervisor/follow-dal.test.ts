@@ -84,6 +84,15 @@ describe("the moment", () => {
     follow.look(7, sidecar(1, { head: { level: 100, ageSeconds: 3 } as SidecarStatus["head"] }), undefined);
     expect(restarted).toBe(1);
   });
+  test("comes where a key is there without which octez-baker was started, too, with or without a DAL node", () => {
+    const without = sidecar(0, { dal: undefined });
+    follow.look(7, without, gate(99), true);
+    follow.look(null, without, gate(100), true);
+    follow.look(7, without, gate(100), false);
+    expect(restarted).toBe(0);
+    follow.look(7, without, gate(100), true);
+    expect(restarted).toBe(1);
+  });
   test("never comes in a pod without a DAL node", () => {
     follow.look(7, sidecar(1, { dal: undefined }), gate(100));
     expect(restarted).toBe(0);

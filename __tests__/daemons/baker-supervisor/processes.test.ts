@@ -6,7 +6,7 @@ import type { Leadership } from "../../../contract/leadership";
 import { watermarkName } from "../../../contract/names";
 import { ports } from "../../../contract/ports";
 import type { SupervisorStatus } from "../../../contract/status";
-import { Cluster, type ElectionSubject, type Pod } from "../../helpers/election";
+import { Cluster, electionKey, type ElectionSubject, type Pod } from "../../helpers/election";
 import { embeddedSubject } from "../../helpers/election-subject";
 
 jest.setTimeout(90_000);
@@ -28,8 +28,9 @@ class Word {
 
   constructor(private readonly pod: Pod) {}
   async start(): Promise<void> {
-    this.server = http.createServer((_request, response) => {
+    this.server = http.createServer((request, response) => {
       response.writeHead(200);
+      if (request.url === "/leadership") return void response.end(JSON.stringify(this.record ?? null));
       response.flushHeaders();
       if (this.record) response.write(JSON.stringify(this.record) + "\n");
       this.streams.add(response);
@@ -228,6 +229,52 @@ test("a broken high watermark file is moved aside before the start, with an aler
     });
     expect(readdirSync(join(pod.folder, "client"))).toEqual(["quarantine"]);
   }));
+
+describe("a key that no signer has shown", () => {
+  /** A baker that writes down the names that it was given. */
+  const named = (cluster: Cluster) => {
+    const script = `echo "$*" >>${cluster.beatFile}; trap 'exit 127' TERM; while :; do sleep 0.05; done`;
+    const words = ["run", "baker", "consensus-2", "--operator-of", "consensus-2"];
+    cluster.changes = {
+      keys: [...cluster.file().keys, nextKey],
+      daemons: [{ name: "octez-baker", command: ["bash", "-c", script, "octez-baker", ...words] }],
+    };
+  };
+  const starts = (cluster: Cluster) =>
+    existsSync(cluster.beatFile) ? readFileSync(cluster.beatFile, "utf8").trim().split("\n").filter(Boolean) : [];
+  const all = "run baker consensus-2 --operator-of consensus-2";
+  const present = "run baker --operator-of consensus-2";
+
+  test("is left out at a start, loudly; octez-baker starts anew with it once it is shown", () =>
+    withPod(async ({ cluster, pod, word }) => {
+      pod.facts.absentKeys = [next];
+      pod.run("baker-supervisor");
+      word.keep();
+      await cluster.until("a start", () => starts(cluster).length === 1);
+      expect(starts(cluster)).toEqual([present]);
+      expect(event(cluster, "keys-left-out")).toMatchObject({ level: "error", addresses: next });
+      await cluster.until("its status", async () => (await statusOf(pod))?.keysLeftOut?.join() === next);
+      pod.facts.absentKeys = [];
+      await cluster.until("another start", () => starts(cluster).length === 2);
+      expect(starts(cluster)[1]).toBe(all);
+      expect((await statusOf(pod))?.keysLeftOut).toBeUndefined();
+    }, named));
+  test.each([
+    ["is not left out where the client folder knows its public key", [next], all],
+    ["is not left out where no other one is left", [next, electionKey], all],
+  ])("%s", (title, absent, expected) =>
+    withPod(async ({ cluster, pod, word }) => {
+      pod.facts.absentKeys = absent;
+      const value = { locator: `remote:${next}`, key: "BLpk" };
+      if (title.includes("folder"))
+        writeFileSync(join(pod.folder, "client/public_keys"), JSON.stringify([{ name: "consensus-2", value }]));
+      pod.run("baker-supervisor");
+      word.keep();
+      await cluster.until("a start", () => starts(cluster).length === 1);
+      expect(starts(cluster)).toEqual([expected]);
+    }, named),
+  );
+});
 
 test("SIGTERM waits for the handover, says that nothing runs, and ends when the lease is released", () =>
   withPod(async ({ cluster, pod, word }) => {

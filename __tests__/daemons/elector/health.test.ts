@@ -53,6 +53,7 @@ test("troubles are what each container complains of, and nothing where all is we
       supervisor: {
         daemons: [{ name: "octez-baker", state: "backoff", lastExit: "SIGKILL" }],
         diskUsedRatio: 0.98,
+        keysLeftOut: ["tz4b"],
       } as unknown as SupervisorStatus,
       gate: {
         keys: [{ address: "tz1a", state: "lost", reason: "watermark-missing" }],
@@ -68,6 +69,7 @@ test("troubles are what each container complains of, and nothing where all is we
     "nonce-importer does not answer",
     "node: head-old: 300 s",
     "disk: 98 % used",
+    "octez-baker runs without tz4b: no signer has shown its public key",
     "octez-baker ended (SIGKILL) and is restarted",
     "key tz1a is lost: watermark-missing",
     "signer home1 through b: timeout",
