@@ -95,7 +95,8 @@ class Rehearsal {
     if (text === "npm run deploy -- --only baker") return this.deploy();
     // Shows what the next command does, and needs Terraform.
     if (text === "npm run diff -- --only baker") return;
-    if (/^sudo (-u tezos-signer octez-signer|scripts\/signer-host doctor) |^curl -fsS /.test(text)) return this.signerHasKeys();
+    if (/^sudo (-u tezos-signer octez-signer|scripts\/signer-host doctor) |^curl -fsS /.test(text))
+      return this.signerHasKeys();
     if (command[0] === "octez-client") {
       await octezClient({ lab: this.lab, aliases: this.aliases, signer: this.home }, command.slice(1));
       this.registered = true;
