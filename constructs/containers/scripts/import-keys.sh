@@ -10,7 +10,8 @@ fi
 # octez-baker writes the public keys that it has learnt into public_keys, and does not start without one of them: what is
 # known of an address stays, so that a start depends on no device whose key it knows.
 public_keys=$2
-learnt=$(cat "$TOG_CLIENT_DIR/public_keys" 2>/dev/null | tr -d ' \n\t')
+learnt=
+[ ! -f "$TOG_CLIENT_DIR/public_keys" ] || learnt=$(tr -d ' \n\t' <"$TOG_CLIENT_DIR/public_keys")
 for locator in $(printf '%s\n' "$public_keys" | tr '"' '\n' | grep '^remote:'); do
   known=$(printf '%s\n' "$learnt" | sed -n "s/.*{\"locator\":\"$locator\",\"key\":\"\([0-9A-Za-z]*\)\"}.*/\1/p")
   [ -z "$known" ] || public_keys=$(printf '%s\n' "$public_keys" |
