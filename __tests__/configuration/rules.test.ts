@@ -256,6 +256,11 @@ const cases: [string, Values, RegExp[]][] = [
     [/^bakers\.alice\.companion_keys: nothing beside "tz4.* -> .*\["tz4\.\.\."\]/],
   ],
   [
+    "a tz4 key with DAL and an empty list of companions",
+    withBaker({ ...hot, consensus_keys: [tz4], companion_keys: [] }),
+    [/^bakers\.alice\.companion_keys: nothing beside "tz4/],
+  ],
+  [
     "a next tz4 key with DAL and no companion",
     withBaker({ ...hot, consensus_keys: [tz1, tz4] }),
     [/^bakers\.alice\.companion_keys: nothing beside "tz4/],
@@ -424,8 +429,8 @@ const cases: [string, Values, RegExp[]][] = [
   ]),
   [
     "one signer under two names",
-    withBaker({ delegate: tz1, signers: { b1: { url: "http://10.8.0.5" }, b2: { url: "http://10.8.0.5:80/x" } } }),
-    [/^bakers\.alice\.signers\.b2\.url: 10\.8\.0\.5:80, which is b1 -> each signer once/],
+    withBaker({ delegate: tz1, signers: { b1: { url: "http://10.8.0.5/x" }, b2: { url: "http://10.8.0.5:80/x/" } } }),
+    [/^bakers\.alice\.signers\.b2\.url: 10\.8\.0\.5:80\/x, which is b1 -> each signer once/],
   ],
   ["a floating image", { ...base, images: { octez: "docker.io/tezos/tezos:latest" } }, [/^images\.octez: .*:latest"/]],
   ["an image without a tag", { ...base, images: { octez: "docker.io/tezos/tezos" } }, [/^images\.octez: /]],
@@ -562,6 +567,14 @@ test("the right configurations next to the refused ones are accepted", () => {
     ),
     // No tunnel, so nobody comes through the signer link.
     withBaker({ delegate: tz1, signers: { home1: { url: "http://10.8.0.5:6732" } } }, { signer_link: {} }),
+    withBaker({
+      delegate: tz1,
+      signers: {
+        b1: { url: "http://10.8.0.5/alice" },
+        b2: { url: "http://10.8.0.5" },
+        b3: { url: "http://10.8.0.5/b" },
+      },
+    }),
     withBaker({ delegate: tz1, signers: { ...signers, vpn: { url: "https://a.vpn.svc", namespace: "vpn" } } }),
     { ...base, cluster: { existing: { context: "kind" } }, project: null },
     { ...base, control_plane: { endpoint: "ip", authorized_networks: { office: "203.0.113.7/32" } } },
@@ -595,6 +608,23 @@ test("http over the internet is a warning; http in a VPN, and https, are not; a 
     { url: "http://a.vpn.svc", namespace: "vpn" },
   ])
     expect(warnings(signer)).toEqual([]);
+});
+
+test("without the flag several keys and several signers are a warning: octez-baker asks the first signer alone", () => {
+  const two = { a1: { url: "http://10.8.0.5" }, b2: { url: "http://10.8.0.6" } };
+  const warnings = (baker: object, flag = false) =>
+    crossFieldFindings(
+      withBaker({ delegate: tz1, ...baker }, { state: { bucket: "b" }, experimental_active_standby_mode: flag }),
+    ).warnings;
+  const rotation = { consensus_keys: [tz1, tz4], companion_keys: [tz4b] };
+  expect(warnings({ ...rotation, signers: two })).toEqual([
+    expect.stringMatching(
+      /^bakers\.alice\.signers: .* asks a1 alone, which must hold all 3 keys .*; b2 is never asked/,
+    ),
+  ]);
+  expect(warnings({ ...rotation, signers: two }, true)).toEqual([]);
+  expect(warnings({ ...rotation, signers: { a1: two.a1 } })).toEqual([]);
+  expect(warnings({ signers: two })).toEqual([]);
 });
 
 test("a key in Google's KMS comes with a warning about what signs with it", () => {

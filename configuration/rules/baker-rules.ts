@@ -100,7 +100,7 @@ const companionKeys: BakerRule = (facts) => {
   const here = [...path, "companion_keys"];
   if (companions.length === 0)
     return when(
-      bls !== undefined && map(baker.dal).enabled !== false && !given(baker.companion_keys),
+      bls !== undefined && map(baker.dal).enabled !== false,
       here,
       `nothing beside ${show(bls)} with DAL`,
       'the companion key registered for the delegate, like ["tz4..."], or dal = { enabled = false }',
@@ -174,6 +174,20 @@ const unmaintained: BakerRule = ({ name, baker }) =>
       ]
     : [];
 
+/** Without a gate nobody chooses a signer by its keys: octez-baker's one signer is the first. */
+const oneSignerForAllKeys: BakerRule = (facts, { flag }) => {
+  const { name, baker } = facts;
+  const companions = Array.isArray(baker.companion_keys) ? (baker.companion_keys as unknown[]) : [];
+  const keys = consensusKeys(facts).length + companions.length;
+  const [first, ...others] = signersOf(baker).map(([signer]) => signer);
+  if (flag || first === undefined || others.length === 0 || keys < 2) return [];
+  return [
+    {
+      warning: `bakers.${name}.signers: without experimental_active_standby_mode octez-baker asks ${first} alone, which must hold all ${keys} keys of consensus_keys and companion_keys; ${others.join(" and ")} ${others.length === 1 ? "is" : "are"} never asked. Where another one holds a key, set experimental_active_standby_mode = true, or have one octez-signer hold them all (docs/runbooks/key-rotation.md).`,
+    },
+  ];
+};
+
 export const bakerRules: readonly BakerRule[] = [
   oneWayToSign,
   authenticationNeedsSigners,
@@ -186,4 +200,9 @@ export const bakerRules: readonly BakerRule[] = [
   dalAddresses,
 ];
 /** Warnings, after the errors of all bakers. */
-export const bakerWarnings: readonly BakerRule[] = [unauthenticated, unmaintained, ...signerWarnings];
+export const bakerWarnings: readonly BakerRule[] = [
+  unauthenticated,
+  unmaintained,
+  oneSignerForAllKeys,
+  ...signerWarnings,
+];

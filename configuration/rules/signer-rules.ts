@@ -70,7 +70,8 @@ const urlOfSigner: BakerRule = ({ baker, path }) => {
     const here = [...path, "signers", name];
     const read = readSignerUrl(url);
     if ("write" in read) return [issue([...here, "url"], read.found, read.write)];
-    const place = `${read.host}:${read.port}`;
+    // Behind one host several signers may answer, each at its path.
+    const place = `${read.host}:${read.port}${new URL(url).pathname.replace(/\/+$/, "")}`;
     const first = seen.get(place);
     seen.set(place, first ?? name);
     if (first !== undefined)
