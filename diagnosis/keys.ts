@@ -130,9 +130,21 @@ function companionFindings({ chain, given, dal }: Known): Finding[] {
   ];
 }
 
+/** Without a gate nobody has asked the signer: that an active key signs shows by itself, of a next one nothing does. */
+function notChecked(keys: readonly KeyView[]): Finding[] {
+  const next = keys.filter(({ alias, chain }) => alias !== null && !chain.some((role) => role.startsWith("active")));
+  return next.map(({ address }) =>
+    warning(
+      "key-not-checked",
+      `not checked: there is no signing gate in this mode, so nobody has asked the signer for ${address}`,
+      `on the signer host: curl -fsS http://127.0.0.1:6732/keys/${address}; ${page}`,
+    ),
+  );
+}
+
 /** Keys that the baker was given, and that cannot sign when their time comes. */
 function givenFindings({ view }: Known, keys: readonly KeyView[]): Finding[] {
-  if (view.topology !== "active-standby") return [];
+  if (view.topology !== "active-standby") return notChecked(keys);
   const living = view.members.filter(({ fresh, record }) => fresh && record?.keys !== undefined);
   const without = ({ record }: Member, address: string) => !record?.keys?.some((key) => key.address === address);
   return keys

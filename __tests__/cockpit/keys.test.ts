@@ -222,6 +222,13 @@ describe("what is missing", () => {
       /^alice-as-0 and alice-as-1 were started without tz2/,
     ],
     [
+      "a pending key without a gate that would have asked the signer for it",
+      rotating,
+      { ...viewWith([own.address, next.address]), topology: "solo" },
+      "warning key-not-checked",
+      /^not checked: there is no signing gate in this mode, so nobody has asked the signer for tz2/,
+    ],
+    [
       "a key that nobody has registered",
       onChain(),
       viewWith([own.address, next.address]),
