@@ -28,10 +28,13 @@ export class DalRestarts {
   see(seen: DalSeen | undefined, nowMs: number): number | undefined {
     if (!seen) return undefined;
     const { from } = this;
-    // Another run has opened a stream of its own; another sidecar counts anew.
-    if (seen.pid !== from?.pid || seen.restarts < from.restarts) {
+    if (seen.pid !== from?.pid) {
+      // Another run has opened a stream of its own.
       this.from = seen;
       this.sinceMs = undefined;
+    } else if (seen.restarts < from.restarts) {
+      // Another sidecar counts anew; what this run is owed stays.
+      this.from = seen;
     } else if (seen.restarts > from.restarts) this.sinceMs ??= nowMs;
     return seen.well ? this.sinceMs : undefined;
   }

@@ -49,7 +49,11 @@ export class DalWatch {
         },
       });
     const status = () => this.status();
-    gauge("tog_sidecar_dal_well", "1 where the DAL node answers, has peers and follows", ({ well }) => Number(well));
+    gauge(
+      "tog_sidecar_dal_well",
+      "1 where the DAL node answers, does not say that it is down, and follows",
+      ({ well }) => Number(well),
+    );
     gauge("tog_sidecar_dal_peers", "Connections of the DAL node", ({ peers }) => peers ?? 0);
     gauge(
       "tog_sidecar_dal_levels_behind",
@@ -132,7 +136,8 @@ export class DalWatch {
       let opened = false;
       const ended = await dal.followAttestableSlots(file.delegate, () => (opened = true), signal);
       if (signal.aborted) return;
-      if (opened) {
+      // A quiet day, or an object that is not understood, is our own end of it: octez-baker's goes on.
+      if (opened && (ended.end === "clean" || ended.end === "cut")) {
         failures = 0;
         this.restarts++;
         log.warn("dal-stream-ended", ended.message, { end: ended.end });

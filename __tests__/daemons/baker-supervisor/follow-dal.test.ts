@@ -25,6 +25,12 @@ test("one that restarted before octez-baker started does not, and the next run i
 test("a sidecar that starts anew, and counts anew, does not", () => {
   expect(due({}, { restarts: 0 }, {}, { restarts: 1 })).toEqual([undefined, undefined, undefined, 3000]);
 });
+test("a sidecar that starts anew before octez-baker has does not make it forgotten", () => {
+  expect(due({}, { restarts: 3, well: false }, { restarts: 0 }, { well: true }, {})).toEqual([
+    ...[undefined, undefined, undefined],
+    ...[1000, 1000],
+  ]);
+});
 test("a handover that is called off forgets nothing", () => {
   expect(due({}, { restarts: 3 }, undefined, {})).toEqual([undefined, 1000, undefined, 1000]);
 });

@@ -63,16 +63,17 @@ describe("the watch of a DAL node", () => {
   const stop = { now: new AbortController() };
   const lines: string[] = [];
   const participation = { attestedSlots: 10, attestableSlots: 12, sufficient: true };
-  const watched = { streams: 0, known: true };
+  const watched = { streams: 0, known: true, broken: false };
   let head = 1000;
 
   beforeEach(async () => {
     rpc = new DalRpc([delegate], "DAL_X");
-    Object.assign(watched, { streams: 0, known: true });
+    Object.assign(watched, { streams: 0, known: true, broken: false });
     server = createServer((request, response) => {
       const isStream = request.url?.endsWith("attestable_slots") ?? false;
       if (isStream) watched.streams++;
       if (isStream && !watched.known) return void response.writeHead(404).end();
+      if (isStream && watched.broken) return void response.writeHead(200).write("{}", () => response.write("}"));
       rpc.serve(request, response, new URL(request.url ?? "/", "http://dal"), "");
     });
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -124,6 +125,18 @@ describe("the watch of a DAL node", () => {
     const { streams } = watched;
     await eventually("three more attempts", () => watched.streams > streams + 3);
     expect(watch.status().restarts).toBe(1);
+  });
+  test("a stream that this watch ends itself is no restart", async () => {
+    watched.broken = true;
+    rpc.learn(1000, { peers: 3, processed: 998, slots: [] });
+    await eventually("well", () => watch.status().well);
+    const before = watched.streams;
+    server.closeAllConnections();
+    await eventually("the broken stream", () => watched.streams > before);
+    const { restarts } = watch.status();
+    const { streams } = watched;
+    await eventually("three more attempts", () => watched.streams > streams + 3);
+    expect(watch.status().restarts).toBe(restarts);
   });
   test("says what the chain has counted, and logs slots that were missed", async () => {
     await eventually("an account", () => watch.status().attestableSlots === 12);
