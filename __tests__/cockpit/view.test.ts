@@ -413,6 +413,20 @@ test("what the standby counted of the DAL is no word of its own: the master tell
   expect(codes(await cluster.view())).not.toContain("dal-slots-missed");
 });
 
+test("few slots of a cycle that has begun, and a DAL node that waits for its octez-node, are no findings", async () => {
+  const cluster = new FakeCluster();
+  const few = { ...wellDal, attestedSlots: 0, attestableSlots: 19, sufficient: false };
+  const waits = ["DAL node: dal-silent: it has not answered: connect ECONNREFUSED"];
+  cluster.member(0, { dal: few });
+  cluster.member(1, { ready: false, eligible: false, daemons: "stopped", troubles: waits });
+  const found = codes(await cluster.view());
+  expect(found).toContain("node-not-ready");
+  expect(found).not.toContain("dal-slots-missed");
+  expect(found).not.toContain("dal-node");
+  cluster.member(0, { dal: { ...few, attestableSlots: 20 } });
+  expect(codes(await cluster.view())).toContain("dal-slots-missed");
+});
+
 test("status shows each pod's DAL node, and the slots that the delegate attested in this cycle", async () => {
   const cluster = new FakeCluster();
   const silent = { well: false, reason: "dal-silent: it has not answered for 12 s: no answer", peers: null };

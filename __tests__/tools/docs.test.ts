@@ -36,3 +36,10 @@ test("the reference of the metrics names every metric that the alerts and the so
   );
   expect([...new Set(wanted)].filter((name) => !named.has(name))).toEqual([]);
 });
+
+test("each event in the reference has a sentence", async () => {
+  const reference = (await documents()).find(({ file }) => file === "docs/metrics.md")?.wanted ?? "";
+  const rows = reference.slice(reference.indexOf("## Events")).match(/^\| .+ \|$/gm) ?? [];
+  expect(rows.length).toBeGreaterThan(50);
+  expect(rows.filter((row) => /\|\s*\|$/.test(row))).toEqual([]);
+});

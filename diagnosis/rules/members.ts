@@ -57,9 +57,10 @@ const behind: MemberRule = (member, _record, facts) =>
       )
     : undefined;
 
-const dalNode: MemberRule = (member) => {
+/** It waits for its octez-node, whose own finding speaks until then. */
+const dalNode: MemberRule = (member, record) => {
   const reason = complaint(member, "DAL node: ");
-  return reason === undefined
+  return reason === undefined || !record.ready
     ? undefined
     : warning(
         "dal-node",
@@ -68,8 +69,10 @@ const dalNode: MemberRule = (member) => {
       );
 };
 
+/** As in the alert: one slot missed of a few, at the start of a cycle, says nothing. */
+const fewestSlots = 20;
 const dalSlotsMissed: MemberRule = (member, { dal }, { master }) =>
-  member === master && dal?.sufficient === false && (dal.attestableSlots ?? 0) > 0
+  member === master && dal?.sufficient === false && (dal.attestableSlots ?? 0) >= fewestSlots
     ? warning(
         "dal-slots-missed",
         `the delegate attested ${dal.attestedSlots} of ${dal.attestableSlots} slots of the DAL in this cycle: ` +

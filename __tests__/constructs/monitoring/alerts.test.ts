@@ -94,8 +94,14 @@ const dalSlots = (missed: string, attested: string) =>
     s("tog_sidecar_dal_slots_total", { pod, delegate: "tz1", result: "missed" }, missed),
     s("tog_sidecar_dal_slots_total", { pod, delegate: "tz1", result: "attested" }, attested),
   ]);
+const dalNode = (well: string, ready: string) => [
+  s("tog_sidecar_dal_well", { pod: "a" }, well),
+  s("tog_sidecar_ready", { pod: "a" }, ready),
+  s("tog_sidecar_dal_well", { pod: "b" }, "1x40"),
+  s("tog_sidecar_ready", { pod: "b" }, "1x40"),
+];
 type Series = { series: string; values: string };
-const cases: Record<string, { fires: Series[]; quiet: Series[] }> = {
+const cases: Record<string, { fires: Series[]; quiet: Series[]; quietToo?: Series[] }> = {
   TezosBakerNoMaster: { fires: state([]), quiet: state([0]) },
   TezosBakerNobodyBakes: {
     fires: [s("tog_supervisor_daemon_running", { pod: "a", daemon: "octez-baker" }, "1x35 0x5")],
@@ -116,12 +122,16 @@ const cases: Record<string, { fires: Series[]; quiet: Series[] }> = {
     quiet: [s("tog_sidecar_connections", { pod: "a" }, "30x40")],
   },
   TezosBakerDalNode: {
-    fires: [s("tog_sidecar_dal_well", { pod: "a" }, "1x20 0x20")],
-    quiet: [s("tog_sidecar_dal_well", { pod: "a" }, "1x38 0x2")],
+    fires: dalNode("1x20 0x20", "1x40"),
+    quiet: dalNode("1x38 0x2", "1x40"),
+    // A first sync.
+    quietToo: dalNode("0x40", "0x40"),
   },
   TezosBakerDalSlotsMissed: {
     fires: dalSlots("0+3x40", "0+7x40"),
     quiet: dalSlots("0+1x40", "0+9x40"),
+    // One of four in an hour.
+    quietToo: dalSlots("0x20 1x20", "0x15 1x5 2x10 3x10"),
   },
   TezosBakerTunnelDown: {
     fires: [s("tog_gate_endpoint_up", { pod: "a", signer: "home1", zone: "z" }, "0x40")],
@@ -228,9 +238,9 @@ if (!promtool) console.warn("skipped: the alerts' cases: promtool is not install
     },
   ];
   const groups = Object.entries(cases)
-    .flatMap(([alert, { fires, quiet }]) => [
+    .flatMap(([alert, { fires, quiet, quietToo }]) => [
       { input_series: fires, alert, firing: true },
-      { input_series: quiet, alert, firing: false },
+      ...[quiet, quietToo ?? []].map((input_series) => ({ input_series, alert, firing: false })),
     ])
     .concat(gone);
   writeFileSync(
