@@ -5,6 +5,9 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { ClusterError } from "../../cockpit/cluster";
+import { signingGate } from "../../constructs/containers/daemons";
+import { containers } from "../../contract/containers";
+import { mounts } from "../../contract/env";
 import { parseRequest } from "../../scripts/cdktf";
 import { cockpit } from "../../cockpit/main";
 import { folder, notRun, root, runbookCommands, type RunbookCommand } from "../helpers/runbooks";
@@ -111,6 +114,18 @@ test.each(commands.map((command) => [`${command.page}: ${command.text}`, command
     await expect(understand(command)).resolves.toBeTruthy();
   },
 );
+
+test("what is removed in a container is in a folder that it mounts, and is not the mount point itself", () => {
+  const removals = commands.filter(({ text }) => / exec .*rm -rf/.test(text));
+  expect(removals).not.toEqual([]);
+  const seen = signingGate({ image: "image" }).volumeMount.map(({ mountPath }) => mountPath);
+  for (const { words } of removals) {
+    expect(words[words.indexOf("-c") + 1]).toBe(containers.signingGate);
+    const path = /rm -rf (.+)$/.exec(words.at(-1) ?? "")?.[1]?.replace('"$TOG_STATE_DIR"', mounts.stateDir) ?? "";
+    expect(seen.filter((folder) => path.startsWith(`${folder}/`))).toEqual([mounts.stateDir]);
+    expect(path).toBe(`${mounts.dalDir}/*`);
+  }
+});
 
 test("what is excused is there", () => {
   expect(
