@@ -69,14 +69,21 @@ jest.setTimeout(300_000);
     expect(installed()).toEqual([`${release} 2 deployed`]);
     expect(await rules()).toContain("https://example.org/second/");
   });
-  test("what helm rolled back, the next deploy sets as configured", async () => {
-    runHelm("rollback", release, "1");
+  test("the former setting rolls it back", async () => {
+    runbooks("https://example.org/first");
+    await deploy();
     expect(installed()).toEqual([`${release} 3 deployed`]);
     expect(await rules()).toContain("https://example.org/first/");
-    expect((await cdktf("diff")).output).toContain("helm_release.monitoring");
-    await deploy();
+  });
+  test("what helm rolled back by hand stays, and is not seen, until a setting changes", async () => {
+    runHelm("rollback", release, "2");
     expect(installed()).toEqual([`${release} 4 deployed`]);
     expect(await rules()).toContain("https://example.org/second/");
+    expect((await cdktf("diff")).output).toContain("No changes. Your infrastructure matches the configuration.");
+    runbooks("https://example.org/third");
+    await deploy();
+    expect(installed()).toEqual([`${release} 5 deployed`]);
+    expect(await rules()).toContain("https://example.org/third/");
   });
   test("destroy removes it with all its objects", async () => {
     expect(await cdktf("destroy", "--auto-approve")).toMatchObject({ code: 0 });
