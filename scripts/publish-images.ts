@@ -301,17 +301,18 @@ const imagesNamed = (only: string | undefined): ImageName[] =>
     return known;
   });
 
-/** Registry, Octez' version and its image; the configuration's where not given. @throws Error where nobody says */
-async function fromConfiguration(given: {
+/**
+ * Registry, Octez' version and its image; the configuration's where not given. `own`: its `images.octez` as it is.
+ * @throws Error where nobody says
+ */
+export async function fromConfiguration(given: {
   registry?: string | undefined;
   octezVersion?: string | undefined;
-}): Promise<{ registry: string; octezVersion: string; octez: string }> {
-  const { registry, octezVersion } = given;
-  if (registry !== undefined && octezVersion !== undefined)
-    return { registry, octezVersion, octez: chooseOctezImage(octezVersion) };
+  folder?: string;
+}): Promise<{ registry: string; octezVersion: string; octez: string; own: string | undefined }> {
+  const { registry, octezVersion, folder = process.cwd() } = given;
   const { resolveConfiguration } = await import("../configuration/load");
   const { cdktfContext } = await import("../configuration/folder");
-  const folder = process.cwd();
   const resolved = await resolveConfiguration({ folder, context: cdktfContext(folder) }).catch((error: unknown) => {
     if (registry !== undefined) return undefined;
     throw new Error(
@@ -322,12 +323,22 @@ async function fromConfiguration(given: {
   if (registry === undefined && configuration?.project === undefined)
     throw new Error("on a cluster of your own, say where to push: --registry HOST/PATH");
   const version = octezVersion ?? configuration?.octez_version ?? defaultOctezVersion;
+  const own = configuration?.images.octez;
   return {
     registry: registry ?? `${configuration?.region}-docker.pkg.dev/${configuration?.project}/${configuration?.name}`,
     octezVersion: version,
-    octez: chooseOctezImage(version, configuration?.images.octez),
+    octez: chooseOctezImage(version, own),
+    own,
   };
 }
+
+/**
+ * The pods run what the baker's image was built from. A bare tag is written only over an `images.octez` that is there:
+ * where the configuration could not be read, one may be there that the operator has chosen.
+ * @param verified named by its digest where it was verified
+ */
+export const octezFor = (images: readonly ImageName[], octez: string, verified: string, own?: string): Published =>
+  images.includes("baker") && (verified !== octez || own !== undefined) ? { octez: verified } : {};
 
 async function main(): Promise<void> {
   const { values } = parseArgs({ options: optionTypes });
@@ -336,7 +347,7 @@ async function main(): Promise<void> {
   const wanted = builders.find((name) => name === values.builder);
   if (values.builder !== undefined && !wanted)
     throw new Error(`--builder is one of ${builders.join(", ")}; got ${values.builder}`);
-  const { registry, octezVersion, octez } = await fromConfiguration({
+  const { registry, octezVersion, octez, own } = await fromConfiguration({
     registry: values.registry,
     octezVersion: values["octez-version"],
   });
@@ -363,9 +374,11 @@ async function main(): Promise<void> {
       return;
     }
     const published = await publish({ ...options, builder });
-    // The pods run what the baker's image was built from.
-    const octezToo = images.includes("baker") ? { octez: verified.image } : {};
-    if (options.push) writeDigests(join(process.cwd(), "images.auto.tfvars.json"), { ...published, ...octezToo });
+    if (options.push)
+      writeDigests(join(process.cwd(), "images.auto.tfvars.json"), {
+        ...published,
+        ...octezFor(images, octez, verified.image, own),
+      });
   } finally {
     rmSync(context, { recursive: true, force: true });
   }

@@ -2,6 +2,7 @@ import {
   accessSync,
   chmodSync,
   constants,
+  cpSync,
   existsSync,
   mkdtempSync,
   readdirSync,
@@ -19,8 +20,10 @@ import {
   buildSteps,
   cloudBuild,
   digestIn,
+  fromConfiguration,
   imageNames,
   lockedIntegrity,
+  octezFor,
   publish,
   stageContext,
   verifyIntegrity,
@@ -155,6 +158,27 @@ describe("with a folder", () => {
     error.mockRestore();
     expect(existsSync(join(folder, "broken"))).toBe(true);
   });
+});
+
+test("an images.octez of the configuration is taken although registry and version are given, and written only then", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "tog-publish-"));
+  try {
+    cpSync(join(__dirname, "../../examples/shadownet/terraform.tfvars"), join(folder, "terraform.tfvars"));
+    const own = `example.org/octez@${digest("c")}`;
+    const look = () => fromConfiguration({ registry: "reg.example/x", octezVersion: "v25.1", folder });
+    expect((await look()).own).toBeUndefined();
+    writeFileSync(join(folder, "images.auto.tfvars.json"), JSON.stringify({ images: { octez: own } }));
+    expect(await look()).toEqual({ registry: "reg.example/x", octezVersion: "v25.1", octez: own, own });
+    writeFileSync(join(folder, "terraform.tfvars"), "bakers = {");
+    expect(await look()).toMatchObject({ octez: options.octez, own: undefined });
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+  const pinned = `${options.octez}@${digest("a")}`;
+  expect(octezFor(imageNames, options.octez, options.octez)).toEqual({});
+  expect(octezFor(imageNames, options.octez, options.octez, "x")).toEqual({ octez: options.octez });
+  expect(octezFor(imageNames, options.octez, pinned)).toEqual({ octez: pinned });
+  expect(octezFor(["runtime"], options.octez, pinned)).toEqual({});
 });
 
 test("a downloaded package is used only where it is the one of the lock file", () => {

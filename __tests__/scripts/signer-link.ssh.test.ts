@@ -481,6 +481,19 @@ suite("scripts/signer-host", () => {
     install("russignol");
     expect(unitsOf(root)).toEqual([["tezos-signer.service", octezSigner]]);
   });
+  test("a second link whose baker has no tz4 key takes no proof of possession from the first one's", () => {
+    const root = join(folder, "two-links");
+    const install = (outputs: string) => signerHost(["install", "--outputs", outputs, "--root", root, "--yes"]);
+    expect(install(tz4Outputs()).status).toBe(0);
+    const link = {
+      host: address,
+      port: 8444,
+      hostKey: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAr4",
+      listen: "0.0.0.0:6732",
+    };
+    expect(install(writeOutputs(folder, { z: link }, [testKey("tz1", "held").address])).status).toBe(0);
+    expect(unitsOf(root)).toEqual([["tezos-signer.service", octezSigner]]);
+  });
   test("no proof of possession is given where no tz4 key signs, and a device for tz4 keys is refused there", () => {
     const root = join(folder, "tz1");
     const held = testKey("tz1", "held").address;

@@ -43,6 +43,7 @@ export interface Endpoint {
   checkedMs: number;
 }
 
+const isUnfit = ({ unfit }: Endpoint, address: string): boolean => (unfit.get(address) ?? "") !== "";
 const otherKey = "it answers for another key";
 /** Between two tries of a signer whose signature failed, in `memberRenewSeconds`. */
 const retryPauses = 2;
@@ -143,10 +144,10 @@ export class Endpoints {
         ...mine.filter((endpoint) => endpoint.zone !== this.options.zone),
       ];
     });
-    const rank = ({ answers, unfit, failing }: Endpoint) => {
-      if (answers === false || (unfit.get(address) ?? "") !== "") return 3;
-      if (this.isRecent(failing.get(address))) return 2;
-      return answers === true ? 0 : 1;
+    const rank = (endpoint: Endpoint) => {
+      if (endpoint.answers === false || isUnfit(endpoint, address)) return 3;
+      if (this.isRecent(endpoint.failing.get(address))) return 2;
+      return endpoint.answers === true ? 0 : 1;
     };
     return ordered.filter((endpoint) => endpoint.unfit.get(address) !== otherKey).sort((a, b) => rank(a) - rank(b));
   }
@@ -179,7 +180,8 @@ export class Endpoints {
     const retryMs = atMs + retryPauses * this.options.timings.memberRenewSeconds * 1000;
     const failure = { detail, bySigner, atMs, retryMs };
     const affected = bySigner ? this.list.filter(({ signer }) => signer === endpoint.signer) : [endpoint];
-    for (const { failing } of affected) failing.set(address, failure);
+    // One that does not hold the key fails at nothing: the health checks look whether it has come.
+    for (const one of affected) if (!isUnfit(one, address)) one.failing.set(address, failure);
   }
   /** True once for each pause: an answering endpoint whose signature failed a while ago. */
   mayRetry({ answers, failing }: Endpoint, address: string): boolean {

@@ -76,6 +76,16 @@ test("a signer that still fails is tried again with votes only, and in the backg
   expect(asked()).toContain("s2 1002");
 });
 
+test("a signer that does not hold a key is no failing one, although it was asked where the others failed", async () => {
+  await begin([{ keys: [testKey("tz4", "baker")] }, { faults: { refuse: 500 } }]);
+  await pod.upstream.check();
+  expect((await pod.sign(key, request("attestation", 1001))).status).toBe(504);
+  expect(pod.logged.join("\n")).toMatch(/s1.*HTTP 404/);
+  await pod.upstream.check();
+  const reasons = pod.upstream.status().map(({ reason }) => reason);
+  expect(reasons).toEqual(["", "does not sign: HTTP 500: refused"]);
+});
+
 test("what a signer says when it refuses reaches the log, the status and the baker", async () => {
   await begin([{ faults: { refuse: 500 } }]);
   const response = await fetch(`${pod.url}/keys/${key}`, {
