@@ -94,6 +94,8 @@ export const gateStatusSchema = z.object({
       lastAttestation: z.nullable(z.object({ level: z.int(), round: z.int() })),
       /** Number of signers that have shown the public key of this address. */
       signers: z.optional(z.int()),
+      /** Number of these that answer. */
+      signersAnswering: z.optional(z.int()),
       /** Level of the last attestation before this tenure opened the key; null where none is known. */
       attestedBefore: z.optional(z.nullable(z.int())),
     }),

@@ -75,6 +75,10 @@ export function troubles(facts: Statuses): string[] {
     ...(gate?.keys ?? [])
       .filter((key) => key.state === "lost" || key.state === "refused")
       .map((key) => `key ${key.address} is ${key.state}: ${key.reason}`),
+    // Where no signer answers at all the pod is not eligible, and that says it.
+    ...(gate?.keys ?? [])
+      .filter((key) => gate?.signersAnswering && (key.signers ?? 0) > 0 && key.signersAnswering === 0)
+      .map((key) => `no signer that holds ${key.address} answers`),
     ...(gate?.signers ?? [])
       .filter((signer) => signer.reason !== "")
       .map((signer) => `signer ${signer.name}${signer.zone ? ` through ${signer.zone}` : ""}: ${signer.reason}`),

@@ -280,8 +280,15 @@ export class Endpoints {
     });
   }
   /** Signers that have shown the public key of this address, whether they answer now or not. */
-  having(address: string): number {
-    return new Set(this.list.flatMap(({ signer, unfit }) => (unfit.get(address) === "" ? [signer] : []))).size;
+  having(address: string, list: readonly Endpoint[] = this.list): number {
+    return new Set(list.flatMap(({ signer, unfit }) => (unfit.get(address) === "" ? [signer] : []))).size;
+  }
+  /** Of these, signers that answer by an endpoint that has shown it. */
+  answeringWith(address: string): number {
+    return this.having(
+      address,
+      this.list.filter(({ answers }) => answers === true),
+    );
   }
   /** Signers with at least one endpoint that answers. */
   answering(): number {

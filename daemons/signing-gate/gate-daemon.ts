@@ -151,7 +151,11 @@ export class GateDaemon {
     const status = this.gate.status();
     return {
       ...status,
-      keys: status.keys.map((key) => ({ ...key, signers: this.upstream.having(key.address) })),
+      keys: status.keys.map((key) => ({
+        ...key,
+        signers: this.upstream.having(key.address),
+        signersAnswering: this.upstream.answeringWith(key.address),
+      })),
       memoryProblem: this.memoryProblem,
       signers: this.upstream.status(),
       signersAnswering: this.upstream.answering(),

@@ -160,6 +160,9 @@ export class Upstream {
   having(address: string): number {
     return this.endpoints.having(address);
   }
+  answeringWith(address: string): number {
+    return this.endpoints.answeringWith(address);
+  }
 
   close(): void {
     this.stop.abort();

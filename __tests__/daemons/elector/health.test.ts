@@ -79,6 +79,18 @@ test("troubles are what each container complains of, and nothing where all is we
   expect(troubles({ sidecar: null, supervisor: null, gate: null, exposer: null, importer: null })).toHaveLength(5);
 });
 
+test("a key whose signers do not answer, while those of another key do, is a trouble", () => {
+  const said = (key: object, signersAnswering = 1) =>
+    troubles({
+      ...{ sidecar, supervisor: { daemons: [] } as unknown as SupervisorStatus, exposer: null, importer: null },
+      gate: { keys: [{ address: "tz4a", state: "open", reason: "", ...key }], signersAnswering, signers: [] } as never,
+    }).filter((text) => text.startsWith("no signer"));
+  expect(said({ signers: 1, signersAnswering: 0 })).toEqual(["no signer that holds tz4a answers"]);
+  expect(said({ signers: 1, signersAnswering: 0 }, 0)).toEqual([]);
+  for (const key of [{ signers: 1, signersAnswering: 1 }, { signers: 0, signersAnswering: 0 }, {}])
+    expect(said(key)).toEqual([]);
+});
+
 test("what is over comes from all containers, in the order in which it happened, and is bounded", () => {
   const at = (minute: number, text: string) => `2026-11-25T12:${String(minute).padStart(2, "0")}:00Z ${text}`;
   const facts = {

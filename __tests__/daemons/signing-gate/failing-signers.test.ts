@@ -79,11 +79,19 @@ test("a signer that still fails is tried again with votes only, and in the backg
 test("a signer that does not hold a key is no failing one, although it was asked where the others failed", async () => {
   await begin([{ keys: [testKey("tz4", "baker")] }, { faults: { refuse: 500 } }]);
   await pod.upstream.check();
+  expect([pod.upstream.having(key), pod.upstream.answeringWith(key), pod.upstream.answeringWith(bls)]).toEqual([
+    1, 1, 2,
+  ]);
   expect((await pod.sign(key, request("attestation", 1001))).status).toBe(504);
   expect(pod.logged.join("\n")).toMatch(/"signer":"s1".*no keys for/);
   await pod.upstream.check();
   const reasons = pod.upstream.status().map(({ reason }) => reason);
   expect(reasons).toEqual(["", "does not sign: HTTP 500: refused"]);
+  await world.signers[1]?.close();
+  await pod.upstream.check();
+  expect([pod.upstream.having(key), pod.upstream.answeringWith(key), pod.upstream.answeringWith(bls)]).toEqual([
+    1, 0, 1,
+  ]);
 });
 
 test("what a signer says when it refuses reaches the log, the status and the baker", async () => {
