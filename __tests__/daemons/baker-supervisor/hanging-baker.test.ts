@@ -24,8 +24,12 @@ test("a baker that asks for nothing while levels are missed is restarted, and if
   const other = cluster.pods.find((pod) => pod !== master);
   if (!other) throw new Error("two pods");
   missing(master);
-  const event = (name: string) => cluster.log.find((entry) => entry.event === name && entry.pod === master.name);
-  await cluster.until("the restart", () => event("daemon-killed")?.reason === "hangs", 60_000);
+  // A busy machine may end a tenure in between, which kills the baker for another reason.
+  const event = (name: string, reason?: string) =>
+    cluster.log.some(
+      (entry) => entry.event === name && entry.pod === master.name && (reason === undefined || entry.reason === reason),
+    );
+  await cluster.until("the restart", () => event("daemon-killed", "hangs"), 60_000);
   await cluster.until("what did not help", () => event("daemon-hangs"), 60_000);
   expect((await statusOf(master))?.reason).toBe("crash-looping: octez-baker (hung)");
   await cluster.until("the other one bakes", () => other.bakers().length > 0, 60_000);
