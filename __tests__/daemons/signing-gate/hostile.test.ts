@@ -263,7 +263,7 @@ test("a halted chain at a high round with a sole baker: rounds above all recorde
 test.each(["a person raised", "a lost watermark set"] as const)(
   "a floor that %s never opens on a halted chain, in the running tenure and in a new one",
   async (who) => {
-    const { world, a, b, key } = await begin();
+    const { world, a, b, key } = await begin({ timings: patient });
     a.lead(1);
     expect((await a.sign(key, request("attestation", 1001, 3))).status).toBe(200);
     // So that no synced head + 5 hides what the marks alone say.
