@@ -29,6 +29,7 @@ if (missing !== undefined) console.warn(`skipped: ${missing}`);
 
 const namespace = "bakery";
 const [aliceKey, authenticationKey] = delegates;
+const otherKey = sshKey.replace("IIII", "KKKK").replace("home1", "home2");
 const bobKey = "tz1ffLLmU2ia11BN2yThvHTm12a9aDikvFn7";
 const watermark = "wm-6b82198cb179e8306c1bedd08f12dc863f328886";
 const secrets = {
@@ -51,7 +52,7 @@ const configuration = (plane: ControlPlane, changes: object = {}) => ({
       delegate: aliceKey,
       accuser: true,
       authentication_key: authenticationKey,
-      signers: { home1: { ssh_public_key: sshKey, port: 8443 }, home2: { ssh_public_key: sshKey, port: 8445 } },
+      signers: { home1: { ssh_public_key: sshKey, port: 8443 }, home2: { ssh_public_key: otherKey, port: 8445 } },
       private_peers: ["sentry.example.org:9732"],
     },
     bob: { delegate: bobKey, hot_test_key: true, dal: { enabled: false } },
