@@ -48,6 +48,23 @@ export interface Asset {
 
 const binary = (name: string): string => join("bin", name);
 
+type Of<Kind> = Omit<Extract<Source, { kind: Kind }>, "kind" | "file">;
+/** A program: from this machine, its vendor, or Go; then from `others`. */
+const program = (
+  { name, ...asset }: Pick<Asset, "name" | "version" | "use" | "tells">,
+  download: Of<"download">,
+  go: Omit<Of<"go">, "version">,
+  ...others: Source[]
+): Asset => ({
+  ...{ name, ...asset, file: binary(name) },
+  sources: [
+    { kind: "present", paths: onPath(name) },
+    { kind: "download", ...download },
+    { kind: "go", version: `v${asset.version}`, ...go },
+    ...others,
+  ],
+});
+
 function kubernetes(name: string, use: string): Asset {
   const version = versions.kubernetes;
   const [major, minor] = version.split(".");
@@ -60,27 +77,16 @@ function kubernetes(name: string, use: string): Asset {
       )
       .join(" ");
   const url = `https://dl.k8s.io/release/v${version}/bin/linux/${arch}/${name}`;
-  return {
-    name,
-    version,
-    use,
-    file: binary(name),
-    tells:
-      name === "kubectl"
-        ? { args: ["version", "--client"], pattern: /Client Version:.*?v(\d+\.\d+\.\d+)/ }
-        : { args: ["--version"], pattern: /Kubernetes v(\S+)/ },
-    sources: [
-      { kind: "present", paths: onPath(name) },
-      { kind: "download", url, sums: `${url}.sha256` },
-      {
-        kind: "go",
-        module: "k8s.io/kubernetes",
-        version: `v${version}`,
-        command: `k8s.io/kubernetes/cmd/${name}`,
-        ldflags: ldflags(version, tell),
-      },
-    ],
-  };
+  const tells =
+    name === "kubectl"
+      ? { args: ["version", "--client"], pattern: /Client Version:.*?v(\d+\.\d+\.\d+)/ }
+      : { args: ["--version"], pattern: /Kubernetes v(\S+)/ };
+  const command = `k8s.io/kubernetes/cmd/${name}`;
+  return program(
+    { name, version, use, tells },
+    { url, sums: `${url}.sha256` },
+    { module: "k8s.io/kubernetes", command, ldflags: ldflags(version, tell) },
+  );
 }
 
 /** What test:nodes runs its containers with. Debian's is older, and does as well. */
@@ -88,25 +94,15 @@ function containerd(name: "containerd" | "containerd-shim-runc-v2" | "ctr", ask:
   const version = versions.containerd;
   const module = "github.com/containerd/containerd/v2";
   const url = `https://github.com/containerd/containerd/releases/download/v${version}/containerd-${version}-linux-${arch}.tar.gz`;
-  return {
-    name,
-    version,
-    use: "npm run test:nodes",
-    file: binary(name),
-    tells: { args: [ask], pattern: /(?:containerd\S*\s+|Version:\s+)v?(\d+\.\d+\.\S+)/ },
-    sources: [
-      { kind: "present", paths: onPath(name) },
-      { kind: "download", url, sums: `${url}.sha256sum`, member: `bin/${name}` },
-      {
-        kind: "go",
-        module,
-        version: `v${version}`,
-        command: `${module}/cmd/${name}`,
-        ldflags: `-X ${module}/version.Version=${version}`,
-      },
-      { kind: "debian", package: "containerd", path: `usr/bin/${name}` },
-    ],
-  };
+  return program(
+    {
+      ...{ name, version, use: "npm run test:nodes" },
+      tells: { args: [ask], pattern: /(?:containerd\S*\s+|Version:\s+)v?(\d+\.\d+\.\S+)/ },
+    },
+    { url, sums: `${url}.sha256sum`, member: `bin/${name}` },
+    { module, command: `${module}/cmd/${name}`, ldflags: `-X ${module}/version.Version=${version}` },
+    { kind: "debian", package: "containerd", path: `usr/bin/${name}` },
+  );
 }
 
 function provider(short: "kubernetes" | "helm" | "google", major: string): Asset {
@@ -152,55 +148,33 @@ function tofu(): Asset {
   const { tofu: version } = versions;
   const module = "github.com/opentofu/opentofu";
   const releases = `https://${module}/releases/download/v${version}`;
-  const archive = `tofu_${version}_${unit}.tar.gz`;
-  return {
-    name: "tofu",
-    version,
-    use: "npm run verify:terraform with OpenTofu",
-    file: binary("tofu"),
-    tells: { args: ["version"], pattern: /OpenTofu v(\S+)/ },
-    sources: [
-      { kind: "present", paths: onPath("tofu") },
-      {
-        kind: "download",
-        url: `${releases}/${archive}`,
-        sums: `${releases}/tofu_${version}_SHA256SUMS`,
-        member: "tofu",
-      },
-      {
-        kind: "go",
-        module,
-        version: `v${version}`,
-        command: `${module}/cmd/tofu`,
-        ldflags: `-X ${module}/version.dev=no`,
-      },
-    ],
-  };
+  return program(
+    {
+      ...{ name: "tofu", version, use: "npm run verify:terraform with OpenTofu" },
+      tells: { args: ["version"], pattern: /OpenTofu v(\S+)/ },
+    },
+    {
+      url: `${releases}/tofu_${version}_${unit}.tar.gz`,
+      sums: `${releases}/tofu_${version}_SHA256SUMS`,
+      member: "tofu",
+    },
+    { module, command: `${module}/cmd/tofu`, ldflags: `-X ${module}/version.dev=no` },
+  );
 }
 
 function helm(): Asset {
   const { helm: version } = versions;
   const module = "helm.sh/helm/v3";
-  const archive = `helm-v${version}-${unit.replace("_", "-")}`;
-  const url = `https://get.helm.sh/${archive}.tar.gz`;
-  return {
-    name: "helm",
-    version,
-    use: "npm run test:cluster: the chart, installed",
-    file: binary("helm"),
-    tells: { args: ["version", "--short"], pattern: /^v(\d+\.\d+\.\d+)/ },
-    sources: [
-      { kind: "present", paths: onPath("helm") },
-      { kind: "download", url, sums: `${url}.sha256sum`, member: `${unit.replace("_", "-")}/helm` },
-      {
-        kind: "go",
-        module,
-        version: `v${version}`,
-        command: `${module}/cmd/helm`,
-        ldflags: `-X ${module}/internal/version.version=v${version}`,
-      },
-    ],
-  };
+  const folder = unit.replace("_", "-");
+  const url = `https://get.helm.sh/helm-v${version}-${folder}.tar.gz`;
+  return program(
+    {
+      ...{ name: "helm", version, use: "npm run test:cluster: the chart, installed" },
+      tells: { args: ["version", "--short"], pattern: /^v(\d+\.\d+\.\d+)/ },
+    },
+    { url, sums: `${url}.sha256sum`, member: `${folder}/helm` },
+    { module, command: `${module}/cmd/helm`, ldflags: `-X ${module}/internal/version.version=v${version}` },
+  );
 }
 
 /** Definitions of the kinds that the monitoring chart uses. */
@@ -226,24 +200,19 @@ export function assets(): Asset[] {
   const etcdReleases = `https://github.com/etcd-io/etcd/releases/download/v${etcd}`;
   const suites = "npm run test:cluster";
   return [
-    {
-      name: "etcd",
-      version: etcd,
-      use: suites,
-      file: binary("etcd"),
-      tells: { args: ["--version"], pattern: /etcd Version: (\S+)/ },
-      sources: [
-        { kind: "present", paths: onPath("etcd") },
-        {
-          kind: "download",
-          url: `${etcdReleases}/${archive}.tar.gz`,
-          sums: `${etcdReleases}/SHA256SUMS`,
-          member: `${archive}/etcd`,
-        },
-        { kind: "go", module: "go.etcd.io/etcd/server/v3", version: `v${etcd}`, command: "go.etcd.io/etcd/server/v3" },
-        { kind: "debian", package: "etcd-server", path: "usr/bin/etcd" },
-      ],
-    },
+    program(
+      {
+        ...{ name: "etcd", version: etcd, use: suites },
+        tells: { args: ["--version"], pattern: /etcd Version: (\S+)/ },
+      },
+      {
+        url: `${etcdReleases}/${archive}.tar.gz`,
+        sums: `${etcdReleases}/SHA256SUMS`,
+        member: `${archive}/etcd`,
+      },
+      { module: "go.etcd.io/etcd/server/v3", command: "go.etcd.io/etcd/server/v3" },
+      { kind: "debian", package: "etcd-server", path: "usr/bin/etcd" },
+    ),
     kubernetes("kube-apiserver", suites),
     kubernetes("kube-controller-manager", `${suites}: suites in which pods are made`),
     kubernetes("kube-scheduler", `${suites}: suites in which pods are placed`),
@@ -253,27 +222,18 @@ export function assets(): Asset[] {
     containerd("containerd", "--version"),
     containerd("containerd-shim-runc-v2", "-v"),
     containerd("ctr", "--version"),
-    {
-      name: "kwok",
-      version: kwok,
-      use: `${suites}: suites in which pods run`,
-      file: binary("kwok"),
-      tells: { args: ["--version"], pattern: /version v?(\d\S*)/ },
-      sources: [
-        { kind: "present", paths: onPath("kwok") },
-        {
-          kind: "download",
-          url: `https://github.com/kubernetes-sigs/kwok/releases/download/v${kwok}/kwok-linux-${arch}`,
-        },
-        {
-          kind: "go",
-          module: "sigs.k8s.io/kwok",
-          version: `v${kwok}`,
-          command: "sigs.k8s.io/kwok/cmd/kwok",
-          ldflags: `-X sigs.k8s.io/kwok/pkg/consts.Version=v${kwok}`,
-        },
-      ],
-    },
+    program(
+      {
+        ...{ name: "kwok", version: kwok, use: `${suites}: suites in which pods run` },
+        tells: { args: ["--version"], pattern: /version v?(\d\S*)/ },
+      },
+      { url: `https://github.com/kubernetes-sigs/kwok/releases/download/v${kwok}/kwok-linux-${arch}` },
+      {
+        module: "sigs.k8s.io/kwok",
+        command: "sigs.k8s.io/kwok/cmd/kwok",
+        ldflags: `-X sigs.k8s.io/kwok/pkg/consts.Version=v${kwok}`,
+      },
+    ),
     tofu(),
     helm(),
     definitions("google-monitoring-kinds", "prometheus-engine", "manifests/setup.yaml"),
