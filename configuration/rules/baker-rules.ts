@@ -4,15 +4,15 @@ import { signatoryVersion } from "../../contract/images";
 import { signerServiceName } from "../../contract/names";
 import { networks, type NetworkName } from "../../contract/networks";
 import { show } from "../errors";
-import { type BakerFacts, type BakerRule, given, map, text, when } from "./facts";
+import { type BakerFacts, type BakerRule, given, listed, map, text, when } from "./facts";
 import { signerRules, signersOf, signerWarnings, tunnelsOf } from "./signer-rules";
 
 /** A key's address if it is one, of the curves that begin with these three letters. */
 const isAddress = (value: unknown): value is string => typeof value === "string" && decodeAddress(value) !== undefined;
 /** The keys that sign blocks and votes, each with the path at which it is written. */
-function consensusKeys({ baker, path }: BakerFacts): { key: string; at: readonly string[] }[] {
-  const listed = Array.isArray(baker.consensus_keys) ? (baker.consensus_keys as unknown[]) : [];
-  const keys = listed.map((key, i) => ({ key, at: [...path, "consensus_keys", String(i)] }));
+function consensusKeys(facts: BakerFacts): { key: string; at: readonly string[] }[] {
+  const { baker, path } = facts;
+  const keys = listed(facts, "consensus_keys");
   const all = keys.length > 0 ? keys : [{ key: baker.delegate, at: [...path, "delegate"] }];
   return all.flatMap(({ key, at }) => (isAddress(key) ? [{ key, at }] : []));
 }
@@ -96,7 +96,7 @@ const companionKeys: BakerRule = (facts) => {
   const { baker, path } = facts;
   const keys = consensusKeys(facts);
   const bls = keys.find(({ key }) => key.startsWith("tz4"))?.key;
-  const companions = Array.isArray(baker.companion_keys) ? (baker.companion_keys as unknown[]) : [];
+  const companions = listed(facts, "companion_keys");
   const here = [...path, "companion_keys"];
   if (companions.length === 0)
     return when(
@@ -106,10 +106,10 @@ const companionKeys: BakerRule = (facts) => {
       'the companion key registered for the delegate, like ["tz4..."], or dal = { enabled = false }',
     );
   return [
-    ...companions.flatMap((key, i) =>
+    ...companions.flatMap(({ key, at }) =>
       when(
         isAddress(key) && !key.startsWith("tz4"),
-        [...here, String(i)],
+        at,
         show(key),
         "a tz4 address: Octez takes no other companion key",
       ),
@@ -177,8 +177,7 @@ const unmaintained: BakerRule = ({ name, baker }) =>
 /** Without a gate nobody chooses a signer by its keys: octez-baker's one signer is the first. */
 const oneSignerForAllKeys: BakerRule = (facts, { flag }) => {
   const { name, baker } = facts;
-  const companions = Array.isArray(baker.companion_keys) ? (baker.companion_keys as unknown[]) : [];
-  const keys = consensusKeys(facts).length + companions.length;
+  const keys = consensusKeys(facts).length + listed(facts, "companion_keys").length;
   const [first, ...others] = signersOf(baker).map(([signer]) => signer);
   if (flag || first === undefined || others.length === 0 || keys < 2) return [];
   return [

@@ -2,7 +2,7 @@
 import { decodeAddress } from "../../tezos/addresses";
 import { tunnelPort } from "../../contract/signer-link";
 import { pathText, secretKind, show } from "../errors";
-import { type BakerFacts, type Finding, given, isMap, issue, map, type Rule, texts, when } from "./facts";
+import { type BakerFacts, type Finding, given, isMap, issue, listed, map, type Rule, texts, when } from "./facts";
 import { signersOf, tunnelsOf } from "./signer-rules";
 
 const someBaker: Rule = ({ values, bakers }) =>
@@ -14,14 +14,12 @@ const someBaker: Rule = ({ values, bakers }) =>
   );
 
 /** Every address of a baker that names a key, with its place. */
-const addressesOf = ({ baker, path }: BakerFacts): { key: string; at: readonly string[] }[] => {
-  const single = (field: string) => [{ key: baker[field], at: [...path, field] }];
-  const listed = (field: string) =>
-    texts(baker[field]).map((key, i): { key: unknown; at: string[] } => ({ key, at: [...path, field, String(i)] }));
+const addressesOf = (facts: BakerFacts): { key: string; at: readonly string[] }[] => {
+  const single = (field: string) => [{ key: facts.baker[field], at: [...facts.path, field] }];
   const all = [
     ...single("delegate"),
-    ...listed("consensus_keys"),
-    ...listed("companion_keys"),
+    ...listed(facts, "consensus_keys"),
+    ...listed(facts, "companion_keys"),
     ...single("authentication_key"),
   ];
   return all.flatMap(({ key, at }) => (typeof key === "string" && decodeAddress(key) ? [{ key, at }] : []));

@@ -16,6 +16,12 @@ export interface BakerFacts {
   readonly path: readonly string[];
 }
 
+/** What a baker's list holds, each with its place; nothing where it is no list. */
+export const listed = ({ baker, path }: BakerFacts, field: string): { key: unknown; at: readonly string[] }[] => {
+  const value = baker[field];
+  return Array.isArray(value) ? value.map((key: unknown, i) => ({ key, at: [...path, field, String(i)] })) : [];
+};
+
 export interface Facts {
   /** Merged top-level keys without `secrets`. */
   readonly values: Values;
