@@ -88,8 +88,7 @@ async function main(): Promise<void> {
       secretsNeeded: cdktf !== undefined && !makesNothing.has(cdktf.argv[0] ?? ""),
       outdir: process.env.CDKTF_OUTDIR,
     });
-    if (usesTerraform.has(cdktf?.argv[0] ?? ""))
-      requireTerraform(process.env.TERRAFORM_BINARY_NAME, resolved.configuration);
+    if (usesTerraform.has(cdktf?.argv[0] ?? "")) requireTerraform(resolved.configuration);
     printNotices(resolved);
   } catch (error) {
     console.error(error instanceof ConfigurationError || error instanceof TerraformError ? error.message : error);

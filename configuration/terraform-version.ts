@@ -10,12 +10,12 @@ const [leastMajor, leastMinor] = [1, 11];
 /** Its message is for a person. */
 export class TerraformError extends Error {}
 
-/**
- * What `version` says first, from either program; undefined where the program cannot be asked.
- * @param binary what cdktf runs: TERRAFORM_BINARY_NAME
- */
+/** What cdktf runs. */
+export const terraformBinary = (): string => process.env.TERRAFORM_BINARY_NAME ?? "terraform";
+
+/** What `version` says first, from either program; undefined where the program cannot be asked. */
 export function terraformProgram(
-  binary = "terraform",
+  binary: string,
 ): { name: "Terraform" | "OpenTofu"; version: string; major: number; minor: number } | undefined {
   const { stdout } = spawnSync(binary, ["version"], {
     encoding: "utf8",
@@ -31,7 +31,7 @@ export function terraformProgram(
  * Says nothing where the program cannot be asked: cdktf tells that itself.
  * @throws TerraformError with one sentence where it is too old, or cannot do what the configuration asks for
  */
-export function requireTerraform(binary = "terraform", { state }: Pick<Configuration, "state"> = {}): void {
+export function requireTerraform({ state }: Pick<Configuration, "state">, binary = terraformBinary()): void {
   const program = terraformProgram(binary);
   if (program === undefined) return;
   const { name, version, major, minor } = program;

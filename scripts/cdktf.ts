@@ -152,7 +152,7 @@ async function main(argv: string[]): Promise<number> {
   });
   if (request.command !== "destroy") requireSecrets(resolved);
   const { configuration } = resolved;
-  if (!lookOnly) requireTerraform(process.env.TERRAFORM_BINARY_NAME, configuration);
+  if (!lookOnly) requireTerraform(configuration);
   if (request.stacks.includes("platform") && configuration.cluster)
     throw new Error("cluster.existing is set: there is no stack platform, only baker");
   if (request.command === "destroy" && configuration.deletion_protection)

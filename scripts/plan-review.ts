@@ -2,12 +2,13 @@
 import { spawn } from "node:child_process";
 import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { terraformBinary } from "../configuration/terraform-version";
 import type { Stack, Stacks } from "./blocks";
 import { review, type Plan, type Review } from "./review";
 
 /** @throws Error with Terraform's own words */
 async function showPlan(folder: string): Promise<Plan> {
-  const program = process.env.TERRAFORM_BINARY_NAME ?? "terraform";
+  const program = terraformBinary();
   const child = spawn(program, ["show", "-json", "plan"], {
     cwd: folder,
     stdio: ["ignore", "pipe", "pipe"],

@@ -15,7 +15,7 @@ import { automaticFiles } from "../configuration/tfvars";
 import { neededSecrets } from "../configuration/secrets";
 import { type Configuration } from "../configuration/schema";
 import { synthesize } from "../main";
-import { terraformProgram } from "../configuration/terraform-version";
+import { terraformBinary, terraformProgram } from "../configuration/terraform-version";
 import { startGoogleStandIn } from "./test-assets/google-stand-in";
 import { providerNames, realProviders, type RealProviders } from "./test-assets/providers";
 
@@ -50,7 +50,7 @@ export interface StepResult {
 export type Providers = ({ kind: "real" } & RealProviders) | { kind: "stand-in"; environment: Record<string, string> };
 
 /** What runs: terraform, or another program of its kind, such as OpenTofu. */
-const binary = process.env.TERRAFORM_BINARY_NAME ?? "terraform";
+const binary = terraformBinary();
 
 const secretMark = "a-dummy-of-a-secret";
 

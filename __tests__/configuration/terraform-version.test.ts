@@ -17,18 +17,18 @@ const encrypted = {
 };
 
 test.each(["1.11.0", "1.11.4", "1.15.2", "1.12.0-beta1", "2.0.0"])("%s of either program is new enough", (version) => {
-  requireTerraform(program(version));
-  requireTerraform(program(version, "OpenTofu"), encrypted);
+  requireTerraform({}, program(version));
+  requireTerraform(encrypted, program(version, "OpenTofu"));
 });
 test.each(["1.10.5", "1.9.8", "0.15.1"])("%s is too old", (version) => {
-  expect(() => requireTerraform(program(version))).toThrow(`must be 1.11 or newer, because`);
-  expect(() => requireTerraform(program(version, "OpenTofu"))).toThrow(`this is ${version}.`);
+  expect(() => requireTerraform({}, program(version))).toThrow(`must be 1.11 or newer, because`);
+  expect(() => requireTerraform({}, program(version, "OpenTofu"))).toThrow(`this is ${version}.`);
 });
 test("an encrypted state needs OpenTofu", () => {
-  expect(() => requireTerraform(program("1.13.0"), encrypted)).toThrow(
+  expect(() => requireTerraform(encrypted, program("1.13.0"))).toThrow(
     "state.encryption_key needs OpenTofu, because Terraform cannot encrypt its state; this is Terraform 1.13.0. Set TERRAFORM_BINARY_NAME=tofu",
   );
 });
 test("a program that is not there is nobody's fault here", () => {
-  requireTerraform(join(folder, "nobody"), encrypted);
+  requireTerraform(encrypted, join(folder, "nobody"));
 });
