@@ -19,7 +19,7 @@ export const instances = (stack: Stack | undefined, type: string): Block[] =>
 
 /** A Kubernetes object that makes pods. */
 export type Workload = Record<"metadata" | "spec", Block>;
-export const workloads = (stack: Stack | undefined, type: string): Workload[] =>
-  instances(stack, type).map(({ metadata, spec }) => ({ metadata: first(metadata), spec: first(spec) }));
+export const workload = ({ metadata, spec }: Block): Workload => ({ metadata: first(metadata), spec: first(spec) });
+export const workloads = (stack: Stack | undefined, type: string): Workload[] => instances(stack, type).map(workload);
 /** The spec of its pods. */
 export const podOf = ({ spec }: Workload): Block => first(first(spec.template).spec);

@@ -6,10 +6,11 @@ const risks: Readonly<Record<Risk, string>> = {
   levels: "levels at risk",
   none: "nothing at risk",
 };
-const costText = ({ cost }: Review): string | undefined => {
-  if (cost === null) return undefined;
+/** One sentence, or none. */
+const costTexts = ({ cost }: Review): string[] => {
+  if (cost === null) return [];
   const range = ({ low, high }: { low: number; high: number }) => (low === high ? `${low}` : `${low} to ${high}`);
-  return `About ${range(cost.after)} USD a month${cost.before === null ? "" : `, ${range(cost.before)} before`}.`;
+  return [`About ${range(cost.after)} USD a month${cost.before === null ? "" : `, ${range(cost.before)} before`}.`];
 };
 const countText = ([stack, counts]: [string, Review["changes"][string]]): string => {
   const parts = Object.entries(counts).flatMap(([action, number]) => (number === 0 ? [] : [`${number} to ${action}`]));
@@ -27,7 +28,7 @@ export function reviewText(review: Review): string {
     ...review.findings.map((finding) => `  ${whom(finding)} (${risks[finding.risk]}): ${finding.text}`),
     ...review.drift.map((text) => `  drift: ${text}`),
     ...review.hardening.map((text) => `  hardening: ${text}`),
-    ...[costText(review)].flatMap((text) => (text === undefined ? [] : [`  ${text}`])),
+    ...costTexts(review).map((text) => `  ${text}`),
   ];
   return `\n${lines.join("\n")}\n`;
 }
@@ -51,7 +52,7 @@ export function reviewMarkdown(review: Review): string {
     ...section("Changed by hand", review.drift),
     ...section("Hardening that is lost", review.hardening),
     "",
-    [...Object.entries(review.changes).map(countText), ...[costText(review)].filter(Boolean)].join("; "),
+    [...Object.entries(review.changes).map(countText), ...costTexts(review)].join("; "),
   ];
   return `${lines.join("\n")}\n`;
 }

@@ -4,7 +4,7 @@
  * plans (`terraform show -json`) and gives findings. `npm run diff` ends with it.
  */
 import { labels, watermarkNamePattern } from "../contract/names";
-import { first, list, podOf, type Block, type Stacks } from "./blocks";
+import { first, list, podOf, workload, type Block, type Stacks } from "./blocks";
 import { costOf } from "./cost";
 
 /** `terraform show -json PLAN`, as far as it is read. */
@@ -29,7 +29,7 @@ interface PlannedChange {
 }
 
 type Action = "create" | "update" | "replace" | "delete";
-export interface Change {
+interface Change {
   address: string;
   type: string;
   action: Action;
@@ -67,7 +67,7 @@ const actionOf = (actions: readonly string[]): Action | undefined => {
 };
 
 /** What a plan changes; data sources are left out. */
-export const changesOf = (plan: Plan): Change[] =>
+const changesOf = (plan: Plan): Change[] =>
   (plan.resource_changes ?? []).flatMap(({ address, type, mode, change }) => {
     const action = actionOf(change.actions);
     if (mode !== "managed" || action === undefined) return [];
@@ -79,11 +79,10 @@ const ends = ({ action }: Change): boolean => action === "delete" || action === 
 const object = ({ action, before, after }: Change): Block => (action === "create" ? after : before);
 const metadata = (change: Change): Block => first(object(change).metadata);
 const nameOf = (change: Change): string => String(metadata(change).name ?? object(change).name ?? change.address);
-const label = (change: Change, key: string): string | null => {
-  const value = (metadata(change).labels as Block | undefined)?.[key];
+const bakerOf = (change: Change): string | null => {
+  const value = (metadata(change).labels as Block | undefined)?.[labels.baker];
   return typeof value === "string" ? value : null;
 };
-const bakerOf = (change: Change): string | null => label(change, labels.baker);
 
 /** What of a pod template decides whether pods restart; the rest is the provider's bookkeeping. */
 const templateOf = (values: Block): string => {
@@ -91,7 +90,6 @@ const templateOf = (values: Block): string => {
   const { annotations, labels: own } = first(template.metadata);
   return JSON.stringify([annotations ?? {}, own ?? {}, template.spec]);
 };
-const workload = (values: Block) => ({ metadata: first(values.metadata), spec: first(values.spec) });
 const containersOf = (values: Block): Map<string, Block> => {
   const pod = podOf(workload(values));
   return new Map([...list(pod.init_container), ...list(pod.container)].map((one) => [String(one.name), one]));
@@ -103,12 +101,10 @@ function reason({ before, after }: Change): string {
   const changed = [...containersOf(after)].filter(
     ([name, one]) => JSON.stringify(one) !== JSON.stringify(old.get(name)),
   );
-  const images = new Map(
-    changed.flatMap(([name, { image }]): [string, string[]][] =>
-      old.get(name)?.image === image ? [] : [[String(image), [name]]],
-    ),
+  const images = new Set(
+    changed.filter(([name, { image }]) => old.get(name)?.image !== image).map(([, { image }]) => String(image)),
   );
-  if (images.size > 0) return `new image ${[...images.keys()].join(", ")}`;
+  if (images.size > 0) return `new image ${[...images].join(", ")}`;
   if (changed.length > 0) return `other settings of ${changed.map(([name]) => name).join(", ")}`;
   return "another configuration";
 }
@@ -221,8 +217,8 @@ const secretsOfBaker: Rule = (change) =>
 const rules: readonly Rule[] = [everything, watermarks, bakingPods, nodes, signers, secretsOfBaker];
 const gravity: readonly Risk[] = ["stops", "levels", "none"];
 
-/** @param stacks plans by name of the stack, in the order of their deployment */
-export function findingsOf(changes: readonly Change[]): Finding[] {
+/** Most urgent first. */
+function findingsOf(changes: readonly Change[]): Finding[] {
   const found = changes.flatMap((change) =>
     rules.flatMap((rule) => {
       const finding = rule(change, changes);
