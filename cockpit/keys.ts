@@ -6,8 +6,6 @@
 import type { Command } from "commander";
 import { chainKeysSchema, type ChainKeys } from "../contract/chain-keys";
 import { containers } from "../contract/containers";
-import { togProgram } from "../contract/images";
-import { labels } from "../contract/names";
 import { inPlace } from "../diagnosis/finding";
 import { keysView, type KeyView } from "../diagnosis/keys";
 import { ClusterError, type Cluster } from "./cluster";
@@ -15,26 +13,20 @@ import { jsonCommand, type Common } from "./options";
 import { renderFinding } from "./render";
 import type { Session } from "./session";
 import { hanging } from "./text";
+import { bakingPodsOf, runTog } from "./tog";
 import { readView } from "./view";
 
 /** Of the node with the highest head. @throws Error where no node tells them */
 export async function readChainKeys(cluster: Cluster, baker: string): Promise<ChainKeys> {
-  const pods = await cluster.pods(`${labels.component}=baking-pod,${labels.baker}=${baker}`);
   const problems: string[] = [];
   const told: ChainKeys[] = [];
-  for (const { metadata } of pods) {
+  for (const pod of await bakingPodsOf(cluster, baker)) {
     try {
-      const { code, out, err } = await cluster.exec(
-        metadata.name,
-        containers.sidecar,
-        [togProgram, "sidecar", "keys"],
-        "",
-      );
-      if (code !== 0) throw new Error(err.trim().slice(-500) || `it ended with ${code ?? "nothing"}`);
+      const out = await runTog(cluster, { pod, container: containers.sidecar }, ["sidecar", "keys"]);
       told.push(chainKeysSchema.parse(JSON.parse(out)));
     } catch (error) {
       if (error instanceof ClusterError && error.kind !== "other") throw error;
-      problems.push(`${metadata.name}: ${error instanceof Error ? error.message : String(error)}`);
+      problems.push(`${pod.metadata.name}: ${error instanceof Error ? error.message : String(error)}`);
     }
   }
   const newest = told.sort((a, b) => b.level - a.level)[0];

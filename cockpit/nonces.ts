@@ -7,32 +7,21 @@
 import { existsSync, readFileSync } from "node:fs";
 import type { Command } from "commander";
 import { containers } from "../contract/containers";
-import { togProgram } from "../contract/images";
-import { labels } from "../contract/names";
 import { writeDurably } from "../daemons/runtime/durable";
 import type { PodView } from "../diagnosis/objects";
 import { checkBundle, mergeSets, nonceImport, type NonceBundle } from "../tezos/nonces";
 import { ClusterError, type Cluster } from "./cluster";
 import { bakerCommand, type Common } from "./options";
 import { bakerName, type Session } from "./session";
+import { bakingPodsOf, runTog } from "./tog";
 
-/** Runs `tog nonce-importer` in a pod. @returns stdout. @throws Error with the last lines of stderr */
-async function importer(cluster: Cluster, pod: PodView, verb: "export" | "import", input = ""): Promise<string> {
-  const { code, out, err } = await cluster.exec(
-    pod.metadata.name,
-    containers.baker,
-    [togProgram, "nonce-importer", verb],
-    input,
-  );
-  if (code !== 0)
-    throw new Error(err.trim().slice(-1000) || (code === null ? "it did not end" : `it ended with ${code}`));
-  return out;
-}
+const importer = (cluster: Cluster, pod: PodView, verb: "export" | "import", input?: string): Promise<string> =>
+  runTog(cluster, { pod, container: containers.baker }, ["nonce-importer", verb], input);
 
 /** The baking pods of the one baker, of either topology. */
 async function bakingPods(cluster: Cluster, common: Common): Promise<{ baker: string; pods: PodView[] }> {
   const baker = await bakerName(cluster, common);
-  const pods = await cluster.pods(`${labels.component}=baking-pod,${labels.baker}=${baker}`);
+  const pods = await bakingPodsOf(cluster, baker);
   if (pods.length === 0)
     throw new ClusterError(
       "other",
