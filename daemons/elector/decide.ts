@@ -209,9 +209,11 @@ export function track(state: ElectorState, now: number, t: Timings): void {
 }
 
 /** Handovers that no person asked for: each makes the next one wait. */
-export const voluntaryCauses: ReadonlySet<string> = new Set<HandoverCause>([
-  ...(["planned-ineligible", "planned-behind", "planned-dal"] as const),
-]);
+export const voluntaryCauses: ReadonlySet<string> = new Set([
+  "planned-ineligible",
+  "planned-behind",
+  "planned-dal",
+] satisfies HandoverCause[]);
 /**
  * The pause after the newest voluntary handover: base x 2^(length of its series - 1). Wall times of receipts serve for
  * pace only.
@@ -256,30 +258,30 @@ function decideActive(state: ElectorState, now: number, t: Timings): Decision {
   if (wishedSuccessor(state, now, t)) return handOver("planned-operator", "preferred-holder", t.handoverWaitSeconds);
 
   const pausedUntil = state.lastVoluntaryAtMs === null ? 0 : state.lastVoluntaryAtMs + state.voluntaryPauseMs;
-  const patience = t.ineligibleSeconds * 1000;
+  /** What nobody asked for waits for its patience, and for the pause after the last one. */
+  const voluntary = (sinceMs: number, waiting: string, untilMs: number, handover: Decision): Decision => {
+    const due = sinceMs + t.ineligibleSeconds * 1000;
+    if (now < due) return none(waiting, Math.min(deadline, due));
+    if (now < untilMs) return none("voluntary-pause", Math.min(deadline, untilMs));
+    return handover;
+  };
   if (state.ineligibleSinceMs !== null) {
     if (!successor) return none("nobody-else-eligible", deadline);
-    const due = state.ineligibleSinceMs + patience;
-    if (now < due) return none("ineligible-for-now", Math.min(deadline, due));
-    if (now < pausedUntil) return none("voluntary-pause", Math.min(deadline, pausedUntil));
-    return handOver("planned-ineligible", "ineligible", t.handoverWaitSeconds);
+    const handover = handOver("planned-ineligible", "ineligible", t.handoverWaitSeconds);
+    return voluntary(state.ineligibleSinceMs, "ineligible-for-now", pausedUntil, handover);
   }
   if (state.behindSinceMs !== null) {
-    const due = state.behindSinceMs + patience;
-    if (now < due) return none("behind-for-now", Math.min(deadline, due));
-    if (now < pausedUntil) return none("voluntary-pause", Math.min(deadline, pausedUntil));
-    return handOver("planned-behind", "behind", t.handoverWaitSeconds);
+    const handover = handOver("planned-behind", "behind", t.handoverWaitSeconds);
+    return voluntary(state.behindSinceMs, "behind-for-now", pausedUntil, handover);
   }
   if (state.dalUnwellSinceMs !== null) {
     if (!dalSuccessor(state, now, t)) return none("no-better-dal-node", deadline);
-    const due = state.dalUnwellSinceMs + patience;
-    if (now < due) return none("dal-node-unwell-for-now", Math.min(deadline, due));
     // What an operator has chosen is not undone at once for a part of the income.
     const chosenAtMs = state.lastOperatorAtMs ?? -Infinity;
     const until = Math.max(pausedUntil, chosenAtMs + t.voluntaryHandoverSeconds * 1000);
-    if (now < until) return none("voluntary-pause", Math.min(deadline, until));
     // At the next 50th level octez-baker may stall: no longer than for a block at the next level.
-    return handOver("planned-dal", "dal-node-unwell", t.terminationWaitSeconds);
+    const handover = handOver("planned-dal", "dal-node-unwell", t.terminationWaitSeconds);
+    return voluntary(state.dalUnwellSinceMs, "dal-node-unwell-for-now", until, handover);
   }
   return none("holding", deadline);
 }
