@@ -17,7 +17,7 @@ import { type Counter, createRegistry, type Registry } from "../runtime/metrics"
 import { repeat } from "../runtime/repeat";
 import { AbsentKeys } from "./absent-keys";
 import { spawnGroup } from "./daemon-process";
-import { createFollowDal } from "./follow-dal";
+import { createQuietRestart } from "./quiet-restart";
 import { launcher } from "./launch";
 import { createMetrics } from "./metrics";
 import { brokenWatermarks, quarantineBroken } from "./quarantine";
@@ -51,7 +51,7 @@ export class SupervisorDaemon {
   private announced = "";
   private readonly prefix = launcher();
   private readonly clientFolder: ClientFolder;
-  private readonly dal: ReturnType<typeof createFollowDal>;
+  private readonly quietRestart: ReturnType<typeof createQuietRestart>;
   private readonly absent: AbsentKeys;
 
   constructor(
@@ -75,7 +75,7 @@ export class SupervisorDaemon {
     });
     this.absent = new AbsentKeys(config, () => this.daemons[0]?.command ?? [], this.over.signal);
     const restart = (reason: string) => this.supervisor.restart(reason);
-    this.dal = createFollowDal(config, { clock, log, signal: this.over.signal, restart });
+    this.quietRestart = createQuietRestart(config, { clock, log, signal: this.over.signal, restart });
     this.quarantined = createMetrics(this.registry, this.supervisor, () =>
       diskUsedRatio(env.TOG_CLIENT_DIR),
     ).quarantined;
@@ -125,7 +125,7 @@ export class SupervisorDaemon {
     this.over.abort();
     unfollow();
     await Promise.all([following, this.soloWaiting, checks, looks]);
-    this.dal.close();
+    this.quietRestart.close();
     this.kube?.close();
     await server.close();
   }
@@ -152,7 +152,7 @@ export class SupervisorDaemon {
     if (!sidecar || !(gate || this.solo)) return;
     if (gate) this.supervisor.saw(toldBy(gate, sidecar));
     const came = keysAbsent && (await this.absent.someCame());
-    this.dal.look(this.supervisor.pid, sidecar, gate?.open === false ? null : gate, came);
+    this.quietRestart.look(this.supervisor.pid, sidecar, gate?.open === false ? null : gate, came);
   }
 
   private async checkStarts(): Promise<void> {

@@ -40,7 +40,7 @@ export class DalRestarts {
   }
 }
 
-interface FollowDalOptions {
+interface QuietRestartOptions {
   clock: Clock;
   rights: Pick<NextRights, "above" | "ask" | "blockSeconds">;
   /** How long a moment without a block of ours is waited for. */
@@ -49,11 +49,11 @@ interface FollowDalOptions {
   restart: (reason: string) => void;
 }
 
-export class FollowDal {
+export class QuietRestart {
   private readonly restarts = new DalRestarts();
   private keyCameMs: number | undefined;
 
-  constructor(private readonly o: FollowDalOptions) {}
+  constructor(private readonly o: QuietRestartOptions) {}
 
   /**
    * Called again and again. @param pid of the running octez-baker @param gate undefined where the pod has none; null
@@ -86,10 +86,10 @@ export class FollowDal {
 }
 
 /** Asks the pod's own node for the rights. */
-export function createFollowDal(
+export function createQuietRestart(
   { env, file }: DaemonConfig,
-  o: { clock: Clock; log: Log; signal: AbortSignal; restart: FollowDalOptions["restart"] },
-): FollowDal & { close(): void } {
+  o: { clock: Clock; log: Log; signal: AbortSignal; restart: QuietRestartOptions["restart"] },
+): QuietRestart & { close(): void } {
   const { retrySeconds, requestTimeoutMs } = file.timings;
   const url = `http://${env.TOG_LOCAL_ADDRESS}:${ports.octezRpc}`;
   const rights = createRights({ url, clock: o.clock, delegate: file.delegate, timeoutMs: requestTimeoutMs });
@@ -97,6 +97,6 @@ export function createFollowDal(
     ...{ rights, report: o.log, requestTimeoutMs, signal: o.signal },
     changed: () => undefined,
   });
-  const dal = new FollowDal({ ...o, rights: next, patienceMs: 60_000 * retrySeconds });
-  return Object.assign(dal, { close: () => rights.close() });
+  const quietRestart = new QuietRestart({ ...o, rights: next, patienceMs: 60_000 * retrySeconds });
+  return Object.assign(quietRestart, { close: () => rights.close() });
 }

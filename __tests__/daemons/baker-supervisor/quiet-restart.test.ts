@@ -1,5 +1,5 @@
 import type { GateStatus, SidecarStatus } from "../../../contract/status";
-import { DalRestarts, FollowDal, type DalSeen } from "../../../daemons/baker-supervisor/follow-dal";
+import { DalRestarts, QuietRestart, type DalSeen } from "../../../daemons/baker-supervisor/quiet-restart";
 
 const base: DalSeen = { pid: 7, restarts: 2, well: true };
 /** What the watch says of one moment after the other, a second apart; each changes the one before. */
@@ -39,7 +39,7 @@ describe("the moment", () => {
   let restarted: number;
   let now: number;
   let rights: number[] | null;
-  let follow: FollowDal;
+  let follow: QuietRestart;
   const sidecar = (restarts: number, changes: Partial<SidecarStatus> = {}): SidecarStatus =>
     ({
       ...{ ready: true, head: { level: 100, ageSeconds: 2 }, dal: { restarts, well: true, reason: "" } },
@@ -48,7 +48,7 @@ describe("the moment", () => {
   const gate = (level: number) => ({ keys: [{ highestLevel: level, lastAttestation: { level } }] }) as GateStatus;
   beforeEach(() => {
     [restarted, now, rights] = [0, 0, []];
-    follow = new FollowDal({
+    follow = new QuietRestart({
       clock: { now: () => now, nowNs: () => 0n, wall: () => 0 },
       rights: { ask: () => undefined, above: () => rights, blockSeconds: 6 },
       patienceMs: 60_000,
