@@ -37,7 +37,10 @@ export const timingsSchema = z
     gateDrainSeconds: between(0.1, 2, 10),
     noncePushSeconds: between(0.1, 2, 10),
     preStopSeconds: between(0.5, 18, 90),
-    /** Gate: budget of a request from its digest's first arrival; the write of a mark; one signer. */
+    /**
+     * Gate: budget of a request from its digest's first arrival; when an unanswered write of a mark may be lost on its
+     * way; one signer.
+     */
     gateBudgetMs: between(200, 3500, 10_000),
     markWriteMs: between(50, 700, 5000),
     signerTimeoutMs: between(100, 2000, 8000),

@@ -7,13 +7,15 @@ import { readFileSync } from "node:fs";
 import * as http from "node:http";
 import * as https from "node:https";
 import { join } from "node:path";
-import type { Clock } from "./clock";
+import { sleep, type Clock } from "./clock";
 import { exchange, type Exchange } from "./http-client";
 import type { RequestOptions } from "./kube";
 import type { Log } from "./log";
 
 const credentialsMaxAgeMs = 10_000;
 const idleSocketMs = 30_000;
+/** Between the reads beside a write in doubt. */
+const readPauseMs = 50;
 
 export interface KubeConnectionsOptions {
   /** http(s)://HOST[:PORT] */
@@ -121,8 +123,9 @@ export class KubeConnections {
     path: string,
     body: string | undefined,
     wanted: RequestOptions,
+    dedicated = false,
   ): Promise<Exchange> {
-    const result = await exchange(() => this.open(method, path, body, false), {
+    const result = await exchange(() => this.open(method, path, body, dedicated), {
       clock: this.o.clock,
       timeoutMs: wanted.timeoutMs,
       maxBytes: this.o.maxBodyBytes,
@@ -135,8 +138,40 @@ export class KubeConnections {
     return result;
   }
 
+  /** Resolves to true once a read that began after `doubtMs` was answered early enough for another read and write. */
+  private async overtaken(path: string, doubtMs: number, endsMs: number, signal: AbortSignal): Promise<boolean> {
+    const { clock } = this.o;
+    await sleep(doubtMs, signal);
+    while (!signal.aborted && clock.now() < endsMs) {
+      const read = await this.once("GET", path, undefined, { timeoutMs: endsMs - clock.now(), signal }, true);
+      const now = clock.now();
+      if (read.answered && read.status < 429) return now + 2 * (now - read.sentAtMs) < endsMs;
+      await sleep(readPauseMs, signal);
+    }
+    return false;
+  }
+
+  /** RequestOptions.doubtMs. */
+  private async write(path: string, body: string | undefined, wanted: RequestOptions): Promise<Exchange> {
+    const { doubtMs = Infinity, timeoutMs, signal } = wanted;
+    if (doubtMs >= timeoutMs) return this.once("PUT", path, body, wanted);
+    const answered = new AbortController();
+    const lost = new AbortController();
+    const signals = signal ? [lost.signal, signal] : [lost.signal];
+    const put = this.once("PUT", path, body, { timeoutMs, signal: AbortSignal.any(signals) });
+    void this.overtaken(path, doubtMs, this.o.clock.now() + timeoutMs, answered.signal).then((yes) => {
+      if (yes) lost.abort();
+    });
+    const result = await put;
+    answered.abort();
+    if (result.answered || !lost.signal.aborted || result.kind !== "aborted") return result;
+    this.renew();
+    return { ...result, kind: "timeout", message: "no answer, while a later read was answered" };
+  }
+
   /** A write is sent once. */
   async ask(method: string, path: string, body: string | undefined, wanted: RequestOptions): Promise<Exchange> {
+    if (method === "PUT") return this.write(path, body, wanted);
     const first = await this.once(method, path, body, wanted);
     // An idle connection that the server had closed: a read may simply be asked again, inside the same deadline.
     if (method === "GET" && !first.answered && first.kind === "network" && first.reused) {

@@ -77,6 +77,12 @@ export type Outcome<T> =
 /** `sentAtMs` is Clock.now() right before the request was handed to the socket. */
 export interface RequestOptions {
   timeoutMs: number;
+  /**
+   * For `replace`. A write that was not answered within so many milliseconds is lost on its way, or the API is slow. A
+   * read of the object over a connection of its own tells which: where it is answered before the write, and leaves time
+   * for one more read and write, the write ends as timed out at once. Otherwise the write has all of `timeoutMs`.
+   */
+  doubtMs?: number;
   signal?: AbortSignal;
 }
 

@@ -21,8 +21,6 @@ export class KeyWatermark {
   private object: ConfigMap | undefined;
   /** Set where a write's outcome is unknown or a conflict was answered: read before deciding. */
   stale = true;
-  /** The API answered late, or not in time, when it was asked last: a mark then gets more time. */
-  private late = false;
   private lock = Promise.resolve();
   private readonly name: string;
   /** Objects are never changed, so that each is parsed once. */
@@ -61,25 +59,17 @@ export class KeyWatermark {
     return observed;
   }
 
-  private noteTime(outcome: Outcome<ConfigMap>): void {
+  private timeoutMs(deadlineMs: number): number {
     const { clock, timings } = this.options;
-    const timedOut = !outcome.ok && outcome.kind === "timeout";
-    this.late = timedOut || clock.now() - outcome.sentAtMs > timings.markWriteMs / 2;
-  }
-
-  /** A mark that is lost on its way leaves time for another, unless the API is known to be slow. */
-  markTimeoutMs(deadlineMs: number): number {
-    const { clock, timings } = this.options;
-    return Math.max(1, Math.min(this.late ? slowRequestMs(timings) : timings.markWriteMs, deadlineMs - clock.now()));
+    return Math.min(slowRequestMs(timings), deadlineMs - clock.now());
   }
 
   /** A plain GET. The kind of failure where the API did not answer; then the watermark stays stale. */
   async read(deadlineMs: number): Promise<string | undefined> {
-    const { kube, clock, timings, memory } = this.options;
-    const timeoutMs = Math.min(slowRequestMs(timings), deadlineMs - clock.now());
+    const { kube, memory } = this.options;
+    const timeoutMs = this.timeoutMs(deadlineMs);
     if (timeoutMs <= 0) return "timeout";
     const outcome = await kube.get("configmaps", this.name, { timeoutMs });
-    this.noteTime(outcome);
     if (outcome.ok) {
       this.object = outcome.object;
       const observed = this.observed();
@@ -92,20 +82,21 @@ export class KeyWatermark {
 
   /**
    * One conditional PUT of the object last returned. The watermark is stale afterwards unless the API acknowledged
-   * exactly this record.
+   * exactly this record. A write that is lost on its way leaves time for another before `deadlineMs`; one that a slow
+   * API answers late is waited for.
    */
-  async write(record: Watermark, timeoutMs: number): Promise<Outcome<ConfigMap>> {
+  async write(record: Watermark, deadlineMs: number): Promise<Outcome<ConfigMap>> {
+    const { kube, timings } = this.options;
     const base = this.object;
     if (!base || !base.metadata.uid || !base.metadata.resourceVersion)
       throw new Error("a watermark is written over an object that the API returned");
     const text = JSON.stringify(record);
     this.stale = true;
-    const outcome = await this.options.kube.replace(
+    const outcome = await kube.replace(
       "configmaps",
       { ...base, data: { ...base.data, [watermarkDataKey]: text } },
-      { timeoutMs },
+      { timeoutMs: Math.max(1, this.timeoutMs(deadlineMs)), doubtMs: timings.markWriteMs },
     );
-    this.noteTime(outcome);
     if (!outcome.ok) return outcome;
     const { metadata, data } = outcome.object;
     if (

@@ -87,7 +87,7 @@ export class Marking {
     const announced = memory.announce(key.address, kind, { level, round, digest });
     let acknowledged = false;
     try {
-      const written = await key.watermark.write(decision.record, key.watermark.markTimeoutMs(deadlineMs));
+      const written = await key.watermark.write(decision.record, deadlineMs);
       acknowledged = written.ok;
       if (!written.ok) {
         const { kind: failure, unknown } = written;

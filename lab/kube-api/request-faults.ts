@@ -1,4 +1,5 @@
 /** What can go wrong between a client and the API, and for whom. */
+import { once, setMaxListeners } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { sleep } from "../../daemons/runtime/clock";
 import { failed, reset, respond } from "./answers";
@@ -62,14 +63,20 @@ export interface RequestInfo {
 
 export class ActiveFault implements FaultHandle {
   private count = 0;
-  private ended = false;
-  private readonly held = new Set<() => void>();
+  private readonly ending = new AbortController();
 
   constructor(
     readonly fault: Fault,
     private readonly random: () => number,
     private readonly onRemove: (fault: ActiveFault) => void,
-  ) {}
+  ) {
+    setMaxListeners(0, this.ended);
+  }
+
+  /** Aborted when the fault ends. */
+  get ended(): AbortSignal {
+    return this.ending.signal;
+  }
 
   matches(request: Pick<RequestInfo, "client" | "verb" | "resource" | "name" | "path">): boolean {
     const { client, verbs, resource, name, path } = this.fault.match ?? {};
@@ -83,25 +90,19 @@ export class ActiveFault implements FaultHandle {
   }
   /** True where this request suffers; counts it. */
   take(): boolean {
-    if (this.ended || this.count >= (this.fault.times ?? Infinity)) return false;
+    if (this.ended.aborted || this.count >= (this.fault.times ?? Infinity)) return false;
     if (this.fault.probability !== undefined && this.random() >= this.fault.probability) return false;
     this.count++;
     return true;
   }
   /** Also for running watches: only what hits every request does. */
   get total(): boolean {
-    return !this.ended && this.fault.times === undefined && this.fault.probability === undefined;
-  }
-  /** Resolves when the fault ends. */
-  end(): Promise<void> {
-    return this.ended ? Promise.resolve() : new Promise((resolve) => this.held.add(resolve));
+    return !this.ended.aborted && this.fault.times === undefined && this.fault.probability === undefined;
   }
   remove(): void {
-    if (this.ended) return;
-    this.ended = true;
+    if (this.ended.aborted) return;
     this.onRemove(this);
-    for (const release of this.held) release();
-    this.held.clear();
+    this.ending.abort();
   }
   hits(): number {
     return this.count;
@@ -133,7 +134,7 @@ export async function suffer(
   switch (effect.kind) {
     case "latency": {
       const [low, high] = typeof effect.ms === "number" ? [effect.ms, effect.ms] : effect.ms;
-      await Promise.race([sleep(low + api.random() * (high - low)), active.end()]);
+      await sleep(low + api.random() * (high - low), active.ended);
       return false;
     }
     case "status": {
@@ -146,7 +147,7 @@ export async function suffer(
       return true;
     }
     case "hang": {
-      await active.end();
+      if (!active.ended.aborted) await once(active.ended, "abort");
       const gone = request.socket.destroyed || !api.running();
       return gone && (effect.late !== true || !api.running());
     }

@@ -112,6 +112,41 @@ describe("when something goes wrong", () => {
     },
   );
 
+  describe("a write in doubt", () => {
+    const write = (timeouts: { timeoutMs: number; doubtMs: number }) =>
+      client.replace("leases", { ...lease, spec: { ...lease.spec, leaseTransitions: 2 } }, timeouts);
+    const verbs = () => requests.map(({ verb }) => verb);
+
+    test("ends as soon as a later read is answered: it was lost on its way", async () => {
+      must(await client.get("leases", "alice.leader", { timeoutMs: 2000 }));
+      kube.api.addFault({ match: { verbs: ["update"] }, effect: { kind: "hang" } });
+      const outcome = await write({ timeoutMs: 600_000, doubtMs: 50 });
+      expect(outcome).toMatchObject({ ok: false, kind: "timeout", unknown: true });
+      expect(verbs()).toEqual(["get", "update", "get"]);
+      const [kept, , beside] = requests.map(({ remotePort }) => remotePort);
+      expect(beside).not.toBe(kept);
+    });
+
+    test("is asked about until a read is answered", async () => {
+      kube.api.addFault({ match: { verbs: ["update"] }, effect: { kind: "hang" } });
+      kube.api.addFault({ match: { verbs: ["get"] }, times: 3, effect: { kind: "status", code: 503 } });
+      expect(await write({ timeoutMs: 600_000, doubtMs: 20 })).toMatchObject({ kind: "timeout", unknown: true });
+      expect(verbs()).toEqual(["update", "get", "get", "get", "get"]);
+    });
+
+    test("is waited for where the API is slow for all", async () => {
+      kube.api.addFault({ effect: { kind: "latency", ms: 400 } });
+      must(await write({ timeoutMs: 60_000, doubtMs: 100 }));
+      expect(verbs()).toEqual(["update", "get"]);
+    });
+
+    test("is waited for where the read leaves no time for another read and write", async () => {
+      kube.api.addFault({ match: { verbs: ["update"] }, effect: { kind: "latency", ms: 1300 } });
+      kube.api.addFault({ match: { verbs: ["get"] }, effect: { kind: "latency", ms: 900 } });
+      must(await write({ timeoutMs: 2600, doubtMs: 10 }));
+    });
+  });
+
   test.each([
     [429, "too-many-requests", false],
     [500, "server", true],

@@ -6,23 +6,47 @@ import { GateWorld, request } from "../../helpers/gates";
 jest.setTimeout(60_000);
 const key = testKey("tz1", "baker");
 
-test.each([1100, 2000])("with an API that answers in %d ms votes are signed, from the first one on", async (ms) => {
-  const world = await new GateWorld([key], defaultTimings).start();
-  try {
-    const pod = await world.pod("alice-as-0", "u1");
-    pod.lead(1);
-    expect((await pod.sign(key.address, request("attestation", 1001))).status).toBe(200);
-    world.api.addFault({ effect: { kind: "latency", ms: ms / 2 } });
-    world.api.addFault({ effect: { kind: "latency", ms: ms / 2, after: true } });
-    for (const level of [1002, 1003])
-      for (const kind of ["preattestation", "attestation"] as const)
-        expect([level, kind, (await pod.sign(key.address, request(kind, level))).status]).toEqual([level, kind, 200]);
-    expect((await pod.sign(key.address, request("block", 1004))).status).toBe(200);
-    expect(world.violations()).toEqual([]);
-  } finally {
-    await world.close();
-  }
-});
+test.each([
+  [1100, 550],
+  [2000, 2000],
+  [2000, 0],
+])(
+  "with an API that answers in %d ms, after %d ms of work, votes are signed from the first one on",
+  async (ms, work) => {
+    const world = await new GateWorld([key], defaultTimings).start();
+    try {
+      const pod = await world.pod("alice-as-0", "u1");
+      pod.lead(1);
+      expect((await pod.sign(key.address, request("attestation", 1001))).status).toBe(200);
+      world.api.addFault({ effect: { kind: "latency", ms: work } });
+      world.api.addFault({ effect: { kind: "latency", ms: ms - work, after: true } });
+      for (const level of [1002, 1003])
+        for (const kind of ["preattestation", "attestation"] as const)
+          expect([level, kind, (await pod.sign(key.address, request(kind, level))).status]).toEqual([level, kind, 200]);
+      expect((await pod.sign(key.address, request("block", 1004))).status).toBe(200);
+      expect(world.violations()).toEqual([]);
+    } finally {
+      await world.close();
+    }
+  },
+);
+
+test.each([false, true])(
+  "a mark that is lost on its way, before or after it took effect (%s), costs no vote",
+  async (after) => {
+    const world = await new GateWorld([key], defaultTimings).start();
+    try {
+      const pod = await world.pod("alice-as-0", "u1");
+      pod.lead(1);
+      expect((await pod.sign(key.address, request("attestation", 1001))).status).toBe(200);
+      world.api.addFault({ match: { verbs: ["update"] }, times: 1, effect: { kind: "hang", after } });
+      expect((await pod.sign(key.address, request("attestation", 1002))).status).toBe(200);
+      expect(world.violations()).toEqual([]);
+    } finally {
+      await world.close();
+    }
+  },
+);
 
 test("with an API that answers in 2 s a tenure opens its keys", async () => {
   const world = await new GateWorld([key], defaultTimings).start();

@@ -103,8 +103,11 @@ export class SimulatedApi {
     }
   }
 
-  /** One exchange: `apply` happens at the server, once, perhaps after the client has given up. */
-  private call(process: GateProcess, timeoutMs: number, apply: () => Answer): Promise<Answer> {
+  /**
+   * One exchange: `apply` happens at the server, once, perhaps after the client has given up. `doubtMs` as in
+   * RequestOptions: what the read beside a write says is not used.
+   */
+  private call(process: GateProcess, timeoutMs: number, apply: () => Answer, doubtMs = timeoutMs): Promise<Answer> {
     const { world, faults, features, counts } = this.scene;
     if (!process.alive) return new Promise(() => undefined);
     const sentAtMs = world.now;
@@ -123,6 +126,11 @@ export class SimulatedApi {
         });
       if (process.apiDown) return void world.after(1, () => answer(fail("network", false)));
       world.after(timeoutMs, () => answer(fail("timeout", true)));
+      if (doubtMs < timeoutMs)
+        world.after(doubtMs, () => {
+          const readMs = lossy && world.chance(0.2) ? world.between(500, 4000) : world.between(0.6, 10);
+          if (doubtMs + 3 * readMs < timeoutMs) world.after(readMs, () => answer(fail("timeout", true)));
+        });
       if (lossy && world.chance(0.04)) return;
       const there = lossy && world.chance(0.08) ? world.between(500, 4000) : world.between(0.3, 5);
       world.after(there, () => {
@@ -180,14 +188,14 @@ export class SimulatedApi {
     return {
       get: (_resource, name, { timeoutMs }) =>
         this.call(process, timeoutMs, () => this.read(name)) as unknown as Promise<Outcome<never>>,
-      replace: (_resource, given, { timeoutMs }) => {
+      replace: (_resource, given, { timeoutMs, doubtMs }) => {
         const object = given as ConfigMap;
         if (!object.metadata.uid || !object.metadata.resourceVersion)
           throw new Error("a PUT without uid or resourceVersion");
         const answer =
           sabotage === "phantom-writes" && world.chance(0.3)
             ? Promise.resolve({ ok: true, object, sentAtMs: world.now })
-            : this.call(process, timeoutMs, () => this.replace(process, object));
+            : this.call(process, timeoutMs, () => this.replace(process, object), doubtMs);
         return answer as unknown as Promise<Outcome<never>>;
       },
     };
