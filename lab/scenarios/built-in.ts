@@ -168,7 +168,7 @@ const list: z.input<typeof scenarioSchema>[] = [
     title: "The Kubernetes API needs 2 s for each answer",
     row: "API unreachable",
     explain:
-      "The most that the tenure is made for: it goes on, and so do signatures. Nothing else may be slow then, the machine included.",
+      "The most that the tenure is made for: it goes on, and every request is signed. A level whose block is ours needs three marks one after another, as long as a whole level of 6 s: its attestation comes too late for the next block.",
     steps: [{ at: 0, fault: "api-slow", args: { ms: 2000 }, for: 60 }],
     goalMissedLevels: 0,
     expect: { failover: "no" },
