@@ -10,8 +10,11 @@ import { wholeSeconds } from "../diagnosis/facts";
 import { inPlace } from "../diagnosis/finding";
 import { keysView } from "../diagnosis/keys";
 import type { PodView } from "../diagnosis/objects";
+import { signersView, type SignersOfPods } from "../diagnosis/signers";
 import type { BakerView } from "../diagnosis/view";
 import { ClusterError, type Cluster } from "./cluster";
+import { readChainKeys } from "./keys";
+import { readSigners } from "./signers";
 
 export interface Check {
   name: string;
@@ -101,8 +104,8 @@ function checkPod({ metadata, phase, node, containers }: PodView): Check {
 
 const stateOf = { critical: "failed", warning: "warning", note: "ok" } as const;
 
-/** What a view shows, well or not; `keys`: what the chain's keys beside it show. */
-function checkView(seen: BakerView, keys: readonly Check[]): Check[] {
+/** What a view shows, well or not; `others`: what keys and signers show beside it. */
+function checkView(seen: BakerView, others: readonly Check[]): Check[] {
   const { findings, signing, sentence } = diagnose(seen);
   return [
     checkLease(seen),
@@ -136,7 +139,7 @@ function checkView(seen: BakerView, keys: readonly Check[]): Check[] {
           )
         : [],
     ),
-    ...keys,
+    ...others,
     check(
       "verdict",
       signing ? "ok" : "failed",
@@ -165,22 +168,38 @@ async function checkKeys(seen: BakerView, chainKeys: () => Promise<ChainKeys>): 
   }
 }
 
-/**
- * Later checks are skipped, and say so, where one that they need has failed.
- * @param chainKeys the delegate's keys as a node of the baker tells them. @default they are not looked at
- */
+/** How each signer answers the baking pods, the ways through a tunnel and those by URL alike. */
+async function checkSigners({ baker }: BakerView, signers: () => Promise<SignersOfPods>): Promise<Check[]> {
+  try {
+    return signersView(await signers(), baker).map(({ name, finding, text }) =>
+      finding ? check(name, stateOf[finding.severity], finding.text, finding.remedy) : check(name, "ok", text),
+    );
+  } catch (error) {
+    return [check("signers", "skipped", error instanceof Error ? error.message : String(error))];
+  }
+}
+
+/** What is asked inside of the baking pods. @default it is not looked at */
+export interface AskedInPods {
+  /** The delegate's keys as a node of the baker tells them. */
+  chainKeys?: () => Promise<ChainKeys>;
+  signers?: () => Promise<SignersOfPods>;
+}
+
+export const askPods = (cluster: Cluster, baker: string): AskedInPods => ({
+  chainKeys: () => readChainKeys(cluster, baker),
+  signers: () => readSigners(cluster, baker),
+});
+
+/** Later checks are skipped, and say so, where one that they need has failed. */
 export const doctor = async (
   cluster: Cluster,
   view: () => Promise<BakerView>,
-  chainKeys?: () => Promise<ChainKeys>,
+  asked: AskedInPods = {},
 ): Promise<Check[]> =>
-  (await examine(cluster, view, chainKeys)).map((one) => ({ ...one, remedy: inPlace(one.remedy, cluster) }));
+  (await examine(cluster, view, asked)).map((one) => ({ ...one, remedy: inPlace(one.remedy, cluster) }));
 
-async function examine(
-  cluster: Cluster,
-  view: () => Promise<BakerView>,
-  chainKeys: (() => Promise<ChainKeys>) | undefined,
-): Promise<Check[]> {
+async function examine(cluster: Cluster, view: () => Promise<BakerView>, asked: AskedInPods): Promise<Check[]> {
   const checks: Check[] = [];
   try {
     await cluster.version();
@@ -197,7 +216,12 @@ async function examine(
   checks.push(await checkRights(cluster), ...(await checkSignerLink(cluster)));
   try {
     const seen = await view();
-    checks.push(...checkView(seen, chainKeys ? await checkKeys(seen, chainKeys) : []));
+    const { signers, chainKeys } = asked;
+    const others = [
+      ...(signers ? await checkSigners(seen, signers) : []),
+      ...(chainKeys ? await checkKeys(seen, chainKeys) : []),
+    ];
+    checks.push(...checkView(seen, others));
   } catch (error) {
     checks.push(
       check("lease", "failed", error instanceof Error ? error.message : String(error), "see the checks above"),

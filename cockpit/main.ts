@@ -7,9 +7,9 @@
 import { Command, CommanderError } from "commander";
 import { diagnose } from "../diagnosis/diagnose";
 import { ClusterError, UsageError } from "./cluster";
-import { doctor, type Check } from "./doctor";
+import { askPods, doctor, type Check } from "./doctor";
 import { addImport } from "./import";
-import { addKeys, readChainKeys } from "./keys";
+import { addKeys } from "./keys";
 import { addNonces } from "./nonces";
 import { jsonCommand, plainSeconds, type Common } from "./options";
 import { renderReceipt, renderStatus } from "./render";
@@ -82,7 +82,7 @@ async function examine(session: Session, common: Common): Promise<void> {
     ));
   const cluster = await session.connect(common);
   const view = () => readView(cluster, baker, session.time);
-  const checks = await doctor(cluster, view, () => readChainKeys(cluster, baker));
+  const checks = await doctor(cluster, view, askPods(cluster, baker));
   session.print(common.json, { checks }, () => checks.map(renderCheck).join("\n"));
   session.exitCode = checks.some((check) => check.state === "failed") ? 1 : 0;
 }

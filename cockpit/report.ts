@@ -12,10 +12,9 @@ import { diagnose } from "../diagnosis/diagnose";
 import { writeDurably } from "../daemons/runtime/durable";
 import { archive, type ArchiveFile } from "./archive";
 import type { Cluster } from "./cluster";
-import { doctor } from "./doctor";
+import { askPods, doctor } from "./doctor";
 import { bakerCommand, type Common } from "./options";
 import { renderReceipt, renderStatus } from "./render";
-import { readChainKeys } from "./keys";
 import type { Session } from "./session";
 import { readView } from "./view";
 
@@ -60,13 +59,7 @@ export async function reportFiles(cluster: Cluster, baker: string, time: Session
     attempt("diagnosis.json", () => json(diagnose(view))),
     attempt("history.txt", () => view.receipts.map((receipt) => `${renderReceipt(receipt)}\n`).join("\n")),
     attempt("doctor.json", async () =>
-      json(
-        await doctor(
-          cluster,
-          () => Promise.resolve(view),
-          () => readChainKeys(cluster, baker),
-        ),
-      ),
+      json(await doctor(cluster, () => Promise.resolve(view), askPods(cluster, baker))),
     ),
     attempt("versions.json", () => versions(cluster)),
     attempt("leases.json", () => json([view.lease, ...view.members.map(({ lease }) => lease)])),

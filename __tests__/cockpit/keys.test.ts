@@ -320,7 +320,7 @@ describe("the command", () => {
     const quiet = { ...cluster, version: () => Promise.resolve("v1"), allowed: () => Promise.resolve(true) } as Cluster;
     quiet.sourceRanges = () => Promise.resolve(undefined);
     const look = async (chain: () => Promise<ChainKeys>) =>
-      (await doctor(quiet, () => Promise.resolve(viewWith([next.address])), chain)).map(
+      (await doctor(quiet, () => Promise.resolve(viewWith([next.address])), { chainKeys: chain })).map(
         ({ name, state }) => `${name} ${state}`,
       );
     expect(await look(() => Promise.resolve(rotating))).toContain("key-not-given failed");

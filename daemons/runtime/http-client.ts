@@ -9,11 +9,19 @@ import type { Clock } from "./clock";
 export type ExchangeFailure = "timeout" | "network" | "malformed" | "aborted";
 /**
  * `sentAtMs` is Clock.now() right before the request was started; `sent`: a connection stood, the request may have
- * arrived.
+ * arrived; `code`: Node's own, where it gave one.
  */
 export type Exchange =
   | { answered: true; status: number; headers: IncomingHttpHeaders; body: string; sentAtMs: number }
-  | { answered: false; kind: ExchangeFailure; message: string; sent: boolean; reused: boolean; sentAtMs: number };
+  | {
+      answered: false;
+      kind: ExchangeFailure;
+      message: string;
+      code?: string;
+      sent: boolean;
+      reused: boolean;
+      sentAtMs: number;
+    };
 
 /**
  * Sends `body` through the request that `open` makes and reads the whole answer. Never throws.
@@ -44,8 +52,10 @@ export function exchange(
       if (!result.answered) request?.destroy();
       resolve(result);
     };
-    const fail = (kind: ExchangeFailure, message: string): void =>
-      finish({ answered: false, kind, message, sent, reused: request?.reusedSocket ?? false, sentAtMs });
+    const fail = (kind: ExchangeFailure, message: string, code?: string): void => {
+      const reused = request?.reusedSocket ?? false;
+      finish({ answered: false, kind, message, sent, reused, sentAtMs, ...(code === undefined ? {} : { code }) });
+    };
     const onAbort = (): void => fail("aborted", "aborted by the caller");
     const timer = setTimeout(() => fail("timeout", `no answer within ${timeoutMs} ms`), timeoutMs);
     if (signals.some((signal) => signal?.aborted)) return onAbort();
@@ -59,7 +69,7 @@ export function exchange(
       if (!socket.connecting) sent = true;
       else socket.once(socket instanceof TLSSocket ? "secureConnect" : "connect", () => (sent = true));
     });
-    request.on("error", (error) => fail("network", error.message));
+    request.on("error", (error: NodeJS.ErrnoException) => fail("network", error.message, error.code));
     request.on("response", (response) => {
       const chunks: Buffer[] = [];
       let size = 0;

@@ -5,7 +5,8 @@
  * and only if it answers, follows our chain and its head is at most headMaxAgeSeconds old. Otherwise 503, and the
  * reason is said. Works with no network but the pod's. Does not: restart anything, ask the Kubernetes API, trust
  * `is_bootstrapped` (it is only shown). Beside it, where there is one, it watches the DAL node (dal-watch.ts).
- * `tog sidecar keys` prints the delegate's keys, as the node tells them (npm run baker -- keys).
+ * `tog sidecar keys` prints the delegate's keys, as the node tells them (npm run baker -- keys), `tog sidecar signers`
+ * how the signers answer this pod (npm run baker -- doctor).
  */
 import { ports } from "../../contract/ports";
 import { systemClock as clock } from "../runtime/clock";
@@ -16,12 +17,14 @@ import { createOctezRpc } from "../runtime/octez-rpc";
 import { printChainKeys } from "./chain-keys";
 import { createDalNode } from "./dal-node";
 import { runSidecar } from "./run";
+import { printSigners } from "./signers";
 
 export function main(): Promise<void> {
   const word = process.argv[3];
   if (word === "keys") return printChainKeys();
+  if (word === "signers") return printSigners();
   if (word !== undefined) {
-    console.error(`sidecar takes no argument, or keys; got "${word}"`);
+    console.error(`sidecar takes no argument, keys or signers; got "${word}"`);
     process.exit(1);
   }
   const { env, file } = loadConfig("sidecar");

@@ -1,0 +1,94 @@
+/**
+ * `tog sidecar signers`: asks every signer of the baker as this pod reaches it, for nothing that a key signs, and
+ * prints what came as one JSON array on stdout.
+ */
+import * as http from "node:http";
+import * as https from "node:https";
+import type { BakerFile } from "../../contract/baker-file";
+import type { SignerProblem, SignerReport } from "../../contract/signer-report";
+import { publicKeyHash } from "../../tezos/keys";
+import { systemClock as clock } from "../runtime/clock";
+import { loadConfig, type DaemonConfig } from "../runtime/config";
+import { exchange, type Exchange } from "../runtime/http-client";
+
+/** A person waits; a signer that needs longer than this is one that the baker does not wait for. */
+const timeoutMs = 4000;
+
+type Problem = NonNullable<SignerReport["problem"]>;
+const problem = (code: SignerProblem, detail: string): Problem => ({ code, detail: detail.slice(0, 200) });
+
+const byErrorCode: readonly (readonly [RegExp, SignerProblem])[] = [
+  [/^(ENOTFOUND|EAI_AGAIN|ENODATA)$/, "no-address"],
+  [/^ECONNREFUSED$/, "refused"],
+  [/^(EHOSTUNREACH|ENETUNREACH|ETIMEDOUT|EACCES|EPERM)$/, "no-way"],
+  [/^(EPROTO|ERR_SSL_)/, "no-tls"],
+  [/CERT|UNABLE_TO_(GET|VERIFY)|ALTNAME/, "certificate"],
+  [/^HPE_/, "not-http"],
+];
+
+function failure(answer: Exclude<Exchange, { answered: true }>): Problem {
+  const { kind, message, sent, code = "" } = answer;
+  const known = byErrorCode.find(([pattern]) => pattern.test(code))?.[1];
+  if (known) return problem(known, [code, message].filter(Boolean).join(": "));
+  if (kind === "timeout") return problem(sent ? "silent" : "no-way", message);
+  return problem(sent ? "closed" : "no-way", [code, message].filter(Boolean).join(": "));
+}
+
+const parsed = (body: string): Record<string, unknown> | undefined => {
+  try {
+    const value: unknown = JSON.parse(body);
+    return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : undefined;
+  } catch {
+    return undefined;
+  }
+};
+
+function get(url: string): Promise<Exchange> {
+  const library = url.startsWith("https:") ? https : http;
+  const open = () => library.request(url, { agent: false, headers: { accept: "application/json" } });
+  return exchange(open, { clock, timeoutMs, maxBytes: 65_536 });
+}
+
+async function lookAtKey(base: string, address: string): Promise<SignerReport["keys"][number]> {
+  const answer = await get(`${base}/keys/${address}`);
+  const no = (detail: string) => ({ address, found: false, detail: detail.slice(0, 200) });
+  if (!answer.answered) return no(failure(answer).detail);
+  const publicKey = parsed(answer.body)?.public_key;
+  const hash = typeof publicKey === "string" ? publicKeyHash(publicKey) : undefined;
+  if (answer.status !== 200 || hash === undefined) return no(`HTTP ${answer.status}`);
+  return hash === address ? { address, found: true, detail: "" } : no(`it answers with the key of ${hash}`);
+}
+
+/** One way to one signer. */
+async function lookAt(
+  { signer, zone, url }: Pick<SignerReport, "signer" | "zone" | "url">,
+  addresses: readonly string[],
+): Promise<SignerReport> {
+  const bad = (what: Problem): SignerReport => ({ signer, zone, url, problem: what, authorized: null, keys: [] });
+  const base = url.replace(/\/+$/, "");
+  const answer = await get(`${base}/authorized_keys`);
+  if (!answer.answered) return bad(failure(answer));
+  const { status, body } = answer;
+  if (status === 401) return bad(problem("header-asked", "HTTP 401"));
+  if (status >= 500) return bad(problem("error", `HTTP ${status}: ${body}`));
+  const told = status === 200 ? parsed(body) : undefined;
+  const listed = told?.authorized_keys;
+  if (!told || (listed !== undefined && !Array.isArray(listed)))
+    return bad(problem("no-signer", `HTTP ${status} for /authorized_keys`));
+  const keys: SignerReport["keys"] = [];
+  // One after the other: a device at home answers one request at a time.
+  for (const address of addresses) keys.push(await lookAtKey(base, address));
+  return { signer, zone, url, problem: null, authorized: listed ? listed.map(String) : null, keys };
+}
+
+export const lookAtSigners = ({ signers, keys }: Pick<BakerFile, "signers" | "keys">): Promise<SignerReport[]> =>
+  Promise.all(
+    signers.flatMap(({ name: signer, endpoints }) => {
+      const addresses = keys.filter((key) => key.signers.includes(signer)).map(({ address }) => address);
+      return endpoints.map(({ zone, url }) => lookAt({ signer, zone, url }, addresses));
+    }),
+  );
+
+export async function printSigners({ file }: DaemonConfig = loadConfig("sidecar")): Promise<void> {
+  process.stdout.write(JSON.stringify(await lookAtSigners(file)) + "\n");
+}
