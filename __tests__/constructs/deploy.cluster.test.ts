@@ -1,7 +1,7 @@
 /**
  * `cdktf deploy` itself with the real kubernetes provider, a real API server (RBAC, restricted pod security), real
- * controllers and scheduler, and nodes that kwok plays: the flag off, on, off again, each followed by an empty plan;
- * what holds state survives; a destroy leaves nothing.
+ * controllers and scheduler, and nodes that kwok plays: what exists is taken over; the flag off, on, off again, each
+ * followed by an empty plan; what holds state survives; a destroy leaves nothing.
  */
 import { toManifests, type KubernetesObject } from "../../manifests/kubernetes-objects";
 import {
@@ -145,6 +145,32 @@ function unordered(value: JsonValue, key = ""): JsonValue {
 
   let kept: Record<string, string>;
 
+  test("a namespace and a watermark that exist are taken over with their content, not made anew", async () => {
+    const made = async (where: string, object: object): Promise<string> => {
+      const answer = await plane.call("POST", where, object);
+      if (answer.status !== 201) throw new Error(`${where}: ${outcome(answer)}`);
+      return (answer.body as { metadata: { uid: string } }).metadata.uid;
+    };
+    const data = { watermark: '{"a":"mark"}' };
+    const uids = [
+      await made("/api/v1/namespaces", { apiVersion: "v1", kind: "Namespace", metadata: { name: namespace } }),
+      await made(`${path}/configmaps`, { apiVersion: "v1", kind: "ConfigMap", metadata: { name: watermark }, data }),
+    ];
+    const imports = {
+      "kubernetes_namespace_v1.namespace": namespace,
+      [`kubernetes_config_map_v1.${watermark}`]: `${namespace}/${watermark}`,
+    };
+    expect(await deploy({ imports })).toMatch(/Resources: 2 imported, \d+ added, [012] changed, 0 destroyed/);
+    const found = [
+      await get<{ metadata: { uid: string } }>(path),
+      await get<{ metadata: { uid: string }; data: object }>(`${path}/configmaps/${watermark}`),
+    ];
+    expect(found.map(({ metadata }) => metadata.uid)).toEqual(uids);
+    expect(found[1]).toMatchObject({ data });
+    await expectNothingToDo();
+    expect(await deploy({})).toMatch(/Resources: 0 added, 0 changed, 0 destroyed/);
+  });
+
   test("flag off: one baking pod of each baker runs, and a second plan is empty", async () => {
     const output = await deploy({});
     expect(output).toContain("Apply complete!");
@@ -155,8 +181,7 @@ function unordered(value: JsonValue, key = ""): JsonValue {
     await expectNothingToDo();
     kept = await keepers();
     // A tenure's traces, which Terraform must never touch.
-    const map = await get<{ data?: object }>(`${path}/configmaps/${watermark}`);
-    expect(map.data).toBeUndefined();
+    const map = await get<object>(`${path}/configmaps/${watermark}`);
     expect(
       (await plane.call("PUT", `${path}/configmaps/${watermark}`, { ...map, data: { watermark: "{}" } })).status,
     ).toBe(200);
