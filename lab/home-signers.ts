@@ -1,4 +1,4 @@
-/** The signers in the operator's house: one process a signer, behind the tunnels. */
+/** The signers outside of the cluster: one process a signer, behind the tunnels or at a URL. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ContainerProcess } from "./cluster/process";
@@ -19,12 +19,25 @@ export class HomeSigners {
     },
   ) {}
 
+  private readonly addresses = new Map<string, string>();
+
   /** Imports the keys, secret by address, and serves them at this address. */
   async start(signer: string, keys: readonly (readonly [string, string])[], address: string): Promise<void> {
     for (const [name, key] of keys)
       await new Promise<void>((resolve) =>
         this.launch(signer, ["import", "secret", "key", name, key, "--force"], () => resolve()),
       );
+    this.addresses.set(signer, address);
+    this.serve(signer, address);
+  }
+  /** With the keys and at the address that it had. */
+  startAgain(signer: string): Promise<void> {
+    const address = this.addresses.get(signer);
+    if (address !== undefined) this.serve(signer, address);
+    return Promise.resolve();
+  }
+
+  private serve(signer: string, address: string): void {
     const bytes = ["--magic-bytes", "0x11,0x12,0x13", "--check-high-watermark", "--allow-to-prove-possession"];
     const words = ["launch", "http", "signer", "--address", address, "--port", "6732", ...bytes];
     const ended = (code: number | null) => this.o.note("warn", signer, "ended", String(code));

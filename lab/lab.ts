@@ -26,7 +26,14 @@ import { LabRecord, type LeaseView } from "./lab-record";
 import { predecessorStack } from "./predecessor";
 import { scaleOf, scaleTimings } from "./scale";
 import { Stalls } from "./stalls";
-import { synthesize, type NamedKeys, type Rotation, type Synthesis, type SynthesisOptions } from "./synth";
+import {
+  synthesize,
+  type NamedKeys,
+  type Rotation,
+  type SignerWays,
+  type Synthesis,
+  type SynthesisOptions,
+} from "./synth";
 import { TraceServer } from "./trace";
 import { startWatchdog } from "./watchdog";
 
@@ -38,7 +45,8 @@ export interface LabOptions {
   tog: string;
   /** Start time of the doubles at 6 s blocks, in milliseconds; scaled. @default 2000 */
   doubleStartMs?: number;
-  signers?: "hot" | "tunnels";
+  /** @default "hot" */
+  signers?: SignerWays;
   bakers?: number;
   seed?: string;
   /** @default the contract's, scaled */
@@ -66,7 +74,7 @@ export function completeOptions(given: Omit<LabOptions, "tog">) {
     ...{
       flag: true,
       doubleStartMs: 2000,
-      signers: "hot" as const,
+      signers: "hot" as SignerWays,
       seed: randomBytes(4).toString("hex"),
       history: true,
     },
@@ -93,7 +101,7 @@ export class Lab extends LabRecord {
   private stopped = false;
 
   private constructor(
-    readonly options: LabOptions & { flag: boolean; doubleStartMs: number; signers: "hot" | "tunnels"; seed: string },
+    readonly options: LabOptions & { flag: boolean; doubleStartMs: number; signers: SignerWays; seed: string },
     readonly folder: string,
     readonly run: string,
     readonly synthesis: Synthesis,
@@ -281,7 +289,7 @@ export class Lab extends LabRecord {
       this.note(level, pod, daemon, event, reason, fields);
     });
     this.cluster.on("event", ({ level, pod, event, reason }) => this.note(level, pod, "cluster", event, reason));
-    if (options.signers === "tunnels") await this.startHomes(programs.doubles, env);
+    if (options.signers !== "hot") await this.startHomes(programs.doubles, env);
     if (options.history) this.seedWatermarks();
     await this.cluster.start();
   }
@@ -322,6 +330,13 @@ export class Lab extends LabRecord {
   /** What is wrong with a signer at home from its next request on; undefined: nothing. */
   signerFaults(signer: string, what: SignerFaults | undefined): void {
     this.homes?.setFaults(signer, what);
+  }
+  /** The program of a signer at home ends, and nothing listens there any more. @returns what starts it again */
+  signerDown(signer: string): () => Promise<void> {
+    const { homes } = this;
+    if (!homes?.process(signer)) throw new Error(`there is no signer ${signer} outside of the cluster`);
+    homes.process(signer)?.kill();
+    return () => homes.startAgain(signer);
   }
   /** The process of a signer at home. */
   home(signer: string): ContainerProcess | undefined {

@@ -194,6 +194,8 @@ export class PageState {
       },
       api: this.api(now),
       members: this.members(view, now),
+      /** Outside of the cluster. */
+      signersOutside: [...lab.cluster.network.homeSigners.keys()],
       tunnels: lab.cluster.network.tunnels.map(({ signer: name, zone, link }) => ({
         signer: name,
         zone,

@@ -22,6 +22,12 @@ export interface BakerDescription {
 }
 /** Curve of the next consensus key; a tz4 one has a companion key. */
 export type Rotation = "tz1" | "tz2" | "tz3" | "tz4";
+/**
+ * `hot`: in the cluster, as the example has it. `tunnels`: two signers at home, each behind a tunnel per zone. `urls`:
+ * two signers elsewhere, by URL, the first one by its address and the second one by its name.
+ */
+export const signerWays = ["hot", "tunnels", "urls"] as const;
+export type SignerWays = (typeof signerWays)[number];
 /** Which keys the configuration names. */
 export type NamedKeys = readonly ("present" | "next")[];
 export interface Synthesis {
@@ -35,8 +41,7 @@ export interface SynthesisOptions {
   flag: boolean;
   timings: Timings;
   headMaxAgeSeconds: number;
-  /** `hot`: as the example has it. `tunnels`: two signers at home, each behind a tunnel per zone. */
-  signers: "hot" | "tunnels";
+  signers: SignerWays;
   /** @default 1: the example's own baker */
   bakers?: number;
   /** The first baker gets a next key. @default none */
@@ -100,14 +105,22 @@ export async function synthesize(options: SynthesisOptions): Promise<Synthesis> 
   // octez-signer's signatures of P-256 differ each time.
   const deterministic = rotation !== "tz3";
   const signer = (port: number) => ({ ssh_public_key: sshKey(port), port, deterministic });
+  const ways: Record<SignerWays, (baker: number) => Record<string, unknown>> = {
+    hot: () => ({ hot_test_key: true }),
+    tunnels: (baker) => ({ signers: { home1: signer(8443 + 20 * baker), home2: signer(8453 + 20 * baker) } }),
+    urls: () => ({
+      signers: {
+        home1: { url: "http://10.8.0.5:6732", deterministic },
+        home2: { url: "http://signer.example.net:6732", ranges: ["10.9.0.0/24"], deterministic },
+      },
+    }),
+  };
   const settings = bakers.map((baker, i) => [
     baker.name,
     {
       delegate: baker.delegate,
       ...keyLists(baker, options.keys ?? ["present", "next"]),
-      ...(options.signers === "hot"
-        ? { hot_test_key: true }
-        : { signers: { home1: signer(8443 + 20 * i), home2: signer(8453 + 20 * i) } }),
+      ...ways[options.signers](i),
     },
   ]);
   const changes = {

@@ -17,7 +17,7 @@ import { podObject, writeSettings, type Member } from "./member";
 import { Network } from "./network";
 import { Pod } from "./pod";
 import { requireOption, resolveCommand, writeShims, type Programs } from "./shims";
-import type { StackObjects, WorkloadSpec } from "./stack";
+import { signersByUrl, type StackObjects, type WorkloadSpec } from "./stack";
 
 export interface ClusterOptions {
   stack: StackObjects;
@@ -266,6 +266,10 @@ export class Cluster extends EventEmitter<ClusterEvents> {
           ...([member, "signer", `${name} to ${service.name}`, `${service.name}:${port}`, service.name] as const),
           () => network.serviceTarget(service.name, port),
         );
+    for (const { signer, host, port } of signersByUrl(this.stack, baker))
+      await network.link(member, "signer", `${name} to ${signer}`, `${host}:${port}`, signer, () =>
+        network.homeSigners.get(signer),
+      );
     return chain;
   }
 

@@ -4,6 +4,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
+import { bakerFileSchema } from "../../contract/baker-file";
 
 type Json = Record<string, unknown>;
 
@@ -200,4 +201,19 @@ export function readStack(path: string, secrets: Json): StackObjects {
       accounts: list<Json>(raw.subject).map((subject) => String(subject.name)),
     })),
   };
+}
+
+/** Where the pods of a baker reach its signers that are no services of the stack. */
+export function signersByUrl(
+  { configMaps, services }: Pick<StackObjects, "configMaps" | "services">,
+  baker: string,
+): { signer: string; host: string; port: number }[] {
+  const files = configMaps.flatMap(
+    ({ data }) => bakerFileSchema.safeParse(JSON.parse(data["baker.json"] ?? "{}")).data ?? [],
+  );
+  const signers = files.find((file) => file.baker === baker)?.signers ?? [];
+  return signers
+    .flatMap(({ name: signer, endpoints }) => endpoints.map(({ url }) => ({ signer, url: new URL(url) })))
+    .filter(({ url }) => !services.some(({ name }) => name === url.hostname))
+    .map(({ signer, url }) => ({ signer, host: url.hostname, port: Number(url.port) }));
 }

@@ -260,6 +260,11 @@ export const faults: Record<string, Fault> = {
       return () => lab.signerFaults(signer, undefined);
     },
   },
+  "signer-down": {
+    title: "A signer outside of the cluster ends: nothing listens there",
+    arguments: ["signer"],
+    run: (lab, { signer = "home1" }) => lab.signerDown(signer),
+  },
   "tunnel-cut": {
     title: "Cut the signer's tunnel of a zone",
     arguments: ["zone", "signer", "mode"],

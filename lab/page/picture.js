@@ -40,10 +40,13 @@ function Pod({ member, state }) {
 }
 
 function Signers({ state }) {
-  const names = [...new Set(state.tunnels.map((tunnel) => tunnel.signer))];
+  const names = state.signersOutside;
   if (names.length === 0)
     return html`<div class="place"><b>Signer</b><span class="soft">in the cluster, for tests</span></div>`;
-  return html`<div class="place"><b>Signers at home</b><span class="soft">${names.join(", ")}</span></div>`;
+  return html`<div class="place">
+    <b>${state.tunnels.length > 0 ? "Signers at home" : "Signers by URL"}</b
+    ><span class="soft">${names.join(", ")}</span>
+  </div>`;
 }
 
 function Zone({ zone, down, state }) {

@@ -278,6 +278,17 @@ const list: z.input<typeof scenarioSchema>[] = [
     expect: { failover: "no" },
   },
   {
+    name: "url-signer-down",
+    title: "A signer by URL goes away; the other one signs",
+    row: "signer lost",
+    explain:
+      "Both signers are reached by URL, one by its address and one by its name. Nothing listens any more where the first one was: the gate asks the second one in the same request, and the health checks put the first one last until it answers again.",
+    signers: "urls",
+    steps: [{ at: 0, fault: "signer-down", args: { signer: "home1" }, for: 60 }],
+    goalMissedLevels: 0,
+    expect: { failover: "no" },
+  },
+  {
     name: "dns-silent",
     title: "The cluster's DNS falls silent",
     row: "signer lost",

@@ -6,6 +6,7 @@ import { readFileSync } from "node:fs";
 import { z } from "zod";
 import { parse } from "yaml";
 import { faultArgumentsSchema, faults } from "../faults/faults";
+import { signerWays } from "../synth";
 
 const stepSchema = z.strictObject({
   /** Seconds since the first fault's moment, at 6 s blocks; scaled otherwise. */
@@ -26,7 +27,7 @@ export const scenarioSchema = z.strictObject({
   /** One paragraph for people: what happens and why. */
   explain: z.string(),
   flag: z.boolean().default(true),
-  signers: z.enum(["hot", "tunnels"]).default("hot"),
+  signers: z.enum(signerWays).default("hot"),
   chain: z
     .strictObject({
       blockShare: z.number().optional(),
