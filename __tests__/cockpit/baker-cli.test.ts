@@ -10,7 +10,6 @@ import { cockpit } from "../../cockpit/main";
 import { KubeApi } from "../../lab/kube-api/kube-api";
 import { commandPath } from "../helpers/bundle";
 
-jest.setTimeout(90_000);
 const folder = mkdtempSync(join(tmpdir(), "tog-cli-"));
 const api = new KubeApi();
 const kubeconfig = join(folder, "config");

@@ -13,7 +13,6 @@ import { parseLegacy } from "../../tezos/nonces";
 import { bundlePath } from "../helpers/bundle";
 import { bakerFile, makeNonce, readStateful, writeStateful } from "../helpers/nonce-pods";
 
-jest.setTimeout(60_000);
 let folder: string;
 beforeEach(() => (folder = mkdtempSync(join(tmpdir(), "tog-script-"))));
 afterEach(() => rmSync(folder, { recursive: true, force: true }));

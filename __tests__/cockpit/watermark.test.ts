@@ -120,7 +120,6 @@ describe("a raise among others", () => {
   });
 });
 
-jest.setTimeout(60_000);
 describe("against an API server", () => {
   const api = new KubeApi();
   const folder = mkdtempSync(join(tmpdir(), "tog-watermark-"));

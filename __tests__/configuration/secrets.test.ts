@@ -130,4 +130,4 @@ test("each command as a process: a missing secret ends it, a given one is in no 
     const leaks = everyFile(folder).filter((path) => readFileSync(path, "utf8").includes(marker));
     expect(leaks.map((path) => path.slice(folder.length + 1))).toEqual(["secrets.auto.tfvars"]);
   }
-}, 120_000);
+});

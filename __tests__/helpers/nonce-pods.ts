@@ -49,7 +49,7 @@ export const readStateful = (clientDir: string): SeedNonce[] => {
 export const writeStateful = (clientDir: string, entries: readonly SeedNonce[]): void =>
   writeFileSync(join(clientDir, statefulFile), serialise(entries));
 
-export async function until<T>(what: string, probe: () => T | Promise<T>, timeoutMs = 25_000): Promise<NonNullable<T>> {
+export async function until<T>(what: string, probe: () => T | Promise<T>, timeoutMs = 60_000): Promise<NonNullable<T>> {
   const since = process.hrtime.bigint();
   for (;;) {
     const value = await probe();

@@ -13,7 +13,7 @@ let folder = "";
 let program = "";
 beforeAll(async () => {
   program = (await bundleDoubles()).doubles;
-}, 30_000);
+});
 beforeEach(() => (folder = mkdtempSync(join(tmpdir(), "doubles-"))));
 afterEach(() => {
   for (const child of children.splice(0)) child.kill("SIGKILL");
@@ -127,7 +127,7 @@ test("octez-node serves a chain, locks its folder, and ends with 127", async () 
     served.close();
     chain.stop();
   }
-}, 60_000);
+});
 
 test("a second SIGTERM ends octez-accuser at once with 255 or the first has ended it with 127", async () => {
   const { child, exit } = start(["octez-accuser", "-E", "http://127.0.0.1:1", "run", "--keep-alive"]);

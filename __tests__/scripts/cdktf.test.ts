@@ -84,7 +84,7 @@ test("without a terraform.tfvars diff refuses with instructions, before anything
   } finally {
     folder.remove();
   }
-}, 30_000);
+});
 
 test("destroy refuses while deletion_protection is on, and says how", async () => {
   const folder = projectFolder({ "terraform.tfvars": smallTfvars });
@@ -95,7 +95,7 @@ test("destroy refuses while deletion_protection is on, and says how", async () =
   } finally {
     folder.remove();
   }
-}, 30_000);
+});
 
 test("the real cdktf command synthesizes both stacks offline with a flag given by --var", async () => {
   const folder = projectFolder({ "terraform.tfvars": smallTfvars });

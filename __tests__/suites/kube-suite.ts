@@ -84,7 +84,7 @@ export function must<T>(outcome: Outcome<T>): T {
   if (!outcome.ok) throw new Error(`${outcome.kind} ${outcome.status}: ${outcome.message}`);
   return outcome.object;
 }
-export async function eventually(what: string, check: () => boolean, ms = 5000): Promise<void> {
+export async function eventually(what: string, check: () => boolean, ms = 60_000): Promise<void> {
   const end = systemClock.now() + ms;
   while (!check()) {
     if (systemClock.now() > end) throw new Error(`not within ${ms} ms: ${what}`);

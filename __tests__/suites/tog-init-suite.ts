@@ -111,7 +111,6 @@ const which = (program: string): string => spawnSync("which", [program], { encod
 export function togInitSuite(...shell: string[]): void {
   const there = spawnSync("which", shell.slice(0, 1)).status === 0;
   (there ? describe : describe.skip)(`${shell.join(" ")}${there ? "" : " (not installed: skipped)"}`, () => {
-    jest.setTimeout(90_000);
     beforeEach(() => (folder = mkdtempSync(join(tmpdir(), "tog-init-"))));
     afterEach(async () => {
       for (const init of running.splice(0)) await init.end();

@@ -4,7 +4,6 @@ import type { SupervisorStatus } from "../../../contract/status";
 import { Cluster, type ElectionSubject, type Pod } from "../../helpers/election";
 import { embeddedSubject } from "../../helpers/election-subject";
 
-jest.setTimeout(90_000);
 let subject: ElectionSubject;
 let cluster: Cluster;
 beforeAll(async () => {

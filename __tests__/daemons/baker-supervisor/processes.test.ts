@@ -9,7 +9,6 @@ import type { SupervisorStatus } from "../../../contract/status";
 import { Cluster, electionKey, type ElectionSubject, type Pod } from "../../helpers/election";
 import { embeddedSubject } from "../../helpers/election-subject";
 
-jest.setTimeout(90_000);
 const k = 3;
 const next = "tz4T5ke56J3aKoFW6dTdLuuQtQF1vN65CUoh";
 const nextKey = { address: next, alias: "consensus-2", watermark: watermarkName(next), signers: ["home"] };

@@ -25,7 +25,6 @@ import { bundlePath } from "../../helpers/bundle";
 import { post, request } from "../../helpers/gates";
 import { until } from "../../helpers/nonce-pods";
 
-jest.setTimeout(60_000);
 const folder = mkdtempSync(join(tmpdir(), "tog-hot-keys-"));
 let signer: ChildProcess | undefined;
 afterAll(async () => {

@@ -20,7 +20,6 @@ import {
   type NoncePods,
 } from "../../helpers/nonce-pods";
 
-jest.setTimeout(90_000);
 let world: NoncePods | undefined;
 const closing: (() => void)[] = [];
 afterEach(async () => {

@@ -1,7 +1,5 @@
 import { runOurs, runPredecessors } from "../../helpers/nonce-cycles";
 
-jest.setTimeout(60_000);
-
 test("through switchovers at the worst moments every commitment is revealed exactly once, where the two-minute copy loses some", async () => {
   const predecessor = await runPredecessors(1);
   const ours = await runOurs(30);

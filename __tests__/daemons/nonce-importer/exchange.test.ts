@@ -14,7 +14,6 @@ import {
   type NoncePods,
 } from "../../helpers/nonce-pods";
 
-jest.setTimeout(90_000);
 let world: NoncePods;
 afterEach(() => world.close());
 

@@ -7,7 +7,6 @@ import { systemClock } from "../../../daemons/runtime/clock";
 import { makeNonce, readStateful, statefulFile, writeStateful } from "../../helpers/nonce-pods";
 import { interplay, job, killWriter, python, pythonWriter, realWriter } from "../../helpers/nonce-writers";
 
-jest.setTimeout(60_000);
 const withPython = python ? test : test.skip;
 if (!python) process.stdout.write("skipped: the interplay with an independent lock holder needs python3 with fcntl\n");
 

@@ -79,7 +79,7 @@ async function startSidecar(url: string, headMaxAgeSeconds = 240): Promise<Runni
 }
 /** A machine that stops for a moment gives the node no answer in time: the reason may change before it is the last. */
 async function until(
-  ...[sidecar, path, status, reason = /^/, ms = 5000]: [Running, "/live" | "/ready", number, RegExp?, number?]
+  ...[sidecar, path, status, reason = /^/, ms = 60_000]: [Running, "/live" | "/ready", number, RegExp?, number?]
 ): Promise<void> {
   const end = systemClock.now() + ms;
   for (;;) {
@@ -90,7 +90,7 @@ async function until(
   }
 }
 async function untilLevel(sidecar: Running, level: number): Promise<void> {
-  const end = systemClock.now() + 3000;
+  const end = systemClock.now() + 60_000;
   while ((await sidecar.status()).head?.level !== level) {
     if (systemClock.now() > end) throw new Error(`the head is not ${level}`);
     await new Promise((resolve) => setTimeout(resolve, 10));

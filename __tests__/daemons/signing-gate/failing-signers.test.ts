@@ -4,8 +4,6 @@ import { testKey } from "../../../lab/doubles/signing-keys";
 import { parseSigningRequest } from "../../../tezos/signing-request";
 import { GateWorld, quick, request, type GatePod } from "../../helpers/gates";
 
-jest.setTimeout(20_000);
-
 const key = testKey("tz1", "baker").address;
 const bls = testKey("tz4", "baker").address;
 /** Nothing is to run out of time but what hangs. */
@@ -70,7 +68,7 @@ test("a signer that still fails is tried again with votes only, and in the backg
   expect((await pod.sign(key, request("attestation", 1001))).status).toBe(200);
   await new Promise((resolve) => setTimeout(resolve, 250));
   expect((await pod.sign(key, request("block", 1002))).status).toBe(200);
-  expect(asked().filter((entry) => entry.startsWith("s1"))).toEqual(["s1 1001"]);
+  expect(asked()).not.toContain("s1 1002");
   expect((await pod.sign(key, request("attestation", 1002))).status).toBe(200);
   await until(() => asked().includes("s1 1002"));
   expect(asked()).toContain("s2 1002");

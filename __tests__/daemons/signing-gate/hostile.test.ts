@@ -12,8 +12,6 @@ import { verifySignature } from "../../../tezos/keys";
 import { requestDigest } from "../../../tezos/signing-request";
 import { GateWorld, quick, request, type GatePod } from "../../helpers/gates";
 
-jest.setTimeout(20_000);
-
 const ed = testKey("tz1", "baker");
 const secp = testKey("tz2", "baker");
 

@@ -15,7 +15,6 @@ import { testKey } from "../../../lab/doubles/signing-keys";
 import { bundlePath } from "../../helpers/bundle";
 import { baker, chainName, GateWorld, namespace, post, request } from "../../helpers/gates";
 
-jest.setTimeout(60_000);
 const key = testKey("tz1", "baker");
 
 /**

@@ -7,8 +7,6 @@ import { verifySignature } from "../../../tezos/keys";
 import { maxRequestBytes } from "../../../tezos/signing-request";
 import { GateWorld, quick, request, type GatePod } from "../../helpers/gates";
 
-jest.setTimeout(20_000);
-
 const ed = testKey("tz1", "baker");
 const bls = testKey("tz4", "baker");
 const client = testKey("tz1", "client");

@@ -162,7 +162,7 @@ test("a process killed at any moment: its successor remembers what was confirmed
     expect(another).toBeLessThanOrEqual(last("acknowledged") + 1);
     rmSync(path);
   }
-}, 60_000);
+});
 
 test("killed at any moment it has what was acknowledged, or the one text after it", async () => {
   const program = `
@@ -183,4 +183,4 @@ test("killed at any moment it has what was acknowledged, or the one text after i
   expect(last()).toBeGreaterThanOrEqual(enough);
   const [kept] = ((await slotFile(path).read())?.text ?? "").split(" ");
   expect([last(), last() + 1]).toContain(Number(kept));
-}, 60_000);
+});

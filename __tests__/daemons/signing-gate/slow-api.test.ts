@@ -3,7 +3,6 @@ import { defaultTimings } from "../../../contract/timings";
 import { testKey } from "../../../lab/doubles/signing-keys";
 import { GateWorld, request } from "../../helpers/gates";
 
-jest.setTimeout(60_000);
 const key = testKey("tz1", "baker");
 
 test.each([

@@ -4,7 +4,6 @@ import { Cluster, type ElectionSubject } from "../../helpers/election";
 import { embeddedSubject } from "../../helpers/election-subject";
 import { bundlePath } from "../../helpers/bundle";
 
-jest.setTimeout(30_000);
 let subject: ElectionSubject;
 beforeAll(async () => {
   subject = await embeddedSubject();

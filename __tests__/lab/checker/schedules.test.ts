@@ -3,7 +3,6 @@ import { describe as explain } from "../../../lab/checker/schedules/describe";
 import { runSchedule } from "../../../lab/checker/schedules/run-schedule";
 import type { Sabotage, ScheduleResult } from "../../../lab/checker/schedules/scene";
 
-jest.setTimeout(60_000);
 const seed = process.env.SEED === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(process.env.SEED);
 
 const failures = (result: ScheduleResult) =>

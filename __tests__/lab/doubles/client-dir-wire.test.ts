@@ -30,8 +30,6 @@ import { OctezSigner } from "../../../lab/doubles/signer-server";
 import { testKey } from "../../../lab/doubles/signing-keys";
 import { recordedJson, recordedText } from "../../helpers/octez-recordings";
 
-jest.setTimeout(60_000);
-
 const recorded = ["highwatermarks", "nonces", "stateful_nonces"].map((kind) => `NetXdQprcVkpa_${kind}`);
 const address = "tz1KqTpEZ7Yob7QbPE4Hy4Wo8fHG8LhKxZSx";
 const chainId = "NetXdQprcVkpaWU";

@@ -20,8 +20,6 @@ import { OctezSigner } from "../../../lab/doubles/signer-server";
 import { testKey } from "../../../lab/doubles/signing-keys";
 import { recordedJson, recordedText, recordingNames } from "../../helpers/octez-recordings";
 
-jest.setTimeout(60_000);
-
 interface Recording {
   command?: string;
   situation?: string;
