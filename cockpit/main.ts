@@ -12,6 +12,7 @@ import { addImport } from "./import";
 import { addKeys } from "./keys";
 import { addNonces } from "./nonces";
 import { jsonCommand, plainSeconds, type Common } from "./options";
+import { addPause } from "./pause";
 import { renderReceipt, renderStatus } from "./render";
 import { addReport } from "./report";
 import { hanging, remedyLines } from "./text";
@@ -97,6 +98,7 @@ function commands(session: Session): Command {
     .option("--watch [seconds]", "again and again until Ctrl-C, every two seconds or as often as given", plainSeconds)
     .action((options: StatusOptions) => status(session, options));
   addSwitchover(program, session);
+  addPause(program, session);
   jsonCommand(program, "history", "the receipts of the last transitions, newest first").action((common: Common) =>
     history(session, common),
   );

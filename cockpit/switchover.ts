@@ -1,9 +1,9 @@
 /** The planned switchover as an ordinary act: a plan with objections, then the wish on the lease, then the receipt. */
 import { annotations, leaderLeaseName } from "../contract/names";
 import type { Receipt } from "../contract/receipt";
-import type { LeaseView } from "../diagnosis/objects";
 import { receiptsOf, type BakerView, type Member } from "../diagnosis/view";
 import { ClusterError, UsageError, type Cluster } from "./cluster";
+import { writeLeaderNotes } from "./leader-notes";
 import { readView, type ViewOptions } from "./view";
 
 export interface SwitchoverPlan {
@@ -73,26 +73,8 @@ export function planSwitchover(view: BakerView, to?: string): SwitchoverPlan {
   };
 }
 
-/** @returns the lease as it was before */
-async function writeWish(
-  cluster: Cluster,
-  name: string,
-  value: string,
-  options: Pick<ViewOptions, "sleep">,
-): Promise<LeaseView> {
-  // The holder renews every second: a conflict only means that somebody was faster.
-  for (let attempt = 0; ; attempt++) {
-    const lease = await cluster.lease(name);
-    if (!lease) throw new Error(`lease ${name} is gone`);
-    try {
-      await cluster.annotateLease(lease, { [annotations.preferredHolder]: value });
-      return lease;
-    } catch (error) {
-      if (!(error instanceof ClusterError) || error.kind !== "conflict" || attempt >= 20) throw error;
-      await options.sleep(50);
-    }
-  }
-}
+const writeWish = (cluster: Cluster, name: string, value: string, options: Pick<ViewOptions, "sleep">) =>
+  writeLeaderNotes(cluster, name, { [annotations.preferredHolder]: value }, options);
 
 /**
  * Takes the wish back, for instance of a command that was killed. @returns the pod that was wished for, "" where there

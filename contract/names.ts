@@ -22,6 +22,8 @@ export const partOf = "tezos-on-gke";
 export const annotations = {
   /** On the leader lease: an operator's wish, the pod name of a member. The PUT that honours it clears it. */
   preferredHolder: "tezos-on-gke/preferred-holder",
+  /** On the leader lease: an operator's pause of automatic handovers (handover-pause.ts), JSON. */
+  handoverPause: "tezos-on-gke/handover-pause",
   /** On the leader lease: the last receipts, JSON array, newest first, at most 50 (see receipt.ts). */
   receipts: "tezos-on-gke/receipts",
   /** On the leader lease: the last transition, one JSON receipt. */

@@ -1,6 +1,7 @@
 /** Everything that the cluster says about one baker at one time, as plain facts. */
 import * as z from "zod/mini";
 import { bakerFileSchema, memberPods, type BakerFile } from "../contract/baker-file";
+import { readPause, type HandoverPause } from "../contract/handover-pause";
 import { annotations, holderPod, labels, watermarkDataKey } from "../contract/names";
 import { receiptSchema, type Receipt } from "../contract/receipt";
 import { memberRecordSchema, type MemberRecord } from "../contract/status";
@@ -40,6 +41,8 @@ export interface BakerView {
   leaseAgeSeconds: number | undefined;
   holder: string;
   preferredHolder: string;
+  /** An operator's pause of automatic handovers that is not over; undefined where there is none. */
+  handoverPause: HandoverPause | undefined;
   members: Member[];
   watermarks: WatermarkView[];
   receipts: Receipt[];
@@ -181,6 +184,7 @@ export function viewOf(deployment: Deployment, seen: Leases, nowMs: number): Bak
     lease !== undefined &&
     lease.holderIdentity !== "" &&
     (isYoung(lease, lease.leaseDurationSeconds, nowMs) || seen.changed.has(lease.metadata.name));
+  const pause = readPause(lease?.metadata.annotations[annotations.handoverPause]);
   return {
     baker,
     lease,
@@ -188,6 +192,7 @@ export function viewOf(deployment: Deployment, seen: Leases, nowMs: number): Bak
     leaseAgeSeconds: ageSeconds(lease, nowMs),
     holder: held ? holderPod(lease.holderIdentity) : "",
     preferredHolder: lease?.metadata.annotations[annotations.preferredHolder] ?? "",
+    handoverPause: pause && pause.untilMs > nowMs ? pause : undefined,
     members,
     watermarks: watermarksOf(deployment),
     receipts: receiptsOf(lease),

@@ -206,6 +206,7 @@ class Election {
       lastVoluntaryAtMs: null,
       voluntaryPauseMs: 0,
       lastOperatorAtMs: null,
+      handoversPausedUntilMs: null,
       handover: pod.handover && {
         cause: pod.handover.cause,
         step: pod.handover.step,

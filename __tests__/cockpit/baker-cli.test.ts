@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { once } from "node:events";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { readPause } from "../../contract/handover-pause";
 import { annotations } from "../../contract/names";
 import { microTime } from "../../daemons/runtime/kube";
 import { cockpit } from "../../cockpit/main";
@@ -129,6 +130,32 @@ test("a switchover is a dry run without --yes, and writes the wish with it", asy
   expect(code).toBe(0);
 });
 
+test("a pause is written with its end and its reason, and taken back by resume", async () => {
+  healthy();
+  const note = () => api.read("leases", "tezos", "alice.leader")?.metadata.annotations?.[annotations.handoverPause];
+  const before = Date.now();
+  const paused = await baker("pause", "--for", "90m", "--reason", "new disk in zone b");
+  expect(paused.stdout).toContain("(90 min): new disk in zone b");
+  expect(paused.code).toBe(0);
+  const written = readPause(note());
+  expect(written?.reason).toBe("new disk in zone b");
+  expect(written?.untilMs).toBeGreaterThanOrEqual(before + 90 * 60_000);
+  expect((await baker("status")).stdout).toContain("new disk in zone b");
+  expect((await baker("resume")).stdout).toBe("automatic handovers go on\n");
+  expect(note()).toBe("");
+  expect((await baker("resume")).stdout).toContain("nothing was paused");
+});
+
+test.each(["25h", "0h", "2", "1d", "-1h", ""])("a pause of %p is refused with the rule", async (text) => {
+  let err = "";
+  const connect = () => {
+    throw new Error("options are read before the cluster is asked");
+  };
+  const io = { connect, out: () => undefined, err: (said: string) => void (err += said), terminal: false };
+  expect(await cockpit(["pause", `--for=${text}`], io)).toBe(2);
+  expect(err).toContain("at most 24h");
+});
+
 test("no cluster is exit code 3, bad usage 2, and the token is never printed", async () => {
   const [unknown, usage] = await Promise.all([
     baker("status", "--context", "prod"),
@@ -147,6 +174,8 @@ test("every command and group of commands explains itself", async () => {
     ["report"],
     ["import"],
     ["switchover"],
+    ["pause"],
+    ["resume"],
     ["drill"],
     ["history"],
     ["doctor"],

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { archive } from "../../cockpit/archive";
 import { reportFiles } from "../../cockpit/report";
 import { bakerFile } from "../helpers/nonce-pods";
+import { writePause } from "../../contract/handover-pause";
 import { annotations } from "../../contract/names";
 import type { MemberRecord } from "../../contract/status";
 import type { Watermark } from "../../contract/watermark";
@@ -602,6 +603,24 @@ test("a switchover that is interrupted takes its wish back, and so does --cancel
   cluster.put("alice.leader", {}, { [annotations.preferredHolder]: "alice-as-1" });
   expect(await cancelSwitchover(cluster, "alice", cluster.options)).toBe("alice-as-1");
   expect(wished()).toBe("");
+});
+
+test("a pause is told with its end and its reason, hides no failure, and ends by itself", async () => {
+  const cluster = new FakeCluster();
+  const paused = (untilMs: number) =>
+    cluster.put("alice.leader", {}, { [annotations.handoverPause]: writePause({ untilMs, reason: "new disk" }) });
+  paused(start + 3_600_000);
+  const view = await cluster.view();
+  expect(codes(view)).toEqual(["handovers-paused"]);
+  const shown = renderStatus(view).replace(/\s+/g, " ");
+  expect(shown).toContain("are paused until 2027-01-15T09:00:00Z (60 min): new disk");
+  expect(shown).toContain("npm run baker -- resume");
+  cluster.member(1, { headLevel: 103 });
+  const behind = diagnose(await cluster.view());
+  expect(behind.sentence).toContain("alice-as-0 holds and is 3 levels behind");
+  expect(behind.findings[0]?.remedy).toContain("npm run baker -- resume");
+  paused(start);
+  expect(codes(await cluster.view())).not.toContain("handovers-paused");
 });
 
 test("a drill leaves the lease as it was and says what would fail", async () => {

@@ -3,6 +3,7 @@
  * faster than the default timings. In each case the log of who ran when is printed, and bakers of two pods never
  * overlap wherever processes are scheduled.
  */
+import { writePause } from "../../contract/handover-pause";
 import { annotations } from "../../contract/names";
 import { sleep } from "../../daemons/runtime/clock";
 import { Cluster, scaledTimings, type ElectionSubject, type Entry, type Pod } from "../helpers/election";
@@ -208,6 +209,23 @@ export function electionSuite(title: string, start: Start, { k, cases }: SuiteOp
       other.facts.dalWell = false;
       await sleep(20 * second);
       expect(await cluster.master()).toBe(other);
+      expect(lost(cluster)).toEqual([]);
+    });
+
+    full("a paused master stays although its head is behind, and moves once the pause is over", async (cluster) => {
+      const first = await cluster.running();
+      const other = cluster.other(first);
+      await cluster.until("the other one is eligible", () => of(cluster, other, "eligible").length > 0);
+      const pause = (untilMs: number) =>
+        cluster.annotate(annotations.handoverPause, writePause({ untilMs, reason: "new disk" }));
+      await pause(Date.now() + 3600 * second);
+      first.facts.headOffset = -3;
+      // Without the pause it would hand over after 6 s.
+      await sleep(15 * second);
+      expect(await cluster.master()).toBe(first);
+      await pause(Date.now());
+      expect(await cluster.running([other])).toBe(other);
+      expect((await cluster.receipts())[0]).toMatchObject({ cause: "planned-behind" });
       expect(lost(cluster)).toEqual([]);
     });
 

@@ -101,6 +101,8 @@ export interface ElectorState {
   voluntaryPauseMs: number;
   /** The last handover that an operator asked for, when this process learned of it. */
   lastOperatorAtMs: number | null;
+  /** Until when an operator wants no automatic handover; null where nothing is paused. */
+  handoversPausedUntilMs: number | null;
   handover: Handover | null;
   lostAtMs: number | null;
   /** This pod's supervisor says that no daemon runs. */
@@ -215,6 +217,13 @@ export const voluntaryCauses: ReadonlySet<string> = new Set([
   "planned-dal",
 ] satisfies HandoverCause[]);
 /**
+ * Those that an operator's pause stops: the master could stay, only less well. One that cannot bake moves all the same.
+ */
+const pausableCauses: ReadonlySet<HandoverCause> = new Set(["planned-behind", "planned-dal"]);
+const isPaused = (state: ElectorState, cause: HandoverCause, now: number): boolean =>
+  pausableCauses.has(cause) && now < (state.handoversPausedUntilMs ?? -Infinity);
+
+/**
  * The pause after the newest voluntary handover: base x 2^(length of its series - 1). Wall times of receipts serve for
  * pace only.
  */
@@ -249,8 +258,10 @@ function decideActive(state: ElectorState, now: number, t: Timings): Decision {
   const loss = lossOf(state, now, t);
   if (loss) return act({ kind: "lose" }, loss);
   const deadline = (state.tenure?.renewedAtMs ?? 0) + t.renewDeadlineSeconds * 1000;
-  const handOver = (cause: HandoverCause, reason: string, waitSeconds: number) =>
-    act({ kind: "hand-over", cause, waitMs: waitSeconds * 1000 }, reason);
+  type HandOver = Decision & { action: { kind: "hand-over" } };
+  const handOver = (cause: HandoverCause, reason: string, waitSeconds: number): HandOver => ({
+    ...{ action: { kind: "hand-over", cause, waitMs: waitSeconds * 1000 }, reason, wakeAtMs: 0 },
+  });
   if (state.tenureLost === "higher-epoch") return handOver("higher-epoch", "higher-epoch", 0);
   const successor = bestSuccessor(state.members, now, t);
   if (state.yielding)
@@ -259,9 +270,11 @@ function decideActive(state: ElectorState, now: number, t: Timings): Decision {
 
   const pausedUntil = state.lastVoluntaryAtMs === null ? 0 : state.lastVoluntaryAtMs + state.voluntaryPauseMs;
   /** What nobody asked for waits for its patience, and for the pause after the last one. */
-  const voluntary = (sinceMs: number, waiting: string, untilMs: number, handover: Decision): Decision => {
+  const voluntary = (sinceMs: number, waiting: string, untilMs: number, handover: HandOver): Decision => {
     const due = sinceMs + t.ineligibleSeconds * 1000;
     if (now < due) return none(waiting, Math.min(deadline, due));
+    if (isPaused(state, handover.action.cause, now))
+      return none("handovers-paused", Math.min(deadline, state.handoversPausedUntilMs ?? Infinity));
     if (now < untilMs) return none("voluntary-pause", Math.min(deadline, untilMs));
     return handover;
   };
@@ -302,6 +315,7 @@ function decideHandingOver(state: ElectorState, now: number, t: Timings): Decisi
       } else if (!state.yielding) {
         if (handover.cause === "planned-operator" && !wishedSuccessor(state, now, t))
           return act({ kind: "cancel-handover" }, "successor-not-eligible");
+        if (isPaused(state, handover.cause, now)) return act({ kind: "cancel-handover" }, "handovers-paused");
         if (handover.cause === "planned-ineligible" && state.eligible)
           return act({ kind: "cancel-handover" }, "eligible-again");
         if (handover.cause === "planned-behind" && state.behindSinceMs === null)

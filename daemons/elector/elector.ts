@@ -24,6 +24,7 @@ import { LeadershipReaders, knowsItsRole, leadershipOf } from "./leadership";
 import { podOf, readReceipts } from "./lease";
 import { Members } from "./members";
 import type { ElectorMetrics } from "./metrics";
+import { OperatorPause } from "./operator-pause";
 import { PodStatus, type Statuses } from "./pod-status";
 import { Receipts, VoluntaryPause } from "./receipts";
 import { Report } from "./report";
@@ -84,6 +85,7 @@ export class Elector {
       lease: new LeaderLease({ ...part, receipts }),
       members: new Members({ ...part, ownRecord: () => this.ownRecord() }),
       pause: new VoluntaryPause(t),
+      operatorPause: new OperatorPause(),
       rights: new NextRights(part),
     };
   }
@@ -158,6 +160,10 @@ export class Elector {
     return object ? readReceipts(object) : [];
   }
 
+  pausedSeconds(): number {
+    return Math.max(0, (this.state.handoversPausedUntilMs ?? 0) - this.o.clock.now()) / 1000;
+  }
+
   members(): MemberRecord[] {
     return [...this.sources.members.records(), this.ownRecord()].sort((a, b) => a.identity.localeCompare(b.identity));
   }
@@ -171,6 +177,7 @@ export class Elector {
       handover: handover && { cause: handover.cause, step: handover.step },
       receipt: this.tenureReceipts.current,
       preferredHolder: lease?.preferredHolder ?? "",
+      pausedSeconds: this.pausedSeconds(),
       members: this.members(),
     };
   }
@@ -215,7 +222,7 @@ export class Elector {
   private gather(now: number): void {
     const { state, sources, asked } = this;
     const { pod, lease, members } = sources;
-    gatherLease(state, sources, now);
+    gatherLease(state, sources, now, this.o.clock.wall());
     const finished = lease.takeFinished();
     if (finished) this.conclude(finished);
     const couldBake = state.eligible;

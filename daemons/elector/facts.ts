@@ -1,4 +1,5 @@
 /** Brings the election's state up to date with what the parts of the elector know. Decides nothing. */
+import { annotations } from "../../contract/names";
 import type { Timings } from "../../contract/timings";
 import { quietMoment } from "../runtime/quiet-moment";
 import type { NextRights } from "../runtime/rights";
@@ -6,6 +7,7 @@ import { track, type ElectorState, type Handover } from "./decide";
 import { eligibility } from "./health";
 import type { LeaderLease } from "./leader-lease";
 import type { Members } from "./members";
+import type { OperatorPause } from "./operator-pause";
 import type { PodStatus } from "./pod-status";
 import type { VoluntaryPause } from "./receipts";
 
@@ -14,6 +16,7 @@ export interface Sources {
   lease: LeaderLease;
   members: Members;
   pause: VoluntaryPause;
+  operatorPause: OperatorPause;
   rights: NextRights;
 }
 
@@ -37,12 +40,18 @@ export const initialState = (self: string, pod: string): ElectorState => ({
   lastVoluntaryAtMs: null,
   voluntaryPauseMs: 0,
   lastOperatorAtMs: null,
+  handoversPausedUntilMs: null,
   handover: null,
   lostAtMs: null,
   daemonsStopped: false,
 });
 
-export function gatherLease(state: ElectorState, { lease, pause }: Sources, now: number): void {
+export function gatherLease(
+  state: ElectorState,
+  { lease, pause, operatorPause }: Sources,
+  now: number,
+  wall: number,
+): void {
   const { object, view, missing } = lease.known;
   state.lease = view;
   state.leaseMissing = missing;
@@ -51,6 +60,8 @@ export function gatherLease(state: ElectorState, { lease, pause }: Sources, now:
   state.lastVoluntaryAtMs = pause.atMs;
   state.voluntaryPauseMs = pause.pauseMs;
   state.lastOperatorAtMs = pause.operatorAtMs;
+  operatorPause.see(object?.metadata.annotations?.[annotations.handoverPause] ?? "", { now, wall });
+  state.handoversPausedUntilMs = operatorPause.untilMs;
 }
 
 /** @returns why this pod could bake, or could not */

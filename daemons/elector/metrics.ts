@@ -22,8 +22,14 @@ export function certificateEnd(pem: string): number {
   return Math.min(...certificates.map((text) => Date.parse(new X509Certificate(text).validTo) / 1000));
 }
 
+interface LeaseSource {
+  receipts(): Receipt[];
+  pausedSeconds(): number;
+  caFile: string;
+}
+
 /** What the lease and the pod's own files say at the moment of a scrape. */
-export function exportTransitions(registry: Registry, source: { receipts(): Receipt[]; caFile: string }): void {
+export function exportTransitions(registry: Registry, source: LeaseSource): void {
   const registers = [registry];
   const labelNames = ["epoch", "from", "to", "cause"];
   const gauge = (name: string, help: string, value: (receipt: Receipt) => number | null): void =>
@@ -48,6 +54,14 @@ export function exportTransitions(registry: Registry, source: { receipts(): Rece
     "Levels missed in each of the last transitions",
     ({ missedLevels }) => missedLevels,
   );
+  new Gauge({
+    name: "tog_elector_handovers_paused_seconds",
+    help: "How long an operator's pause of automatic handovers still lasts; 0 where there is none",
+    registers,
+    collect() {
+      this.set(source.pausedSeconds());
+    },
+  });
   new Gauge({
     name: "tog_elector_ca_end_timestamp_seconds",
     help: "When the certificate authority of the cluster ends, as mounted in this pod",

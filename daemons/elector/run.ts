@@ -27,7 +27,11 @@ export async function runElector(config: DaemonConfig, log: Log, terminated: Abo
   });
   const metrics = createElectorMetrics(registry);
   const elector = new Elector({ env, file, identity, kube, clock, log, metrics, rights });
-  exportTransitions(registry, { receipts: () => elector.receipts(), caFile: join(env.TOG_KUBE_DIR, "ca.crt") });
+  exportTransitions(registry, {
+    receipts: () => elector.receipts(),
+    pausedSeconds: () => elector.pausedSeconds(),
+    caFile: join(env.TOG_KUBE_DIR, "ca.crt"),
+  });
   const host = env.TOG_POD_ADDRESS;
   const server = await serveElector({ elector, host, port: ports.elector, registry });
   const preStop = await servePreStop({ elector, host, port: ports.preStop, preStopSeconds: t.preStopSeconds });

@@ -113,7 +113,7 @@ const oldChain: MasterRule = ({ record, pod, member, holds }, facts) => {
   return critical(
     "master-behind",
     `${holds} is ${behind} levels behind`,
-    `it hands over to a member that is ahead; kubectl logs ${pod} -c octez-node`,
+    `${facts.handoverPause ? "handovers are paused: npm run baker -- resume" : "it hands over to a member that is ahead"}; kubectl logs ${pod} -c octez-node`,
   );
 };
 

@@ -2,6 +2,7 @@
 import type { MemberRecord } from "../../contract/status";
 import { complaint, wholeSeconds, type Facts } from "../facts";
 import { critical, warning, type Found } from "../finding";
+import { pauseText } from "../pause";
 import type { Member } from "../view";
 
 /** Of a member that renews: what its record says is so now. */
@@ -133,7 +134,13 @@ const noStandby = ({ held, members, standbys }: Facts): Found =>
     ? warning("no-standby", "no other member could take over now", "see the members above; docs/runbooks/zone-loss.md")
     : undefined;
 
+const paused = ({ handoverPause, atMs }: Facts): Found =>
+  handoverPause
+    ? warning("handovers-paused", pauseText(handoverPause, atMs), "npm run baker -- resume; it ends by itself")
+    : undefined;
+
 export const memberRules = [
   (facts: Facts): Found => facts.members.flatMap((member) => memberRule(member, facts) ?? []),
   noStandby,
+  paused,
 ];

@@ -58,6 +58,7 @@ const state = (fields: Partial<ElectorState> = {}): ElectorState => ({
   lastVoluntaryAtMs: null,
   voluntaryPauseMs: 0,
   lastOperatorAtMs: null,
+  handoversPausedUntilMs: null,
   handover: null,
   lostAtMs: null,
   daemonsStopped: false,
@@ -94,6 +95,9 @@ const unwell = (fields: Partial<ElectorState> = {}, others: Partial<Member> = {}
   active({ dalWell: false, dalUnwellSinceMs: now - 6000, members: [member(others)], ...fields });
 const [dalForNow, noBetterDal] = ["dal-node-unwell-for-now", "no-better-dal-node"];
 const waitsForQuiet = "waiting-for-quiet-moment";
+
+const paused: Partial<ElectorState> = { handoversPausedUntilMs: now + 1000 };
+const pausedReason = "handovers-paused";
 
 type Kind = Action["kind"];
 const released = { holder: "", changedAtMs: now - 200 };
@@ -416,6 +420,40 @@ const rows: [string, ElectorState, Kind, string][] = [
     "none",
     "voluntary-pause",
   ],
+  // An operator's pause.
+  [
+    "keeps a paused tenure although it is behind",
+    active({ behindSinceMs: now - 6000, ...paused }),
+    "none",
+    pausedReason,
+  ],
+  ["keeps a paused tenure although its DAL node is unwell", unwell(paused), "none", pausedReason],
+  ["hands over when the pause is over", unwell({ handoversPausedUntilMs: now }), "hand-over", "dal-node-unwell"],
+  [
+    "hands over what cannot sign, paused or not",
+    active({ eligible: false, ineligibleSinceMs: now - 6000, ...paused }),
+    "hand-over",
+    "ineligible",
+  ],
+  ["hands over under SIGTERM, paused or not", active({ yielding: true, ...paused }), "hand-over", "sigterm"],
+  [
+    "hands over where an operator wishes, paused or not",
+    active({ lease: lease({ holder: self, preferredHolder: "alice-as-1" }), ...paused }),
+    "hand-over",
+    "preferred-holder",
+  ],
+  [
+    "loses a tenure that it could not renew, paused or not",
+    active({ tenure: { leaseUid: "lease-1", epoch: 7, renewedAtMs: now - 5000 }, ...paused }),
+    "lose",
+    "renew-deadline",
+  ],
+  [
+    "takes an expired lease, paused or not",
+    state({ lease: lease({ changedAtMs: now - 7000 }), ...paused }),
+    "acquire",
+    "expired",
+  ],
   // The DAL node.
   ["is patient with a DAL node that restarts", unwell({ dalUnwellSinceMs: now - 5999 }), "none", dalForNow],
   ["hands over where the other DAL node is well", unwell(), "hand-over", "dal-node-unwell"],
@@ -481,6 +519,18 @@ const rows: [string, ElectorState, Kind, string][] = [
     handing({ cause: "planned-ineligible" }, { eligible: false, members: [] }),
     "cancel-handover",
     "successor-not-eligible",
+  ],
+  [
+    "gives up a handover for a lag that an operator has paused",
+    handing({ cause: "planned-behind" }, { behindSinceMs: now - 7000, handoversPausedUntilMs: now + 1 }),
+    "cancel-handover",
+    "handovers-paused",
+  ],
+  [
+    "goes on with an operator's own handover while the others are paused",
+    handing({}, { handoversPausedUntilMs: now + 1 }),
+    "none",
+    waitsForQuiet,
   ],
   ["gives up where it has caught up", handing({ cause: "planned-behind" }), "cancel-handover", "no-longer-behind"],
   [

@@ -25,7 +25,7 @@ test("each kept receipt is a series, and one that is no longer kept is gone", as
   writeFileSync(caFile, createAuthority().certificate);
   const registry = createRegistry("alice", "alice-as-1");
   let receipts = [receipt(2, null), receipt(1, 1)];
-  exportTransitions(registry, { receipts: () => receipts, caFile });
+  exportTransitions(registry, { receipts: () => receipts, pausedSeconds: () => 90, caFile });
   const series = async (name: string) =>
     (await registry.metrics()).split("\n").filter((line) => line.startsWith(`${name}{`));
   const labels = (epoch: number) =>
@@ -34,6 +34,7 @@ test("each kept receipt is a series, and one that is no longer kept is gone", as
     `tog_elector_transition_missed_levels{${labels(1)}} 1`,
   ]);
   expect(await series("tog_elector_transition_timestamp_seconds")).toHaveLength(2);
+  expect((await series("tog_elector_handovers_paused_seconds"))[0]).toMatch(/ 90$/);
   receipts = [receipt(2, 0)];
   expect(await series("tog_elector_transition_missed_levels")).toEqual([
     `tog_elector_transition_missed_levels{${labels(2)}} 0`,
