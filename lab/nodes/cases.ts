@@ -241,6 +241,31 @@ const shimKilled: Event = {
     return async () => `its pod is ready again after ${await wait()} s`;
   },
 };
+const containerdRestarted: Event = {
+  name: "containerd",
+  event: "containerd of the leader's machine dies and is started again after 10 s",
+  kind: "loss",
+  moves: false,
+  async act(cluster, holder) {
+    const machine = cluster.machineOf(holder);
+    machine.stopProgram("containerd");
+    await sleep(10_000);
+    await machine.startContainerd();
+  },
+};
+const fullDisk: Event = {
+  name: "full-disk",
+  scenario: "full-disk-master",
+  event: "the leader's disk is full, and its gate dies (SIGKILL)",
+  kind: "loss",
+  async act(cluster, holder) {
+    const machine = cluster.machineOf(holder);
+    const file = `${volumeOf(cluster, holder, "local-volume")}/disk-${machine.name}/filler`;
+    machine.exec(["sh", "-c", `cat /dev/zero >${file} || test -s ${file}`]);
+    strike(cluster, holder, "signing-gate", "daemon", "SIGKILL");
+    return async () => void machine.exec(["rm", file]);
+  },
+};
 const parent = (pid: number): number =>
   Number(/^PPid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
 const parentName = (pid: number): string => readFileSync(`/proc/${parent(pid)}/comm`, "utf8").trim();
@@ -294,6 +319,8 @@ export const cases: readonly Event[] = [
   apiOutage,
   bothPods,
   shimKilled,
+  containerdRestarted,
+  fullDisk,
   stopped("elector"),
   stopped("signing-gate"),
   kubeletStopped,

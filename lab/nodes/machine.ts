@@ -189,8 +189,11 @@ export class Machine {
     const { pid } = this.boot;
     this.init = Number(readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim());
     this.connect();
-    this.launch("containerd", ["containerd", "--config", join(folder, "containerd.toml")]);
-    await until(`containerd of ${name} answers`, () => this.answers(["ctr", "version"]), 60_000);
+    await this.startContainerd();
+  }
+  async startContainerd(): Promise<void> {
+    this.launch("containerd", ["containerd", "--config", join(this.options.folder, "containerd.toml")]);
+    await until(`containerd of ${this.name} answers`, () => this.answers(["ctr", "version"]), 60_000);
   }
   private answers(command: string[]): Promise<boolean> {
     return this.execAside(command).then(
