@@ -54,7 +54,7 @@ export const signerConfigurationSchema = z
       .string()
       .optional()
       .describe(
-        "Instead of a tunnel: where a signer answers that is reached some other way (a VPN, another cluster), over http or https, without user and query. The baking pods may then reach exactly its host and port.",
+        "Instead of a tunnel: where a signer answers that is reached some other way (a VPN, another cluster), over http or https, without user and query; tcp://HOST:PORT where it speaks octez-signer's TCP protocol, as Russignol does. The baking pods may then reach exactly its host and port.",
       ),
     ranges: z
       .array(cidr)

@@ -15,13 +15,13 @@ const chainId = z.string().check(
     error: (issue) => `must be a chain id (Net...) with a valid checksum, got ${JSON.stringify(issue.input)}`,
   }),
 );
-const httpUrl = z.url({ protocol: /^https?$/ });
+const signerUrl = z.url({ protocol: /^(https?|tcp)$/ });
 
 /** One way to a signer: through the tunnel of a zone, or an in-cluster service. */
 export const signerEndpointSchema = z.strictObject({
   /** Zone of the tunnel, or null where it has none. */
   zone: z.nullable(z.string()),
-  url: httpUrl,
+  url: signerUrl,
 });
 
 export const signerSchema = z.strictObject({

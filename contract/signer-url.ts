@@ -17,7 +17,7 @@ export interface UnusableUrl {
   readonly write: string;
 }
 
-const example = 'a URL over http or https, like "http://10.8.0.5:6732"';
+const example = 'a URL over http, https or tcp, like "http://10.8.0.5:6732"';
 const addressPattern = /^\d+\.\d+\.\d+\.\d+$/;
 const namePattern = /^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.?$/;
 
@@ -27,9 +27,18 @@ export const leadsNowhere = (address: string): boolean =>
 export const isPrivate = (address: string): boolean =>
   /^(10|192\.168|172\.(1[6-9]|2\d|3[01])|100\.(6[4-9]|[7-9]\d|1[01]\d|12[0-7]))\./.test(address);
 
+/** URLs of other schemes than http keep a host as it was written: 2130706433 is 127.0.0.1 all the same. */
+const asHttp = (url: URL): URL | undefined => {
+  const text = url.href.replace(/^tcp:/, "http:");
+  return URL.canParse(text) ? new URL(text) : undefined;
+};
+
 export function readSignerUrl(text: string): SignerUrl | UnusableUrl {
-  if (!URL.canParse(text)) return { found: "a text that is no URL", write: example };
-  const { protocol, username, password, search, hash, hostname, port } = new URL(text);
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const read = url && asHttp(url);
+  if (!url || !read) return { found: "a text that is no URL", write: example };
+  const { protocol, port } = url;
+  const { username, password, search, hash, hostname, pathname } = read;
   if (username !== "" || password !== "")
     return {
       found: "a URL with a user or a password (not shown)",
@@ -39,12 +48,10 @@ export function readSignerUrl(text: string): SignerUrl | UnusableUrl {
   if (search !== "" || hash !== "")
     return { found: "a URL with a query or a fragment (not shown)", write: "the URL up to its path" };
   const found = JSON.stringify(text);
-  if (protocol === "tcp:" || protocol === "unix:")
-    return {
-      found,
-      write: `${example}: beside such a signer octez-signer makes HTTP of it (docs/signer-link.md)`,
-    };
-  if (protocol !== "http:" && protocol !== "https:") return { found, write: example };
+  const overTcp = protocol === "tcp:";
+  if (protocol !== "http:" && protocol !== "https:" && !overTcp) return { found, write: example };
+  if (overTcp && (port === "" || pathname !== "/"))
+    return { found, write: 'host and port alone, like "tcp://10.8.0.5:7732": the baker knows its keys' };
   const host = hostname.toLowerCase();
   const isAddress = addressPattern.test(host);
   if ((!isAddress && !namePattern.test(host)) || host.length > 253)

@@ -50,12 +50,15 @@ const sentences: Readonly<Record<SignerProblem, (way: Way) => Said>> = {
   }),
   silent: (way) => ({
     text: `${way.host} takes the connection and says nothing`,
-    remedy: way.byUrl ? "restart the signer; a device may wait for its PIN or for a person" : tunnelRemedy,
+    remedy: way.byUrl
+      ? "restart the signer; a device may wait for its PIN or for a person; one that speaks octez-signer's TCP protocol, " +
+        "such as Russignol, is silent to HTTP: url is then tcp://HOST:7732"
+      : tunnelRemedy,
   }),
   closed: (way) => ({
     text: `${way.host} takes the connection and closes it without an answer`,
     remedy: way.byUrl
-      ? "does it speak HTTP at all, and not https or octez-signer's TCP protocol? otherwise its own log says why"
+      ? "does it speak what url says: http, https or tcp? otherwise its own log says why"
       : tunnelRemedy,
   }),
   certificate: (way) => ({
@@ -78,7 +81,9 @@ const sentences: Readonly<Record<SignerProblem, (way: Way) => Said>> = {
   }),
   "no-signer": (way) => ({
     text: `what answers at ${way.url} is no signer`,
-    remedy: "correct path and port in url: URL/authorized_keys is what a signer answers",
+    remedy: way.url.startsWith("tcp:")
+      ? "is the port that of octez-signer's TCP protocol? http:// for a signer that speaks HTTP"
+      : "correct path and port in url: URL/authorized_keys is what a signer answers",
   }),
   error: (way) => ({
     text: `the signer at ${way.host} answers with an error`,

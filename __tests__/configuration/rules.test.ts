@@ -389,9 +389,9 @@ const cases: [string, Values, RegExp[]][] = [
         /\.ranges: ranges without url, which would/,
       ],
       [
-        "tcp",
-        { url: "tcp://10.8.0.5:7732" },
-        /\.url: "tcp:.*" -> a URL over http or https, .* octez-signer makes HTTP/,
+        "tcp with a key",
+        { url: "tcp://10.8.0.5:7732/tz4R6oqYMfRxvjD7AkQiRKuttsBiMiDJ3vRP" },
+        /\.url: "tcp:.*" -> host and port alone, like "tcp:/,
       ],
       ["a password", { url: "http://me:hunter2@10.8.0.5" }, /\.url: a URL with a user or a password \(not shown\) -> /],
       ["the pod itself", { url: "http://localhost:6732" }, /\.url: "http:.*" -> an address that other machines reach/],

@@ -6,6 +6,8 @@ test.each([
   ["https://signer.example.org", { host: "signer.example.org", port: 443, isAddress: false, encrypted: true }],
   ["http://TezSign.vpn.svc:20090/", { host: "tezsign.vpn.svc", port: 20090, isAddress: false, encrypted: false }],
   ["http://signer/alice", { host: "signer", port: 80, isAddress: false, encrypted: false }],
+  ["tcp://10.8.0.5:7732", { host: "10.8.0.5", port: 7732, isAddress: true, encrypted: false }],
+  ["tcp://Russignol.example.org:80", { host: "russignol.example.org", port: 80, isAddress: false, encrypted: false }],
 ])("%s is where requests and the policy go", (url, read) => {
   expect(readSignerUrl(url)).toEqual(read);
 });
@@ -13,6 +15,12 @@ test.each([
 test.each([
   ["10.8.0.5:6732", /^a text that is no URL$|^"10\.8/],
   ["tcp://169.254.1.1:7732", /tcp:/],
+  ["tcp://10.8.0.5", /tcp:/],
+  ["tcp://10.8.0.5:7732/tz4R", /tcp:/],
+  // The same addresses in other words.
+  ["tcp://2130706433:7732", /2130706433/],
+  ["tcp://0x7f.1:7732", /0x7f/],
+  ["tcp://[fd00::5]:7732", /fd00/],
   ["unix:/run/signer", /unix:/],
   ["ftp://10.8.0.5", /ftp:/],
   ["http://127.0.0.1:6732", /127/],
@@ -34,6 +42,8 @@ test("what may be a secret in a URL is not shown", () => {
     "http://hunter2@10.8.0.5",
     "http://10.8.0.5/?token=hunter2",
     "http://10.8.0.5/#hunter2",
+    "tcp://hunter2@10.8.0.5:7732",
+    "tcp://10.8.0.5:7732?token=hunter2",
   ]) {
     const read = readSignerUrl(url);
     expect(read).toEqual(expect.objectContaining({ found: expect.stringContaining("not shown") as string }));

@@ -25,6 +25,7 @@ import { slotFile } from "../../daemons/signing-gate/slot-file";
 import { Upstream } from "../../daemons/signing-gate/upstream";
 import { check, type CommitEntry, type SignerEntry, type Violation } from "../../lab/checker/checker";
 import { OctezSigner, type OctezSignerOptions } from "../../lab/doubles/signer-server";
+import { TcpSigner } from "../../lab/doubles/tcp-signer";
 import { type SigningKey } from "../../lab/doubles/signing-keys";
 import { KubeApi, type KubeApiOptions } from "../../lab/kube-api";
 import type { LabApi } from "../../lab/kube-api/upstream";
@@ -111,6 +112,8 @@ export class GateWorld {
   readonly signed: SignerEntry[] = [];
   readonly commits: CommitEntry[] = [];
   readonly signers: OctezSigner[] = [];
+  /** In front of those that are asked over TCP, by their place among the signers. */
+  readonly tcpSigners = new Map<number, TcpSigner>();
   readonly urls: string[] = [];
   readonly pods: GatePod[] = [];
   /** Set to hear of each commit before it is answered. */
@@ -154,18 +157,26 @@ export class GateWorld {
     readonly timings: Timings = quick,
   ) {}
 
-  async start(signers: readonly Partial<OctezSignerOptions>[] = [{}]): Promise<this> {
+  async start(
+    signers: readonly (Partial<OctezSignerOptions> & { tcp?: "octez-signer" | "russignol" })[] = [{}],
+  ): Promise<this> {
     this.apiUrl = (await this.front.start({ tls: false })).url;
-    for (const [i, options] of signers.entries()) {
-      const name = options.name ?? `s${i + 1}`;
-      const signer = new OctezSigner({
+    for (const [i, { tcp, ...given }] of signers.entries()) {
+      const options: OctezSignerOptions = {
         keys: this.keys,
-        name,
+        name: `s${i + 1}`,
         now: () => this.stamp(),
         onRequest: (entry) => this.signed.push(entry),
-        ...options,
-      });
+        ...given,
+      };
+      const signer = new OctezSigner(options);
       this.signers.push(signer);
+      if (tcp !== undefined) {
+        const front = new TcpSigner(signer, { ...options, device: tcp });
+        this.tcpSigners.set(i, front);
+        this.urls.push(`tcp://127.0.0.1:${await front.start("127.0.0.1")}`);
+        continue;
+      }
       this.urls.push(`http://127.0.0.1:${await signer.start("127.0.0.1")}${options.prefix ?? ""}`);
     }
     for (const key of this.keys) await this.put(key.address, this.record());
@@ -340,7 +351,7 @@ export class GateWorld {
   }
   async close(): Promise<void> {
     for (const pod of this.pods) await pod.close();
-    for (const signer of this.signers) await signer.close();
+    for (const signer of [...this.tcpSigners.values(), ...this.signers]) await signer.close();
     await this.front.dispose();
     rmSync(this.folder, { recursive: true, force: true });
   }

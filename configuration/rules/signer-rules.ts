@@ -95,7 +95,7 @@ const openHttp: BakerRule = ({ name: baker, baker: settings }) =>
       ? []
       : [
           {
-            warning: `bakers.${baker}.signers.${name}.url is http to a public address: whoever is on the way can drop and repeat requests, and whoever reaches the signer can ask it. Use a tunnel, a VPN or https, and an authentication_key.`,
+            warning: `bakers.${baker}.signers.${name}.url is ${new URL(text(signer.url) ?? "").protocol.slice(0, -1)} to a public address: whoever is on the way can drop and repeat requests, and whoever reaches the signer can ask it. Use a tunnel, a VPN or https, and an authentication_key.`,
           },
         ];
   });

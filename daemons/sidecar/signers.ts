@@ -9,7 +9,8 @@ import type { SignerProblem, SignerReport } from "../../contract/signer-report";
 import { publicKeyHash } from "../../tezos/keys";
 import { systemClock as clock } from "../runtime/clock";
 import { loadConfig, type DaemonConfig } from "../runtime/config";
-import { exchange, type Exchange } from "../runtime/http-client";
+import { exchange } from "../runtime/http-client";
+import { exchangeOverTcp, type SignerExchange } from "../runtime/tcp-exchange";
 
 /** A person waits; a signer that needs longer than this is one that the baker does not wait for. */
 const timeoutMs = 4000;
@@ -26,11 +27,11 @@ const byErrorCode: readonly (readonly [RegExp, SignerProblem])[] = [
   [/^HPE_/, "not-http"],
 ];
 
-function failure(answer: Exclude<Exchange, { answered: true }>): Problem {
-  const { kind, message, sent, code = "" } = answer;
+function failure({ reason, detail: message, sent, code = "" }: Exclude<SignerExchange, { ok: true }>): Problem {
   const known = byErrorCode.find(([pattern]) => pattern.test(code))?.[1];
   if (known) return problem(known, [code, message].filter(Boolean).join(": "));
-  if (kind === "timeout") return problem(sent ? "silent" : "no-way", message);
+  if (reason === "malformed") return problem("no-signer", message);
+  if (reason === "timeout") return problem(sent ? "silent" : "no-way", message);
   return problem(sent ? "closed" : "no-way", [code, message].filter(Boolean).join(": "));
 }
 
@@ -43,19 +44,26 @@ const parsed = (body: string): Record<string, unknown> | undefined => {
   }
 };
 
-function get(url: string): Promise<Exchange> {
+async function get(url: string): Promise<SignerExchange> {
+  if (url.startsWith("tcp:")) return exchangeOverTcp(new URL(url), { method: "GET", timeoutMs });
   const library = url.startsWith("https:") ? https : http;
   const open = () => library.request(url, { agent: false, headers: { accept: "application/json" } });
-  return exchange(open, { clock, timeoutMs, maxBytes: 65_536 });
+  const answer = await exchange(open, { clock, timeoutMs, maxBytes: 65_536 });
+  if (answer.answered) return { ok: true, status: answer.status, body: answer.body };
+  const { kind: reason, message: detail, sent, code } = answer;
+  return { ok: false, reason, detail, sent, ...(code === undefined ? {} : { code }) };
 }
+/** Over TCP an answer has no number. */
+const statusOf = ({ protocol, status }: Extract<SignerExchange, { ok: true }>): string =>
+  protocol === "tcp" ? "an answer without it" : `HTTP ${status}`;
 
 async function lookAtKey(base: string, address: string): Promise<SignerReport["keys"][number]> {
   const answer = await get(`${base}/keys/${address}`);
   const no = (detail: string) => ({ address, found: false, detail: detail.slice(0, 200) });
-  if (!answer.answered) return no(failure(answer).detail);
+  if (!answer.ok) return no(failure(answer).detail);
   const publicKey = parsed(answer.body)?.public_key;
   const hash = typeof publicKey === "string" ? publicKeyHash(publicKey) : undefined;
-  if (answer.status !== 200 || hash === undefined) return no(`HTTP ${answer.status}`);
+  if (answer.status !== 200 || hash === undefined) return no(statusOf(answer));
   return hash === address ? { address, found: true, detail: "" } : no(`it answers with the key of ${hash}`);
 }
 
@@ -67,10 +75,10 @@ async function lookAt(
   const bad = (what: Problem): SignerReport => ({ signer, zone, url, problem: what, authorized: null, keys: [] });
   const base = url.replace(/\/+$/, "");
   const answer = await get(`${base}/authorized_keys`);
-  if (!answer.answered) return bad(failure(answer));
+  if (!answer.ok) return bad(failure(answer));
   const { status, body } = answer;
   if (status === 401) return bad(problem("header-asked", "HTTP 401"));
-  if (status >= 500) return bad(problem("error", `HTTP ${status}: ${body}`));
+  if (status >= 500) return bad(problem("error", `${answer.protocol === "tcp" ? "" : `HTTP ${status}: `}${body}`));
   const told = status === 200 ? parsed(body) : undefined;
   const listed = told?.authorized_keys;
   if (!told || (listed !== undefined && !Array.isArray(listed)))

@@ -13,7 +13,8 @@ import type { Clock } from "../runtime/clock";
 import type { Log } from "../runtime/log";
 import { exchange, type Exchange } from "./http-client";
 import { lastGoodAddress, type Resolve } from "./last-address";
-import { field, isJsonObject, signerError } from "./signer-answer";
+import { field, isJsonObject, signerError, statusOf } from "./signer-answer";
+import { exchangeOverTcp } from "../runtime/tcp-exchange";
 
 /** Which signers there are, and which of them each key has. */
 export type SignersOfKeys = Pick<BakerFile, "keys" | "signers">;
@@ -30,7 +31,8 @@ export interface Endpoint {
   signer: string;
   zone: string | null;
   url: string;
-  agent: http.Agent;
+  /** Null where it is asked by Octez' protocol over TCP, each time over a connection of its own. */
+  agent: http.Agent | null;
   /** Undefined before the first check. */
   answers: boolean | undefined;
   reason: string;
@@ -51,6 +53,12 @@ const retryPauses = 2;
 const failureMs = 600_000;
 /** Public keys asked for in one check of an endpoint: a long list makes no burst. */
 const keysAtOnce = 8;
+
+function agentFor(url: string): http.Agent | null {
+  const settings = { keepAlive: true, maxFreeSockets: 8, timeout: 60_000 };
+  if (url.startsWith("tcp:")) return null;
+  return url.startsWith("https:") ? new https.Agent(settings) : new http.Agent(settings);
+}
 
 export interface EndpointsOptions {
   file: SignersOfKeys;
@@ -91,10 +99,8 @@ export class Endpoints {
         const url = endpoint.url.replace(/\/+$/, "");
         const kept = known.find((other) => other.signer === signer && other.zone === zone && other.url === url);
         if (kept) return kept;
-        const settings = { keepAlive: true, maxFreeSockets: 8, timeout: 60_000 };
-        const agent = url.startsWith("https:") ? new https.Agent(settings) : new http.Agent(settings);
         return {
-          ...{ signer, zone, url, agent, answers: undefined, reason: "not checked yet" },
+          ...{ signer, zone, url, agent: agentFor(url), answers: undefined, reason: "not checked yet" },
           ...{ unfit: new Map(), failing: new Map(), authorized: undefined, checkedMs: -Infinity },
         };
       }),
@@ -110,13 +116,13 @@ export class Endpoints {
     this.file = file;
     this.list = this.endpointsOf(file, before);
     for (const { agent } of before.filter((endpoint) => !this.list.includes(endpoint)))
-      setTimeout(() => agent.destroy(), this.options.timings.gateBudgetMs).unref();
+      setTimeout(() => agent?.destroy(), this.options.timings.gateBudgetMs).unref();
     // Not the round that is under way: it does not know the new ones.
     this.checking = undefined;
     void this.check();
   }
   close(): void {
-    for (const endpoint of this.list) endpoint.agent.destroy();
+    for (const endpoint of this.list) endpoint.agent?.destroy();
   }
 
   /** True for a configured key. */
@@ -157,10 +163,9 @@ export class Endpoints {
     path: string,
     options: { method: "GET" | "POST"; timeoutMs: number; body?: string; agent?: http.Agent | false },
   ): Promise<Exchange> {
-    return exchange(new URL(endpoint.url + path), {
-      ...{ agent: endpoint.agent, signal: this.signal, lookup: this.lookup },
-      ...options,
-    });
+    const { agent, url } = endpoint;
+    const all = { signal: this.signal, lookup: this.lookup, ...options };
+    return agent ? exchange(new URL(url + path), { agent, ...all }) : exchangeOverTcp(new URL(url + path), all);
   }
 
   /** What was asked of it did not come back, or did. */
@@ -239,7 +244,7 @@ export class Endpoints {
     }
   }
 
-  private learnKey(endpoint: Endpoint, address: string, answer: { status: number; body: string }): void {
+  private learnKey(endpoint: Endpoint, address: string, answer: Extract<Exchange, { ok: true }>): void {
     const publicKey = answer.status === 200 ? field(answer.body, "public_key") : undefined;
     const hash = typeof publicKey === "string" ? publicKeyHash(publicKey) : undefined;
     if (typeof publicKey === "string" && hash === address) {
@@ -247,7 +252,7 @@ export class Endpoints {
       endpoint.unfit.set(address, "");
       return;
     }
-    const reason = hash === undefined ? `HTTP ${answer.status} without a public key` : otherKey;
+    const reason = hash === undefined ? `${statusOf(answer)} without a public key` : otherKey;
     if (endpoint.unfit.get(address) !== reason)
       this.options.log.warn("signer-key", reason, { signer: endpoint.signer, zone: endpoint.zone, address });
     // At the end of the order in which they are asked.

@@ -7,10 +7,9 @@ import * as https from "node:https";
 import type { LookupFunction } from "node:net";
 import { systemClock } from "../runtime/clock";
 import { exchange as bounded } from "../runtime/http-client";
+import type { SignerExchange } from "../runtime/tcp-exchange";
 
-export type Exchange =
-  | { ok: true; status: number; body: string }
-  | { ok: false; reason: "timeout" | "network" | "malformed" | "aborted"; detail: string; sent: boolean };
+export type Exchange = SignerExchange;
 
 export interface ExchangeOptions {
   method: "GET" | "POST";

@@ -1,6 +1,6 @@
 /**
  * What the answer of a signer means: a signature, or why there is none and whether one may exist all the same (S7). The
- * texts are those of octez-signer 25.1, and two of Signatory 1.4.0 and TezSign.
+ * texts are those of octez-signer 25.1, of Russignol 0.26.1, and two of Signatory 1.4.0 and TezSign.
  */
 import type { MarkKind } from "../../contract/watermark";
 import { decodeSignature, verifySignature } from "../../tezos/keys";
@@ -56,9 +56,13 @@ export function signerWords(body: string): string {
 }
 const hex4 = (character: string): string => character.charCodeAt(0).toString(16).padStart(4, "0");
 
+type Answer = Extract<Exchange, { ok: true }>;
+/** `HTTP 500`; over TCP an answer has no number. */
+export const statusOf = ({ status, protocol }: Omit<Answer, "body" | "ok">): string =>
+  protocol === "tcp" ? (status === 200 ? "an answer" : "an error") : `HTTP ${status}`;
 /** `HTTP 500: its own words`. */
-export const signerError = ({ status, body }: { status: number; body: string }): string =>
-  [`HTTP ${status}`, signerWords(body)].filter(Boolean).join(": ");
+export const signerError = (answer: Omit<Answer, "ok">): string =>
+  [statusOf(answer), signerWords(answer.body)].filter(Boolean).join(": ");
 
 /**
  * True where octez-signer's own high watermark has refused exactly this request, and so nothing was signed. Whatever is
@@ -74,9 +78,19 @@ function refusedByItsWatermark(body: string, bytes: Uint8Array): boolean {
   return (
     new RegExp(`^${kind} level ${level} below high watermark \\d+$`).test(message) ||
     new RegExp(`^${place} not above high watermark \\(\\d+,\\d+\\)$`).test(message) ||
-    message === `${place} already signed with different data`
+    message === `${place} already signed with different data` ||
+    new RegExp(`^Watermark error: Level too low: requested ${level}, current high watermark \\d+$`).test(message) ||
+    new RegExp(
+      `^Watermark error: Round too low at level ${level}: requested ${round}, current high watermark \\d+$`,
+    ).test(message)
   );
 }
+
+/** What Russignol 0.26.1 says before it signs, and a person has to mend on the device. */
+const refusedByRussignol = (body: string): boolean =>
+  /^Watermark error: (Watermark not initialized for chain|Large level gap:|Chain mismatch:) /.test(
+    errorMessage(body) ?? "",
+  );
 
 /** The same of Signatory and of TezSign, which say 409; TezSign says it of bytes that it has signed itself, too. */
 const refusedByAnotherWatermark = (body: string): boolean =>
@@ -97,7 +111,8 @@ export function judge(
     bySignerWatermark: true,
   });
   if (answer.status === 409 && refusedByAnotherWatermark(answer.body)) return byWatermark();
-  if (refusals.includes(answer.status)) return no("signer-refused", signerError(answer), false);
+  const refused = refusals.includes(answer.status) || (answer.protocol === "tcp" && refusedByRussignol(answer.body));
+  if (refused) return no("signer-refused", signerError(answer), false);
   if (answer.status !== 200)
     return answer.status === 500 && refusedByItsWatermark(answer.body, bytes)
       ? byWatermark()

@@ -230,7 +230,8 @@ export class OctezSigner {
     return this.options.keys.find((key) => key.address === address);
   }
 
-  private async sign(
+  /** What is signed, whatever protocol it was asked by; status 0: the connection breaks. */
+  async sign(
     asked: SigningKey,
     bytes: Uint8Array,
     authentication: string | null,
