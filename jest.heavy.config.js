@@ -1,9 +1,9 @@
-/** Suites that need more than Node (a browser, OpenSSH, Terraform, a real API server) or more time. Each says what it misses. */
+/** Suites that need more than Node (a browser, OpenSSH, Octez, Terraform, a real API server) or more time. Each says what it misses. */
 const base = require("./jest.config.js");
 
 module.exports = {
   ...base,
-  testMatch: ["**/*.{cluster,nodes,ssh,browser,soak,terraform}.test.ts"],
+  testMatch: ["**/*.{cluster,nodes,octez,ssh,browser,soak,terraform}.test.ts"],
   testPathIgnorePatterns: ["/node_modules/"],
   testTimeout: 600_000,
 };

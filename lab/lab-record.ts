@@ -4,6 +4,7 @@ import type { LogEntry } from "../contract/log";
 import { annotations, watermarkDataKey, watermarkName } from "../contract/names";
 import { readWatermark } from "../contract/watermark";
 import { check, type CommitEntry, type SignerEntry, type Violation, type ViolationCode } from "./checker/checker";
+import { parseSigningRequest } from "../tezos/signing-request";
 import type { AuditEntry } from "./kube-api";
 import type { Synthesis } from "./synth";
 import type { TraceLine, TraceServer } from "./trace";
@@ -27,6 +28,8 @@ export interface Signature {
   kind: string;
   level: number;
   round: number;
+  /** Of the key, where the laboratory saw the request itself. */
+  address?: string;
 }
 export interface LeaseView {
   holder: string;
@@ -92,6 +95,21 @@ export class LabRecord extends EventEmitter<{ event: [LabEvent]; signature: [Sig
     return this.signed.length;
   }
 
+  /** Of a signer that tells nothing itself: what the gate of a pod asked it for. */
+  protected onSigned(entry: SignerEntry, { pod, uid }: Pick<Signature, "pod" | "uid">): void {
+    this.signed.push(entry);
+    const parsed = parseSigningRequest(Buffer.from(entry.bytes, "hex"));
+    if (entry.signature === null || !parsed.ok) return;
+    const { kind, level, round } = parsed.request;
+    const pid = this.trace.running("octez-baker").find((interval) => interval.uid === uid)?.pid ?? 0;
+    this.addSignature({ atMs: Date.now(), pod, uid, pid, kind, level, round, address: entry.address });
+  }
+  private addSignature(signature: Signature): void {
+    this.signatures.push(signature);
+    if (this.signatures.length > 20_000) this.signatures.splice(0, 10_000);
+    this.emit("signature", signature);
+  }
+
   protected onTrace(line: TraceLine): void {
     if (line.role === "octez-signer" && line.event === "signature") {
       const { at, signer, address, bytes, signature } = line as unknown as SignerEntry;
@@ -100,13 +118,10 @@ export class LabRecord extends EventEmitter<{ event: [LabEvent]; signature: [Sig
     }
     if (line.event === "process") this.note("info", line.pod, line.role, "process-started", `pid ${line.pid}`);
     else if (line.role === "octez-baker" && line.event === "signed") {
-      const signature: Signature = {
+      this.addSignature({
         ...{ atMs: line.atMs, pod: line.pod, uid: line.uid, pid: line.pid },
         ...{ kind: String(line.kind), level: Number(line.level), round: Number(line.round) },
-      };
-      this.signatures.push(signature);
-      if (this.signatures.length > 20_000) this.signatures.splice(0, 10_000);
-      this.emit("signature", signature);
+      });
     } else if (line.event === "ready") this.note("info", line.pod, line.role, "ready", "");
     else if (
       ["refused", "not-injected", "error", "committed", "revealed", "not-revealed", "below-highwatermark"].includes(

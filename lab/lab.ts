@@ -7,27 +7,34 @@ import { randomBytes } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { leaderLeaseName, watermarkDataKey, watermarkName } from "../contract/names";
+import { leaderLeaseName } from "../contract/names";
 import { defaultTimings, type Timings } from "../contract/timings";
-import { noMarks, type Watermark } from "../contract/watermark";
 import { bundleDoubles } from "./bundle";
-import { Chain } from "./chain/chain";
-import { toBase58, hash32 } from "./chain/encode";
-import type { DelegateKeys } from "./chain/keys";
+import type { Chain } from "./chain/chain";
+import type { ChainRecord } from "./chain/chain-record";
 import { Addresses } from "./cluster/addresses";
 import { Cluster } from "./cluster/cluster";
 import { type ContainerProcess, killMarked } from "./cluster/process";
+import type { Endpoint } from "./cluster/link";
 import type { SignerFaults } from "./doubles/signer-server";
-import { keyOf, provesPossession } from "./doubles/signing-keys";
+import { provesPossession } from "./doubles/signing-keys";
 import { HomeSigners } from "./home-signers";
 import { UpstreamKubeApi } from "./kube-api/upstream";
 import type { Upstream } from "./kube-api/upstream-client";
 import { LabRecord, type LeaseView } from "./lab-record";
+import { checkOctezLimits } from "./octez/limits";
+import { sandboxChainId } from "./octez/parameters";
+import type { Octez } from "./octez/programs";
+import { RealOctez } from "./octez/real-octez";
+import { sandboxStack } from "./octez/sandbox-stack";
 import { predecessorStack } from "./predecessor";
 import { scaleOf, scaleTimings } from "./scale";
+import { serveChains, simulatedChains } from "./simulated-chains";
+import { seedWatermarks } from "./seed-watermarks";
 import { Stalls } from "./stalls";
 import {
   synthesize,
+  type BakerDescription,
   type NamedKeys,
   type Rotation,
   type SignerWays,
@@ -65,6 +72,8 @@ export interface LabOptions {
   predecessor?: boolean;
   /** Keep the folder with all logs. */
   keep?: boolean;
+  /** Real Octez in the pods and around them, with a sandbox's chain. @default doubles and a simulated chain */
+  octez?: Octez;
   /** Starts a real API server, which is this laboratory's alone and ends with it. @default the embedded API */
   controlPlane?: () => Promise<Upstream & { stop(): Promise<void> }>;
 }
@@ -82,11 +91,10 @@ export function completeOptions(given: Omit<LabOptions, "tog">) {
   };
 }
 
-/** The delegate's own key, as the chain knows it from the begin. */
-function ownKey(delegate: string, secrets: Readonly<Record<string, string>>): DelegateKeys {
-  const { publicKey } = keyOf((secrets[delegate] ?? "").replace("unencrypted:", ""));
-  return { consensus: [{ cycle: 0, address: delegate, publicKey }], companion: [] };
-}
+const bakerOf = ({ bakers: [first] }: Synthesis): BakerDescription => {
+  if (!first) throw new Error("the laboratory has no baker");
+  return first;
+};
 
 export class Lab extends LabRecord {
   readonly scale: number;
@@ -106,8 +114,8 @@ export class Lab extends LabRecord {
     readonly run: string,
     readonly synthesis: Synthesis,
     readonly addresses: Addresses,
-    /** By baker. Each baker has a chain of its own, so that every one has a delegate with rights. */
-    readonly chains: Map<string, Chain>,
+    /** By baker; empty with real Octez. */
+    private readonly simulations: ReadonlyMap<string, Chain>,
     trace: TraceServer,
   ) {
     const scale = scaleOf(options.blockMs);
@@ -117,8 +125,12 @@ export class Lab extends LabRecord {
       predecessor: options.predecessor ?? false,
     });
     this.scale = scale;
+    for (const [name, chain] of simulations) this.chains.set(name, chain);
   }
   cluster!: Cluster;
+  /** By baker. */
+  readonly chains = new Map<string, ChainRecord>();
+  real: RealOctez | undefined;
 
   get signal(): AbortSignal {
     return this.controller.signal;
@@ -126,9 +138,15 @@ export class Lab extends LabRecord {
   get baker(): string {
     return this.synthesis.bakers[0]?.name ?? "";
   }
-  get chain(): Chain {
+  get chain(): ChainRecord {
     const chain = this.chains.get(this.baker);
     if (!chain) throw new Error("the laboratory has no chain");
+    return chain;
+  }
+  /** The chain that does what it is told. @throws Error where it is a real one */
+  get simulation(): Chain {
+    const chain = this.simulations.get(this.baker);
+    if (!chain) throw new Error("this needs the simulated chain: start the laboratory without real Octez");
     return chain;
   }
   get lease(): LeaseView | undefined {
@@ -157,34 +175,17 @@ export class Lab extends LabRecord {
         "the laboratory needs Linux: it gives each pod a loopback address and reads /proc; run it in a Linux container",
       );
     const options = completeOptions(given);
+    if (options.octez) checkOctezLimits(options);
     const progress = given.progress ?? (() => undefined);
     progress("synthesizing the stacks");
     const { synthesis: synthesized, programs } = await Lab.prepare(options);
-    const synthesis = options.predecessor
-      ? { ...synthesized, stack: predecessorStack(synthesized.stack) }
-      : synthesized;
+    const synthesis = Lab.adapted(options, synthesized);
     progress("starting the chain");
     const folder = mkdtempSync(join(tmpdir(), "tog-lab-"));
     const run = randomBytes(6).toString("hex");
     const addresses = await Addresses.claim();
     const trace = new TraceServer();
-    const chains = new Map(
-      synthesis.bakers.map(({ name, delegate, keys }) => [
-        name,
-        new Chain({
-          ...{
-            seed: `${options.seed}-${name}`,
-            chainId: synthesis.chainId,
-            protocol: toBase58("protocol", hash32("Ushuaia")),
-          },
-          ...{ blockMs: options.blockMs, delegate, consensusKey: delegate, keys: ownKey(delegate, keys) },
-          ...{ blockShare: options.blockShare ?? 0.25, attestationShare: 1 },
-          ...{ blocksPerCycle: options.blocksPerCycle ?? 32, blocksPerCommitment: options.blocksPerCommitment ?? 4 },
-          revelationBlocks: Math.floor(((options.blocksPerCycle ?? 32) * 3) / 4),
-          ...{ startLevel: 3_200_001, virtualPeers: 12 },
-        }),
-      ]),
-    );
+    const chains = options.octez ? new Map<string, Chain>() : simulatedChains(options, synthesis);
     const lab = new Lab(options, folder, run, synthesis, addresses, chains, trace);
     try {
       lab.endWatchdog = startWatchdog(run, options.keep ? "" : folder);
@@ -205,25 +206,36 @@ export class Lab extends LabRecord {
       ...{ signers: options.signers, bakers: options.bakers, rotation: options.rotation, keys: options.keys },
     };
   }
+  /** What the laboratory runs of what was synthesized. */
+  private static adapted(options: Lab["options"], synthesized: Synthesis): Synthesis {
+    const { stack } = synthesized;
+    if (options.octez) return { ...synthesized, stack: sandboxStack(stack), chainId: sandboxChainId };
+    return options.predecessor ? { ...synthesized, stack: predecessorStack(stack) } : synthesized;
+  }
   /** As an operator does: the changed configuration is synthesized and applied to the running cluster. */
   async switchFlag(flag: boolean): Promise<void> {
+    if (this.options.octez) checkOctezLimits({ ...this.options, flag });
     const { stack } = await synthesize({ ...Lab.configuration(this.options, this.scale), flag });
     await this.cluster.apply(stack);
   }
   /** The same with other keys: pods whose template has changed are replaced, one after the other. */
   async deployKeys(keys: NamedKeys): Promise<void> {
-    const { stack } = await synthesize({ ...Lab.configuration(this.options, this.scale), keys });
-    await this.cluster.deploy(stack, this.signal);
+    const changed = await synthesize({ ...Lab.configuration(this.options, this.scale), keys });
+    await this.cluster.deploy(Lab.adapted(this.options, changed).stack, this.signal);
   }
   /** What `octez-client set consensus key` and, for a tz4 key, `set companion key` send. @throws Error as the chain */
-  registerNextKeys(): void {
-    const next = this.synthesis.bakers[0]?.next;
+  async registerNextKeys(): Promise<void> {
+    const next = bakerOf(this.synthesis).next;
     if (!next) throw new Error("the laboratory has no next key: start it with a rotation");
     for (const kind of ["consensus", "companion"] as const) {
       const key = next[kind];
       if (!key) continue;
+      if (this.real) {
+        await this.real.sandbox.setKey(kind, key.secret);
+        continue;
+      }
       const proof = key.address.startsWith("tz4") ? provesPossession(key) : undefined;
-      const answer = this.chain.registerKey({ kind, publicKey: key.publicKey, proof });
+      const answer = this.simulation.registerKey({ kind, publicKey: key.publicKey, proof });
       if ("error" in answer) throw new Error(answer.error);
     }
   }
@@ -237,27 +249,10 @@ export class Lab extends LabRecord {
     this.trace.on("end", (interval) =>
       this.note("info", interval.pod, interval.role, "process-ended", `pid ${interval.pid}`),
     );
-    for (const [name, chain] of this.chains) {
-      chain.start();
-      chain.on("decided", (record) => {
-        if (record.attestationMissed)
-          this.note("warn", "", "chain", "attestation-missed", `level ${record.level}`, {
-            level: record.level,
-            baker: name,
-          });
-        if (record.blockMissed)
-          this.note("warn", "", "chain", "block-missed", `level ${record.level}`, { level: record.level, baker: name });
-      });
-    }
-    const served = await this.chain.serve(this.addresses.own);
-    this.closers.push(() => served.close());
-    const endpoints = new Map([[this.baker, { host: served.host, port: served.port }]]);
-    for (const [name, chain] of this.chains) {
-      if (name === this.baker) continue;
-      const other = await chain.serve(this.addresses.own);
-      this.closers.push(() => other.close());
-      endpoints.set(name, { host: other.host, port: other.port });
-    }
+    const endpoints = options.octez
+      ? await this.startRealOctez(options.octez, bakerOf(synthesis))
+      : await serveChains(this.simulations, this.addresses.own, this.closers);
+    for (const [name, chain] of this.chains) this.followChain(name, chain);
     const env = {
       PATH: "/usr/local/bin:/usr/bin:/bin",
       LAB_RUN: this.run,
@@ -278,42 +273,44 @@ export class Lab extends LabRecord {
       },
       chain: (baker) => endpoints.get(baker),
       trace: tracePath,
+      octez: this.real?.inPods,
       doubleStartMs: Math.round(options.doubleStartMs * this.scale),
       snapshotBlock: () => this.chain.head.hash,
       onCommit: (entry) => this.onCommit(entry),
       api: controlPlane && ((onCommit) => new UpstreamKubeApi({ onCommit }, controlPlane)),
     });
     this.cluster.on("log", (entry) => {
+      this.real?.heard(entry.pod ?? "", entry.reason);
       if (entry.level === "debug") return;
       const { level, pod, daemon, event, reason, ...fields } = entry;
       this.note(level, pod, daemon, event, reason, fields);
     });
     this.cluster.on("event", ({ level, pod, event, reason }) => this.note(level, pod, "cluster", event, reason));
     if (options.signers !== "hot") await this.startHomes(programs.doubles, env);
-    if (options.history) this.seedWatermarks();
+    if (options.history) seedWatermarks(synthesis, this.chain.head.level);
     await this.cluster.start();
   }
 
-  /** As if the bakers had signed up to the head before: otherwise a first installation starts five levels above it. */
-  private seedWatermarks(): void {
-    for (const { name, keys, next } of this.synthesis.bakers)
-      for (const address of Object.keys(keys)) {
-        // A next key has never signed.
-        if ([next?.consensus.address, next?.companion?.address].includes(address)) continue;
-        const record: Watermark = {
-          ...{
-            version: 1,
-            baker: name,
-            chain: this.synthesis.chainId,
-            epoch: 0,
-            holder: "",
-            floor: this.chain.head.level,
-          },
-          ...{ marks: noMarks, unfenced: false },
-        };
-        const map = this.synthesis.stack.configMaps.find((entry) => entry.name === watermarkName(address));
-        if (map) map.data = { [watermarkDataKey]: JSON.stringify(record) };
-      }
+  private followChain(baker: string, chain: ChainRecord): void {
+    chain.on("decided", ({ level, attestationMissed, blockMissed }) => {
+      const missed = [...(attestationMissed ? ["attestation"] : []), ...(blockMissed ? ["block"] : [])];
+      for (const what of missed) this.note("warn", "", "chain", `${what}-missed`, `level ${level}`, { level, baker });
+    });
+  }
+  /** @returns where the nodes of a baker find their network */
+  private async startRealOctez(octez: Octez, baker: BakerDescription): Promise<Map<string, Endpoint>> {
+    const { options, folder, run, trace } = this;
+    const real = (this.real = new RealOctez({
+      ...{ octez, baker, options, folder, run, trace, host: this.addresses.own, activePod: () => this.activePod() },
+      onSigned: (entry, by) => this.onSigned(entry, by),
+      note: (level, program, event, reason) => this.note(level, "network", program, event, reason),
+    }));
+    const { chain, peer } = real.sandbox;
+    this.closers.push(() => real.stop());
+    this.chains.set(baker.name, chain);
+    this.on("signature", (signature) => chain.signed(signature));
+    await real.sandbox.start();
+    return new Map([[baker.name, peer]]);
   }
 
   private async startHomes(doubles: string, env: Record<string, string>): Promise<void> {

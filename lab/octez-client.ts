@@ -30,12 +30,13 @@ export async function octezClient({ lab, aliases, signer }: OctezClient, words: 
     if (known === undefined) throw new Error(`no contract or key named ${name}`);
     return known;
   };
-  if (address(delegate) !== lab.chain.options.delegate) throw new Error(`${delegate} is not a registered delegate`);
+  if (address(delegate) !== lab.simulation.options.delegate)
+    throw new Error(`${delegate} is not a registered delegate`);
   const key = address(alias);
   const publicKey = await ask(`http://${signer}/keys/${key}`, "public_key");
   const proof = key.startsWith("tz4")
     ? await ask(`http://${signer}/bls_prove_possession/${key}`, "bls_prove_possession")
     : undefined;
-  const answer = lab.chain.registerKey({ kind: kind as KeyKind, publicKey, proof });
+  const answer = lab.simulation.registerKey({ kind: kind as KeyKind, publicKey, proof });
   if ("error" in answer) throw new Error(answer.error);
 }

@@ -4,7 +4,7 @@ import { leaderLeaseName } from "../contract/names";
 import { leaseView } from "../diagnosis/objects";
 import { causeText } from "../diagnosis/receipt";
 import { receiptsOf } from "../diagnosis/view";
-import type { LevelRecord } from "./chain/chain";
+import type { LevelRecord } from "./chain/chain-record";
 import type { Lab } from "./lab";
 import type { LabEvent } from "./lab-record";
 import { failoverGap, timelineOf } from "./scenarios/receipt";

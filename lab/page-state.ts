@@ -5,7 +5,7 @@ import { diagnose } from "../diagnosis/diagnose";
 import type { Diagnosis } from "../diagnosis/finding";
 import { configMapView, leaseView, podView } from "../diagnosis/objects";
 import { deploymentOf, viewOf, type BakerView, type Member as MemberFacts } from "../diagnosis/view";
-import type { LevelRecord } from "./chain/chain";
+import type { LevelRecord } from "./chain/chain-record";
 import { directions, type Member } from "./cluster/member";
 import type { Link } from "./cluster/link";
 import { faults } from "./faults/faults";

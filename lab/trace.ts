@@ -43,29 +43,36 @@ export class TraceServer extends EventEmitter<{ line: [TraceLine]; end: [Interva
         }
         // The laboratory's own clock: a pod's may be stepped.
         line.atMs = this.now();
-        if (line.event === "process") {
-          interval = {
-            role: line.role,
-            pod: line.pod,
-            uid: line.uid,
-            pid: line.pid,
-            startMs: line.atMs,
-            endMs: null,
-            readyMs: null,
-          };
-          this.intervals.push(interval);
-        }
-        if (line.event === "ready" && interval) interval.readyMs = line.atMs;
-        this.emit("line", line);
+        if (line.event === "process") interval = this.began(line);
+        else if (line.event === "ready" && interval) this.ready(interval);
+        else this.emit("line", line);
       });
       socket.on("error", () => undefined);
       socket.on("close", () => {
         this.sockets.delete(socket);
-        if (!interval) return;
-        interval.endMs = this.now();
-        this.emit("end", interval);
+        if (interval) this.ended(interval);
       });
     });
+  }
+
+  /** A process of this role has begun, ... */
+  began({ role, pod, uid, pid }: Pick<Interval, "role" | "pod" | "uid" | "pid">): Interval {
+    const atMs = this.now();
+    const interval = { role, pod, uid, pid, startMs: atMs, endMs: null, readyMs: null };
+    this.intervals.push(interval);
+    this.emit("line", { event: "process", role, pod, uid, pid, atMs });
+    return interval;
+  }
+  /** ... is ready for its work, ... */
+  ready(interval: Interval): void {
+    const { role, pod, uid, pid } = interval;
+    interval.readyMs = this.now();
+    this.emit("line", { event: "ready", role, pod, uid, pid, atMs: interval.readyMs });
+  }
+  /** ... and has ended. */
+  ended(interval: Interval): void {
+    interval.endMs = this.now();
+    this.emit("end", interval);
   }
 
   listen(path: string): Promise<void> {

@@ -46,7 +46,11 @@ class Rehearsal {
   }
   private get aliases(): Record<string, string> {
     const { consensus, companion } = this.next;
-    return { DELEGATE: this.lab.chain.options.delegate, NEXT: consensus.address, COMPANION: companion?.address ?? "" };
+    return {
+      DELEGATE: this.lab.simulation.options.delegate,
+      NEXT: consensus.address,
+      COMPANION: companion?.address ?? "",
+    };
   }
 
   private async baker(argv: readonly string[]): Promise<{ code: number | null; out: string }> {
@@ -74,7 +78,7 @@ class Rehearsal {
     await calm(this.lab);
   }
   private async activated(): Promise<void> {
-    const { chain } = this.lab;
+    const { simulation: chain } = this.lab;
     const isActive = () =>
       activeKey(chain.options, "consensus", chain.head.level - 4)?.address === this.next.consensus.address;
     await this.lab.until("the next key is active for some levels", isActive, 300_000);
@@ -130,7 +134,7 @@ test.each<[title: string, rotation: Rotation]>([
     }
     const [present, beside, pending, active, alone] = rehearsal.shown;
     const { consensus, companion } = lab.synthesis.bakers[0]?.next ?? {};
-    const [now, later] = [lab.chain.options.delegate, consensus?.address ?? ""];
+    const [now, later] = [lab.simulation.options.delegate, consensus?.address ?? ""];
     expect(present).toContain(`${now}  delegate\n  chain      active consensus key`);
     expect(present).not.toContain(later);
     expect(beside).toContain(`${later}  consensus-2\n  chain      neither active nor pending`);

@@ -6,11 +6,11 @@
  * Node doubles connect to `serve()`: a stream of blocks and quorums, and injections. Everything that our delegate did
  * or missed is in `levels`.
  */
-import { EventEmitter } from "node:events";
 import { makeBlock, type Block } from "./blocks";
 import { attestableSlots, DalTroubles, decodeSlots, publishedSlots } from "./dal";
 import { decodeHeader, decodeVote, hash32, nonceHash, toBase58, type BlockHeader } from "./encode";
 import { isSigned, registerKey } from "./keys";
+import { ChainRecord, type LevelRecord } from "./chain-record";
 import {
   attests,
   cycleOf,
@@ -24,44 +24,6 @@ import {
 } from "./rights";
 import { Peers, serveNodes } from "./peers";
 
-export interface LevelRecord {
-  level: number;
-  round: number;
-  hash: string;
-  atMs: number;
-  proposer: string;
-  /** Pod that injected the block, where it is ours. */
-  bakedBy: string | null;
-  /** We held round 0. */
-  blockRight: boolean;
-  blockMissed: boolean;
-  attestationRight: boolean;
-  preattestedBy: string | null;
-  attestedBy: string | null;
-  attestedAfterMs: number | null;
-  /** Null until the next block decides. */
-  attestationMissed: boolean | null;
-  commitment: string | null;
-  /** Slots of the DAL that could be attested at this level, and how many of these our attestation names. */
-  dalAttestable: number;
-  dalAttested: number;
-}
-export interface Commitment {
-  level: number;
-  hash: string;
-  by: string;
-  revealedBy: string | null;
-  revealedAt: number | null;
-  /** The nonce in hex once it is revealed. */
-  nonce: string | null;
-  lost: boolean;
-}
-export interface ChainEvents {
-  block: [LevelRecord];
-  decided: [LevelRecord];
-  vote: [{ pod: string; kind: string; level: number; round: number; late: boolean }];
-  revealed: [Commitment];
-}
 export interface ChainOptions extends ChainParameters {
   startLevel: number;
   virtualPeers: number;
@@ -73,15 +35,10 @@ type Injection = { kind: "block" | "operation"; pod: string; data: string };
 
 const keep = 200;
 
-export class Chain extends EventEmitter<ChainEvents> {
+export class Chain extends ChainRecord {
   readonly blocks: Block[] = [];
-  /** Decided and undecided levels since the start, oldest first. */
-  readonly levels: LevelRecord[] = [];
-  readonly commitments = new Map<number, Commitment>();
   readonly peers: Peers;
   readonly dal = new DalTroubles();
-  /** True: nobody proposes and no quorum forms. */
-  halted = false;
   private forkNext: ((pod: string) => boolean) | null = null;
   private timers = new Set<NodeJS.Timeout>();
   private stopped = false;
@@ -142,13 +99,6 @@ export class Chain extends EventEmitter<ChainEvents> {
   /** Blocks reach this pod so much later. */
   slow(pod: string, ms: number): void {
     this.peers.slow(pod, ms);
-  }
-
-  /** Levels after `level` that our delegate should have attested or baked and did not, in what is decided. */
-  missedSince(level: number): number {
-    return this.levels.filter(
-      (record) => record.level > level && (record.attestationMissed === true || record.blockMissed),
-    ).length;
   }
 
   private after(ms: number, action: () => void): void {

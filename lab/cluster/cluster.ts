@@ -16,7 +16,7 @@ import type { Endpoint, Link } from "./link";
 import { podObject, writeSettings, type Member } from "./member";
 import { Network } from "./network";
 import { Pod } from "./pod";
-import { requireOption, resolveCommand, writeShims, type Programs } from "./shims";
+import { requireOption, resolveCommand, writeShims, type Programs, type RealPrograms } from "./shims";
 import { signersByUrl, type StackObjects, type WorkloadSpec } from "./stack";
 
 export interface ClusterOptions {
@@ -37,6 +37,11 @@ export interface ClusterOptions {
   /** Hash of the block in the snapshot that pods find. */
   snapshotBlock: () => string;
   onCommit?: (entry: AuditEntry) => void;
+  /** Real programs instead of the doubles. */
+  octez?: RealPrograms & {
+    /** Sits between a pod and a signer. @returns where the pod finds it */
+    tapSigner: (member: Member, signer: string, target: () => Endpoint | undefined) => Promise<Endpoint>;
+  };
   /** Makes the API. @default an embedded one */
   api?: (onCommit: (entry: AuditEntry) => void) => LabApi;
 }
@@ -95,7 +100,7 @@ export class Cluster extends EventEmitter<ClusterEvents> {
     // What the snapshot's publisher shows.
     const snapshot = join(options.folder, "snapshot");
     writeFileSync(snapshot, options.snapshotBlock());
-    writeShims(this.bin, options.programs.doubles, snapshot);
+    writeShims(this.bin, options.programs.doubles, snapshot, options.octez);
     const host = options.addresses.own;
     const { port } = await this.api.start({ host, names: ["kubernetes.default.svc"] });
     this.apiEndpoint = { host, port };
@@ -261,11 +266,14 @@ export class Cluster extends EventEmitter<ClusterEvents> {
     );
     await network.link(member, "api", `${name} to API`, "kubernetes.default.svc:443", "api", () => this.apiEndpoint);
     for (const service of this.stack.services)
-      for (const { port } of service.ports)
+      for (const { port } of service.ports) {
+        const target = () => network.serviceTarget(service.name, port);
+        const tap = await this.options.octez?.tapSigner(member, service.name, target);
         await network.link(
           ...([member, "signer", `${name} to ${service.name}`, `${service.name}:${port}`, service.name] as const),
-          () => network.serviceTarget(service.name, port),
+          () => tap ?? target(),
         );
+      }
     for (const { signer, host, port } of signersByUrl(this.stack, baker))
       await network.link(member, "signer", `${name} to ${signer}`, `${host}:${port}`, signer, () =>
         network.homeSigners.get(signer),
@@ -282,7 +290,8 @@ export class Cluster extends EventEmitter<ClusterEvents> {
       NODE_OPTIONS: requireOption(options.programs.preload),
       LAB_SETTINGS: settingsFile,
       LAB_RUN: options.run,
-      LAB_TRACE: options.trace,
+      // Programs of its folder that are doubles after all are not to be counted twice.
+      LAB_TRACE: options.octez ? "" : options.trace,
       LAB_CHAIN: `${address.host}:${address.port}`,
       LAB_START_MS: String(options.doubleStartMs),
       LAB_SCALE: String(options.scale),

@@ -9,6 +9,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { Command } from "commander";
 import { Lab, type LabOptions } from "../lab";
+import { findOctez, type Octez } from "../octez/programs";
 import { servePage } from "../page-server";
 import { daemonBundle } from "../programs";
 import { scenarios } from "../scenarios/built-in";
@@ -34,6 +35,7 @@ interface Options {
   startTime: number;
   seed?: string;
   history: boolean;
+  octez?: string;
 }
 
 /** What every laboratory of this command has. */
@@ -62,6 +64,16 @@ export const numberOption =
       throw new Error(`${option} is ${what} from ${least} to ${most}, written in digits; got "${text}"`);
     return value;
   };
+
+const say = (text: string) => console.error(text);
+
+/** Real Octez where it was asked for. @throws Error with what is missing */
+function octezOf({ octez: folder }: Options): Octez | undefined {
+  const found = folder === undefined ? undefined : findOctez(folder, process.env);
+  if (typeof found === "string") throw new Error(`--octez is a folder with the programs of Octez: ${found}`);
+  if (found?.warning !== undefined) say(found.warning);
+  return found;
+}
 
 function receiptText(receipt: ScenarioReceipt): string {
   const { goal } = receipt;
@@ -129,8 +141,6 @@ function onEndOfNpm(gone: () => void): void {
   setInterval(() => parentOf(child) !== npm && gone(), 500).unref();
 }
 
-const say = (text: string) => console.error(text);
-
 async function demo(lab: Lab, signal: AbortSignal): Promise<void> {
   const act = async (name: "pod-kill" | "planned-switchover") => {
     const scenario = scenarios[name];
@@ -167,6 +177,7 @@ const command = new Command("npm start --")
     numberOption("--start-time", "a number of seconds", 0, 600, /^\d+(\.\d+)?$/),
     2,
   )
+  .option("--octez <folder>", "run the programs of an installed Octez, with a sandbox's chain: docs/real-octez.md")
   .option("--seed <text>", "seed of the chain's rights")
   .option("--keep", "keep the folder with all logs")
   .option("--strict", "a missed goal is a failure too");
@@ -234,14 +245,14 @@ async function runAndExit(scenario: Scenario, base: Base, options: Options, runn
 
 /** Opens a laboratory with its page; it stays until somebody ends it. */
 async function open(scenario: Scenario | undefined, base: Base, options: Options, running: Running): Promise<void> {
-  const { progress } = base;
+  const { progress, octez } = base;
   const lab = await Lab.start({ ...base, ...madeFor(scenario, options), ...scenario?.chain });
   running.labs.add(lab);
   const page = await servePage(lab, { port: options.port, scenarios });
   await lab.podsReady();
   progress(`ready${lab.options.flag ? "; a first election waits for the length of a lease" : ""}\n`);
   say(
-    `\nThe laboratory is open: ${page.url}\nShadownet example, flag ${lab.options.flag ? "on" : "off"}, a block every ${options.blockTime / 1000} s. Ctrl-C ends everything.\nThe operator's commands in another terminal: KUBECONFIG=${lab.cluster.kubeconfig} npm run baker -- status --context laboratory\n`,
+    `\nThe laboratory is open: ${page.url}\n${octez ? `Octez ${octez.version}, a sandbox's chain` : "Shadownet example"}, flag ${lab.options.flag ? "on" : "off"}, a block every ${options.blockTime / 1000} s. Ctrl-C ends everything.\nThe operator's commands in another terminal: KUBECONFIG=${lab.cluster.kubeconfig} npm run baker -- status --context laboratory\n`,
   );
   await lab.ready();
   progress(`${lab.activePod() ?? "nobody"} signs\n`);
@@ -267,6 +278,7 @@ async function main(): Promise<void> {
   const options = command.parse().opts<Options>();
   if (options.list) return list(options.json);
   const scenario = options.scenario === undefined ? undefined : scenarioOf(options.scenario);
+  const octez = octezOf(options);
   const machine = options.json === true || options.exit === true;
   const prepared = Promise.all([
     daemonBundle(buildDaemons),
@@ -286,6 +298,7 @@ async function main(): Promise<void> {
     doubleStartMs: options.startTime * 1000,
     ...{ seed: options.seed, keep: options.keep, history: options.history },
     ...labApi(),
+    octez,
     progress,
   };
   if (scenario && options.exit) await runAndExit(scenario, base, options, running);

@@ -169,6 +169,8 @@ const belowBlock: Readonly<Record<string, (question: Question) => Reply>> = {
   header: ({ block }) => ok({ ...block.header, hash: block.hash }),
   hash: ({ block }) => ok(block.hash),
   "context/constants": constants,
+  // The chain keeps no anonymous operations: revelations are told by `context/nonces`.
+  "operations/2": () => ok([]),
   "helpers/current_level": currentLevel,
   "helpers/baking_rights": bakingRights,
   "helpers/attestation_rights": attestationRights,

@@ -21,6 +21,7 @@ const networkOptions = {
   "--private-mode": "flag",
   "--no-bootstrap-peers": "flag",
   "--connections": "value",
+  "--expected-pow": "value",
   "--advertised-net-addr": "value",
   "--allow-all-rpc": "value",
   "--synchronisation-threshold": "value",

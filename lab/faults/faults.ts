@@ -125,8 +125,8 @@ export const faults: Record<string, Fault> = {
     arguments: ["pod"],
     run: (lab, { pod }) => {
       const name = podOf(lab, pod);
-      lab.chain.dal.hold(name, lab.chain.head.level - 2);
-      return () => lab.chain.dal.hold(name, undefined);
+      lab.simulation.dal.hold(name, lab.chain.head.level - 2);
+      return () => lab.simulation.dal.hold(name, undefined);
     },
   },
   "hostile-caller": {
@@ -281,8 +281,8 @@ export const faults: Record<string, Fault> = {
     title: "The chain halts",
     arguments: [],
     run: (lab) => {
-      lab.chain.halt();
-      return () => lab.chain.resume();
+      lab.simulation.halt();
+      return () => lab.simulation.resume();
     },
   },
   fork: {
@@ -290,7 +290,7 @@ export const faults: Record<string, Fault> = {
     arguments: ["pod"],
     run: (lab, { pod }) => {
       const name = podOf(lab, pod);
-      lab.chain.fork((peer) => peer === name);
+      lab.simulation.fork((peer) => peer === name);
     },
   },
   "slow-peers": {
@@ -298,8 +298,8 @@ export const faults: Record<string, Fault> = {
     arguments: ["pod", "ms"],
     run: (lab, { pod, ms = 2500 }) => {
       const name = podOf(lab, pod);
-      lab.chain.slow(name, lab.scaled(ms));
-      return () => lab.chain.slow(name, 0);
+      lab.simulation.slow(name, lab.scaled(ms));
+      return () => lab.simulation.slow(name, 0);
     },
   },
   "stale-head": {
