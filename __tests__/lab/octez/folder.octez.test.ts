@@ -38,6 +38,9 @@ test("every program is the one of the folder, in the pods and around them", () =
 test("a pod is killed: who signs, who bakes and what was missed come from signer, processes and chain", async () => {
   const from = lab.activePod() ?? "";
   const to = lab.otherPod(from);
+  // Nothing is missed before the delegate's first attestation.
+  const begun = () => lab.chain.levels.some((one) => one.attestedBy === from && one.attestationMissed === false);
+  await lab.until("its attestation is in the chain", begun, 60_000);
   const { level } = lab.chain.head;
   lab.cluster.killPod(from);
   await lab.until("the other one bakes", () => lab.activePod() === to, 60_000);
