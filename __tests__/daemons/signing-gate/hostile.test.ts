@@ -93,7 +93,7 @@ test.each([
   ["never, the connection broke", { kind: "cut", after: true } as const],
   ["as an internal error", { kind: "status", code: 500, after: true } as const],
 ])("a write that happened but was answered %s is read back, and its request forwarded once", async (_text, effect) => {
-  const { world, a, key } = await begin();
+  const { world, a, key } = await begin({ timings: patient });
   a.lead(1);
   await a.sign(key, request("attestation", 1001));
   for (const kind of ["block", "attestation"] as const) {

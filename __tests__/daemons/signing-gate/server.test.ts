@@ -147,7 +147,7 @@ test("a header that is too long and a body that never ends are cut off", async (
 });
 
 test("a request waits for leadership inside its budget instead of failing at once", async () => {
-  await begin();
+  await begin(undefined, patient);
   const waiting = pod.sign(ed.address, request("attestation", 1001));
   await new Promise((resolve) => setTimeout(resolve, 150));
   pod.lead(1);
