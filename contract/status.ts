@@ -76,6 +76,17 @@ export const supervisorStatusSchema = z.object({
 });
 export type SupervisorStatus = z.infer<typeof supervisorStatusSchema>;
 
+const askedSignature = z.object({
+  kind: z.enum(["block", "attestation"]),
+  level: z.int(),
+  round: z.int(),
+  /** `signed`, `under-way`, or the reason of the refusal. */
+  result: z.string(),
+  /** When it was answered, milliseconds of CLOCK_MONOTONIC; 0 while it is under way. */
+  atMs: z.number(),
+});
+export type AskedSignature = z.infer<typeof askedSignature>;
+
 export const gateStatusSchema = z.object({
   /** True where requests of this tenure are being forwarded for at least one key. */
   open: z.boolean(),
@@ -114,6 +125,10 @@ export const gateStatusSchema = z.object({
   refusedByWatermark: z.optional(z.int().check(z.nonnegative())),
   /** Attestations that it was asked for since its start, whatever became of them; and what it did not understand. */
   attestationsAsked: z.optional(z.int().check(z.nonnegative())),
+  /** The last signatures of blocks and attestations that it was asked for, oldest first. */
+  asked: z.optional(z.array(askedSignature)),
+  /** Since when it remembers them, milliseconds of CLOCK_MONOTONIC. */
+  askedSinceMs: z.optional(z.number()),
   /**
    * Set where a watermark shows that this tenure is over; the elector then releases (higher epoch) or is lost (equal
    * epoch, other holder).

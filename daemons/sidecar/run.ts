@@ -90,6 +90,8 @@ export async function runSidecar(options: SidecarOptions): Promise<void> {
     host: options.host,
     rpc,
     log,
+    clock,
+    recent,
     metrics,
     pollMs: pollMsOf(file),
     head: () => observer.state.head,

@@ -7,13 +7,16 @@ import { leadershipSchema } from "../../contract/leadership";
 import { ports } from "../../contract/ports";
 import { gateStatusSchema } from "../../contract/status";
 import { getJson } from "../runtime/http-get";
+import type { Clock } from "../runtime/clock";
 import type { Log } from "../runtime/log";
 import { Counter, type Registry } from "../runtime/metrics";
 import { missedBetween, type Account } from "../runtime/missed-levels";
 import type { OctezRpc } from "../runtime/octez-rpc";
+import type { Recent } from "../runtime/recent";
 import type { Wake } from "../runtime/wake";
 import type { SeenHead } from "./assess";
 import { causeOf, slotCauses, type PodView, type SlotCause } from "./slots";
+import { mostLikely, whoseSlot, whoseSlots, type Verdict } from "./whose";
 
 export interface SlotWatchOptions {
   file: BakerFile;
@@ -21,6 +24,8 @@ export interface SlotWatchOptions {
   host: string;
   rpc: OctezRpc;
   log: Log;
+  clock: Clock;
+  recent: Recent;
   metrics: Registry;
   pollMs: number;
   head: () => SeenHead | undefined;
@@ -35,6 +40,8 @@ export class SlotWatch {
   private epochBefore: number | undefined;
   private refusedBefore: number | undefined;
   private seen: number | undefined;
+  /** The last heads, by level. */
+  private readonly heads = new Map<number, Pick<SeenHead, "level" | "round" | "timestampMs" | "ageThenMs">>();
   /** Whether the heads since the account came one after the other, each in its time. */
   private followed = false;
   /**
@@ -46,12 +53,13 @@ export class SlotWatch {
   constructor(private readonly o: SlotWatchOptions) {
     this.slots = new Counter({
       name: "tog_sidecar_slots_total",
-      help: "Slots of the delegate that were missed while this pod watched, by kind and cause",
-      labelNames: ["delegate", "kind", "result", "cause"],
+      help: "Slots of the delegate that were missed while this pod watched, by kind, cause and whose they were",
+      labelNames: ["delegate", "kind", "result", "cause", "whose"],
       registers: [o.metrics],
     });
     // Series that begin at zero, so that the first miss is an increase.
-    for (const kind of ["attestation", "block"] as const) for (const cause of slotCauses) this.count(kind, cause, 0);
+    for (const kind of ["attestation", "block"] as const)
+      for (const cause of slotCauses) for (const whose of whoseSlots) this.count(kind, cause, whose, 0);
   }
 
   /** Ends when `signal` aborts. */
@@ -64,7 +72,7 @@ export class SlotWatch {
 
   /** Whether there is nothing to ask again before the next head. */
   private async look(signal: AbortSignal): Promise<boolean> {
-    const { rpc, log, file } = this.o;
+    const { rpc, file } = this.o;
     const { delegate } = file;
     const head = this.o.head();
     if (!head) return false;
@@ -73,6 +81,8 @@ export class SlotWatch {
     const inTime = head.ageThenMs <= file.timings.headFreshSeconds * 100;
     if (head.level !== this.seen) this.followed &&= inTime && head.level - 1 === this.seen;
     this.seen = head.level;
+    this.heads.set(head.level, head);
+    for (const level of this.heads.keys()) if (level < head.level - 16) this.heads.delete(level);
     const wanted = { timeoutMs: 2 * this.o.pollMs, signal };
     const [participation, rights] = await Promise.all([
       rpc.participation({ ...wanted, delegate }),
@@ -97,20 +107,58 @@ export class SlotWatch {
       rights.ok &&
       (head.round ?? 0) > 0 &&
       rights.value.some((right) => right.level === head.level && right.round === 0);
-    const cause = causeOf(await this.podView());
-    if (attestations > 0) {
-      this.count("attestation", cause, attestations);
-      log.warn("attestation-missed", cause, { levels: attestations, head: head.level });
-    }
-    if (block) {
-      this.count("block", cause, 1);
-      log.warn("block-missed", cause, { blockLevel: head.level, round: head.round });
-    }
+    // Asked at each head, since its growth is judged.
+    const pod = await this.podView();
+    const firstLevel = before?.level ?? head.level;
+    const levels = Array.from({ length: Math.min(16, head.level - firstLevel) }, (_, i) => head.level - 1 - i);
+    if (attestations > 0) this.tell("attestation", levels, attestations, pod);
+    if (block) this.tell("block", [head.level], 1, pod);
     return true;
   }
 
-  private count(kind: "attestation" | "block", cause: SlotCause, number: number): void {
-    this.slots.inc({ delegate: this.o.file.delegate, kind, result: "missed", cause }, number);
+  /** @param levels among which `count` were missed, newest first */
+  private tell(kind: "attestation" | "block", levels: readonly number[], count: number, pod: PodView): void {
+    const { log, recent } = this.o;
+    const cause = causeOf(pod);
+    const slots = levels.map((level) => ({ level, verdict: this.judge(kind, level, pod) }));
+    for (const { level, verdict } of mostLikely(slots, count)) {
+      const { whose, why } = verdict;
+      this.count(kind, cause, whose, 1);
+      log.warn(`${kind}-missed`, cause, { missedLevel: level, whose, why });
+      // A standby mostly knows nothing: that is no news.
+      if (whose !== "unknown" || pod.leadership?.holderIdentity === pod.leadership?.self)
+        recent.note(`${kind}-missed`, `the ${kind} of level ${level} is missing on the chain (${whose}): ${why}`);
+    }
+    // Of levels that lie further back nothing is known any more.
+    this.count(kind, cause, "unknown", Math.max(0, count - slots.length));
+  }
+
+  private judge(kind: "attestation" | "block", level: number, pod: PodView): Verdict {
+    const { clock } = this.o;
+    const nowMs = clock.wall();
+    const toWallMs = (monotonicMs: number) => nowMs - (clock.now() - monotonicMs);
+    const about = this.heads.get(kind === "block" ? level - 1 : level);
+    // A block of a later round stands in the place of ours.
+    const next = this.heads.get(kind === "block" ? level : level + 1);
+    if (!next) return { whose: "unknown", why: "this node did not see the next block come" };
+    const { gate, leadership, epochBefore } = pod;
+    const slot = {
+      ...{ kind, level, deadlineMs: next.timestampMs, round: kind === "block" ? 0 : (about?.round ?? null) },
+      arrivedMs: about ? about.timestampMs + about.ageThenMs : null,
+    };
+    return whoseSlot(slot, {
+      asked: gate?.asked?.map((entry) => ({ ...entry, atMs: toWallMs(entry.atMs) })),
+      sinceMs: toWallMs(gate?.askedSinceMs ?? Infinity),
+      master:
+        leadership?.state === "active" &&
+        leadership.holderIdentity === leadership.self &&
+        (epochBefore ?? leadership.epoch) === leadership.epoch,
+      nowMs,
+    });
+  }
+
+  private count(kind: "attestation" | "block", cause: SlotCause, whose: Verdict["whose"], number: number): void {
+    this.slots.inc({ delegate: this.o.file.delegate, kind, result: "missed", cause, whose }, number);
   }
 
   /** What elector and gate say, where there are any. */

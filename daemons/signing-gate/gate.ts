@@ -10,6 +10,7 @@ import type { GateStatus } from "../../contract/status";
 import { encodeBase58 } from "../../tezos/base58";
 import { layoutFits, parseSigningRequest, type SigningRequest } from "../../tezos/signing-request";
 import type { ConfigMap } from "../runtime/kube";
+import { Asked } from "./asked";
 import { refuse, type GateAnswer, type Refusal } from "./answer";
 import { plausible, type Tenure } from "./decide";
 import type { GateKey, GateOptions } from "./gate-options";
@@ -37,8 +38,11 @@ export class Gate {
   private readonly marking: Marking;
   private working = 0;
   private attestationsAsked = 0;
+  private readonly asked = new Asked();
+  private readonly askedSinceMs: number;
 
   constructor(private readonly options: GateOptions) {
+    this.askedSinceMs = options.clock.now();
     const everyKey = (work: (key: SigningKey) => void) => [...this.keys.values()].forEach(work);
     this.tenures = new Tenures(options, {
       tenure: (tenure, begins) => {
@@ -91,19 +95,25 @@ export class Gate {
     const request = parsed.ok ? parsed.request : undefined;
     if (!request || request.kind === "attestation") this.askedForVote();
     const decided = (answer: GateAnswer) => this.decided(startedMs, address, request, answer);
+    const refused = (answer: Refusal) => {
+      this.asked.begin(request)(answer.reason, startedMs);
+      return Promise.resolve(decided(answer));
+    };
     const refusal = parsed.ok ? this.notForUs(address, parsed.request) : refuse(400, parsed.reason, "not understood");
     const key = this.keys.get(address);
-    if (refusal || !key || !request) return Promise.resolve(decided(refusal ?? unknownKey));
+    if (refusal || !key || !request) return refused(refusal ?? unknownKey);
     const id = `${address} ${request.digest} ${request.kind === "block" ? "" : query}`;
     const shared = this.running.get(id);
     if (shared) return shared;
     if (this.running.size >= (this.options.maxConcurrent ?? 256))
-      return Promise.resolve(decided(refuse(503, "overloaded", `${this.running.size} requests are under way`)));
+      return refused(refuse(503, "overloaded", `${this.running.size} requests are under way`));
     const deadlineMs = startedMs + this.options.timings.gateBudgetMs;
     const answer = this.process({ key, request, bytes, query, deadlineMs }, startedMs)
       .catch((error: unknown) => decided(refuse(503, "internal", String(error))))
       .finally(() => this.running.delete(id));
     this.running.set(id, answer);
+    const ended = this.asked.begin(request);
+    void answer.then(({ status, reason }) => ended(status === 200 ? "signed" : reason, this.options.clock.now()));
     return answer;
   }
 
@@ -253,7 +263,7 @@ export class Gate {
     }
   }
 
-  status(): Pick<GateStatus, "open" | "reason" | "inFlight" | "epoch" | "keys" | "attestationsAsked" | "tenureLost"> {
+  status(): Omit<GateStatus, "signers" | "signersAnswering" | "memoryProblem" | "refusedByWatermark"> {
     const tenure = this.tenures.current();
     const keys = [...this.keys.values()].map((key) => key.status());
     const open = keys.some((key) => key.state === "open");
@@ -266,6 +276,8 @@ export class Gate {
       epoch: tenure?.epoch ?? this.tenures.epoch,
       keys,
       attestationsAsked: this.attestationsAsked,
+      asked: this.asked.list(),
+      askedSinceMs: this.askedSinceMs,
       tenureLost,
     };
   }

@@ -1,6 +1,8 @@
+import { systemClock } from "../../../daemons/runtime/clock";
 import { createLog } from "../../../daemons/runtime/log";
 import { createRegistry } from "../../../daemons/runtime/metrics";
 import type { OctezRpc } from "../../../daemons/runtime/octez-rpc";
+import { Recent } from "../../../daemons/runtime/recent";
 import { Wake } from "../../../daemons/runtime/wake";
 import type { SeenHead } from "../../../daemons/sidecar/assess";
 import { SlotWatch } from "../../../daemons/sidecar/slot-watch";
@@ -20,8 +22,12 @@ interface Look {
 const at = (missedLevels: number, head: Omit<Look, "answer"> = {}): Look => ({ answer: missed(missedLevels), ...head });
 
 /** The count after each head with its answer. */
-async function counts(...looks: Look[]): Promise<number[]> {
+const counts = async (...looks: Look[]): Promise<number[]> => (await watched(...looks)).found;
+
+async function watched(...looks: Look[]): Promise<{ found: number[]; recent: string[]; metrics: string }> {
   let turn = 0;
+  const recent = new Recent(systemClock);
+  const metrics = createRegistry("alice", "pod");
   let level = 0;
   let asked: () => void = () => undefined;
   const stop = new AbortController();
@@ -35,7 +41,8 @@ async function counts(...looks: Look[]): Promise<number[]> {
   };
   const watch = new SlotWatch({
     ...{ file: solidBakerFile(), host: "127.0.0.1", rpc: rpc as unknown as OctezRpc, pollMs: 60_000, newHead },
-    ...{ log: createLog("pod", "sidecar", () => undefined), metrics: createRegistry("alice", "pod") },
+    ...{ log: createLog("pod", "sidecar", () => undefined), metrics },
+    ...{ clock: systemClock, recent },
     head: () =>
       level === 0 ? undefined : ({ level, round: 0, ageThenMs: looks[turn - 1]?.ageThenMs ?? 900 } as SeenHead),
     nodeReady: () => true,
@@ -52,7 +59,7 @@ async function counts(...looks: Look[]): Promise<number[]> {
   }
   stop.abort();
   await done;
-  return found;
+  return { found, recent: recent.list(), metrics: await metrics.metrics() };
 }
 
 test("nothing is missed at the start; then what the chain's account grows by", async () => {
@@ -76,4 +83,11 @@ test("a node that catches up misses levels, and its baker none: a head far ahead
   const unanswered = { answer: failed("timeout") };
   expect(await counts(at(7), { ...unanswered, ...late }, at(9))).toEqual([0, 0, 0]);
   expect(await counts(at(7), unanswered, unanswered, at(10), at(11))).toEqual([0, 0, 0, 0, 1]);
+});
+
+test("a missed level is told with its number, and each one is counted once", async () => {
+  const { recent, metrics } = await watched(at(7), at(7), at(8), at(10, { ahead: 3 }));
+  expect(recent).toEqual([expect.stringMatching(/the attestation of level [45] is missing on the chain \(unknown\)/)]);
+  const counted = metrics.split("\n").filter((line) => /^tog_sidecar_slots_total.* [1-9]/.test(line));
+  expect(counted).toEqual([expect.stringMatching(/cause="unknown",whose="unknown".* 3$/)]);
 });

@@ -324,6 +324,11 @@ test("the gate counts the attestations that it is asked for, whatever becomes of
   expect(pod.gate.status().attestationsAsked).toBe(2);
   await pod.sign(ed.address, request("block", 1001));
   expect(pod.gate.status().attestationsAsked).toBe(2);
+  expect(pod.gate.status().asked?.map(({ kind, level, result }) => [kind, level, result])).toEqual([
+    ["attestation", 1001, "signed"],
+    ["attestation", 1000, expect.stringMatching(/below/)],
+    ["block", 1001, expect.any(String)],
+  ]);
   // A vote of a coming protocol, and one that this key has no layout for.
   const coming = request("attestation", 1002);
   coming.set([99], 37);
