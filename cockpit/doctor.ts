@@ -139,7 +139,8 @@ function checkView(seen: BakerView, others: readonly Check[]): Check[] {
           )
         : [],
     ),
-    ...others,
+    // The same thing once, whoever found it.
+    ...others.filter((one) => !findings.some(({ code, text }) => code === one.name && text === one.text)),
     check(
       "verdict",
       signing ? "ok" : "failed",

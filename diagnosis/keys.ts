@@ -142,6 +142,14 @@ function notChecked(keys: readonly KeyView[]): Finding[] {
   );
 }
 
+/** An active key signs nothing then; a next one will not when the chain activates it. */
+export const keyWithoutSigner = (address: string): Finding =>
+  warning(
+    "key-without-signer",
+    `no signer has shown the public key of ${address}: nobody would sign with it`,
+    "docs/runbooks/key-rotation.md#no-signer-shows-a-key",
+  );
+
 /** Keys that the baker was given, and that cannot sign when their time comes. */
 function givenFindings({ view }: Known, keys: readonly KeyView[]): Finding[] {
   if (view.topology !== "active-standby") return notChecked(keys);
@@ -174,15 +182,7 @@ function givenFindings({ view }: Known, keys: readonly KeyView[]): Finding[] {
               ),
             ]
           : []),
-        ...(signers === 0
-          ? [
-              warning(
-                "key-without-signer",
-                `no signer has shown the public key of ${address}: nobody would sign with it`,
-                "docs/runbooks/signer-swap.md#a-signer-does-not-sign",
-              ),
-            ]
-          : []),
+        ...(signers === 0 ? [keyWithoutSigner(address)] : []),
       ];
     });
 }

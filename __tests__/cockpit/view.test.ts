@@ -313,6 +313,12 @@ const broken: [string, (cluster: FakeCluster) => void, string, boolean][] = [
     true,
   ],
   [
+    "no signer shows one of the baker's keys",
+    (c) => c.member(0, { keys: [{ address: "tz4a", state: "open", reason: "", signers: 0 }] }),
+    "key-without-signer",
+    true,
+  ],
+  [
     "the master's DAL node hangs",
     (c) => c.member(0, { troubles: ["DAL node: dal-silent: it has not answered for 12 s: no answer within 2000 ms"] }),
     "dal-node",

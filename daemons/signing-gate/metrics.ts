@@ -24,6 +24,11 @@ function exportStatus(registry: Registry, status: () => GateStatus): void {
     "Keys whose watermark is lost or refused",
     (s) => s.keys.filter((key) => key.state === "lost" || key.state === "refused").length,
   );
+  gauge(
+    "tog_gate_keys_without_signer",
+    "Keys whose public key no signer has shown since the gate's start",
+    (s) => s.keys.filter((key) => key.signers === 0).length,
+  );
   gauge("tog_gate_signers_answering", "Signers that answered the last health check", (s) => s.signersAnswering);
   new Gauge({
     name: "tog_gate_endpoint_up",

@@ -2,6 +2,7 @@
 import type { MemberRecord } from "../../contract/status";
 import { complaint, wholeSeconds, type Facts } from "../facts";
 import { critical, warning, type Found } from "../finding";
+import { keyWithoutSigner } from "../keys";
 import { pauseText } from "../pause";
 import type { Member } from "../view";
 
@@ -30,6 +31,16 @@ const noSigner: MemberRule = ({ pod }, record) =>
   record.signersAnswering === 0
     ? warning("no-signer", `${pod}: no signer answers`, "docs/runbooks/signer-swap.md#no-signer-answers")
     : undefined;
+
+/** Of the master's gate. Where octez-baker was started without the key, its container complains of just that. */
+const keysWithoutSigner: MemberRule = (member, record, { master }) => {
+  if (member !== master || record.signersAnswering === 0) return undefined;
+  const said = (address: string) =>
+    record.troubles?.some((text) => text.startsWith("octez-baker runs without " + address));
+  return (record.keys ?? [])
+    .filter(({ address, signers }) => signers === 0 && !said(address))
+    .map(({ address }) => keyWithoutSigner(address));
+};
 
 const crashLooping: MemberRule = (member, record, { master }) =>
   record.daemons === "crash-looping" && member !== master
@@ -104,6 +115,7 @@ const ofLiving = [
   dalNode,
   dalSlotsMissed,
   noSigner,
+  keysWithoutSigner,
   crashLooping,
   noncesMissing,
   behind,

@@ -137,6 +137,21 @@ const cases: Record<string, { fires: Series[]; quiet: Series[]; quietToo?: Serie
     fires: [s("tog_gate_endpoint_up", { pod: "a", signer: "home1", zone: "z" }, "0x40")],
     quiet: [s("tog_gate_endpoint_up", { pod: "a", signer: "home1", zone: "z" }, "1x40")],
   },
+  TezosBakerKeyWithoutSigner: {
+    fires: [
+      s("tog_gate_keys_without_signer", { pod: "a" }, "0x20 1x20"),
+      s("tog_gate_signers_answering", { pod: "a" }, "1x40"),
+    ],
+    quiet: [
+      s("tog_gate_keys_without_signer", { pod: "a" }, "0x35 1x5"),
+      s("tog_gate_signers_answering", { pod: "a" }, "1x40"),
+    ],
+    // Another alert speaks of it.
+    quietToo: [
+      s("tog_gate_keys_without_signer", { pod: "a" }, "1x40"),
+      s("tog_gate_signers_answering", { pod: "a" }, "0x40"),
+    ],
+  },
   TezosBakerNoSigner: {
     fires: [s("tog_gate_signers_answering", { pod: "a" }, "0x40")],
     quiet: [s("tog_gate_signers_answering", { pod: "a" }, "1x40")],
