@@ -80,6 +80,8 @@ const askedSignature = z.object({
   kind: z.enum(["block", "attestation"]),
   level: z.int(),
   round: z.int(),
+  /** Address of the key that was asked for. */
+  key: z.string(),
   /** `signed`, `under-way`, or the reason of the refusal. */
   result: z.string(),
   /** When it was answered, milliseconds of CLOCK_MONOTONIC; 0 while it is under way. */

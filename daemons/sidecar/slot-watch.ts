@@ -1,6 +1,6 @@
 /**
  * Looks at each new head for slots that the delegate missed, and counts them with their cause. Costs two questions to
- * the node a head.
+ * the node a head, and one more for each level that may have been missed.
  */
 import type { BakerFile } from "../../contract/baker-file";
 import { leadershipSchema } from "../../contract/leadership";
@@ -17,6 +17,9 @@ import type { Wake } from "../runtime/wake";
 import type { SeenHead } from "./assess";
 import { causeOf, slotCauses, type PodView, type SlotCause } from "./slots";
 import { mostLikely, whoseSlot, whoseSlots, type Verdict } from "./whose";
+
+/** The delegate's active consensus key, by level. */
+type ActiveKeys = ReadonlyMap<number, string>;
 
 export interface SlotWatchOptions {
   file: BakerFile;
@@ -107,20 +110,30 @@ export class SlotWatch {
       rights.ok &&
       (head.round ?? 0) > 0 &&
       rights.value.some((right) => right.level === head.level && right.round === 0);
-    // Asked at each head, since its growth is judged.
-    const pod = await this.podView();
     const firstLevel = before?.level ?? head.level;
-    const levels = Array.from({ length: Math.min(16, head.level - firstLevel) }, (_, i) => head.level - 1 - i);
-    if (attestations > 0) this.tell("attestation", levels, attestations, pod);
-    if (block) this.tell("block", [head.level], 1, pod);
+    const count = attestations > 0 ? Math.min(16, head.level - firstLevel) : 0;
+    const levels = Array.from({ length: count }, (_, i) => head.level - 1 - i);
+    // The pod is asked at each head, since its growth is judged.
+    const [pod, keys] = await Promise.all([
+      this.podView(),
+      this.activeKeys(block ? [head.level, ...levels] : levels, signal),
+    ]);
+    if (attestations > 0) this.tell("attestation", levels, attestations, pod, keys);
+    if (block) this.tell("block", [head.level], 1, pod, keys);
     return true;
   }
 
   /** @param levels among which `count` were missed, newest first */
-  private tell(kind: "attestation" | "block", levels: readonly number[], count: number, pod: PodView): void {
+  private tell(
+    kind: "attestation" | "block",
+    levels: readonly number[],
+    count: number,
+    pod: PodView,
+    keys: ActiveKeys,
+  ): void {
     const { log, recent } = this.o;
     const cause = causeOf(pod);
-    const slots = levels.map((level) => ({ level, verdict: this.judge(kind, level, pod) }));
+    const slots = levels.map((level) => ({ level, verdict: this.judge(kind, level, pod, keys) }));
     for (const { level, verdict } of mostLikely(slots, count)) {
       const { whose, why } = verdict;
       this.count(kind, cause, whose, 1);
@@ -133,7 +146,7 @@ export class SlotWatch {
     this.count(kind, cause, "unknown", Math.max(0, count - slots.length));
   }
 
-  private judge(kind: "attestation" | "block", level: number, pod: PodView): Verdict {
+  private judge(kind: "attestation" | "block", level: number, pod: PodView, keys: ActiveKeys): Verdict {
     const { clock } = this.o;
     const nowMs = clock.wall();
     const toWallMs = (monotonicMs: number) => nowMs - (clock.now() - monotonicMs);
@@ -144,6 +157,7 @@ export class SlotWatch {
     const { gate, leadership, epochBefore } = pod;
     const slot = {
       ...{ kind, level, deadlineMs: next.timestampMs, round: kind === "block" ? 0 : (about?.round ?? null) },
+      key: keys.get(level),
       arrivedMs: about ? about.timestampMs + about.ageThenMs : null,
     };
     return whoseSlot(slot, {
@@ -159,6 +173,22 @@ export class SlotWatch {
 
   private count(kind: "attestation" | "block", cause: SlotCause, whose: Verdict["whose"], number: number): void {
     this.slots.inc({ delegate: this.o.file.delegate, kind, result: "missed", cause, whose }, number);
+  }
+
+  /** A level whose key the node does not tell is left out. */
+  private async activeKeys(levels: readonly number[], signal: AbortSignal): Promise<ActiveKeys> {
+    const { rpc, file, pollMs } = this.o;
+    // Without a gate there is nothing that the key could be looked up in.
+    if (file.topology !== "active-standby") return new Map();
+    const found = await Promise.all(
+      levels.map(async (level): Promise<[number, string][]> => {
+        // At the block before: the last block of a cycle makes the next cycle's key the active one.
+        const wanted = { timeoutMs: 2 * pollMs, signal, delegate: file.delegate, block: String(level - 1) };
+        const keys = await rpc.consensusKeys(wanted);
+        return keys.ok ? [[level, keys.value.active]] : [];
+      }),
+    );
+    return new Map(found.flat());
   }
 
   /** What elector and gate say, where there are any. */

@@ -18,6 +18,8 @@ export interface MissedSlot {
   deadlineMs: number;
   /** When this node had the block that it is about or builds on; null where it did not see it come. */
   arrivedMs: number | null;
+  /** The delegate's consensus key that was active then; undefined where this pod does not know it. */
+  key?: string | undefined;
 }
 export interface Witness {
   /** What the gate was asked for lately; undefined where there is no gate, or none that answers. */
@@ -32,6 +34,9 @@ export interface Witness {
 const seconds = (ms: number): string => `${(Math.max(0, ms) / 1000).toFixed(1)} s`;
 const verdict = (whose: Verdict["whose"], why: string): Verdict => ({ whose, why });
 
+/** What is signed must still be injected and reach the next producer: a signature that is younger proves nothing. */
+const spreadMs = 1000;
+
 function ofRequest(slot: MissedSlot, { result, atMs }: AskedSignature, nowMs: number): Verdict {
   if (result === "under-way")
     return verdict(
@@ -40,6 +45,8 @@ function ofRequest(slot: MissedSlot, { result, atMs }: AskedSignature, nowMs: nu
     );
   if (result !== "signed") return verdict("ours", `it was not signed: ${result}`);
   const lateMs = atMs - slot.deadlineMs;
+  if (lateMs > -spreadMs && lateMs <= 0)
+    return verdict("unknown", `it was signed ${seconds(-lateMs)} before the next block: too close to tell`);
   if (lateMs <= 0)
     return verdict(
       "producer",
@@ -58,11 +65,19 @@ export function whoseSlot(slot: MissedSlot, witness: Witness): Verdict {
     );
   const { asked, sinceMs, master, nowMs } = witness;
   if (!asked) return verdict("unknown", "no signing gate says what was signed");
-  const requests = asked.filter(({ kind, level }) => kind === slot.kind && level === slot.level);
+  const requests = asked.filter(
+    ({ kind, level, key }) => kind === slot.kind && level === slot.level && key === (slot.key ?? key),
+  );
   const ofRound = requests.filter(({ round }) => slot.round === null || round === slot.round);
-  // Of several keys or tries, the one that was signed counts.
-  const best = ofRound.find(({ result }) => result === "signed") ?? ofRound.at(-1);
-  if (best) return ofRequest(slot, best, nowMs);
+  // Of several tries with one key, the one that was signed counts; of several keys, the one that was refused: where the
+  // active key is not known, the signature of a companion key must not hide it.
+  const ofKeys = [...new Set(ofRound.map(({ key }) => key))].flatMap((key) => {
+    const tries = ofRound.filter((request) => request.key === key);
+    const best = tries.find(({ result }) => result === "signed") ?? tries.at(-1);
+    return best ? { verdict: ofRequest(slot, best, nowMs) } : [];
+  });
+  const [worst] = mostLikely(ofKeys, 1);
+  if (worst) return worst.verdict;
   const other = requests.find(({ result }) => result === "signed");
   if (other)
     return verdict("unknown", `it was signed for round ${other.round}, and the chain went on with round ${slot.round}`);

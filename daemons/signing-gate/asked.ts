@@ -10,10 +10,13 @@ export class Asked {
   private entries: AskedSignature[] = [];
 
   /** @returns what to call with the result: "signed", or the reason of the refusal; and when it was */
-  begin(request: { kind: string; level: number; round: number } | undefined): (result: string, atMs: number) => void {
+  begin(
+    key: string,
+    request: { kind: string; level: number; round: number } | undefined,
+  ): (result: string, atMs: number) => void {
     if (request?.kind !== "attestation" && request?.kind !== "block") return () => undefined;
     const { kind, level, round } = request;
-    const entry: AskedSignature = { kind, level, round, result: "under-way", atMs: 0 };
+    const entry: AskedSignature = { kind, level, round, key, result: "under-way", atMs: 0 };
     this.entries = [...this.entries, entry].slice(-kept);
     return (result, atMs) => {
       entry.result = result;

@@ -96,7 +96,7 @@ export class Gate {
     if (!request || request.kind === "attestation") this.askedForVote();
     const decided = (answer: GateAnswer) => this.decided(startedMs, address, request, answer);
     const refused = (answer: Refusal) => {
-      this.asked.begin(request)(answer.reason, startedMs);
+      this.asked.begin(address, request)(answer.reason, startedMs);
       return Promise.resolve(decided(answer));
     };
     const refusal = parsed.ok ? this.notForUs(address, parsed.request) : refuse(400, parsed.reason, "not understood");
@@ -112,7 +112,7 @@ export class Gate {
       .catch((error: unknown) => decided(refuse(503, "internal", String(error))))
       .finally(() => this.running.delete(id));
     this.running.set(id, answer);
-    const ended = this.asked.begin(request);
+    const ended = this.asked.begin(address, request);
     void answer.then(({ status, reason }) => ended(status === 200 ? "signed" : reason, this.options.clock.now()));
     return answer;
   }

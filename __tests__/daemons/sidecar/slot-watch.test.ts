@@ -24,7 +24,13 @@ const at = (missedLevels: number, head: Omit<Look, "answer"> = {}): Look => ({ a
 /** The count after each head with its answer. */
 const counts = async (...looks: Look[]): Promise<number[]> => (await watched(...looks)).found;
 
-async function watched(...looks: Look[]): Promise<{ found: number[]; recent: string[]; metrics: string }> {
+const watched = (...looks: Look[]) => watchedBy("solo", looks);
+
+async function watchedBy(
+  topology: "solo" | "active-standby",
+  looks: readonly Look[],
+): Promise<{ found: number[]; recent: string[]; metrics: string; keyBlocks: string[] }> {
+  const keyBlocks: string[] = [];
   let turn = 0;
   const recent = new Recent(systemClock);
   const metrics = createRegistry("alice", "pod");
@@ -37,10 +43,20 @@ async function watched(...looks: Look[]): Promise<{ found: number[]; recent: str
       asked();
       return Promise.resolve(looks[turn - 1]?.answer ?? failed("timeout"));
     },
+    consensusKeys: ({ block }: { block: string }) => {
+      keyBlocks.push(block);
+      return Promise.resolve(failed("timeout"));
+    },
     bakingRights: () => Promise.resolve(failed("timeout")),
   };
   const watch = new SlotWatch({
-    ...{ file: solidBakerFile(), host: "127.0.0.1", rpc: rpc as unknown as OctezRpc, pollMs: 60_000, newHead },
+    ...{
+      file: solidBakerFile({ topology }),
+      host: "127.0.0.1",
+      rpc: rpc as unknown as OctezRpc,
+      pollMs: 60_000,
+      newHead,
+    },
     ...{ log: createLog("pod", "sidecar", () => undefined), metrics },
     ...{ clock: systemClock, recent },
     head: () =>
@@ -59,7 +75,7 @@ async function watched(...looks: Look[]): Promise<{ found: number[]; recent: str
   }
   stop.abort();
   await done;
-  return { found, recent: recent.list(), metrics: await metrics.metrics() };
+  return { found, recent: recent.list(), metrics: await metrics.metrics(), keyBlocks };
 }
 
 test("nothing is missed at the start; then what the chain's account grows by", async () => {
@@ -83,6 +99,11 @@ test("a node that catches up misses levels, and its baker none: a head far ahead
   const unanswered = { answer: failed("timeout") };
   expect(await counts(at(7), { ...unanswered, ...late }, at(9))).toEqual([0, 0, 0]);
   expect(await counts(at(7), unanswered, unanswered, at(10), at(11))).toEqual([0, 0, 0, 0, 1]);
+});
+
+test("where something was missed, the active key is asked for at the block before that level", async () => {
+  const looks = [at(7), at(7), at(8, { ahead: 2 }), at(8)];
+  expect((await watchedBy("active-standby", looks)).keyBlocks).toEqual(["2", "1"]);
 });
 
 test("a missed level is told with its number, and each one is counted once", async () => {
