@@ -20,6 +20,7 @@ import {
 } from "./kube";
 import { failureOf, outcomeOf, parseJson, pathOf } from "./kube-answers";
 import { KubeConnections } from "./kube-connections";
+import { writeInDoubt } from "./kube-doubt";
 import { ObjectWatch } from "./kube-watch";
 import type { Log } from "./log";
 import { Counter, Histogram, type Registry } from "./metrics";
@@ -104,15 +105,33 @@ export function createKubeClient(options: KubeClientOptions): KubeClient {
     name: string,
     body: Kinds[R] | undefined,
     wanted: RequestOptions,
+    dedicated = false,
   ): Promise<Outcome<Kinds[R]>> => {
     const write = verb !== "get";
     if (body) checkWrite(resource, body, verb === "update", namespace);
     const path = pathOf(resource, namespace) + (verb === "create" ? "" : `/${encodeURIComponent(name)}`);
     const method = { get: "GET", create: "POST", update: "PUT" }[verb];
-    const result = await connections.ask(method, path, body && JSON.stringify(body), wanted);
+    const result = await connections.ask(method, path, body && JSON.stringify(body), wanted, dedicated);
     const uid = verb === "update" ? body?.metadata.uid : undefined;
     const outcome = outcomeOf(result, { resource, namespace, name, write, uid });
     record(verb, resource, outcome.ok ? "ok" : outcome.kind, outcome.sentAtMs);
+    return outcome;
+  };
+
+  const replace = async <R extends Resource>(
+    resource: R,
+    object: Kinds[R],
+    wanted: RequestOptions,
+  ): Promise<Outcome<Kinds[R]>> => {
+    const { name } = object.metadata;
+    const { doubtMs, timeoutMs, signal } = wanted;
+    if (doubtMs === undefined) return perform("update", resource, name, object, wanted);
+    const outcome = await writeInDoubt({
+      ...{ clock, timeoutMs, doubtMs, signal },
+      write: (ends) => perform("update", resource, name, object, { timeoutMs, signal: ends }),
+      read: (ms, ends) => perform("get", resource, name, undefined, { timeoutMs: ms, signal: ends }, true),
+    });
+    if (!outcome.ok && outcome.kind === "timeout") connections.renew();
     return outcome;
   };
 
@@ -140,7 +159,7 @@ export function createKubeClient(options: KubeClientOptions): KubeClient {
   return {
     get: (resource, name, wanted) => perform("get", resource, name, undefined, wanted),
     create: (resource, object, wanted) => perform("create", resource, object.metadata.name, object, wanted),
-    replace: (resource, object, wanted) => perform("update", resource, object.metadata.name, object, wanted),
+    replace,
     watch: (resource, name, onEvent, { signal, idleMs = 30_000 }) => {
       const stop = AbortSignal.any([signal, connections.closed]);
       const counted = (verb: string, outcome: string, sentAtMs?: number) => record(verb, resource, outcome, sentAtMs);

@@ -7,15 +7,13 @@ import { readFileSync } from "node:fs";
 import * as http from "node:http";
 import * as https from "node:https";
 import { join } from "node:path";
-import { sleep, type Clock } from "./clock";
+import type { Clock } from "./clock";
 import { exchange, type Exchange } from "./http-client";
 import type { RequestOptions } from "./kube";
 import type { Log } from "./log";
 
 const credentialsMaxAgeMs = 10_000;
 const idleSocketMs = 30_000;
-/** Between the reads beside a write in doubt. */
-const readPauseMs = 50;
 
 export interface KubeConnectionsOptions {
   /** http(s)://HOST[:PORT] */
@@ -57,7 +55,7 @@ export class KubeConnections {
   }
 
   /** From now on requests use new connections; those in use finish and are closed then. */
-  private renew(): void {
+  renew(): void {
     const old = this.agent;
     this.agent = undefined;
     if (!old) return;
@@ -123,7 +121,7 @@ export class KubeConnections {
     path: string,
     body: string | undefined,
     wanted: RequestOptions,
-    dedicated = false,
+    dedicated: boolean,
   ): Promise<Exchange> {
     const result = await exchange(() => this.open(method, path, body, dedicated), {
       clock: this.o.clock,
@@ -138,45 +136,19 @@ export class KubeConnections {
     return result;
   }
 
-  /** Resolves to true once a read that began after `doubtMs` was answered early enough for another read and write. */
-  private async overtaken(path: string, doubtMs: number, endsMs: number, signal: AbortSignal): Promise<boolean> {
-    const { clock } = this.o;
-    await sleep(doubtMs, signal);
-    while (!signal.aborted && clock.now() < endsMs) {
-      const read = await this.once("GET", path, undefined, { timeoutMs: endsMs - clock.now(), signal }, true);
-      const now = clock.now();
-      if (read.answered && read.status < 429) return now + 2 * (now - read.sentAtMs) < endsMs;
-      await sleep(readPauseMs, signal);
-    }
-    return false;
-  }
-
-  /** RequestOptions.doubtMs. */
-  private async write(path: string, body: string | undefined, wanted: RequestOptions): Promise<Exchange> {
-    const { doubtMs = Infinity, timeoutMs, signal } = wanted;
-    if (doubtMs >= timeoutMs) return this.once("PUT", path, body, wanted);
-    const answered = new AbortController();
-    const lost = new AbortController();
-    const signals = signal ? [lost.signal, signal] : [lost.signal];
-    const put = this.once("PUT", path, body, { timeoutMs, signal: AbortSignal.any(signals) });
-    void this.overtaken(path, doubtMs, this.o.clock.now() + timeoutMs, answered.signal).then((yes) => {
-      if (yes) lost.abort();
-    });
-    const result = await put;
-    answered.abort();
-    if (result.answered || !lost.signal.aborted || result.kind !== "aborted") return result;
-    this.renew();
-    return { ...result, kind: "timeout", message: "no answer, while a later read was answered" };
-  }
-
-  /** A write is sent once. */
-  async ask(method: string, path: string, body: string | undefined, wanted: RequestOptions): Promise<Exchange> {
-    if (method === "PUT") return this.write(path, body, wanted);
-    const first = await this.once(method, path, body, wanted);
+  /** A write is sent once. `dedicated`: over a connection of its own. */
+  async ask(
+    method: string,
+    path: string,
+    body: string | undefined,
+    wanted: RequestOptions,
+    dedicated = false,
+  ): Promise<Exchange> {
+    const first = await this.once(method, path, body, wanted, dedicated);
     // An idle connection that the server had closed: a read may simply be asked again, inside the same deadline.
     if (method === "GET" && !first.answered && first.kind === "network" && first.reused) {
       const left = wanted.timeoutMs - (this.o.clock.now() - first.sentAtMs);
-      if (left > 0) return this.once(method, path, body, { ...wanted, timeoutMs: left });
+      if (left > 0) return this.once(method, path, body, { ...wanted, timeoutMs: left }, dedicated);
     }
     return first;
   }

@@ -82,10 +82,10 @@ export class KeyWatermark {
 
   /**
    * One conditional PUT of the object last returned. The watermark is stale afterwards unless the API acknowledged
-   * exactly this record. A write that is lost on its way leaves time for another before `deadlineMs`; one that a slow
-   * API answers late is waited for.
+   * exactly this record. `once`: all of the time is for this write. Otherwise one that is lost on its way leaves time
+   * for another before `deadlineMs`, while one that a slow API answers late is waited for.
    */
-  async write(record: Watermark, deadlineMs: number): Promise<Outcome<ConfigMap>> {
+  async write(record: Watermark, deadlineMs: number, once: boolean): Promise<Outcome<ConfigMap>> {
     const { kube, timings } = this.options;
     const base = this.object;
     if (!base || !base.metadata.uid || !base.metadata.resourceVersion)
@@ -95,7 +95,7 @@ export class KeyWatermark {
     const outcome = await kube.replace(
       "configmaps",
       { ...base, data: { ...base.data, [watermarkDataKey]: text } },
-      { timeoutMs: Math.max(1, this.timeoutMs(deadlineMs)), doubtMs: timings.markWriteMs },
+      { timeoutMs: Math.max(1, this.timeoutMs(deadlineMs)), ...(once ? {} : { doubtMs: timings.markWriteMs }) },
     );
     if (!outcome.ok) return outcome;
     const { metadata, data } = outcome.object;

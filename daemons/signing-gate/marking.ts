@@ -29,10 +29,13 @@ export class Marking {
   async mark(key: SigningKey, request: SigningRequest, tenure: Tenure, deadlineMs: number): Promise<Marked> {
     const { clock } = this.options;
     let trouble = "budget";
+    // Where one write was given up, the next one has all of the time that is left: perhaps only writes are slow.
+    let lastWrite = false;
     while (clock.now() < deadlineMs) {
-      const attempt = await this.attempt(key, request, tenure, deadlineMs);
+      const attempt = await this.attempt(key, request, tenure, deadlineMs, lastWrite);
       if (typeof attempt !== "object" || !("failed" in attempt)) return attempt;
       trouble = attempt.failed;
+      lastWrite ||= trouble === "write-timeout";
       if (attempt.pause > 0) await this.options.sleep(Math.min(attempt.pause, Math.max(0, deadlineMs - clock.now())));
     }
     return { forward: false, refusal: refuse(503, "watermark-unavailable", trouble) };
@@ -43,6 +46,7 @@ export class Marking {
     request: SigningRequest,
     tenure: Tenure,
     deadlineMs: number,
+    lastWrite: boolean,
   ): Promise<Marked | { failed: string; pause: number }> {
     const { watermark } = key;
     if (!this.tenures.isCurrent(tenure) || !key.isOpen(tenure)) return "again";
@@ -70,7 +74,7 @@ export class Marking {
         return this.remember(key, decision, deadlineMs);
       case "mark":
         if (!this.tenures.isCurrent(tenure)) return "again";
-        return this.write(key, request, decision, tenure, deadlineMs);
+        return this.write(key, request, decision, tenure, deadlineMs, lastWrite);
     }
   }
 
@@ -80,6 +84,7 @@ export class Marking {
     decision: Extract<SignDecision, { action: "mark" }>,
     tenure: Tenure,
     deadlineMs: number,
+    lastWrite: boolean,
   ): Promise<Marked | { failed: string; pause: number }> {
     const { memory, log } = this.options;
     const { kind, level, round, digest } = request;
@@ -87,7 +92,7 @@ export class Marking {
     const announced = memory.announce(key.address, kind, { level, round, digest });
     let acknowledged = false;
     try {
-      const written = await key.watermark.write(decision.record, deadlineMs);
+      const written = await key.watermark.write(decision.record, deadlineMs, lastWrite);
       acknowledged = written.ok;
       if (!written.ok) {
         const { kind: failure, unknown } = written;

@@ -130,7 +130,7 @@ export class SigningKey {
       case "restore":
       case "write": {
         if (!this.tenures.isCurrent(tenure)) return 0;
-        const written = await this.watermark.write(decision.record, clock.now() + slowRequestMs(timings));
+        const written = await this.watermark.write(decision.record, clock.now() + slowRequestMs(timings), true);
         if (!written.ok) {
           const { kind, unknown } = written;
           log.warn("raise-failed", kind, { address: this.address, epoch: tenure.epoch, unknown });

@@ -21,7 +21,8 @@ export interface FaultMatch {
 }
 /** `after`: the write has taken effect, only its answer suffers. */
 export type FaultEffect =
-  | { kind: "latency"; ms: number | readonly [number, number]; after?: boolean }
+  /** `dropped`: not carried out where the client has given up meanwhile, as behind a slow admission webhook. */
+  | { kind: "latency"; ms: number | readonly [number, number]; after?: boolean; dropped?: boolean }
   /** The request is not carried out (or its result is replaced by this failure). */
   | { kind: "status"; code: 401 | 403 | 409 | 410 | 429 | 500 | 503 | 504; retryAfterSeconds?: number; after?: boolean }
   /**
@@ -135,7 +136,7 @@ export async function suffer(
     case "latency": {
       const [low, high] = typeof effect.ms === "number" ? [effect.ms, effect.ms] : effect.ms;
       await sleep(low + api.random() * (high - low), active.ended);
-      return false;
+      return effect.dropped === true && request.socket.destroyed;
     }
     case "status": {
       const seconds = effect.retryAfterSeconds ?? (effect.code === 429 ? 1 : undefined);

@@ -31,6 +31,23 @@ test.each([
 );
 
 test.each([false, true])(
+  "with slow writes and fast reads all is signed; dropped with their client: %s",
+  async (dropped) => {
+    const world = await new GateWorld([key], defaultTimings).start();
+    try {
+      const pod = await world.pod("alice-as-0", "u1");
+      world.api.addFault({ match: { verbs: ["update"] }, effect: { kind: "latency", ms: 1200, dropped } });
+      pod.lead(1);
+      expect((await pod.sign(key.address, request("attestation", 1001))).status).toBe(200);
+      expect((await pod.sign(key.address, request("block", 1002))).status).toBe(200);
+      expect(world.violations()).toEqual([]);
+    } finally {
+      await world.close();
+    }
+  },
+);
+
+test.each([false, true])(
   "a mark that is lost on its way, before or after it took effect (%s), costs no vote",
   async (after) => {
     const world = await new GateWorld([key], defaultTimings).start();
