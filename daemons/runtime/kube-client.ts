@@ -118,23 +118,6 @@ export function createKubeClient(options: KubeClientOptions): KubeClient {
     return outcome;
   };
 
-  const replace = async <R extends Resource>(
-    resource: R,
-    object: Kinds[R],
-    wanted: RequestOptions,
-  ): Promise<Outcome<Kinds[R]>> => {
-    const { name } = object.metadata;
-    const { doubtMs, timeoutMs, signal } = wanted;
-    if (doubtMs === undefined) return perform("update", resource, name, object, wanted);
-    const outcome = await writeInDoubt({
-      ...{ clock, timeoutMs, doubtMs, signal },
-      write: (ends) => perform("update", resource, name, object, { timeoutMs, signal: ends }),
-      read: (ms, ends) => perform("get", resource, name, undefined, { timeoutMs: ms, signal: ends }, true),
-    });
-    if (!outcome.ok && outcome.kind === "timeout") connections.renew();
-    return outcome;
-  };
-
   let eventsInFlight = 0;
   const emitEvent = async (event: KubeEvent): Promise<void> => {
     if (eventsInFlight >= maxEventsInFlight)
@@ -159,7 +142,12 @@ export function createKubeClient(options: KubeClientOptions): KubeClient {
   return {
     get: (resource, name, wanted) => perform("get", resource, name, undefined, wanted),
     create: (resource, object, wanted) => perform("create", resource, object.metadata.name, object, wanted),
-    replace,
+    replace: (resource, object, wanted) =>
+      writeInDoubt(clock, wanted, {
+        write: (options) => perform("update", resource, object.metadata.name, object, options),
+        read: (options) => perform("get", resource, object.metadata.name, undefined, options, true),
+        onLost: () => connections.renew(),
+      }),
     watch: (resource, name, onEvent, { signal, idleMs = 30_000 }) => {
       const stop = AbortSignal.any([signal, connections.closed]);
       const counted = (verb: string, outcome: string, sentAtMs?: number) => record(verb, resource, outcome, sentAtMs);
