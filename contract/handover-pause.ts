@@ -10,7 +10,7 @@ export const maxPauseReason = 200;
 const schema = z.object({ until: z.iso.datetime(), reason: z.string() });
 
 export interface HandoverPause {
-  /** Milliseconds since 1970, by the clock of the operator's machine. */
+  /** Milliseconds since 1970; as written, by the clock of the operator's machine. */
   untilMs: number;
   /** For people; at most 200 characters. */
   reason: string;

@@ -173,6 +173,8 @@ export const memberRecordSchema = z.object({
   daemons: z.enum(["stopped", "running", "crash-looping", "unknown"]),
   signersAnswering: z.int(),
   state: z.string(),
+  /** For how long an operator's pause of automatic handovers still lasts for this elector; 0 where there is none. */
+  pausedSeconds: z.optional(z.number()),
   /** The gate's keys, where it answers. For people. */
   keys: z.optional(
     z.array(z.object({ address: z.string(), state: z.string(), reason: z.string(), signers: z.optional(z.int()) })),

@@ -44,6 +44,7 @@ const sentences: Readonly<Record<string, string>> = {
   "handover-step": "The planned handover goes on: {reason}.",
   state: "The elector goes from {from} to {to}: {reason}.",
   "member-not-written": "The pod's member record could not be written: {reason}.",
+  "handover-pause-ignored": "An operator's pause of automatic handovers is ignored: {reason}.",
   "rights-unknown": "The node did not tell the baking rights: {reason}.",
   "missed-levels-unknown": "The missed levels of a takeover could not be counted: {reason}.",
   "leadership-stream": "The connection to the elector changed: {reason}.",

@@ -41,7 +41,10 @@ export interface BakerView {
   leaseAgeSeconds: number | undefined;
   holder: string;
   preferredHolder: string;
-  /** An operator's pause of automatic handovers that is not over; undefined where there is none. */
+  /**
+   * An operator's pause of automatic handovers, for as long as the holder says that it still lasts for it; undefined
+   * where it says that there is none. `untilMs` is by the clock of this machine.
+   */
   handoverPause: HandoverPause | undefined;
   members: Member[];
   watermarks: WatermarkView[];
@@ -184,15 +187,18 @@ export function viewOf(deployment: Deployment, seen: Leases, nowMs: number): Bak
     lease !== undefined &&
     lease.holderIdentity !== "" &&
     (isYoung(lease, lease.leaseDurationSeconds, nowMs) || seen.changed.has(lease.metadata.name));
-  const pause = readPause(lease?.metadata.annotations[annotations.handoverPause]);
+  const holder = held ? holderPod(lease.holderIdentity) : "";
+  // Only the holder acts on a pause, and by its own clock.
+  const pausedSeconds = members.find(({ pod }) => pod === holder)?.record?.pausedSeconds ?? 0;
+  const reason = readPause(lease?.metadata.annotations[annotations.handoverPause])?.reason ?? "";
   return {
     baker,
     lease,
     held,
     leaseAgeSeconds: ageSeconds(lease, nowMs),
-    holder: held ? holderPod(lease.holderIdentity) : "",
+    holder,
     preferredHolder: lease?.metadata.annotations[annotations.preferredHolder] ?? "",
-    handoverPause: pause && pause.untilMs > nowMs ? pause : undefined,
+    handoverPause: pausedSeconds > 0 ? { untilMs: nowMs + 1000 * pausedSeconds, reason } : undefined,
     members,
     watermarks: watermarksOf(deployment),
     receipts: receiptsOf(lease),

@@ -15,7 +15,7 @@ const folder = mkdtempSync(join(tmpdir(), "tog-cli-"));
 const api = new KubeApi();
 const kubeconfig = join(folder, "config");
 
-const member = (ordinal: number, daemons: string) =>
+const member = (ordinal: number, daemons: string, pausedSeconds = 0) =>
   JSON.stringify({
     identity: `alice-as-${ordinal}_u`,
     address: "127.0.0.1",
@@ -29,6 +29,7 @@ const member = (ordinal: number, daemons: string) =>
     daemons,
     signersAnswering: 1,
     state: "active",
+    pausedSeconds,
   });
 const lease = (name: string, spec: Record<string, unknown>, notes: Record<string, string> = {}) =>
   api.apply("leases", "tezos", {
@@ -140,6 +141,7 @@ test("a pause is written with its end and its reason, and taken back by resume",
   const written = readPause(note());
   expect(written?.reason).toBe("new disk in zone b");
   expect(written?.untilMs).toBeGreaterThanOrEqual(before + 90 * 60_000);
+  lease("alice.member-0", {}, { [annotations.member]: member(0, "running", 5400) });
   expect((await baker("status")).stdout).toContain("new disk in zone b");
   expect((await baker("resume")).stdout).toBe("automatic handovers go on\n");
   expect(note()).toBe("");

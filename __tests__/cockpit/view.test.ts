@@ -613,19 +613,23 @@ test("a switchover that is interrupted takes its wish back, and so does --cancel
 
 test("a pause is told with its end and its reason, hides no failure, and ends by itself", async () => {
   const cluster = new FakeCluster();
-  const paused = (untilMs: number) =>
-    cluster.put("alice.leader", {}, { [annotations.handoverPause]: writePause({ untilMs, reason: "new disk" }) });
-  paused(start + 3_600_000);
+  // What counts is what the holder says, whatever was written and whatever the clock here says of it.
+  const note = writePause({ untilMs: start - 1, reason: "new disk" });
+  cluster.put("alice.leader", {}, { [annotations.handoverPause]: note });
+  cluster.member(0, { pausedSeconds: 3600 });
   const view = await cluster.view();
   expect(codes(view)).toEqual(["handovers-paused"]);
   const shown = renderStatus(view).replace(/\s+/g, " ");
-  expect(shown).toContain("are paused until 2027-01-15T09:00:00Z (60 min): new disk");
+  expect(shown).toContain("are paused until 2027-01-15T09:00Z (60 min): new disk");
   expect(shown).toContain("npm run baker -- resume");
   cluster.member(1, { headLevel: 103 });
   const behind = diagnose(await cluster.view());
   expect(behind.sentence).toContain("alice-as-0 holds and is 3 levels behind");
   expect(behind.findings[0]?.remedy).toContain("npm run baker -- resume");
-  paused(start);
+  const later = writePause({ untilMs: start + 3_600_000, reason: "new disk" });
+  cluster.put("alice.leader", {}, { [annotations.handoverPause]: later });
+  cluster.member(0, { pausedSeconds: 0 });
+  cluster.member(1, { pausedSeconds: 3600 });
   expect(codes(await cluster.view())).not.toContain("handovers-paused");
 });
 

@@ -77,15 +77,20 @@ export class Elector {
     const report = (this.report = new Report({ ...o, quietMs: 10_000 * t.retrySeconds }));
     const part = { ...o, report, changed, requestTimeoutMs: t.requestTimeoutMs, signal };
     const receipts = (this.tenureReceipts = new Receipts({ ...part, pod: o.env.TOG_POD_NAME }));
+    const operatorPause = new OperatorPause({
+      // The holder speaks: nobody else acts on a pause.
+      ignored: (why) => this.state.tenure && report.pauseIgnored(why),
+      changed: () => this.sources.members.announce(),
+    });
     this.sources = {
       pod: new PodStatus({
         freshMs: 2500 * t.retrySeconds + t.requestTimeoutMs,
         nonceDeadlineMs: this.startedAtMs + t.lastResortSeconds * 1000,
       }),
-      lease: new LeaderLease({ ...part, receipts }),
+      lease: new LeaderLease({ ...part, receipts, pauseIsOver: (text) => operatorPause.isOver(text) }),
       members: new Members({ ...part, ownRecord: () => this.ownRecord() }),
       pause: new VoluntaryPause(t),
-      operatorPause: new OperatorPause(),
+      operatorPause,
       rights: new NextRights(part),
     };
   }
@@ -243,14 +248,9 @@ export class Elector {
     const { state, o } = this;
     const { pod } = this.sources;
     return memberRecord(pod.latest, {
-      identity: o.identity,
-      address: o.env.TOG_POD_ADDRESS,
-      zone: o.env.TOG_ZONE,
-      state: state.phase,
-      headLevel: state.headLevel,
-      eligible: state.eligible,
-      yielding: state.yielding,
-      reconciled: pod.noncesExchanged,
+      ...{ identity: o.identity, address: o.env.TOG_POD_ADDRESS, zone: o.env.TOG_ZONE, state: state.phase },
+      ...{ headLevel: state.headLevel, eligible: state.eligible, yielding: state.yielding },
+      ...{ pausedSeconds: Math.ceil(this.pausedSeconds()), reconciled: pod.noncesExchanged },
       recent: this.report.recent.list(),
       troubles: this.sources.lease.troubles(),
     });

@@ -104,7 +104,7 @@ export function recents(facts: Omit<Statuses, "gate">, own: readonly string[]): 
 /** The record of this pod in its member lease; `own` is what the elector adds to what the containers say. */
 export function memberRecord(
   statuses: Statuses,
-  own: Pick<MemberRecord, "identity" | "address" | "zone" | "state" | "headLevel" | "eligible"> & {
+  own: Pick<MemberRecord, "identity" | "address" | "zone" | "state" | "headLevel" | "eligible" | "pausedSeconds"> & {
     yielding: boolean;
     reconciled: boolean;
     recent: readonly string[];

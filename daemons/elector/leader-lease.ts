@@ -48,6 +48,8 @@ export interface LeaderLeaseOptions {
   metrics: ElectorMetrics;
   report: Report;
   receipts: Receipts;
+  /** An operator's pause with this text is over, or was none. */
+  pauseIsOver: (text: string) => boolean;
   changed: () => void;
 }
 
@@ -223,13 +225,14 @@ export class LeaderLease {
   }
 
   private async renew(tenure: LeaseTenure, signal: AbortSignal): Promise<void> {
-    const { env, clock, file, kube, metrics, receipts } = this.o;
+    const { env, clock, file, kube, metrics, receipts, pauseIsOver } = this.o;
     const object = this.heldBy(tenure);
     if (!object) return;
     const next = writable(object);
     const note = next.metadata.annotations;
     next.spec = { ...next.spec, renewTime: microTime(clock.wall()), leaseDurationSeconds: file.timings.leaseSeconds };
     if (note[annotations.preferredHolder] === env.TOG_POD_NAME) delete note[annotations.preferredHolder];
+    if (pauseIsOver(note[annotations.handoverPause] ?? "")) delete note[annotations.handoverPause];
     const receipt = receipts.unwritten();
     if (receipt) next.metadata.annotations = withReceipt(note, readReceipts(object), receipt);
     const outcome = await kube.replace("leases", next, this.options(signal));

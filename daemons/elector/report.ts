@@ -21,6 +21,12 @@ export class Report {
     this.o.log.warn(event, reason, fields);
   }
 
+  /** An operator's pause of automatic handovers that pauses nothing. */
+  pauseIgnored(why: string): void {
+    this.warn("handover-pause-ignored", why);
+    this.recent.note("handover-pause-ignored", `a pause of automatic handovers is ignored: ${why}`);
+  }
+
   /** A Kubernetes Event about this pod. */
   event(type: "Normal" | "Warning", reason: string, message: string): void {
     const { TOG_POD_NAME: name, TOG_POD_UID: uid } = this.o.env;

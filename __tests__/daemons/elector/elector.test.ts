@@ -4,6 +4,7 @@
  */
 import type { BakerFile } from "../../../contract/baker-file";
 import type { PodEnv } from "../../../contract/env";
+import { writePause } from "../../../contract/handover-pause";
 import type { Leadership } from "../../../contract/leadership";
 import { annotations } from "../../../contract/names";
 import type { Receipt } from "../../../contract/receipt";
@@ -339,6 +340,36 @@ test("a lease that a restored backup gave to this pod counts as held by somebody
     await sim.until("the other one stops", () => !second.runs, 2000);
     await sim.until("somebody runs", () => sim.runner !== undefined);
     expect(sim.now - restoredAt).toBeGreaterThanOrEqual(5900);
+  }));
+
+test("the holder takes a pause off the lease once it is over, and at once where it lies too far ahead", () =>
+  simulate(15, async (sim) => {
+    const [a] = pair(sim);
+    sim.pods.length = 1;
+    await sim.until("it runs", () => a.runs);
+    const note = () => sim.lease().metadata.annotations?.[annotations.handoverPause];
+    const pause = (seconds: number) => {
+      const text = writePause({ untilMs: sim.clock.wall() + 1000 * seconds, reason: "disk" });
+      const lease = sim.lease();
+      const notes = { ...lease.metadata.annotations, [annotations.handoverPause]: text };
+      sim.api.put(leader, { ...lease, metadata: { ...lease.metadata, annotations: notes } });
+    };
+    const told = () => a.elector.members().map(({ pausedSeconds }) => pausedSeconds);
+    pause(60);
+    await sim.pass(50_000);
+    expect(note()).toBeDefined();
+    expect(told()).toContain(10);
+    await sim.pass(12_000);
+    expect(note()).toBeUndefined();
+    pause(48 * 3600);
+    await sim.pass(2000);
+    expect(note()).toBeUndefined();
+    expect(told()).not.toContain(10);
+    expect(sim.lines.filter((line) => line.includes("handover-pause-ignored"))).toHaveLength(1);
+    expect(a.elector.members().flatMap(({ recent }) => recent ?? [])).toEqual([
+      expect.stringContaining("npm run baker -- pause --for 2h"),
+    ]);
+    expect(a.runs).toBe(true);
   }));
 
 test("a receipt tells cause and steps, and the voluntary pause keeps a weak pair from flapping", () =>
