@@ -43,9 +43,11 @@ async function handOn(request: IncomingMessage, response: ServerResponse, option
   delete headers["transfer-encoding"];
   const address = /^\/keys\/(tz[1-4]\w+)/.exec(url)?.[1];
   const bytes = method === "POST" && address !== undefined ? stringIn(body, (value) => value) : null;
+  let recorded = false;
   const record = (signature: string | null): void => {
-    if (address !== undefined && bytes !== null)
-      options.onSigned({ at, signer: options.signer, address, bytes: bytes.toLowerCase(), signature });
+    if (recorded || address === undefined || bytes === null) return;
+    recorded = true;
+    options.onSigned({ at, signer: options.signer, address, bytes: bytes.toLowerCase(), signature });
   };
   const upstream = send({ ...target, path: url, method, headers, agent: false }, (answer) => {
     textOf(answer).then(
@@ -54,7 +56,11 @@ async function handOn(request: IncomingMessage, response: ServerResponse, option
         const type = answer.headers["content-type"];
         response.writeHead(answer.statusCode ?? 502, type === undefined ? {} : { "content-type": type }).end(text);
       },
-      () => request.socket.resetAndDestroy(),
+      () => {
+        // The signer had the request, and may have signed.
+        record(null);
+        request.socket.resetAndDestroy();
+      },
     );
   });
   upstream.on("error", () => {

@@ -24,11 +24,17 @@ describe("between a gate and a signer", () => {
       got.push({ url: request.url ?? "", body });
       const { status, headers } = exchange.response;
       const type = headerOf(headers, "content-type");
+      if (breaks) {
+        response.writeHead(status, { "content-length": "1000" }).write("{");
+        return void setImmediate(() => response.destroy());
+      }
       response.writeHead(status, type === undefined ? {} : { "content-type": type }).end(bodyOf(exchange.response));
     });
   });
   const entries: SignerEntry[] = [];
   let there = true;
+  /** The answer ends behind its headers. */
+  let breaks = false;
   let tap: Awaited<ReturnType<typeof tapSigner>>;
   beforeAll(async () => {
     await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
@@ -65,6 +71,12 @@ describe("between a gate and a signer", () => {
   });
   test("a refusal is a request without a signature", async () => {
     expect(await ask("013-sign-attestation-tz1-conflicting")).toMatchObject({ status: 500 });
+    expect(entries).toMatchObject([{ signature: null }]);
+  });
+  test("an answer that breaks behind its headers is one request without a signature", async () => {
+    breaks = true;
+    await expect(ask("009-sign-block-tz1")).rejects.toThrow();
+    breaks = false;
     expect(entries).toMatchObject([{ signature: null }]);
   });
   test("what asks for no signature is handed on and not recorded", async () => {
