@@ -109,12 +109,19 @@ export async function exchangeOverTcp(url: URL, options: TcpExchangeOptions): Pr
   }
   const { signal, lookup } = options;
   const timeoutMs = Math.max(0, options.timeoutMs);
+  const deadlineMs = clock.now() + timeoutMs;
   const place = { host: url.hostname, port: Number(url.port) };
   const answer = await askTcpSigner(place, frame, { clock, timeoutMs, signal, lookup });
   if (answer.answered) return answerOf(asked, answer.payload);
-  // octez-signer closes the connection where it does not have the key.
-  if (asked.request.kind === "public-key" && answer.kind === "network" && answer.sent && answer.silent)
-    return said(404, []);
+  if (asked.request.kind === "public-key" && answer.closed) {
+    // octez-signer closes the connection where it does not have the key. A proxy without its signer closes it as well,
+    // and so does Russignol where it has too many: what answers before and closes then is a signer without the key.
+    const before = encodeSignerRequest({ kind: "authorized-keys" });
+    const rest = { clock, timeoutMs: Math.max(0, deadlineMs - clock.now()), signal, lookup };
+    const again = await askTcpSigner(place, frame, { ...rest, before });
+    if (again.answered) return answerOf(asked, again.payload);
+    if (again.closed) return said(404, []);
+  }
   const { kind: reason, message: detail, sent, code } = answer;
   return { ok: false, reason, detail, sent, ...(code === undefined ? {} : { code }) };
 }
