@@ -10,9 +10,9 @@ import { embeddedSubject } from "../../__tests__/helpers/election-subject";
 import { judged, percentile, type Bench, type BenchResult } from "../bench";
 
 /** LeaseDuration 15 s, RenewDeadline 10 s, RetryPeriod 2 s. */
-const clientGo: Timings = timingsSchema.parse({ leaseSeconds: 15, renewDeadlineSeconds: 10, retrySeconds: 2 });
+export const clientGo: Timings = timingsSchema.parse({ leaseSeconds: 15, renewDeadlineSeconds: 10, retrySeconds: 2 });
 
-function option(args: readonly string[], name: string, fallback: number): number {
+export function option(args: readonly string[], name: string, fallback: number): number {
   const at = args.indexOf(name);
   const value = at < 0 ? fallback : Number(args[at + 1]);
   if (!Number.isInteger(value) || value < 1)
@@ -20,9 +20,10 @@ function option(args: readonly string[], name: string, fallback: number): number
   return value;
 }
 
-/** Seconds from kill -9 of the whole pod until the other one has acquired, and until its baker runs. */
-async function takeover(
+/** Milliseconds from the fault of the whole pod until the other one has acquired, and until its baker runs. */
+export async function takeover(
   timings: Timings | undefined,
+  fault: "SIGKILL" | "SIGSTOP" = "SIGKILL",
 ): Promise<{ acquiredMs: number; runningMs: number; overlapMs: number }> {
   const subject = await embeddedSubject();
   const cluster = new Cluster(subject, 1, timings);
@@ -37,7 +38,7 @@ async function takeover(
     await sleep(2 * cluster.timings.retrySeconds * 1000 + Math.random() * 1000 * cluster.timings.retrySeconds);
     const killedAtMs = cluster.nowMs();
     const wall = new Date().getTime();
-    first.signal("SIGKILL");
+    first.signal(fault);
     await cluster.running([other], 90_000);
     const began = cluster.runs().find((run) => run.pod === other.identity)?.fromMs ?? NaN;
     const acquired = cluster.log.find((e: Entry) => e.uid === other.uid && e.event === "acquired")?.atMs ?? NaN;

@@ -7,6 +7,7 @@ import { nodesSection } from "../../lab/nodes/table";
 import { readSeries, type Run, type Series } from "../../lab/results";
 import { scaleOf } from "../../lab/scale";
 import { scenarios } from "../../lab/scenarios/built-in";
+import { summaries, type ClientGoReport } from "../bench/client-go";
 import { counted, designs, happenings, tableOf, type FailoverReport } from "../bench/failover";
 import type { GeneratedDocument } from "../docs";
 
@@ -144,6 +145,27 @@ function beside(report: FailoverReport): string[] {
   ];
 }
 
+/** The real client-go elector: docs/failover/client-go.json, nothing where nobody has measured. */
+function besideClientGo(): string[] {
+  const file = join(folder, "client-go.json");
+  if (!existsSync(file)) return [];
+  const report = JSON.parse(readFileSync(file, "utf8")) as ClientGoReport;
+  const rows = summaries(report).map(({ elector, timings, fault, seconds }) => {
+    const middle = median(seconds).toFixed(2);
+    return `| ${timings} s | ${fault === "kill" ? "killed" : "frozen"} | ${elector} | ${seconds.length} | ${middle} | ${range(seconds, 2)} |`;
+  });
+  return [
+    "### The elector alone, beside Kubernetes' own",
+    "",
+    `Seconds from the end of the holder until another member holds the lease: Kubernetes' client-go elector as real processes, and ours, at the same moment, each on an API of its own. Timings are lease duration, renewal deadline and retry period; 15/10/2 s are client-go's defaults. ${report.date}, load ${range(report.load, 1)}. A killed holder of ours has no time to release the lease either; what ours does beyond this, handing over and shutting the gate, is above.`,
+    "",
+    "| timings | holder | elector | runs | median | least to most |",
+    "| --- | --- | --- | --- | --- | --- |",
+    ...rows,
+    "",
+  ];
+}
+
 function render(): string {
   const all = existsSync(folder) ? readSeries(folder) : [];
   const comparison = join(folder, "comparison.json");
@@ -178,6 +200,7 @@ function render(): string {
     ...outsideTheTable.flatMap(section(all)),
     ...nodesSection(folder, all),
     ...(report ? beside(report) : []),
+    ...besideClientGo(),
   ].join("\n");
 }
 
