@@ -101,6 +101,16 @@ test.each<[string, () => Promise<string>, RegExp]>([
   expect(view?.finding?.remedy).not.toBe("");
 });
 
+test("a signer that ends the question for a key without an answer is not said to lack the key", async () => {
+  const port = await http((request, response) => {
+    if (request.url === "/authorized_keys") response.end("{}");
+    else request.socket.destroy();
+  });
+  const { reports, views } = await said(`http://127.0.0.1:${port}`);
+  expect(reports).toMatchObject([{ problem: { code: "closed" }, keys: [] }]);
+  expect(views[0]?.text).not.toContain("does not show");
+});
+
 test("a signer that takes the connection and says nothing is silent, and not unreachable", async () => {
   const port = await tcp(() => undefined);
   const [view] = (await said(`http://127.0.0.1:${port}`)).views;

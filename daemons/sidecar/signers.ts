@@ -57,10 +57,11 @@ async function get(url: string): Promise<SignerExchange> {
 const statusOf = ({ protocol, status }: Extract<SignerExchange, { ok: true }>): string =>
   protocol === "tcp" ? "an answer without it" : `HTTP ${status}`;
 
-async function lookAtKey(base: string, address: string): Promise<SignerReport["keys"][number]> {
+/** The key, or why the signer did not answer: no answer says nothing of its keys. */
+async function lookAtKey(base: string, address: string): Promise<SignerReport["keys"][number] | Problem> {
   const answer = await get(`${base}/keys/${address}`);
   const no = (detail: string) => ({ address, found: false, detail: detail.slice(0, 200) });
-  if (!answer.ok) return no(failure(answer).detail);
+  if (!answer.ok) return failure(answer);
   const publicKey = parsed(answer.body)?.public_key;
   const hash = typeof publicKey === "string" ? publicKeyHash(publicKey) : undefined;
   if (answer.status !== 200 || hash === undefined) return no(statusOf(answer));
@@ -85,7 +86,11 @@ async function lookAt(
     return bad(problem("no-signer", `HTTP ${status} for /authorized_keys`));
   const keys: SignerReport["keys"] = [];
   // One after the other: a device at home answers one request at a time.
-  for (const address of addresses) keys.push(await lookAtKey(base, address));
+  for (const address of addresses) {
+    const key = await lookAtKey(base, address);
+    if ("code" in key) return bad(key);
+    keys.push(key);
+  }
   return { signer, zone, url, problem: null, authorized: listed ? listed.map(String) : null, keys };
 }
 
