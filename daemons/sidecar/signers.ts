@@ -2,14 +2,11 @@
  * `tog sidecar signers`: asks every signer of the baker as this pod reaches it, for nothing that a key signs, and
  * prints what came as one JSON array on stdout.
  */
-import * as http from "node:http";
-import * as https from "node:https";
 import type { BakerFile } from "../../contract/baker-file";
 import type { SignerProblem, SignerReport } from "../../contract/signer-report";
 import { publicKeyHash } from "../../tezos/keys";
-import { systemClock as clock } from "../runtime/clock";
 import { loadConfig, type DaemonConfig } from "../runtime/config";
-import { exchange } from "../runtime/http-client";
+import { exchange } from "../runtime/http-exchange";
 import { exchangeOverTcp, type SignerExchange } from "../runtime/tcp-exchange";
 
 /** A person waits; a signer that needs longer than this is one that the baker does not wait for. */
@@ -44,14 +41,9 @@ const parsed = (body: string): Record<string, unknown> | undefined => {
   }
 };
 
-async function get(url: string): Promise<SignerExchange> {
+function get(url: string): Promise<SignerExchange> {
   if (url.startsWith("tcp:")) return exchangeOverTcp(new URL(url), { method: "GET", timeoutMs });
-  const library = url.startsWith("https:") ? https : http;
-  const open = () => library.request(url, { agent: false, headers: { accept: "application/json" } });
-  const answer = await exchange(open, { clock, timeoutMs, maxBytes: 65_536 });
-  if (answer.answered) return { ok: true, status: answer.status, body: answer.body };
-  const { kind: reason, message: detail, sent, code } = answer;
-  return { ok: false, reason, detail, sent, ...(code === undefined ? {} : { code }) };
+  return exchange(new URL(url), { method: "GET", agent: false, timeoutMs, maxBytes: 65_536 });
 }
 /** Over TCP an answer has no number. */
 const statusOf = ({ protocol, status }: Extract<SignerExchange, { ok: true }>): string =>

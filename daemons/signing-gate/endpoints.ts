@@ -11,10 +11,10 @@ import type { Timings } from "../../contract/timings";
 import { publicKeyHash } from "../../tezos/keys";
 import type { Clock } from "../runtime/clock";
 import type { Log } from "../runtime/log";
-import { exchange, type Exchange } from "./http-client";
+import { exchange } from "../runtime/http-exchange";
 import { lastGoodAddress, type Resolve } from "./last-address";
 import { field, isJsonObject, signerError, statusOf } from "./signer-answer";
-import { exchangeOverTcp } from "../runtime/tcp-exchange";
+import { exchangeOverTcp, type SignerExchange } from "../runtime/tcp-exchange";
 
 /** Which signers there are, and which of them each key has. */
 export type SignersOfKeys = Pick<BakerFile, "keys" | "signers">;
@@ -162,7 +162,7 @@ export class Endpoints {
     endpoint: Endpoint,
     path: string,
     options: { method: "GET" | "POST"; timeoutMs: number; body?: string; agent?: http.Agent | false },
-  ): Promise<Exchange> {
+  ): Promise<SignerExchange> {
     const { agent, url } = endpoint;
     const all = { signal: this.signal, lookup: this.lookup, ...options };
     return agent ? exchange(new URL(url + path), { agent, ...all }) : exchangeOverTcp(new URL(url + path), all);
@@ -244,7 +244,7 @@ export class Endpoints {
     }
   }
 
-  private learnKey(endpoint: Endpoint, address: string, answer: Extract<Exchange, { ok: true }>): void {
+  private learnKey(endpoint: Endpoint, address: string, answer: Extract<SignerExchange, { ok: true }>): void {
     const publicKey = answer.status === 200 ? field(answer.body, "public_key") : undefined;
     const hash = typeof publicKey === "string" ? publicKeyHash(publicKey) : undefined;
     if (typeof publicKey === "string" && hash === address) {

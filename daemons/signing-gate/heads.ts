@@ -6,7 +6,7 @@ import type { Timings } from "../../contract/timings";
 import { sleep, untilBeat, type Clock } from "../runtime/clock";
 import { isSynced } from "./decide";
 import type { HeardHead } from "./gate-options";
-import { exchange } from "./http-client";
+import { exchange } from "../runtime/http-exchange";
 
 const headerSchema = z.object({
   chain_id: z.string(),

@@ -5,7 +5,7 @@
 import type { MarkKind } from "../../contract/watermark";
 import { decodeSignature, verifySignature } from "../../tezos/keys";
 import { parseSigningRequest } from "../../tezos/signing-request";
-import type { Exchange } from "./http-client";
+import type { SignerExchange } from "../runtime/tcp-exchange";
 
 export type Verdict =
   | { ok: true; signature: string }
@@ -56,7 +56,7 @@ export function signerWords(body: string): string {
 }
 const hex4 = (character: string): string => character.charCodeAt(0).toString(16).padStart(4, "0");
 
-type Answer = Extract<Exchange, { ok: true }>;
+type Answer = Extract<SignerExchange, { ok: true }>;
 /** `HTTP 500`; over TCP an answer has no number. */
 export const statusOf = ({ status, protocol }: Omit<Answer, "body" | "ok">): string =>
   protocol === "tcp" ? (status === 200 ? "an answer" : "an error") : `HTTP ${status}`;
@@ -99,7 +99,7 @@ const refusedByAnotherWatermark = (body: string): boolean =>
 /** @param publicKey of the address, undefined where no signer has shown it yet */
 export function judge(
   { address, bytes, digest }: { address: string; bytes: Uint8Array; digest: Uint8Array },
-  answer: Exchange,
+  answer: SignerExchange,
   publicKey: string | undefined,
 ): Verdict {
   const no = (reason: string, detail: string, mayHaveSigned: boolean) => ({

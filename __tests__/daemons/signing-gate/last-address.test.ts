@@ -1,6 +1,6 @@
 /** The cluster's DNS: who asks it, and what happens while it is silent. */
 import type { LookupAddress } from "node:dns";
-import { exchange } from "../../../daemons/signing-gate/http-client";
+import { exchange } from "../../../daemons/runtime/http-exchange";
 import { lastGoodAddress } from "../../../daemons/signing-gate/last-address";
 import { OctezSigner } from "../../../lab/doubles/signer-server";
 import { testKey } from "../../../lab/doubles/signing-keys";

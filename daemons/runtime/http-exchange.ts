@@ -5,11 +5,9 @@
 import * as http from "node:http";
 import * as https from "node:https";
 import type { LookupFunction } from "node:net";
-import { systemClock } from "../runtime/clock";
-import { exchange as bounded } from "../runtime/http-client";
-import type { SignerExchange } from "../runtime/tcp-exchange";
-
-export type Exchange = SignerExchange;
+import { systemClock } from "./clock";
+import { exchange as bounded } from "./http-client";
+import type { SignerExchange } from "./tcp-exchange";
 
 export interface ExchangeOptions {
   method: "GET" | "POST";
@@ -28,7 +26,7 @@ export interface ExchangeOptions {
  * Never rejects. A connection whose exchange failed is destroyed. `sent` is false only where no connection was
  * established.
  */
-export async function exchange(url: URL, options: ExchangeOptions): Promise<Exchange> {
+export async function exchange(url: URL, options: ExchangeOptions): Promise<SignerExchange> {
   const { method, agent, body, timeoutMs, maxBytes = 16_384, signal, lookup } = options;
   const json =
     body === undefined ? {} : { "content-type": "application/json", "content-length": Buffer.byteLength(body) };
@@ -42,7 +40,7 @@ export async function exchange(url: URL, options: ExchangeOptions): Promise<Exch
       }),
     { clock: systemClock, timeoutMs: Math.max(0, timeoutMs), maxBytes, body, signals: [signal] },
   );
-  return result.answered
-    ? { ok: true, status: result.status, body: result.body }
-    : { ok: false, reason: result.kind, detail: result.message, sent: result.sent };
+  if (result.answered) return { ok: true, status: result.status, body: result.body };
+  const { kind: reason, message: detail, sent, code } = result;
+  return { ok: false, reason, detail, sent, ...(code === undefined ? {} : { code }) };
 }
