@@ -46,6 +46,11 @@ export const quick: Timings = {
   requestTimeoutMs: 600,
   floorPassSeconds: 0.3,
 };
+/** Nothing is to run out of time but what hangs. */
+export const unhurried: Timings = {
+  ...{ ...quick, gateBudgetMs: 9000, markWriteMs: 2000, requestTimeoutMs: 2000 },
+  ...{ signerTimeoutMs: 1500, memberRenewSeconds: 0.1 },
+};
 
 export type Kind = "block" | "preattestation" | "attestation";
 export function request(

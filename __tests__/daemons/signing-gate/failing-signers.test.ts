@@ -2,20 +2,15 @@
 import type { SignerFaults } from "../../../lab/doubles/signer-server";
 import { testKey } from "../../../lab/doubles/signing-keys";
 import { parseSigningRequest } from "../../../tezos/signing-request";
-import { GateWorld, quick, request, type GatePod } from "../../helpers/gates";
+import { GateWorld, request, unhurried, type GatePod } from "../../helpers/gates";
 
 const key = testKey("tz1", "baker").address;
 const bls = testKey("tz4", "baker").address;
-/** Nothing is to run out of time but what hangs. */
-const timings = {
-  ...{ ...quick, gateBudgetMs: 9000, markWriteMs: 2000, requestTimeoutMs: 2000 },
-  ...{ signerTimeoutMs: 1500, memberRenewSeconds: 0.1 },
-};
 
 let world: GateWorld;
 let pod: GatePod;
 async function begin(signers: Parameters<GateWorld["start"]>[0]): Promise<void> {
-  world = await new GateWorld([testKey("tz1", "baker"), testKey("tz4", "baker")], timings).start(signers);
+  world = await new GateWorld([testKey("tz1", "baker"), testKey("tz4", "baker")], unhurried).start(signers);
   pod = await world.pod("alice-as-0", "u1", { deterministic: false });
   pod.lead(1);
 }

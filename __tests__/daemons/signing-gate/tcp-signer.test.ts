@@ -8,7 +8,7 @@ import { decodeBase58 } from "../../../tezos/base58";
 import { verifySignature } from "../../../tezos/keys";
 import { encodeSignerRequest } from "../../../tezos/signer-messages";
 import { solidBakerFile } from "../../helpers/baker-file";
-import { GateWorld, quick, request, type GatePod } from "../../helpers/gates";
+import { GateWorld, request, unhurried, type GatePod } from "../../helpers/gates";
 
 jest.setTimeout(30_000);
 
@@ -16,16 +16,11 @@ const all = (["tz1", "tz2", "tz3", "tz4"] as const).map((curve) => testKey(curve
 const key = testKey("tz1", "baker").address;
 const bls = testKey("tz4", "baker");
 const client = testKey("tz1", "client");
-/** Nothing is to run out of time but what hangs. */
-const timings = {
-  ...{ ...quick, gateBudgetMs: 9000, markWriteMs: 2000, requestTimeoutMs: 2000 },
-  ...{ signerTimeoutMs: 1500, memberRenewSeconds: 0.1 },
-};
 
 let world: GateWorld;
 let pod: GatePod;
 async function begin(signers: Parameters<GateWorld["start"]>[0]): Promise<void> {
-  world = await new GateWorld(all, timings).start(signers);
+  world = await new GateWorld(all, unhurried).start(signers);
   pod = await world.pod("alice-as-0", "u1", { deterministic: false });
   pod.lead(1);
 }
