@@ -50,6 +50,12 @@ export const signerConfigurationSchema = z
       .describe(
         "First external TCP port of this signer's tunnels; zone number n uses port + n. Unique over all signers of all bakers.",
       ),
+    protocol: z
+      .enum(["http", "tcp"])
+      .optional()
+      .describe(
+        'What is spoken through the tunnel: octez-signer\'s HTTP protocol, or with "tcp" its TCP protocol, with which a Russignol answers itself. http where it is left out; a `url` says it by its scheme.',
+      ),
     url: z
       .string()
       .optional()

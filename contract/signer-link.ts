@@ -86,6 +86,8 @@ export interface SignerLinkOutput {
   /** "ssh-ed25519 AAAA...": the public half of the host key, or "" where the operator keeps the secret elsewhere. */
   host_key: string;
   user: string;
+  /** What is spoken through the tunnels: octez-signer's HTTP protocol, or its TCP protocol. */
+  protocol: "http" | "tcp";
   /** Where the tunnel listens inside its pod, for `ssh -R LISTEN:127.0.0.1:SIGNER_PORT`. */
   listen: string;
   /** `zone` is "any" where the cluster has none. */

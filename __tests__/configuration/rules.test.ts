@@ -389,6 +389,11 @@ const cases: [string, Values, RegExp[]][] = [
         /\.ranges: ranges without url, which would/,
       ],
       [
+        "a protocol beside a URL, which has one",
+        { url: "http://10.8.0.5:6732", protocol: "tcp" },
+        /\.protocol: protocol beside url -> either .* or url with/,
+      ],
+      [
         "tcp with a key",
         { url: "tcp://10.8.0.5:7732/tz4R6oqYMfRxvjD7AkQiRKuttsBiMiDJ3vRP" },
         /\.url: "tcp:.*" -> host and port alone, like "tcp:/,

@@ -173,6 +173,7 @@ export function writeOutputs(
   pods: Record<string, { host: string; port: number; hostKey: string; listen: string }>,
   addresses: string[] = [],
   authenticationKey = "",
+  protocol: SignerLinkOutput["protocol"] = "http",
 ): string {
   const entries = Object.entries(pods);
   const first = entries[0]?.[1];
@@ -183,6 +184,7 @@ export function writeOutputs(
     host: first.host,
     host_key: first.hostKey,
     user: sshUser,
+    protocol,
     listen: first.listen,
     tunnels: entries.map(([zone, pod]) => ({ zone, port: pod.port })),
     addresses,

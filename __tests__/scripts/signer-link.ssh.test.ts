@@ -9,6 +9,10 @@ import { connect, createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { OctezSigner } from "../../lab/doubles/signer-server";
 import { testKey } from "../../lab/doubles/signing-keys";
+import { TcpSigner } from "../../lab/doubles/tcp-signer";
+import type { SignerEntry } from "../../lab/checker/checker";
+import { exchangeOverTcp } from "../../daemons/runtime/tcp-exchange";
+import { request } from "../helpers/gates";
 import {
   answers,
   keepTunnel,
@@ -473,6 +477,55 @@ suite("scripts/signer-host", () => {
     expect(signerHost(install).stdout).not.toMatch(/^wrote/m);
     expect(unitsOf(root)).toEqual(units);
   });
+  describe("where the tunnels carry octez-signer's TCP protocol", () => {
+    const outputs = (signer = "home1") => {
+      const file = writeOutputs(
+        folder,
+        {
+          z: { host: address, port: 8443, hostKey: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAr4", listen: "0.0.0.0:6732" },
+        },
+        [consensus.address, companion.address],
+        "",
+        "tcp",
+      );
+      writeFileSync(file, readFileSync(file, "utf8").replace("home1", signer));
+      return file;
+    };
+    const install = (root: string, file: string, ...more: string[]) =>
+      signerHost(["install", "--outputs", file, "--root", root, "--yes", ...more]);
+    const tunnelOf = (root: string, signer = "home1") =>
+      readFileSync(join(root, `etc/systemd/system/tezos-signer-tunnel-alice-${signer}-z.service`), "utf8");
+    test("they end at the Russignol itself", () => {
+      const root = join(folder, "tcp-russignol");
+      expect(install(root, outputs())).toMatchObject({ status: 0, stderr: "" });
+      expect(unitsOf(root)).toEqual([]);
+      expect(tunnelOf(root)).toContain(" -R 0.0.0.0:6732:169.254.1.1:7732 ");
+      expect(install(root, outputs()).stdout).not.toMatch(/^wrote/m);
+    });
+    test("octez-signer serves it, and a second run knows so", () => {
+      const root = join(folder, "tcp-octez-signer");
+      install(root, outputs(), "--device", "octez-signer");
+      const socket = octezSigner.replace("http signer", "socket signer").replace("6732", "7732");
+      expect(unitsOf(root)).toEqual([["tezos-signer.service", socket]]);
+      expect(tunnelOf(root)).toContain(" -R 0.0.0.0:6732:127.0.0.1:7732 ");
+      expect(install(root, outputs()).stdout).not.toMatch(/^wrote/m);
+    });
+    test("an octez-signer that answers another link by HTTP stays as it is", () => {
+      const root = join(folder, "tcp-and-http");
+      expect(install(root, tz4Outputs()).status).toBe(0);
+      const { status, stderr } = install(root, outputs("home2"), "--device", "octez-signer");
+      expect([status, stderr]).toEqual([2, expect.stringContaining("answers another link by octez-signer's other")]);
+      expect(unitsOf(root)).toEqual([["tezos-signer.service", octezSigner]]);
+      // A device that answers itself is beside it.
+      expect(install(root, outputs("home2"), "--device", "russignol").status).toBe(0);
+      expect(unitsOf(root)).toEqual([["tezos-signer.service", octezSigner]]);
+      expect(tunnelOf(root, "home2")).toContain(":169.254.1.1:7732 ");
+    });
+    test("TezSign, which does not speak it, is refused", () => {
+      const { status, stderr } = install(join(folder, "tcp-tezsign"), outputs(), "--device", "tezsign");
+      expect([status, stderr]).toEqual([2, expect.stringContaining("leave protocol out of that signer")]);
+    });
+  });
   test("another device takes the former one's units away", () => {
     const root = join(folder, "exchanged");
     const install = (device: string) =>
@@ -816,6 +869,62 @@ suite("the home side as a person sets it up", () => {
         { hop: "a Ledger is on the USB", remedy: expect.stringContaining("open the baking app") },
       ]);
       writeFileSync(join(root, state, "signer/secret_keys"), "[]");
+    });
+  });
+
+  describe("a Russignol that answers the tunnel itself", () => {
+    const consensus = testKey("tz4", "consensus");
+    const signed: SignerEntry[] = [];
+    const device = new TcpSigner(
+      new OctezSigner({ keys: [consensus], name: "russignol", onRequest: (entry) => signed.push(entry) }),
+      { keys: [consensus], device: "russignol" },
+    );
+    const at = loopback();
+    const outputs = () =>
+      writeOutputs(
+        folder,
+        {
+          zone: {
+            host: pod.address,
+            port: pod.sshPort,
+            hostKey: pod.hostKey,
+            listen: `${pod.address}:${pod.signerPort}`,
+          },
+        },
+        [consensus.address],
+        "",
+        "tcp",
+      );
+    beforeAll(async () => void (await device.start(at, 7732)));
+    afterAll(() => device.close());
+    // octez-signer's unit of the tests before is that of another link.
+    const place = ["--device", "russignol", "--device-address", `${at}:7732`];
+
+    test("signs what a gate asks through the tunnel, and is found by the doctor", async () => {
+      const line = await run(["command", "--zone", "zone", "--outputs", outputs(), ...place, "--state-dir", state]);
+      const kept = keepTunnel(
+        line.stdout.replaceAll(` ${state}`, ` ${join(root, state)}`).replace(`=${state}`, `=${join(root, state)}`),
+      );
+      try {
+        await until("the tunnel is up", () => listens(pod.address, pod.signerPort));
+        const url = new URL(`tcp://${pod.address}:${pod.signerPort}/keys/${consensus.address}?version=3`);
+        const body = JSON.stringify(Buffer.from(request("block", 1001)).toString("hex"));
+        const answer = await exchangeOverTcp(url, { method: "POST", body, timeoutMs: 20_000 });
+        expect(answer).toMatchObject({ ok: true, status: 200, body: expect.stringContaining("BLsig") as string });
+        expect(signed).toHaveLength(1);
+        const { failed, stdout } = await doctor(place, outputs());
+        expect(failed).toEqual([]);
+        expect(stdout).toContain("Every hop that this machine can see is sound.");
+      } finally {
+        await kept.stop();
+      }
+    });
+    test("and one that waits for its PIN is named", async () => {
+      await device.close();
+      expect((await doctor(place, outputs())).failed).toEqual([
+        { hop: `the device listens on ${at}:7732`, remedy: expect.stringMatching(/^enter the PIN on its screen/) },
+        { hop: `the signer answers on ${at}:7732`, remedy: expect.stringMatching(/^is the device connected/) },
+      ]);
     });
   });
 

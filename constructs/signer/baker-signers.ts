@@ -34,14 +34,17 @@ export function signingKeys(settings: BakerConfiguration): SigningKey[] {
 }
 
 /** What the signer link needs to know of a signer that it serves. */
-export type Tunnel = Required<Pick<SignerConfiguration, "ssh_public_key" | "port">>;
+export type Tunnel = Required<Pick<SignerConfiguration, "ssh_public_key" | "port" | "protocol">>;
 /** Undefined where the signer is reached by its URL. */
-export const tunnelOf = ({ url, ssh_public_key, port }: SignerConfiguration): Tunnel | undefined =>
-  url === undefined && ssh_public_key !== undefined && port !== undefined ? { ssh_public_key, port } : undefined;
+export const tunnelOf = ({ url, ssh_public_key, port, protocol = "http" }: SignerConfiguration): Tunnel | undefined =>
+  url === undefined && ssh_public_key !== undefined && port !== undefined
+    ? { ssh_public_key, port, protocol }
+    : undefined;
 
-const url = (service: string): string => `http://${service}:${signerPorts.signer}`;
+const url = (service: string, protocol = "http"): string => `${protocol}://${service}:${signerPorts.signer}`;
 /** Whichever tunnel or pod of this signer answers. */
-export const signerUrl = (baker: string, signer: string): string => url(signerServiceName(baker, signer));
+export const signerUrl = (baker: string, signer: string, protocol?: Tunnel["protocol"]): string =>
+  url(signerServiceName(baker, signer), protocol);
 
 /** In order of preference. ECDSA on P-256 (tz3) is the only curve of Octez' own signer that draws a nonce. */
 export function bakerSigners(baker: string, settings: BakerConfiguration, zones: readonly string[]): Signer[] {
@@ -60,8 +63,8 @@ export function bakerSigners(baker: string, settings: BakerConfiguration, zones:
       signer.url !== undefined
         ? [{ zone: null, url: signer.url }]
         : zones.length > 0
-          ? zones.map((zone) => ({ zone, url: url(signerServiceName(baker, name, zone)) }))
-          : [{ zone: null, url: signerUrl(baker, name) }],
+          ? zones.map((zone) => ({ zone, url: url(signerServiceName(baker, name, zone), signer.protocol) }))
+          : [{ zone: null, url: signerUrl(baker, name, signer.protocol) }],
     deterministic: signer.deterministic,
   }));
 }

@@ -58,6 +58,7 @@ export class RemoteSignerLink extends Construct {
       host: this.host,
       host_key: signer_link.host_public_key ?? "",
       user: signerLinkUser,
+      protocol: link.protocol,
       listen: `0.0.0.0:${signerPorts.signer}`,
       tunnels: tunnelsOf(link, zones).map(({ zone, port }) => ({ zone: zone ?? "any", port })),
       addresses: signingKeys(settings).map(({ address }) => address),

@@ -144,14 +144,14 @@ export class SignerTunnels extends Construct {
   }
 
   private pod({ zone, port }: ZoneTunnel): DeploymentV1SpecTemplateSpec {
-    const { baker, signer, image, hostKeySecret } = this.props;
+    const { baker, signer, image, hostKeySecret, link } = this.props;
     return {
       automountServiceAccountToken: false,
       enableServiceLinks: false,
       terminationGracePeriodSeconds: 5,
       securityContext: podSecurity,
       ...(zone === undefined ? {} : { nodeSelector: { [labels.zone]: zone } }),
-      container: [sshd(image, port)],
+      container: [sshd(image, port, link.protocol)],
       volume: [
         {
           name: "host-key",
@@ -168,7 +168,10 @@ export class SignerTunnels extends Construct {
   }
 }
 
-const sshd = (image: string, port: number): DeploymentV1SpecTemplateSpecContainer => ({
+/** A line of /proc/net/tcp: something listens on the signer's port. */
+const listening = `:${signerPorts.signer.toString(16).toUpperCase()} 00000000:0000 0A `;
+
+const sshd = (image: string, port: number, protocol: Tunnel["protocol"]): DeploymentV1SpecTemplateSpecContainer => ({
   name: "sshd",
   image,
   imagePullPolicy: "IfNotPresent",
@@ -188,9 +191,12 @@ const sshd = (image: string, port: number): DeploymentV1SpecTemplateSpecContaine
     failureThreshold: 3,
     timeoutSeconds: 3,
   },
-  // Through the tunnel: the signer itself answers.
   readinessProbe: {
-    httpGet: { port: String(signerPorts.signer), path: "/authorized_keys" },
+    // Through the tunnel: the signer itself answers. Over TCP the probe of each tunnel would take one of the few
+    // connections that the signer has, so it sees only that the tunnel stands; the gate asks the signer.
+    ...(protocol === "http"
+      ? { httpGet: { port: String(signerPorts.signer), path: "/authorized_keys" } }
+      : { exec: { command: ["grep", "-q", listening, "/proc/net/tcp"] } }),
     periodSeconds: 3,
     failureThreshold: 2,
     timeoutSeconds: 2,

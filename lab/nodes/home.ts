@@ -103,7 +103,7 @@ export class Home {
     for (const { zone, host, port } of targets) {
       const link: SignerLinkOutput = {
         ...{ baker, signer, host, host_key: hostKey, user: signerLinkUser, listen: `0.0.0.0:${signerPorts.signer}` },
-        ...{ tunnels: [{ zone, port }], addresses: Object.keys(keys), authentication_key: "" },
+        ...{ tunnels: [{ zone, port }], addresses: Object.keys(keys), authentication_key: "", protocol: "http" },
       };
       const outputs = join(folder, `outputs-${zone}.json`);
       writeFileSync(outputs, JSON.stringify([link]));

@@ -2,6 +2,7 @@
  * A network of real Octez programs around the laboratory's pods: one node, a baker with four delegates, which are a
  * quorum without ours, and an accuser. The pods' nodes are its peers.
  */
+import { once } from "node:events";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { systemClock } from "../../daemons/runtime/clock";
@@ -31,6 +32,8 @@ const others = [1, 2, 3, 4].map((number) => ({
   alias: `other${number}`,
   key: testKey("tz1", `sandbox ${number}`),
 }));
+/** Whatever takes longer has failed. */
+const longestMs = 120_000;
 /** Aliases of the client that an operator would have. */
 const ourAlias = "delegate";
 
@@ -82,7 +85,7 @@ export class Sandbox {
     this.keep("octez-accuser", commandLines.accuserRun(this.client));
     await this.reached(3, baker);
     this.chain.start();
-    await new Promise((resolve) => this.chain.once("block", resolve));
+    await once(this.chain, "block", { signal: AbortSignal.timeout(longestMs) });
   }
 
   /** As the delegate's operator does. */
@@ -104,9 +107,9 @@ export class Sandbox {
     if (!response.ok) throw new Error(`${block}: HTTP ${response.status}`);
     return (await response.json()) as { hash: string; level: number };
   }
-  /** @throws Error where the process ends before, or after two minutes */
+  /** @throws Error where the process ends before, or after `longestMs` */
   private async reached(level: number, by: { process: ContainerProcess; said: string[] }): Promise<void> {
-    const deadline = performance.now() + 120_000;
+    const deadline = performance.now() + longestMs;
     while (((await this.header("head").catch(() => undefined))?.level ?? -1) < level) {
       if (this.stopped) throw new Error("stopped while the sandbox began");
       if (by.process.exited || performance.now() > deadline)
@@ -142,12 +145,23 @@ export class Sandbox {
     return { process, said };
   }
   private toEnd(program: OctezProgram, args: string[]): Promise<void> {
+    const words = `${program} ${args.join(" ").replaceAll(/unencrypted:\w+/g, "unencrypted:...")}`;
+    let late = false;
     return new Promise((resolve, reject) => {
       const launched = this.launch(program, args, (code) => {
-        const words = `${program} ${args.join(" ").replaceAll(/unencrypted:\w+/g, "unencrypted:...")}`;
+        clearTimeout(timer);
         if (code === 0) resolve();
-        else reject(new Error(`${words} ended with ${code}: ${launched.said.join("\n")}`));
+        else
+          reject(
+            new Error(
+              `${words} ${late ? `took longer than ${longestMs} ms` : `ended with ${code}`}: ${launched.said.join("\n")}`,
+            ),
+          );
       });
+      const timer = setTimeout(() => {
+        late = true;
+        launched.process.kill();
+      }, longestMs);
     });
   }
   private keep(program: OctezProgram, args: string[]): { process: ContainerProcess; said: string[] } {

@@ -68,6 +68,12 @@ test("a tunnel is ready only when the signer answers through it, and alive while
   });
   expect(deployment(tunnels[0][0]).automount_service_account_token).toBe(false);
 });
+const overTcp = bakerWith({ signers: { home1: { ssh_public_key: sshKey, port: 8443, protocol: "tcp" } } });
+test("over octez-signer's TCP protocol a tunnel is ready while it stands: a probe would take the signer's connections", () => {
+  const probe = { exec: { command: ["grep", "-q", ":1A4C 00000000:0000 0A ", "/proc/net/tcp"] } };
+  expect(deployment(tunnels[0][0], overTcp).container[0]).toMatchObject({ readiness_probe: probe });
+  expect(deployment(tunnels[0][0], overTcp).container[0]).not.toHaveProperty("readiness_probe.http_get");
+});
 test("inside there is a service per zone, and one for whichever tunnel answers", () => {
   expectResource(baker(true, two), ServiceV1, "alice_signer_home1_us-central1-b").toHave({
     metadata: { name: "alice-signer-home1-us-central1-b" },
@@ -111,6 +117,18 @@ test("without the flag octez-baker asks the first signer's service, whichever tu
   const file = resource(baker(false, two), ConfigMapV1, "alice-solo") as { data: Record<string, string> };
   expect(file.data["baker.json"]).toContain('"http://alice-signer-home1:6732"');
 });
+test.each([
+  [true, "alice-as", "tcp://alice-signer-home1-us-central1-b:6732"],
+  [false, "alice-solo", "tcp://alice-signer-home1:6732"],
+])(
+  "a tunnel that carries octez-signer's TCP protocol is asked by it, and the signer host is told so; flag %s",
+  (flag, name, url) => {
+    const file = resource(baker(flag, overTcp), ConfigMapV1, name) as { data: Record<string, string> };
+    expect(file.data["baker.json"]).toContain(`"${url}"`);
+    expect(file.data["baker.json"]).not.toContain("http://alice-signer");
+    expect(baker(flag, overTcp).document.output?.signer_links?.value).toMatchObject([{ protocol: "tcp" }]);
+  },
+);
 const byUrl = { url: "http://10.8.0.5:6732", deterministic: true };
 test("a signer by URL stands beside a tunnel in the gate's list, and has no zone", () => {
   const mixed = baker(true, bakerWith({ signers: { home1: { ssh_public_key: sshKey, port: 8443 }, office: byUrl } }));
@@ -216,6 +234,7 @@ test("the output has what the signer host needs to know", () => {
       host: "${data.google_compute_address.signer_link.address}",
       host_key: hostKey,
       user: "signer",
+      protocol: "http",
       listen: "0.0.0.0:6732",
       tunnels: [
         { zone: "us-central1-b", port: 8443 },

