@@ -9,16 +9,16 @@ export interface ViewOptions {
   sleep(ms: number): Promise<void>;
 }
 
-async function readLeases(cluster: Cluster, baker: string): Promise<Leases> {
+async function readLeases(cluster: Cluster, baker: string): Promise<Pick<Leases, "lease" | "members">> {
   const lease = await cluster.lease(leaderLeaseName(baker));
   const members: LeaseView[] = [];
   for (let ordinal = 0; ; ordinal++) {
     const member = await cluster.lease(memberLeaseName(baker, ordinal));
-    if (!member) return { lease, members, changed: new Set() };
+    if (!member) return { lease, members };
     members.push(member);
   }
 }
-const versions = ({ lease, members }: Leases) =>
+const versions = ({ lease, members }: Pick<Leases, "lease" | "members">) =>
   [lease, ...members].flatMap((entry) =>
     entry ? [[entry.metadata.name, entry.metadata.resourceVersion] as const] : [],
   );
@@ -33,13 +33,15 @@ export async function readView(cluster: Cluster, baker: string, options: ViewOpt
     cluster.configMaps(`${labels.baker}=${baker}`),
   ]);
   const deployment = deploymentOf(baker, pods, configMaps);
-  let seen = await readLeases(cluster, baker);
+  const from = options.now();
+  const first = await readLeases(cluster, baker);
+  let seen: Leases = { ...first, changed: new Set(), seenMs: { from, to: options.now() } };
   if (looksOld(seen, deployment, options.now())) {
     const before = new Map(versions(seen));
     await options.sleep(deployment.timings.memberRenewSeconds * 1250);
     const again = await readLeases(cluster, baker);
     const changed = versions(again).filter(([name, version]) => before.get(name) !== version);
-    seen = { ...again, changed: new Set(changed.map(([name]) => name)) };
+    seen = { ...again, changed: new Set(changed.map(([name]) => name)), seenMs: { from, to: options.now() } };
   }
   const { context, namespace } = cluster;
   return { ...viewOf(deployment, seen, options.now()), place: { context, namespace } };

@@ -19,8 +19,8 @@ export interface Member {
   fresh: boolean;
   ageSeconds: number | undefined;
   /**
-   * Seconds by which its wall clock seems to be ahead of this machine's (negative: behind); 0 where nothing speaks for
-   * that.
+   * Seconds by which its wall clock is at least ahead of this machine's (negative: behind); 0 where the requests'
+   * durations explain what was seen.
    */
   clockSeconds: number;
 }
@@ -106,6 +106,8 @@ export interface Leases {
   /** By ordinal. */
   members: LeaseView[];
   changed: ReadonlySet<string>;
+  /** When `changed` was seen, by this machine's clock: the API got those renewals in between. */
+  seenMs: { from: number; to: number };
 }
 
 const ageSeconds = (lease: LeaseView | undefined, nowMs: number): number | undefined =>
@@ -121,6 +123,17 @@ export const looksOld = ({ lease, members }: Leases, { timings }: Deployment, no
 
 const recordOf = (lease: LeaseView): MemberRecord | undefined =>
   memberRecordSchema.safeParse(parseJson(lease.metadata.annotations[annotations.member])).data;
+
+/**
+ * Its writer had this time within the last `memberMaxAgeSeconds` before the API got it: a request that lasts longer
+ * makes a member silent.
+ */
+function clockDifference({ renewTimeMs }: LeaseView, { from, to }: Leases["seenMs"], timings: Timings): number {
+  const earliestMs = from - timings.memberMaxAgeSeconds * 1000;
+  if (renewTimeMs === undefined || (renewTimeMs >= earliestMs && renewTimeMs <= to)) return 0;
+  // Whole seconds that are certain.
+  return Math.trunc((renewTimeMs - (renewTimeMs > to ? to : earliestMs)) / 1000);
+}
 
 function memberOf(
   lease: LeaseView,
@@ -142,7 +155,7 @@ function memberOf(
     fresh: young || changed,
     ageSeconds: age,
     // It renews, and yet its renewals look old or come from the future.
-    clockSeconds: !young && changed ? Math.round(-(age ?? 0)) : 0,
+    clockSeconds: !young && changed ? clockDifference(lease, seen.seenMs, timings) : 0,
   };
   return member;
 }

@@ -133,7 +133,10 @@ export class PageState {
     const recentMs = deployment.timings.memberMaxAgeSeconds * 1000;
     const changed = new Set([...this.writtenMs].filter(([, atMs]) => now - atMs <= recentMs).map(([name]) => name));
     changed.delete(leaderLeaseName(lab.baker));
-    const seen = { lease: lease && leaseView(lease), members: members.map((object) => leaseView(object)), changed };
+    const seen = {
+      ...{ lease: lease && leaseView(lease), members: members.map((object) => leaseView(object)), changed },
+      seenMs: { from: now - recentMs, to: now },
+    };
     return { ...viewOf(deployment, seen, now), apiSilentSeconds: this.apiSilentSeconds(now) };
   }
 

@@ -25,7 +25,11 @@ test("a level without a right says nothing, and a halted chain's last attestatio
 
 describe("the headline is the diagnosis of `status`", () => {
   const view = {
-    ...viewOf(deploymentOf("alice", [], []), { lease: undefined, members: [], changed: new Set() }, 0),
+    ...viewOf(
+      deploymentOf("alice", [], []),
+      { lease: undefined, members: [], changed: new Set(), seenMs: { from: 0, to: 0 } },
+      0,
+    ),
     apiSilentSeconds: 9,
   };
   const diagnosis = diagnose(view);

@@ -13,7 +13,7 @@ const clock: MemberRule = ({ pod, clockSeconds }) =>
   clockSeconds !== 0
     ? warning(
         "clock",
-        `${pod}: its clock is ${Math.abs(clockSeconds)} s ${clockSeconds > 0 ? "ahead of" : "behind"} this machine's`,
+        `${pod}: its clock is at least ${Math.abs(clockSeconds)} s ${clockSeconds > 0 ? "ahead of" : "behind"} this machine's`,
         "one of the two is wrong: the ages of heads are judged by it",
       )
     : undefined;
