@@ -12,6 +12,22 @@ const head = z.object({
   ageSeconds: z.number(),
 });
 
+export const missedKinds = ["attestation", "block"] as const;
+export const whoseSlots = ["ours", "producer", "unknown"] as const;
+/** A slot of the delegate that is missing on the chain, as one sidecar judges it. For people. */
+export const missedSlotSchema = z.object({
+  kind: z.enum(missedKinds),
+  level: z.int(),
+  whose: z.enum(whoseSlots),
+  /** A sentence's end. */
+  why: z.string(),
+  /** When the sidecar saw it, ISO 8601. */
+  at: z.string(),
+});
+export type MissedSlot = z.infer<typeof missedSlotSchema>;
+/** The last ones, oldest first. */
+const missedSlots = z.optional(z.array(missedSlotSchema));
+
 /** The pod's DAL node, and what the delegate attested of the DAL in the running cycle by the chain's own account. */
 export const dalStatusSchema = z.object({
   well: z.boolean(),
@@ -43,6 +59,7 @@ export const sidecarStatusSchema = z.object({
   syncState: z.nullable(z.string()),
   /** Levels whose attestation the delegate missed while this process watched, by the chain's own account. */
   missedAttestations: z.optional(z.int()),
+  missedSlots,
   /** Where the pod has a DAL node. */
   dal: z.optional(dalStatusSchema),
   recent,
@@ -183,6 +200,7 @@ export const memberRecordSchema = z.object({
   troubles: z.optional(z.array(z.string())),
   /** Where the pod has a DAL node and its sidecar answers. */
   dal: z.optional(dalStatusSchema),
+  missedSlots,
   recent,
 });
 export type MemberRecord = z.infer<typeof memberRecordSchema>;

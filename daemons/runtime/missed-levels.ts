@@ -17,22 +17,22 @@ export function missedBetween(before: Account | undefined, after: Account): numb
 export const countedLevels = 600;
 
 /**
- * Missed levels among `from` to `to`, both included, on the chain of the node's head, which has block `to + 1`. Block
- * by block, so that the end of a cycle hides nothing. @throws Error where the node does not answer, or for more than
- * `countedLevels`
+ * The levels missed from `from` to `to`, both included, on the chain of the node's head, which has block `to + 1`.
+ * Block by block, so that the end of a cycle hides nothing. @throws Error where the node does not answer, or for more
+ * than `countedLevels`
  */
 export async function missedLevels(
   rpc: Pick<OctezRpc, "participation">,
   { delegate, from, to, ...options }: RpcOptions & { delegate: string; from: number; to: number },
-): Promise<number> {
+): Promise<number[]> {
   if (to - from >= countedLevels) throw new Error(`levels ${from} to ${to} are more than ${countedLevels}`);
-  let missed = 0;
+  const missed: number[] = [];
   let before: Account | undefined;
   for (let level = from; level <= to + 1; level++) {
     const answer = await rpc.participation({ ...options, delegate, block: String(level) });
     if (!answer.ok) throw new Error(`${answer.kind}: ${answer.message}`);
     const account = { level, missedLevels: answer.value.missedLevels };
-    missed += missedBetween(before, account);
+    if (missedBetween(before, account) > 0) missed.push(level - 1);
     before = account;
   }
   return missed;

@@ -37,7 +37,8 @@ export function createRights(options: {
         .filter((right) => right.delegate === delegate && levels.includes(right.level))
         .map((right) => right.level),
     blockSeconds: async (signal) => must(await rpc.constants({ timeoutMs, signal })).minimalBlockDelaySeconds,
-    missedLevels: (from, to, signal) => missedLevels(rpc, { delegate, from, to, timeoutMs, signal }),
+    missedLevels: async (from, to, signal) =>
+      (await missedLevels(rpc, { delegate, from, to, timeoutMs, signal })).length,
     close: () => rpc.close(),
   };
 }

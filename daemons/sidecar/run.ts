@@ -61,8 +61,8 @@ export async function runSidecar(options: SidecarOptions): Promise<void> {
     live: () => (({ live, liveReason }) => health(live, liveReason))(status()),
     ready: () => (({ ready, reason }) => health(ready, reason))(status()),
     status: () => {
-      const { missedAttestations } = slots;
-      return { ...status(), missedAttestations, dal: dal?.status(), recent: recent.list() };
+      const { missedAttestations, missed } = slots;
+      return { ...status(), missedAttestations, missedSlots: missed, dal: dal?.status(), recent: recent.list() };
     },
     metrics,
   });

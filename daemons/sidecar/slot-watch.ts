@@ -5,18 +5,26 @@
 import type { BakerFile } from "../../contract/baker-file";
 import { leadershipSchema } from "../../contract/leadership";
 import { ports } from "../../contract/ports";
-import { gateStatusSchema } from "../../contract/status";
+import { gateStatusSchema, missedKinds, whoseSlots, type MissedSlot } from "../../contract/status";
 import { getJson } from "../runtime/http-get";
 import type { Clock } from "../runtime/clock";
 import type { Log } from "../runtime/log";
-import { Counter, type Registry } from "../runtime/metrics";
-import { missedBetween, type Account } from "../runtime/missed-levels";
+import { Counter, Gauge, type Registry } from "../runtime/metrics";
+import { missedBetween, missedLevels, type Account } from "../runtime/missed-levels";
 import type { OctezRpc } from "../runtime/octez-rpc";
+import { secondsTime } from "../runtime/kube";
 import type { Recent } from "../runtime/recent";
 import type { Wake } from "../runtime/wake";
 import type { SeenHead } from "./assess";
 import { causeOf, slotCauses, type PodView, type SlotCause } from "./slots";
-import { mostLikely, whoseSlot, whoseSlots, type Verdict } from "./whose";
+import { mostLikely, whoseSlot, type Verdict } from "./whose";
+
+/** Levels further back are only counted. */
+const mostLevels = 16;
+/** Slots that `status` carries: a few takeovers' worth, and some kilobytes in the member's lease. */
+const mostTold = 12;
+/** Characters of what is said of one. */
+const longestWhy = 200;
 
 /** The delegate's active consensus key, by level. */
 type ActiveKeys = ReadonlyMap<number, string>;
@@ -39,19 +47,22 @@ export interface SlotWatchOptions {
 
 export class SlotWatch {
   private readonly slots: Counter;
+  private readonly counted: Gauge;
   private account: Account | undefined;
   private epochBefore: number | undefined;
   private refusedBefore: number | undefined;
   private seen: number | undefined;
   /** The last heads, by level. */
   private readonly heads = new Map<number, Pick<SeenHead, "level" | "round" | "timestampMs" | "ageThenMs">>();
-  /** Whether the heads since the account came one after the other, each in its time. */
+  /** Whether the heads since the account came one after the other, each in its time, while the node was ready. */
   private followed = false;
   /**
    * Levels whose attestation was missed since this began while the node followed the chain. At a head that comes late
    * or is passed over, as when a node catches up, no baker attests: that says nothing about the baker.
    */
   missedAttestations = 0;
+  /** The last slots that were missed while this process watched, oldest first. */
+  readonly missed: MissedSlot[] = [];
 
   constructor(private readonly o: SlotWatchOptions) {
     this.slots = new Counter({
@@ -60,8 +71,14 @@ export class SlotWatch {
       labelNames: ["delegate", "kind", "result", "cause", "whose"],
       registers: [o.metrics],
     });
+    this.counted = new Gauge({
+      name: "tog_sidecar_slots_counted_level",
+      help: "Level of the block up to which missed slots are counted; absent before the first one",
+      registers: [o.metrics],
+    });
+    this.counted.remove();
     // Series that begin at zero, so that the first miss is an increase.
-    for (const kind of ["attestation", "block"] as const)
+    for (const kind of missedKinds)
       for (const cause of slotCauses) for (const whose of whoseSlots) this.count(kind, cause, whose, 0);
   }
 
@@ -85,42 +102,69 @@ export class SlotWatch {
     if (head.level !== this.seen) this.followed &&= inTime && head.level - 1 === this.seen;
     this.seen = head.level;
     this.heads.set(head.level, head);
-    for (const level of this.heads.keys()) if (level < head.level - 16) this.heads.delete(level);
-    const wanted = { timeoutMs: 2 * this.o.pollMs, signal };
-    const [participation, rights] = await Promise.all([
-      rpc.participation({ ...wanted, delegate }),
-      rpc.bakingRights({ ...wanted, levels: [head.level], delegates: [delegate], maxRound: 0 }),
-    ]);
+    for (const level of this.heads.keys()) if (level < head.level - mostLevels) this.heads.delete(level);
+    // A node that is syncing shows the past: what was missed meanwhile is in its account once it is ready.
+    if (!this.o.nodeReady()) return (this.followed = false);
     const before = this.account;
-    // A delegate that had an account keeps it: the node has failed, and the next answer covers this head, too.
-    if (!participation.ok && before !== undefined && this.o.nodeReady()) return false;
-    // An unregistered delegate has no account; a node that is syncing shows the past.
-    this.account =
-      participation.ok && this.o.nodeReady()
-        ? { level: head.level, missedLevels: participation.value.missedLevels }
-        : undefined;
+    // Of this very block: the node's head may be another one by now.
+    const block = String(head.level);
+    const [participation, blocks] = await Promise.all([
+      rpc.participation({ timeoutMs: 2 * this.o.pollMs, signal, delegate, block }),
+      this.blocksMissed(before?.level ?? head.level - 1, head, signal),
+    ]);
+    // The next answer covers this head, too. An unregistered delegate has no account.
+    if (!participation.ok || !this.o.nodeReady()) return false;
+    this.account = { level: head.level, missedLevels: participation.value.missedLevels };
     // One head may have gone by without an answer.
     const steady = this.followed && before !== undefined && head.level - before.level <= 2;
     this.followed = inTime;
-    if (!this.account) return false;
     const attestations = missedBetween(before, this.account);
     if (steady) this.missedAttestations += attestations;
-    const block =
-      before !== undefined &&
-      rights.ok &&
-      (head.round ?? 0) > 0 &&
-      rights.value.some((right) => right.level === head.level && right.round === 0);
-    const firstLevel = before?.level ?? head.level;
-    const count = attestations > 0 ? Math.min(16, head.level - firstLevel) : 0;
-    const levels = Array.from({ length: count }, (_, i) => head.level - 1 - i);
+    const levels = await this.levelsMissed(before?.level ?? head.level, head.level - 1, attestations, signal);
     // The pod is asked at each head, since its growth is judged.
-    const [pod, keys] = await Promise.all([
-      this.podView(),
-      this.activeKeys(block ? [head.level, ...levels] : levels, signal),
-    ]);
+    const [pod, keys] = await Promise.all([this.podView(), this.activeKeys([...blocks, ...levels], signal)]);
     if (attestations > 0) this.tell("attestation", levels, attestations, pod, keys);
-    if (block) this.tell("block", [head.level], 1, pod, keys);
+    if (before && blocks.length > 0) this.tell("block", blocks, blocks.length, pod, keys);
+    this.counted.set(head.level);
     return true;
+  }
+
+  /**
+   * Levels above `after`, up to the head's, at which the delegate had the right of round 0 and another round's block
+   * is on the chain; newest first.
+   */
+  private async blocksMissed(after: number, head: SeenHead, signal: AbortSignal): Promise<number[]> {
+    const { rpc, file, pollMs } = this.o;
+    const wanted = { timeoutMs: 2 * pollMs, signal };
+    const count = Math.max(1, Math.min(mostLevels, head.level - after));
+    const levels = Array.from({ length: count }, (_, i) => head.level - i);
+    const rights = await rpc.bakingRights({ ...wanted, levels, delegates: [file.delegate], maxRound: 0 });
+    if (!rights.ok) return [];
+    const rounds = rights.value
+      .filter(({ level, round }) => round === 0 && levels.includes(level))
+      .map(async ({ level }) => {
+        if (level === head.level) return { level, round: head.round };
+        const header = await rpc.header({ ...wanted, block: String(level) });
+        return { level, round: header.ok ? header.value.round : null };
+      });
+    const late = (await Promise.all(rounds)).filter(({ round }) => (round ?? 0) > 0);
+    return late.map(({ level }) => level).sort((one, other) => other - one);
+  }
+
+  /**
+   * The `count` levels that were missed among `from` to `to`, newest first; more where the node does not say which.
+   */
+  private async levelsMissed(from: number, to: number, count: number, signal: AbortSignal): Promise<number[]> {
+    if (count === 0) return [];
+    const first = Math.max(from, to - mostLevels + 1);
+    const all = Array.from({ length: to - first + 1 }, (_, i) => to - i);
+    if (count >= all.length) return all;
+    const { rpc, file, pollMs } = this.o;
+    const range = { delegate: file.delegate, from: first, to, timeoutMs: 2 * pollMs, signal };
+    return missedLevels(rpc, range).then(
+      (levels) => levels.reverse(),
+      () => all,
+    );
   }
 
   /** @param levels among which `count` were missed, newest first */
@@ -138,10 +182,12 @@ export class SlotWatch {
       const { whose, why } = verdict;
       this.count(kind, cause, whose, 1);
       log.warn(`${kind}-missed`, cause, { missedLevel: level, whose, why });
+      this.missed.push({ kind, level, whose, why: why.slice(0, longestWhy), at: secondsTime(this.o.clock.wall()) });
       // A standby mostly knows nothing: that is no news.
       if (whose !== "unknown" || pod.leadership?.holderIdentity === pod.leadership?.self)
         recent.note(`${kind}-missed`, `the ${kind} of level ${level} is missing on the chain (${whose}): ${why}`);
     }
+    this.missed.splice(0, this.missed.length - mostTold);
     // Of levels that lie further back nothing is known any more.
     this.count(kind, cause, "unknown", Math.max(0, count - slots.length));
   }

@@ -1,8 +1,8 @@
 /**
  * Missed slots of the delegate: rights against the chain. Attestations by the chain's own account of the running cycle
- * (`participation`), blocks by the right at round 0 of each head. Only what happened while this process watched is
- * counted: nothing at start, and nothing over a gap in which the node was not ready. Over questions that it did not
- * answer the account goes on: what was missed meanwhile is counted with the next answer.
+ * (`participation`), blocks by the right at round 0 of each level. Only what happened since this process watched is
+ * counted: nothing at start. Where the node was not ready or did not answer, the account goes on: what was missed
+ * meanwhile is counted with the next answer.
  */
 import type { Leadership } from "../../contract/leadership";
 import type { GateStatus } from "../../contract/status";

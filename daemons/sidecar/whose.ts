@@ -1,7 +1,7 @@
 /** Whether a slot that is missing on the chain was missed by us or by whoever made the next block. Pure. */
-import type { AskedSignature } from "../../contract/status";
+import type { whoseSlots} from "../../contract/status";
+import { type AskedSignature } from "../../contract/status";
 
-export const whoseSlots = ["ours", "producer", "unknown"] as const;
 export interface Verdict {
   whose: (typeof whoseSlots)[number];
   /** A sentence's end, for people. */
@@ -9,7 +9,7 @@ export interface Verdict {
 }
 
 /** Of what is missing. Times are milliseconds since 1970, by the wall clock of this pod. */
-export interface MissedSlot {
+export interface Slot {
   kind: "attestation" | "block";
   level: number;
   /** Of the block that is attested, or of the block that is missing; null where this pod does not know it. */
@@ -37,7 +37,7 @@ const verdict = (whose: Verdict["whose"], why: string): Verdict => ({ whose, why
 /** What is signed must still be injected and reach the next producer: a signature that is younger proves nothing. */
 const spreadMs = 1000;
 
-function ofRequest(slot: MissedSlot, { result, atMs }: AskedSignature, nowMs: number): Verdict {
+function ofRequest(slot: Slot, { result, atMs }: AskedSignature, nowMs: number): Verdict {
   if (result === "under-way")
     return verdict(
       "ours",
@@ -55,7 +55,7 @@ function ofRequest(slot: MissedSlot, { result, atMs }: AskedSignature, nowMs: nu
   return verdict("ours", `it was signed ${seconds(lateMs)} after the next round began`);
 }
 
-export function whoseSlot(slot: MissedSlot, witness: Witness): Verdict {
+export function whoseSlot(slot: Slot, witness: Witness): Verdict {
   const lateMs = (slot.arrivedMs ?? -Infinity) - slot.deadlineMs;
   // Nobody can attest in time what comes too late.
   if (lateMs > 0)

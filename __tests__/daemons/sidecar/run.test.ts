@@ -144,7 +144,7 @@ test("without a stream the polls follow the head", async () => {
 test("a head that stands still becomes too old, and the next one mends it", async () => {
   sidecar = await startSidecar(node.url, 3.2);
   await until(sidecar, "/ready", 200);
-  await until(sidecar, "/ready", 503, /^head-too-old: the head \(level 1000\) is [3-9]\.\d s old/);
+  await until(sidecar, "/ready", 503, /^head-too-old: the head \(level 1000\) is \d+\.\d s old/);
   await until(sidecar, "/live", 200);
   await eventually("it is in the log", () =>
     sidecar.lines.some((line) => String(line.reason).startsWith("head-too-old")),

@@ -17,6 +17,10 @@ interface Look {
   /** Levels that the head is above the one before. */
   ahead?: number;
   ageThenMs?: number;
+  /** Of the head's block. */
+  round?: number;
+  /** The node is not ready, and is not asked. */
+  syncing?: boolean;
 }
 
 const at = (missedLevels: number, head: Omit<Look, "answer"> = {}): Look => ({ answer: missed(missedLevels), ...head });
@@ -29,9 +33,14 @@ const watched = (...looks: Look[]) => watchedBy("solo", looks);
 async function watchedBy(
   topology: "solo" | "active-standby",
   looks: readonly Look[],
-): Promise<{ found: number[]; recent: string[]; metrics: string; keyBlocks: string[] }> {
+  chain: { between?: Record<number, number>; rights?: readonly number[]; rounds?: Record<number, number> } = {},
+): Promise<Pick<SlotWatch, "missed"> & { found: number[]; recent: string[]; metrics: string; keyBlocks: string[] }> {
   const keyBlocks: string[] = [];
   let turn = 0;
+  /** By block. */
+  const answers = new Map<number, Answer>(
+    Object.entries(chain.between ?? {}).map(([block, account]) => [Number(block), missed(account)]),
+  );
   const recent = new Recent(systemClock);
   const metrics = createRegistry("alice", "pod");
   let level = 0;
@@ -39,15 +48,27 @@ async function watchedBy(
   const stop = new AbortController();
   const newHead = new Wake();
   const rpc = {
-    participation: () => {
-      asked();
-      return Promise.resolve(looks[turn - 1]?.answer ?? failed("timeout"));
+    participation: ({ block }: { block: string }) => {
+      if (Number(block) === level) asked();
+      return Promise.resolve(answers.get(Number(block)) ?? failed("status"));
     },
     consensusKeys: ({ block }: { block: string }) => {
       keyBlocks.push(block);
       return Promise.resolve(failed("timeout"));
     },
-    bakingRights: () => Promise.resolve(failed("timeout")),
+    bakingRights: ({ levels }: { levels: readonly number[] }) =>
+      Promise.resolve(
+        chain.rights
+          ? {
+              ok: true,
+              value: chain.rights
+                .filter((right) => levels.includes(right))
+                .map((right) => ({ level: right, round: 0 })),
+            }
+          : failed("timeout"),
+      ),
+    header: ({ block }: { block: string }) =>
+      Promise.resolve({ ok: true, value: { round: chain.rounds?.[Number(block)] ?? 0 } }),
   };
   const watch = new SlotWatch({
     ...{
@@ -60,14 +81,22 @@ async function watchedBy(
     ...{ log: createLog("pod", "sidecar", () => undefined), metrics },
     ...{ clock: systemClock, recent },
     head: () =>
-      level === 0 ? undefined : ({ level, round: 0, ageThenMs: looks[turn - 1]?.ageThenMs ?? 900 } as SeenHead),
-    nodeReady: () => true,
+      level === 0
+        ? undefined
+        : ({ level, round: looks[turn - 1]?.round ?? 0, ageThenMs: looks[turn - 1]?.ageThenMs ?? 900 } as SeenHead),
+    nodeReady: () => {
+      const syncing = looks[turn - 1]?.syncing ?? false;
+      if (syncing) asked();
+      return !syncing;
+    },
   });
   const done = watch.run(stop.signal);
   const found: number[] = [];
   while (found.length < looks.length) {
     const looked = new Promise<void>((resolve) => (asked = resolve));
-    level += looks[turn++]?.ahead ?? 1;
+    const look = looks[turn++];
+    level += look?.ahead ?? 1;
+    if (look) answers.set(level, look.answer);
     newHead.kick();
     await looked;
     await new Promise((resolve) => setImmediate(resolve));
@@ -75,7 +104,7 @@ async function watchedBy(
   }
   stop.abort();
   await done;
-  return { found, recent: recent.list(), metrics: await metrics.metrics(), keyBlocks };
+  return { missed: watch.missed, found, recent: recent.list(), metrics: await metrics.metrics(), keyBlocks };
 }
 
 test("nothing is missed at the start; then what the chain's account grows by", async () => {
@@ -111,4 +140,34 @@ test("a missed level is told with its number, and each one is counted once", asy
   expect(recent).toEqual([expect.stringMatching(/the attestation of level [45] is missing on the chain \(unknown\)/)]);
   const counted = metrics.split("\n").filter((line) => /^tog_sidecar_slots_total.* [1-9]/.test(line));
   expect(counted).toEqual([expect.stringMatching(/cause="unknown",whose="unknown".* 3$/)]);
+});
+
+const levelsOf = ({ missed: slots }: Pick<SlotWatch, "missed">) => slots.map(({ kind, level }) => `${kind} ${level}`);
+
+test("where several heads passed, the node is asked which levels were missed", async () => {
+  const between = { 3: 8, 4: 8, 5: 8 };
+  expect(levelsOf(await watchedBy("solo", [at(7), at(7), at(9, { ahead: 4 })], { between }))).toEqual([
+    "attestation 5",
+    "attestation 2",
+  ]);
+});
+
+test("what was missed while the node was not ready is told once it is, and says nothing of the baker", async () => {
+  const syncing = { answer: failed("timeout"), syncing: true };
+  const { found, missed: slots, metrics } = await watched(at(7), syncing, syncing, at(9), at(9));
+  expect(found).toEqual([0, 0, 0, 0, 0]);
+  expect(levelsOf({ missed: slots })).toEqual(["attestation 3", "attestation 2"]);
+  expect(metrics).toMatch(/tog_sidecar_slots_counted_level\{[^}]*\} 5/);
+});
+
+test("a block that another one replaced is found among the heads that passed, too", async () => {
+  const chain = { rights: [2, 4, 5], rounds: { 4: 1 } };
+  const looks = [at(7), at(7), at(7, { ahead: 3, round: 2 })];
+  expect(levelsOf(await watchedBy("solo", looks, chain))).toEqual(["block 5", "block 4"]);
+});
+
+test("the last twelve slots are kept", async () => {
+  const looks = Array.from({ length: 16 }, (_, i) => at(i));
+  const levels = levelsOf(await watched(...looks));
+  expect([levels.length, levels[0], levels.at(-1)]).toEqual([12, "attestation 4", "attestation 15"]);
 });

@@ -1,8 +1,8 @@
 import { Asked } from "../../../daemons/signing-gate/asked";
-import { mostLikely, whoseSlot, type MissedSlot, type Verdict, type Witness } from "../../../daemons/sidecar/whose";
+import { mostLikely, whoseSlot, type Slot, type Verdict, type Witness } from "../../../daemons/sidecar/whose";
 
 const next = 1_800_000_006_000;
-const missed = (fields: Partial<MissedSlot> = {}): MissedSlot => ({
+const missed = (fields: Partial<Slot> = {}): Slot => ({
   ...{ kind: "attestation", level: 100, round: 0, deadlineMs: next, arrivedMs: next - 5000, ...fields },
 });
 type Request = NonNullable<Witness["asked"]>[number];
@@ -13,7 +13,7 @@ const seen = (asked: Witness["asked"], fields: Partial<Witness> = {}): Witness =
   ...{ asked, sinceMs: 0, master: true, nowMs: next + 1500, ...fields },
 });
 
-const cases: [string, MissedSlot, Witness, Verdict["whose"], string][] = [
+const cases: [string, Slot, Witness, Verdict["whose"], string][] = [
   ["signed in time", missed(), seen([request()]), "producer", "signed 4.2 s before the next round began"],
   ["signed late", missed(), seen([request({ atMs: next + 700 })]), "ours", "signed 0.7 s after the next round began"],
   [
