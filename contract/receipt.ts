@@ -18,3 +18,10 @@ export const receiptSchema = z.object({
   missedLevels: z.nullable(z.int()),
 });
 export type Receipt = z.infer<typeof receiptSchema>;
+
+/**
+ * When the new tenure began, milliseconds since 1970: never before the fault. A receipt's own `at` is the beginning of
+ * its timeline, which after a loss is the last renewal that was seen, and that one came before the loss.
+ */
+export const acquiredAtMs = (receipt: Receipt): number =>
+  Date.parse(receipt.at) + (receipt.timeline.find(({ event }) => event === "acquired")?.atMs ?? 0);

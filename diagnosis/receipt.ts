@@ -1,6 +1,4 @@
 /** What a receipt of a transition means, in words that need no table. */
-import type { Receipt } from "../contract/receipt";
-
 const causes: Readonly<Record<string, string>> = {
   first: "the first master of this baker",
   "planned-operator": "an operator asked for it",
@@ -14,10 +12,3 @@ const causes: Readonly<Record<string, string>> = {
   "last-resort": "no member was fully able to sign; the best one took over",
 };
 export const causeText = (cause: string): string => causes[cause] ?? cause;
-
-/**
- * When the new tenure began, milliseconds since 1970: never before the fault. A receipt's own `at` is the beginning of
- * its timeline, which after a loss is the last renewal that was seen, and that one came before the loss.
- */
-export const acquiredAtMs = (receipt: Receipt): number =>
-  Date.parse(receipt.at) + (receipt.timeline.find(({ event }) => event === "acquired")?.atMs ?? 0);

@@ -2,7 +2,7 @@
 import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { leadershipStates, type LeadershipState } from "../../contract/leadership";
-import type { Receipt } from "../../contract/receipt";
+import { acquiredAtMs, type Receipt } from "../../contract/receipt";
 import { Counter, Gauge, Histogram, type Registry } from "../runtime/metrics";
 
 export interface ElectorMetrics {
@@ -46,8 +46,8 @@ export function exportTransitions(registry: Registry, source: LeaseSource): void
     });
   gauge(
     "tog_elector_transition_timestamp_seconds",
-    "When each of the last transitions began (at most 50)",
-    ({ at }) => Date.parse(at) / 1000,
+    "When the new master of each of the last transitions acquired the lease (at most 50)",
+    (receipt) => acquiredAtMs(receipt) / 1000,
   );
   gauge(
     "tog_elector_transition_missed_levels",

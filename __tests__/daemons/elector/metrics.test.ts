@@ -15,7 +15,10 @@ const receipt = (epoch: number, missedLevels: number | null): Receipt => ({
     to: "alice-as-1",
     cause: "expired",
     at: "2026-11-25T00:00:00Z",
-    timeline: [],
+    timeline: [
+      { atMs: 0, event: "last-renewal-seen", reason: "alice-as-0" },
+      { atMs: 7000, event: "acquired", reason: "expired" },
+    ],
     missedLevels,
   },
 });
@@ -33,7 +36,11 @@ test("each kept receipt is a series, and one that is no longer kept is gone", as
   expect(await series("tog_elector_transition_missed_levels")).toEqual([
     `tog_elector_transition_missed_levels{${labels(1)}} 1`,
   ]);
-  expect(await series("tog_elector_transition_timestamp_seconds")).toHaveLength(2);
+  // The receipt's own `at` is the last renewal that was seen before a loss: the transition is not older than its fault.
+  expect(await series("tog_elector_transition_timestamp_seconds")).toEqual([
+    `tog_elector_transition_timestamp_seconds{${labels(2)}} ${Date.parse("2026-11-25T00:00:07Z") / 1000}`,
+    `tog_elector_transition_timestamp_seconds{${labels(1)}} ${Date.parse("2026-11-25T00:00:07Z") / 1000}`,
+  ]);
   expect((await series("tog_elector_handovers_paused_seconds"))[0]).toMatch(/ 90$/);
   receipts = [receipt(2, 0)];
   expect(await series("tog_elector_transition_missed_levels")).toEqual([
