@@ -6,6 +6,7 @@
  */
 import { Command, CommanderError } from "commander";
 import { diagnose } from "../diagnosis/diagnose";
+import { missedSlotsOf } from "../diagnosis/missed-slots";
 import { ClusterError, UsageError } from "./cluster";
 import { askPods, doctor, type Check } from "./doctor";
 import { addImport } from "./import";
@@ -13,7 +14,7 @@ import { addKeys } from "./keys";
 import { addNonces } from "./nonces";
 import { jsonCommand, plainSeconds, type Common } from "./options";
 import { addPause } from "./pause";
-import { renderReceipt, renderStatus } from "./render";
+import { acquiredAt, renderHistory, renderStatus } from "./render";
 import { addReport } from "./report";
 import { hanging, remedyLines } from "./text";
 import { NoBaker, Session, type CockpitIo } from "./session";
@@ -59,10 +60,9 @@ async function status(session: Session, options: StatusOptions): Promise<void> {
 
 async function history(session: Session, common: Common): Promise<void> {
   const { cluster, baker } = await session.connected(common);
-  const { receipts } = await readView(cluster, baker, session.time);
-  session.print(common.json, { receipts }, () =>
-    receipts.length > 0 ? receipts.map(renderReceipt).join("\n\n") : "no transition yet",
-  );
+  const view = await readView(cluster, baker, session.time);
+  const receipts = view.receipts.map((receipt) => ({ acquiredAt: acquiredAt(receipt), ...receipt }));
+  session.print(common.json, { receipts, missedSlots: missedSlotsOf(view) }, () => renderHistory(view));
 }
 
 const renderCheck = ({ name, state, text, remedy }: Check): string =>
@@ -99,8 +99,8 @@ function commands(session: Session): Command {
     .action((options: StatusOptions) => status(session, options));
   addSwitchover(program, session);
   addPause(program, session);
-  jsonCommand(program, "history", "the receipts of the last transitions, newest first").action((common: Common) =>
-    history(session, common),
+  jsonCommand(program, "history", "the receipts of the last transitions, and the slots that were missed").action(
+    (common: Common) => history(session, common),
   );
   jsonCommand(program, "doctor", "checks every hop from this machine to the signer, each with its remedy").action(
     (common: Common) => examine(session, common),

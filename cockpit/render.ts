@@ -1,10 +1,11 @@
 /** What `status` and `history` print. */
-import type { Receipt } from "../contract/receipt";
+import { acquiredAtMs, type Receipt } from "../contract/receipt";
 import type { MemberRecord } from "../contract/status";
 import { diagnose } from "../diagnosis/diagnose";
 import { wholeSeconds } from "../diagnosis/facts";
 import type { Finding } from "../diagnosis/finding";
-import { acquiredAtMs, causeText } from "../diagnosis/receipt";
+import { missedSlotsOf, missedSlotText, type ToldSlot } from "../diagnosis/missed-slots";
+import { causeText } from "../diagnosis/receipt";
 import type { BakerView, Member } from "../diagnosis/view";
 import { factsTable, hanging, printable, remedyLines } from "./text";
 
@@ -15,13 +16,15 @@ const missedText = ({ missedLevels }: Receipt): string =>
   missedLevels === null
     ? "missed levels not counted yet"
     : `${missedLevels} missed level${missedLevels === 1 ? "" : "s"}`;
+/** When the new master acquired the lease. Whatever somebody wrote there instead of a time is shown as it is. */
+export function acquiredAt(receipt: Receipt): string {
+  const acquired = new Date(acquiredAtMs(receipt));
+  return Number.isNaN(acquired.getTime()) ? receipt.at : acquired.toISOString();
+}
 function receiptHead(first: string, receipt: Receipt): string {
   const who = `${receipt.from || "nobody"} -> ${receipt.to || "nobody"}`;
-  const acquired = new Date(acquiredAtMs(receipt));
-  // Whatever somebody wrote there instead of a time is shown as it is.
-  const at = Number.isNaN(acquired.getTime()) ? receipt.at : acquired.toISOString();
   return [
-    hanging(first, `${at}  epoch ${receipt.epoch}  ${who}  ${missedText(receipt)}`),
+    hanging(first, `${acquiredAt(receipt)}  epoch ${receipt.epoch}  ${who}  ${missedText(receipt)}`),
     hanging(" ".repeat(Math.max(2, first.length)), `${receipt.cause}: ${causeText(receipt.cause)}`),
   ].join("\n");
 }
@@ -33,6 +36,22 @@ export function renderReceipt(receipt: Receipt): string {
       `  ${((atMs - acquiredMs) / 1000).toFixed(2).padStart(8)} s  ${printable(event)}  ${printable(reason)}`,
   );
   return [receiptHead("", receipt), ...steps].join("\n");
+}
+
+/** A line each, with what is known of whose they were. */
+export const renderMissedSlots = (slots: readonly ToldSlot[]): string =>
+  [
+    "the last missed slots, as the members saw them since they started",
+    ...slots.map((slot) => hanging(`  ${printable(slot.at)}  level ${slot.level}  `, missedSlotText(slot))),
+  ].join("\n");
+/** What `history` prints. */
+export function renderHistory(view: Pick<BakerView, "receipts" | "members">): string {
+  const { receipts } = view;
+  const slots = missedSlotsOf(view);
+  return [
+    ...(receipts.length > 0 ? receipts.map(renderReceipt) : ["no transition yet"]),
+    ...(slots.length > 0 ? [renderMissedSlots(slots)] : []),
+  ].join("\n\n");
 }
 
 /** Of a pod without a DAL node, or a member of which nothing is known. */

@@ -14,7 +14,7 @@ import { archive, type ArchiveFile } from "./archive";
 import type { Cluster } from "./cluster";
 import { askPods, doctor } from "./doctor";
 import { bakerCommand, type Common } from "./options";
-import { renderReceipt, renderStatus } from "./render";
+import { renderHistory, renderStatus } from "./render";
 import type { Session } from "./session";
 import { readView } from "./view";
 
@@ -57,7 +57,7 @@ export async function reportFiles(cluster: Cluster, baker: string, time: Session
   const files = [
     attempt("status.txt", () => `${renderStatus(view)}\n`),
     attempt("diagnosis.json", () => json(diagnose(view))),
-    attempt("history.txt", () => view.receipts.map((receipt) => `${renderReceipt(receipt)}\n`).join("\n")),
+    attempt("history.txt", () => `${renderHistory(view)}\n`),
     attempt("doctor.json", async () =>
       json(await doctor(cluster, () => Promise.resolve(view), askPods(cluster, baker))),
     ),

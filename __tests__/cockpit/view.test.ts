@@ -11,11 +11,12 @@ import type { MemberRecord } from "../../contract/status";
 import type { Watermark } from "../../contract/watermark";
 import { ClusterError, type Cluster } from "../../cockpit/cluster";
 import { doctor } from "../../cockpit/doctor";
-import { renderReceipt, renderStatus } from "../../cockpit/render";
+import { renderHistory, renderReceipt, renderStatus } from "../../cockpit/render";
 import { table } from "../../cockpit/text";
 import { cancelSwitchover, drill, performSwitchover, planSwitchover } from "../../cockpit/switchover";
 import { readView, type ViewOptions } from "../../cockpit/view";
 import { diagnose } from "../../diagnosis/diagnose";
+import { missedSlotsOf } from "../../diagnosis/missed-slots";
 import type { LeaseView } from "../../diagnosis/objects";
 import type { BakerView } from "../../diagnosis/view";
 
@@ -106,7 +107,7 @@ class FakeCluster implements Cluster {
   }
   version = () =>
     this.reachable ? Promise.resolve("v1") : Promise.reject(new ClusterError("unreachable", "no answer"));
-  lease = (name: string) => Promise.resolve(this.leases.get(name));
+  lease = (name: string): Promise<LeaseView | undefined> => Promise.resolve(this.leases.get(name));
   configMaps = () =>
     Promise.resolve(
       this.maps.map(({ name, data }) => ({
@@ -485,8 +486,40 @@ test("a member whose clock is wrong is fresh, and the clock is named", async () 
   const { signing, findings } = diagnose(await cluster.view());
   expect(signing).toBe(true);
   expect(findings.map(({ code, text }) => [code, text])).toEqual([
-    ["clock", "alice-as-1: its clock is 3600 s ahead of this machine's"],
+    ["clock", "alice-as-1: its clock is at least 3600 s ahead of this machine's"],
   ]);
+});
+
+test.each([2000, 4000])("where the API needs %i ms for each answer, no clock is said to be wrong", async (apiMs) => {
+  const cluster = new FakeCluster();
+  // Every member writes again as soon as the API has taken its last renewal, with the time at which it asked.
+  const askedAtMs = new Map([...cluster.leases.keys()].map((name) => [name, cluster.at]));
+  const pass = (ms: number) => {
+    cluster.at += ms;
+    for (const [name, atMs] of askedAtMs)
+      if (cluster.at - atMs >= apiMs + 2000) {
+        cluster.put(name, { renewTimeMs: cluster.at - apiMs });
+        askedAtMs.set(name, cluster.at);
+      }
+  };
+  cluster.lease = (name) => {
+    pass(apiMs / 2);
+    const lease = cluster.leases.get(name);
+    pass(apiMs / 2);
+    return Promise.resolve(lease);
+  };
+  cluster.options.sleep = (ms) => Promise.resolve(pass(ms));
+  const { signing, findings } = diagnose(await cluster.view());
+  expect(findings.filter(({ code }) => code === "clock")).toEqual([]);
+  expect(signing).toBe(true);
+  // What no latency explains is still said.
+  const renew = () => cluster.put("alice.member-1", { renewTimeMs: cluster.at - 600_000 });
+  askedAtMs.delete("alice.member-1");
+  cluster.options.sleep = (ms) => Promise.resolve(renew()).then(() => pass(ms));
+  renew();
+  const late = diagnose(await cluster.view()).findings.find(({ code }) => code === "clock");
+  expect(Number(/clock is at least (\d+) s behind/.exec(late?.text ?? "")?.[1])).toBeGreaterThan(560);
+  expect(Number(/clock is at least (\d+) s behind/.exec(late?.text ?? "")?.[1])).toBeLessThanOrEqual(600);
 });
 
 test("a renewal that looks old by this machine's clock counts where it is seen to change", async () => {
@@ -710,6 +743,47 @@ test("escape sequences and line ends in what the cluster says never reach the te
     expect(text).not.toContain("\nalice: alice-as-1 signs");
     expect(text).toContain("\\u001b[2J");
   }
+});
+
+test("history says of each missed slot whose it was, by the member that knows", async () => {
+  const cluster = new FakeCluster();
+  expect(renderHistory(await cluster.view())).toBe("no transition yet");
+  const at = "2026-11-23T00:00:09Z";
+  const slot = (kind: "attestation" | "block", level: number, whose: "ours" | "producer" | "unknown", why: string) => ({
+    ...{ kind, level, whose, why, at },
+  });
+  cluster.member(0, {
+    missedSlots: [
+      slot("attestation", 98, "producer", "it was signed 4.2 s before the next round began"),
+      slot("attestation", 99, "unknown", "this pod was not master all the time"),
+    ],
+  });
+  cluster.member(1, {
+    missedSlots: [
+      slot("attestation", 98, "unknown", "this pod was not master all the time"),
+      slot("attestation", 99, "ours", "it was not signed: no-signer"),
+      slot("block", 99, "unknown", "the signing gate has started anew meanwhile"),
+    ],
+  });
+  const view = await cluster.view();
+  expect(missedSlotsOf(view).map(({ kind, level, whose, pod }) => [kind, level, whose, pod])).toEqual([
+    ["attestation", 99, "ours", "alice-as-1"],
+    ["block", 99, "unknown", "alice-as-1"],
+    ["attestation", 98, "producer", "alice-as-0"],
+  ]);
+  expect(renderHistory(view)).toBe(
+    [
+      "no transition yet",
+      "",
+      "the last missed slots, as the members saw them since they started",
+      `  ${at}  level 99  attestation, ours: it was not signed:`,
+      "                                  no-signer",
+      `  ${at}  level 99  block, not known whose: the signing gate has`,
+      "                                  started anew meanwhile",
+      `  ${at}  level 98  attestation, the block producer's: it was`,
+      "                                  signed 4.2 s before the next round began",
+    ].join("\n"),
+  );
 });
 
 test("a report has what is known of the baker, and no secret, whatever was logged", async () => {
