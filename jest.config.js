@@ -1,5 +1,5 @@
 /** The ordinary suite: `npm test`. Needs Node only. */
-const heavy = ["cluster", "nodes", "octez", "ssh", "browser", "soak", "terraform"];
+const heavy = ["cluster", "nodes", "octez", "ssh", "browser", "soak", "terraform", "history"];
 
 module.exports = {
   testEnvironment: "node",

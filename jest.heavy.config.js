@@ -3,7 +3,7 @@ const base = require("./jest.config.js");
 
 module.exports = {
   ...base,
-  testMatch: ["**/*.{cluster,nodes,octez,ssh,browser,soak,terraform}.test.ts"],
+  testMatch: ["**/*.{cluster,nodes,octez,ssh,browser,soak,terraform,history}.test.ts"],
   testPathIgnorePatterns: ["/node_modules/"],
   testTimeout: 600_000,
 };

@@ -56,9 +56,13 @@ export abstract class ChainRecord extends EventEmitter<ChainEvents> {
   abstract stop(): void;
 
   /** Levels after `level` that our delegate should have attested or baked and did not, in what is decided. */
+  missedAfter(level: number): number[] {
+    return this.levels
+      .filter((record) => record.level > level && (record.attestationMissed === true || record.blockMissed))
+      .map((record) => record.level);
+  }
+  /** Their number. */
   missedSince(level: number): number {
-    return this.levels.filter(
-      (record) => record.level > level && (record.attestationMissed === true || record.blockMissed),
-    ).length;
+    return this.missedAfter(level).length;
   }
 }

@@ -1,7 +1,7 @@
 /** The receipt of a scenario: what a run showed, against what it promises. */
 import * as z from "zod/mini";
 import { annotations, leaderLeaseName, watermarkDataKey, watermarkName } from "../../contract/names";
-import { receiptSchema, type Receipt } from "../../contract/receipt";
+import { acquiredAtMs, receiptSchema, type Receipt } from "../../contract/receipt";
 import { readWatermark } from "../../contract/watermark";
 import { eventSentence } from "../../diagnosis/events";
 import type { Lab } from "../lab";
@@ -23,6 +23,8 @@ export interface ScenarioReceipt {
   /** All invariants held: no violation, no overlap, recovery, the expected daemon signs. */
   ok: boolean;
   missedLevels: number;
+  /** These levels. */
+  missed: number[];
   /** From the last signature before the change of daemon to the first after it; without one the longest silence. */
   failoverSeconds: number;
   /** From the first fault until another daemon was ready to sign; null where none was started. */
@@ -131,48 +133,53 @@ export function timelineOf(lab: Lab, fromMs: number, limit = 200): TimelineEntry
   return [...entries, ...firsts].sort((a, b) => a.atMs - b.atMs).slice(0, limit);
 }
 
+/** A receipt of the lease, and what the chain has between its masters. */
+export interface Transition {
+  receipt: Receipt;
+  /** Levels missed from the last attestation before the tenure to its first one. */
+  missed: number;
+}
 /**
- * Receipts of the tenures after `epoch` against the chain: each must have the number of levels that were missed from
- * the last attestation before the tenure to its first one. @returns a sentence for each that has another number, or
- * none although it is to have one
+ * The transitions after `epoch` whose receipts are to have a number of missed levels. The elector counts two blocks
+ * after the first attestation, and writes with the next renewal: a tenure whose handover began before that has none.
  */
+export function transitionsOf(lab: Lab, epoch: number, receipts: readonly Receipt[]): Transition[] {
+  const tooShort = ({ epoch: mine, missedLevels }: Receipt, to: number): boolean => {
+    const next = receipts.find((other) => other.epoch === mine + 1);
+    const final = lab.chain.levels.find(({ level }) => level === to + 2);
+    if (missedLevels !== null || !next) return false;
+    return final === undefined || Date.parse(next.at) < final.atMs + lab.scaled(6000);
+  };
+  return receipts.flatMap((receipt) => {
+    const first = receipt.timeline.find(({ event }) => event === "first-attestation");
+    const to = Number(first?.reason.replace("level ", ""));
+    const from = lab.chain.levels.findLast(
+      (level) => level.attestedBy !== null && level.atMs < acquiredAtMs(receipt) && level.level < to,
+    )?.level;
+    if (receipt.epoch <= epoch || !first || from === undefined || tooShort(receipt, to)) return [];
+    const missed = lab.chain.levels.filter(
+      ({ level, attestationMissed }) => level >= from && level <= to && attestationMissed === true,
+    );
+    return [{ receipt, missed: missed.length }];
+  });
+}
+
+/** A sentence for each receipt after `epoch` with another number of missed levels than the chain, or with none. */
 async function historyDisagrees(lab: Lab, epoch: number): Promise<string[]> {
-  const receipts = () => {
+  const transitions = () => {
     const notes = lab.object("leases", leaderLeaseName(lab.baker))?.metadata.annotations ?? {};
     const list = z.array(receiptSchema).safeParse(JSON.parse(notes[annotations.receipts] ?? "[]"));
-    // The elector counts two blocks after the first attestation, and writes with the next renewal. A tenure whose
-    // handover began before that has no number.
-    const tooShort = ({ epoch, missedLevels }: Receipt, to: number): boolean => {
-      const next = list.data?.find((other) => other.epoch === epoch + 1);
-      const final = lab.chain.levels.find(({ level }) => level === to + 2);
-      if (missedLevels !== null || !next) return false;
-      return final === undefined || Date.parse(next.at) < final.atMs + lab.scaled(6000);
-    };
-    return (list.data ?? []).flatMap((receipt) => {
-      const first = receipt.timeline.find(({ event }) => event === "first-attestation");
-      const acquired = receipt.timeline.find(({ event }) => event === "acquired");
-      const to = Number(first?.reason.replace("level ", ""));
-      const atMs = Date.parse(receipt.at) + (acquired?.atMs ?? 0);
-      const from = lab.chain.levels.findLast(
-        (level) => level.attestedBy !== null && level.atMs < atMs && level.level < to,
-      );
-      return receipt.epoch > epoch && first && from && !tooShort(receipt, to)
-        ? [{ receipt, from: from.level, to }]
-        : [];
-    });
+    return transitionsOf(lab, epoch, list.data ?? []);
   };
-  const counted = () => receipts().every(({ receipt }) => receipt.missedLevels !== null);
+  const counted = () => transitions().every(({ receipt }) => receipt.missedLevels !== null);
   // The elector asks its node again only after a while, and a busy machine needs more of it.
   const limitMs = Math.max(60_000, lab.scaled(120_000));
   await lab.until("the missed levels of the receipts", counted, limitMs).catch(() => undefined);
-  return receipts().flatMap(({ receipt, from, to }) => {
-    const missed = lab.chain.levels.filter(
-      ({ level, attestationMissed }) => level >= from && level <= to && attestationMissed === true,
-    ).length;
-    return receipt.missedLevels === missed
+  return transitions().flatMap(({ receipt, missed }) =>
+    receipt.missedLevels === missed
       ? []
-      : [`the receipt of epoch ${receipt.epoch} says ${receipt.missedLevels} missed levels, the chain ${missed}`];
-  });
+      : [`the receipt of epoch ${receipt.epoch} says ${receipt.missedLevels} missed levels, the chain ${missed}`],
+  );
 }
 
 /** What the new master said it acquired for. */
@@ -287,7 +294,8 @@ export async function receiptOf(
   const { t0, before } = played;
   const gap = failoverGap(lab.signatures, t0);
   const after = { epoch: lab.lease?.epoch ?? 0, pod: lab.activePod() ?? "" };
-  const missedLevels = lab.chain.missedSince(played.level);
+  const missed = lab.chain.missedAfter(played.level);
+  const missedLevels = missed.length;
   const disagreements = await historyDisagrees(lab, before.epoch);
   const overlapMs = Math.round(lab.trace.overlapMs("octez-baker", t0 - 60_000));
   const violations = lab.verdict().map((violation) => `${violation.code}: ${violation.text}`);
@@ -307,7 +315,7 @@ export async function receiptOf(
   return {
     scenario: scenario.name,
     ok: problems.length === 0 && violations.length === 0,
-    missedLevels,
+    ...{ missedLevels, missed },
     failoverSeconds: Number(gap.seconds.toFixed(3)),
     ...seconds,
     violations,

@@ -7,6 +7,7 @@ import { nodesSection } from "../../lab/nodes/table";
 import { readSeries, type Run, type Series } from "../../lab/results";
 import { scaleOf } from "../../lab/scale";
 import { scenarios } from "../../lab/scenarios/built-in";
+import { historySection, readHistoryRows } from "../../lab/scenarios/history-rows";
 import { summaries, type ClientGoReport } from "../bench/client-go";
 import { counted, designs, happenings, tableOf, type FailoverReport } from "../bench/failover";
 import type { GeneratedDocument } from "../docs";
@@ -145,6 +146,14 @@ function beside(report: FailoverReport): string[] {
   ];
 }
 
+function besideHistory(): string[] {
+  const path = join(folder, "history.json");
+  if (!existsSync(path)) return [];
+  const order = Object.keys(scenarios);
+  const rows = readHistoryRows(readFileSync(path, "utf8"));
+  return historySection(rows.sort((a, b) => order.indexOf(a.scenario) - order.indexOf(b.scenario)));
+}
+
 /** The real client-go elector: docs/failover/client-go.json, nothing where nobody has measured. */
 function besideClientGo(): string[] {
   const file = join(folder, "client-go.json");
@@ -199,6 +208,7 @@ function render(): string {
     "",
     ...outsideTheTable.flatMap(section(all)),
     ...nodesSection(folder, all),
+    ...besideHistory(),
     ...(report ? beside(report) : []),
     ...besideClientGo(),
   ].join("\n");
