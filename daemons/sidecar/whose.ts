@@ -1,5 +1,5 @@
 /** Whether a slot that is missing on the chain was missed by us or by whoever made the next block. Pure. */
-import type { whoseSlots} from "../../contract/status";
+import type { whoseSlots } from "../../contract/status";
 import { type AskedSignature } from "../../contract/status";
 
 export interface Verdict {
