@@ -32,7 +32,8 @@ describe("when something goes wrong", () => {
   let lease: Lease;
   let requests: RequestInfo[] = [];
   const stops: AbortController[] = [];
-  const timeoutMs = 150;
+  /** Of what is answered, and of what never is. */
+  const [timeoutMs, silenceMs] = [10_000, 150];
 
   beforeAll(async () => {
     kube = await startKube({ api: { onRequest: (request) => requests.push(request), bookmarkMs: 50 } });
@@ -45,7 +46,7 @@ describe("when something goes wrong", () => {
       namespace: kube.namespace,
       clock: systemClock,
     });
-    lease = must(await client.create("leases", newLease("alice.leader"), { timeoutMs: 2000 }));
+    lease = must(await client.create("leases", newLease("alice.leader"), { timeoutMs }));
     requests = [];
   });
   afterEach(async () => {
@@ -55,8 +56,8 @@ describe("when something goes wrong", () => {
     kube.api.remove("leases", testNamespace, "alice.leader");
     await eventually("no watch is left", () => kube.api.watches === 0);
   });
-  const renew = (transitions = 2) =>
-    client.replace("leases", { ...lease, spec: { ...lease.spec, leaseTransitions: transitions } }, { timeoutMs });
+  const renew = (within = timeoutMs) =>
+    client.replace("leases", { ...lease, spec: { ...lease.spec, leaseTransitions: 2 } }, { timeoutMs: within });
   const stored = () => (kube.api.read("leases", testNamespace, "alice.leader")?.spec as Lease["spec"]).leaseTransitions;
   const follow = (idleMs = 5000) => {
     const events: WatchEvent<Lease>[] = [];
@@ -76,24 +77,29 @@ describe("when something goes wrong", () => {
     expect(requests[0]?.remotePort).toBe(requests[1]?.remotePort);
     const hang = kube.api.addFault({ match: { client: "pod-0" }, effect: { kind: "hang" } });
     const before = systemClock.now();
-    const outcome = await client.get("leases", "alice.leader", { timeoutMs });
+    const outcome = await client.get("leases", "alice.leader", { timeoutMs: silenceMs });
     const took = systemClock.now() - before;
     expect(outcome).toMatchObject({ ok: false, kind: "timeout", unknown: false });
-    expect(took).toBeGreaterThanOrEqual(timeoutMs - 2);
+    expect(took).toBeGreaterThanOrEqual(silenceMs - 2);
     hang.remove();
-    must(await client.get("leases", "alice.leader", { timeoutMs: 2000 }));
+    must(await client.get("leases", "alice.leader", { timeoutMs }));
     expect(requests.at(-1)?.remotePort).not.toBe(requests[0]?.remotePort);
   });
 
   test("after one silence no idle connection is used again either", async () => {
-    await Promise.all([1, 2, 3].map(() => client.get("leases", "alice.leader", { timeoutMs })));
+    // None is answered before the others have come.
+    const held = kube.api.addFault({ effect: { kind: "hang" } });
+    const together = [1, 2, 3].map(() => client.get("leases", "alice.leader", { timeoutMs }));
+    await eventually("three requests", () => requests.length === 3);
+    held.remove();
+    await Promise.all(together);
     const idle = new Set(requests.map((request) => request.remotePort));
     expect(idle.size).toBe(3);
     kube.api.addFault({ times: 1, effect: { kind: "hang" } });
-    await client.get("leases", "alice.leader", { timeoutMs });
+    await client.get("leases", "alice.leader", { timeoutMs: silenceMs });
     kube.api.clearFaults();
     requests = [];
-    await Promise.all([1, 2, 3].map(() => client.get("leases", "alice.leader", { timeoutMs: 2000 })));
+    await Promise.all([1, 2, 3].map(() => client.get("leases", "alice.leader", { timeoutMs })));
     expect(requests.filter((request) => idle.has(request.remotePort))).toEqual([]);
   });
 
@@ -106,7 +112,8 @@ describe("when something goes wrong", () => {
     "a write whose answer is lost %s it took effect (%s) is unknown, and sent once",
     async (when, kind, failure, result) => {
       kube.api.addFault({ match: { verbs: ["update"] }, effect: { kind, after: when === "after" } });
-      expect(await renew()).toMatchObject({ ok: false, kind: failure, unknown: true });
+      const outcome = await renew(kind === "hang" ? silenceMs : timeoutMs);
+      expect(outcome).toMatchObject({ ok: false, kind: failure, unknown: true });
       expect(stored()).toBe(result ?? 1);
       expect(requests.filter((request) => request.verb === "update")).toHaveLength(1);
     },
@@ -118,7 +125,7 @@ describe("when something goes wrong", () => {
     const verbs = () => requests.map(({ verb }) => verb);
 
     test("ends as soon as a later read is answered: it was lost on its way", async () => {
-      must(await client.get("leases", "alice.leader", { timeoutMs: 2000 }));
+      must(await client.get("leases", "alice.leader", { timeoutMs }));
       kube.api.addFault({ match: { verbs: ["update"] }, effect: { kind: "hang" } });
       const outcome = await write({ timeoutMs: 600_000, doubtMs: 50 });
       expect(outcome).toMatchObject({ ok: false, kind: "timeout", unknown: true });
@@ -141,9 +148,9 @@ describe("when something goes wrong", () => {
     });
 
     test("is waited for where the read leaves no time for another read and write", async () => {
-      kube.api.addFault({ match: { verbs: ["update"] }, effect: { kind: "latency", ms: 1300 } });
-      kube.api.addFault({ match: { verbs: ["get"] }, effect: { kind: "latency", ms: 900 } });
-      must(await write({ timeoutMs: 2600, doubtMs: 10 }));
+      kube.api.addFault({ match: { verbs: ["update"] }, effect: { kind: "latency", ms: 2600 } });
+      kube.api.addFault({ match: { verbs: ["get"] }, effect: { kind: "latency", ms: 1800 } });
+      must(await write({ timeoutMs: 5200, doubtMs: 10 }));
     });
   });
 
@@ -211,7 +218,7 @@ describe("when something goes wrong", () => {
       clock,
     });
     kube.api.addFault({ effect: { kind: "latency", ms: 50 } });
-    const pending = paused.get("leases", "alice.leader", { timeoutMs: 2000 });
+    const pending = paused.get("leases", "alice.leader", { timeoutMs });
     jumpMs = 30_000;
     expect(await pending).toMatchObject({ ok: false, kind: "timeout" });
     paused.close();
@@ -219,7 +226,7 @@ describe("when something goes wrong", () => {
 
   test("a request names when it was sent, not when it was answered", async () => {
     kube.api.addFault({ effect: { kind: "latency", ms: 100 } });
-    const { sentAtMs } = await client.get("leases", "alice.leader", { timeoutMs: 2000 });
+    const { sentAtMs } = await client.get("leases", "alice.leader", { timeoutMs });
     expect(systemClock.now() - sentAtMs).toBeGreaterThanOrEqual(98);
   });
 
