@@ -14,7 +14,8 @@ import type { Log } from "../runtime/log";
 import { exchange } from "../runtime/http-exchange";
 import { lastGoodAddress, type Resolve } from "./last-address";
 import { field, isJsonObject, signerError, statusOf } from "./signer-answer";
-import { exchangeOverTcp, type SignerExchange } from "../runtime/tcp-exchange";
+import { exchangeOverTcp, type SignerExchange, type TcpExchangeOptions } from "../runtime/tcp-exchange";
+import { Turns } from "../runtime/turns";
 
 /** Which signers there are, and which of them each key has. */
 export type SignersOfKeys = Pick<BakerFile, "keys" | "signers">;
@@ -51,6 +52,16 @@ const otherKey = "it answers for another key";
 const retryPauses = 2;
 /** How long a failed signature counts where nobody tries again: in standby no vote does. */
 const failureMs = 600_000;
+/**
+ * Connections of this pod to one signer over TCP. Russignol takes four and closes a fifth, and what was asked over that
+ * one counts as signed: two are for the holder's requests, one for the other pod's checks, one for the doctor.
+ */
+const tcpConnections = 2;
+/** What goes to one signer over TCP, by all its endpoints. `signing`: signatures that are under way or wait. */
+interface TcpLine {
+  turns: Turns;
+  signing: number;
+}
 /** Public keys asked for in one check of an endpoint: a long list makes no burst. */
 const keysAtOnce = 8;
 
@@ -76,6 +87,8 @@ export class Endpoints {
   private file: SignersOfKeys;
   private list: Endpoint[];
   private readonly publicKeys = new Map<string, string>();
+  /** By the signer's name. */
+  private readonly tcpLines = new Map<string, TcpLine>();
   private checking: Promise<void> | undefined;
   private readonly lookup: LookupFunction;
 
@@ -163,9 +176,35 @@ export class Endpoints {
     path: string,
     options: { method: "GET" | "POST"; timeoutMs: number; body?: string; agent?: http.Agent | false },
   ): Promise<SignerExchange> {
-    const { agent, url } = endpoint;
+    const { agent, url, signer } = endpoint;
     const all = { signal: this.signal, lookup: this.lookup, ...options };
-    return agent ? exchange(new URL(url + path), { agent, ...all }) : exchangeOverTcp(new URL(url + path), all);
+    return agent ? exchange(new URL(url + path), { agent, ...all }) : this.overTcp(signer, new URL(url + path), all);
+  }
+
+  /** Waits for one of the signer's connections, within the time of the request. */
+  private async overTcp(signer: string, url: URL, options: TcpExchangeOptions): Promise<SignerExchange> {
+    const { clock } = this.options;
+    const { timeoutMs } = options;
+    const line = this.tcpLine(signer);
+    const signatures = options.method === "POST" ? 1 : 0;
+    const startedMs = clock.now();
+    line.signing += signatures;
+    try {
+      if (!(await line.turns.take(timeoutMs)))
+        return { ok: false, reason: "timeout", detail: `no connection was free within ${timeoutMs} ms`, sent: false };
+      try {
+        return await exchangeOverTcp(url, { ...options, timeoutMs: timeoutMs - Math.floor(clock.now() - startedMs) });
+      } finally {
+        line.turns.give();
+      }
+    } finally {
+      line.signing -= signatures;
+    }
+  }
+  private tcpLine(signer: string): TcpLine {
+    const line = this.tcpLines.get(signer) ?? { turns: new Turns(tcpConnections), signing: 0 };
+    this.tcpLines.set(signer, line);
+    return line;
   }
 
   /** What was asked of it did not come back, or did. */
@@ -213,7 +252,11 @@ export class Endpoints {
    */
   check(): Promise<void> {
     if (this.checking) return this.checking;
-    const round: Promise<void> = Promise.all(this.list.map((endpoint) => this.checkOne(endpoint)))
+    const overHttp = this.list.filter(({ agent }) => agent !== null).map((endpoint) => [endpoint]);
+    const overTcp = this.file.signers.map(({ name }) =>
+      this.list.filter(({ agent, signer }) => agent === null && signer === name),
+    );
+    const round: Promise<void> = Promise.all([...overHttp, ...overTcp].map((row) => this.checkRow(row)))
       .then(() => undefined)
       .finally(() => {
         if (this.checking === round) this.checking = undefined;
@@ -221,7 +264,14 @@ export class Endpoints {
     return (this.checking = round);
   }
 
+  /** One after the other. */
+  private async checkRow(endpoints: readonly Endpoint[]): Promise<void> {
+    for (const endpoint of endpoints) await this.checkOne(endpoint);
+  }
   private async checkOne(endpoint: Endpoint): Promise<void> {
+    // A signature that is under way tells as much, and is not to wait for a check.
+    const isBusy = (): boolean => endpoint.agent === null && this.tcpLine(endpoint.signer).signing > 0;
+    if (isBusy()) return;
     const { clock, timings } = this.options;
     const get = { method: "GET", timeoutMs: timings.requestTimeoutMs } as const;
     const answer = await this.request(endpoint, "/authorized_keys", get);
@@ -239,6 +289,7 @@ export class Endpoints {
       why !== "" && mine.includes(address) ? [address] : [],
     );
     for (const address of [...mine.filter((entry) => !endpoint.unfit.has(entry)), ...asked].slice(0, keysAtOnce)) {
+      if (isBusy()) return;
       const key = await this.request(endpoint, `/keys/${address}`, get);
       if (key.ok) this.learnKey(endpoint, address, key);
     }

@@ -47,6 +47,9 @@ export class TcpSigner {
   fault: FrameFault | undefined;
   /** Requests as they arrived, by their tags, newest last. */
   readonly asked: number[] = [];
+  /** The most requests that waited for an answer at once. */
+  mostAtOnce = 0;
+  private waiting = 0;
   private server: Server | undefined;
   private readonly sockets = new Set<Socket>();
 
@@ -88,9 +91,14 @@ export class TcpSigner {
         const payload = received.subarray(2, 2 + size);
         received = received.subarray(2 + size);
         // Bytes that cannot be read end the connection without a word, as with both programs.
-        busy = busy.then(() => this.handle(socket, payload)).catch(() => void socket.destroy());
+        busy = busy.then(() => this.count(() => this.handle(socket, payload))).catch(() => void socket.destroy());
       }
     });
+  }
+
+  private async count(handle: () => Promise<void>): Promise<void> {
+    this.mostAtOnce = Math.max(this.mostAtOnce, ++this.waiting);
+    await handle().finally(() => this.waiting--);
   }
 
   private async handle(socket: Socket, payload: Buffer): Promise<void> {

@@ -8,6 +8,7 @@ import { decodeBase58 } from "../../../tezos/base58";
 import { verifySignature } from "../../../tezos/keys";
 import { encodeSignerRequest } from "../../../tezos/signer-messages";
 import { solidBakerFile } from "../../helpers/baker-file";
+import { until } from "../../helpers/nonce-pods";
 import { GateWorld, request, unhurried, type GatePod } from "../../helpers/gates";
 
 jest.setTimeout(30_000);
@@ -151,6 +152,29 @@ test("the health checks tell what a signer has, and one that hangs", async () =>
   if (signer) signer.faults = { hang: "all" };
   await pod.upstream.check();
   expect(pod.upstream.status()[0]).toMatchObject({ answers: false, reason: "no answer within 2000 ms" });
+});
+
+test("a pod asks a signer over TCP for two things at once, by all its endpoints, and checks nothing beside a signature", async () => {
+  let release = (): void => undefined;
+  const held = new Promise<void>((done) => (release = done));
+  world = await new GateWorld(all, unhurried).start([{ tcp: "octez-signer" }, { tcp: "octez-signer" }]);
+  pod = await world.pod("alice-as-0", "u1", { oneSigner: true, zones: ["a", "b"] });
+  pod.lead(1);
+  const ways = [...world.tcpSigners.values()];
+  for (const way of ways) [way.mostAtOnce, way.asked.length] = [0, 0];
+  const asked = () => ways.map((way) => way.asked);
+  for (const signer of world.signers) signer.faults = { held };
+  const answers = Promise.all(all.map(({ address }) => pod.sign(address, request("block", 1001))));
+  await until("two requests are at the signer", () => (ways[0]?.asked.length ?? 0) >= 2 || undefined);
+  await pod.upstream.check();
+  expect(asked()).toEqual([[0, 0], []]);
+  release();
+  expect((await answers).map(({ status }) => status)).toEqual(all.map(() => 200));
+  expect(ways.map(({ mostAtOnce }) => mostAtOnce)).toEqual([2, 0]);
+  // By both endpoints, one after the other.
+  for (const way of ways) way.mostAtOnce = 0;
+  await pod.upstream.check();
+  expect(ways.map(({ mostAtOnce }) => mostAtOnce)).toEqual([1, 1]);
 });
 
 test("what a pod tells the doctor of a signer over TCP, and of one that speaks HTTP there", async () => {

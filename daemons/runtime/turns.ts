@@ -1,0 +1,31 @@
+/** At most so many at once; the others wait in the order in which they came. */
+export class Turns {
+  private readonly waiting = new Set<() => void>();
+
+  constructor(private free: number) {}
+
+  /** @returns false where none was free within `waitMs`; whoever got true calls `give` */
+  take(waitMs: number): Promise<boolean> {
+    if (this.free > 0) {
+      this.free--;
+      return Promise.resolve(true);
+    }
+    return new Promise((resolve) => {
+      const begin = (): void => {
+        clearTimeout(timer);
+        resolve(true);
+      };
+      const timer = setTimeout(() => {
+        this.waiting.delete(begin);
+        resolve(false);
+      }, waitMs);
+      this.waiting.add(begin);
+    });
+  }
+  give(): void {
+    const [next] = this.waiting;
+    if (!next) return void this.free++;
+    this.waiting.delete(next);
+    next();
+  }
+}
