@@ -212,6 +212,7 @@ class Election {
         step: pod.handover.step,
         sinceMs: atMs(pod.handover.since),
         waitUntilMs: atMs(pod.handover.since) + this.t.handoverWaitSeconds * 1000,
+        headAtFirst: null,
         quiet: true,
         drained: true,
         stopped: pod.handover.stopped,

@@ -8,7 +8,7 @@ import type { DalStatus, GateStatus, SidecarStatus } from "../../contract/status
 import type { Clock } from "../runtime/clock";
 import type { DaemonConfig } from "../runtime/config";
 import type { Log } from "../runtime/log";
-import { quietMoment } from "../runtime/quiet-moment";
+import { type Head, quietMoment } from "../runtime/quiet-moment";
 import { createRights, NextRights } from "../runtime/rights";
 
 /** The DAL node as the sidecar sees it, under one run of octez-baker. */
@@ -52,6 +52,8 @@ interface QuietRestartOptions {
 export class QuietRestart {
   private readonly restarts = new DalRestarts();
   private keyCameMs: number | undefined;
+  /** The first head after a restart was due. */
+  private headAtFirst: Head | null = null;
 
   constructor(private readonly o: QuietRestartOptions) {}
 
@@ -67,10 +69,13 @@ export class QuietRestart {
     const dalSinceMs = this.restarts.see(running && dal ? { pid, ...dal } : undefined, now);
     this.keyCameMs = running && keyCame ? (this.keyCameMs ?? now) : undefined;
     const dueSinceMs = dalSinceMs ?? this.keyCameMs;
+    if (dueSinceMs === undefined) this.headAtFirst = null;
     if (dueSinceMs === undefined || !ready || !head) return;
+    this.headAtFirst ??= head;
     rights.ask(head.level, now);
     const moment = quietMoment({
       ...{ canBake: true, nodeReady: ready, fellSilent: false, noncesMissing: 0, head },
+      headAtFirst: this.headAtFirst,
       leftSeconds: (dueSinceMs + patienceMs - now) / 1000,
       rights: rights.above(head.level),
       keys: gate?.keys ?? [],

@@ -5,6 +5,7 @@
 import type { LeadershipState } from "../../contract/leadership";
 import type { Timings } from "../../contract/timings";
 import { maxEpoch } from "../../contract/watermark";
+import type { Head } from "../runtime/quiet-moment";
 
 /** The leader lease as this process last saw it. */
 export interface LeaseView {
@@ -67,6 +68,8 @@ export interface Handover {
   sinceMs: number;
   /** The end of the wait for a quiet moment. */
   waitUntilMs: number;
+  /** The first head that the sidecar told after the wait had begun. */
+  headAtFirst: Head | null;
   /** What the containers have confirmed since the step began. */
   quiet: boolean;
   drained: boolean;

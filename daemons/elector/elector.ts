@@ -304,7 +304,14 @@ export class Elector {
 
   private beginHandover({ cause, waitMs }: ActionOf<"hand-over">, reason: string, now: number): void {
     const confirmed = { quiet: false, drained: false, stopped: false, pushed: false };
-    this.state.handover = { cause, step: "waiting", sinceMs: now, waitUntilMs: now + waitMs, ...confirmed };
+    this.state.handover = {
+      cause,
+      step: "waiting",
+      sinceMs: now,
+      waitUntilMs: now + waitMs,
+      headAtFirst: null,
+      ...confirmed,
+    };
     this.tenureReceipts.beginHandover(cause, reason, (this.state.tenure?.epoch ?? 0) + 1);
     this.enter("handing-over", reason);
     this.hurry.kick(false);

@@ -105,17 +105,23 @@ function daemonsStopped(pod: PodStatus, sinceMs: number, now: number): boolean {
   );
 }
 
-function isQuiet({ cause, sinceMs, waitUntilMs }: Handover, { pod, rights }: Sources, now: number): boolean {
+function isQuiet(handover: Handover, { pod, rights }: Sources, now: number): boolean {
+  const { cause, sinceMs, waitUntilMs } = handover;
   if (cause === "higher-epoch") return true;
+  const canBake = cause === "planned-operator" || cause === "planned-sigterm" || cause === "planned-dal";
+  // What they told before may be of the last block, while octez-baker already votes for the next one.
+  if (canBake && !(pod.askedSince("sidecar", sinceMs) && pod.askedSince("gate", sinceMs))) return false;
   const { sidecar, gate, exposer } = pod.latest;
   const head = sidecar?.head ?? null;
   if (head && sidecar?.ready) rights.ask(head.level, now);
+  if (head) handover.headAtFirst ??= { level: head.level, ageSeconds: head.ageSeconds };
   return quietMoment({
     fellSilent: pod.sidecarFellSilent(sinceMs),
     leftSeconds: (waitUntilMs - now) / 1000,
-    canBake: cause === "planned-operator" || cause === "planned-sigterm" || cause === "planned-dal",
+    canBake,
     nodeReady: sidecar?.ready ?? false,
     head,
+    headAtFirst: handover.headAtFirst,
     rights: head && rights.above(head.level),
     keys: gate?.keys ?? [],
     blockSeconds: rights.blockSeconds,

@@ -84,6 +84,16 @@ describe("the moment", () => {
     follow.look(7, sidecar(1), gate(100));
     expect(restarted).toBe(0);
   });
+  test("is the attestation of the next block where the last one is too old for a start before it", () => {
+    const late = (level: number, ageSeconds: number) =>
+      sidecar(1, { head: { level, ageSeconds } as SidecarStatus["head"] });
+    follow.look(7, late(100, 3), gate(100));
+    follow.look(7, late(100, 5), gate(100));
+    follow.look(7, late(101, 1), gate(100));
+    expect(restarted).toBe(0);
+    follow.look(7, late(101, 2.8), gate(101));
+    expect(restarted).toBe(1);
+  });
   test("comes in a pod without a gate, too: half a block after the head", () => {
     follow.look(7, sidecar(1), undefined);
     expect(restarted).toBe(0);

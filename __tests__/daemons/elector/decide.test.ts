@@ -74,6 +74,7 @@ const active = (fields: Partial<ElectorState> = {}): ElectorState =>
 const handover = (fields: Partial<Handover> = {}): Handover => ({
   cause: "planned-operator",
   step: "waiting",
+  headAtFirst: null,
   sinceMs: now - 100,
   waitUntilMs: now + 20_000,
   quiet: false,

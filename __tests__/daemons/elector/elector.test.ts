@@ -108,7 +108,8 @@ class SimPod {
   weather: Weather = fine;
   ready = true;
   sidecarAnswers = true;
-  headAgeSeconds = 9;
+  /** The chain stands still. */
+  headAgeSeconds = 60;
   headLevel = 100;
   tenureLost: GateStatus["tenureLost"] = null;
   keys: Partial<GateStatus["keys"][number]>[] = [];
@@ -397,6 +398,38 @@ test("a receipt tells cause and steps, and the voluntary pause keeps a weak pair
     await sim.pass(100_000);
     expect(first.runs).toBe(true);
     await sim.until("after 120 s", () => second.runs, 30_000);
+  }));
+
+const attests = (pod: SimPod, attested: number, level: number, ageSeconds: number): void => {
+  [pod.headLevel, pod.headAgeSeconds] = [level, ageSeconds];
+  pod.keys = [{ highestLevel: level, lastAttestation: { level: attested, round: 0 } }];
+};
+test("what sidecar and gate told before a termination began may be of the last block, and makes no moment quiet", () =>
+  simulate(17, async (sim) => {
+    const [a, b] = pair(sim);
+    await sim.until("one runs", () => sim.runner !== undefined);
+    const first = sim.runner === a ? a : b;
+    attests(first, 100, 100, 1);
+    await sim.pass(1000);
+    attests(first, 100, 101, 1);
+    void first.elector.handOver(20_000);
+    await sim.pass(1000, () => expect(first.elector.state.handover?.step).toBe("waiting"));
+    attests(first, 101, 101, 1);
+    await sim.until("it hands over", () => !first.runs, 1000);
+  }));
+test("a termination that begins late in a block waits for the attestation of the next one", () =>
+  simulate(18, async (sim) => {
+    const [a, b] = pair(sim);
+    await sim.until("one runs", () => sim.runner !== undefined);
+    const first = sim.runner === a ? a : b;
+    attests(first, 100, 100, 3);
+    await sim.pass(1000);
+    void first.elector.handOver(20_000);
+    await sim.pass(1000, () => expect(first.elector.state.handover?.step).toBe("waiting"));
+    attests(first, 100, 101, 0.5);
+    await sim.pass(1000, () => expect(first.elector.state.handover?.step).toBe("waiting"));
+    attests(first, 101, 101, 2.8);
+    await sim.until("it hands over", () => !first.runs, 1000);
   }));
 
 test.each(["before", "after"] as const)(
