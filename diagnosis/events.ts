@@ -64,6 +64,7 @@ const sentences: Readonly<Record<string, string>> = {
   "prepare-failed": "The supervisor could not prepare the baking daemons: {reason}.",
   quarantined: "A broken file was moved aside: {reason}.",
   "solo-start": "The baker without a standby may start: {reason}.",
+  "solo-end": "The baker without a standby has ended: {reason}.",
   "solo-wait": "The baker without a standby waits before it starts: {reason}.",
   // Signing-gate.
   signed: "The gate let be signed: {kind} of level {blockLevel}.",

@@ -122,6 +122,7 @@ export class SupervisorDaemon {
     void repeat(signal, 2000 * file.timings.retrySeconds, () => this.checkClientFolder());
     if (!terminated.aborted) await once(terminated, "abort");
     await supervisor.terminate();
+    await this.solo?.leave(signal);
     this.over.abort();
     unfollow();
     await Promise.all([following, this.soloWaiting, checks, looks]);

@@ -1,4 +1,4 @@
-/** Waits until a pod without a gate may sign: see solo.ts for the conditions. */
+/** Waits until a pod without a gate may sign, and leaves what it signed: see solo.ts for the conditions. */
 import { ports } from "../../contract/ports";
 import { sidecarStatusSchema } from "../../contract/status";
 import { sleep } from "../runtime/clock";
@@ -6,12 +6,16 @@ import type { DaemonConfig } from "../runtime/config";
 import { getJson } from "../runtime/http-get";
 import type { KubeClient } from "../runtime/kube";
 import type { Log } from "../runtime/log";
+import { highestSigned } from "./own-marks";
 import { brokenWatermarks } from "./quarantine";
-import { lastPossibleLevel, trySolo } from "./solo";
+import { lastPossibleLevel, leaveSolo, trySolo } from "./solo";
 
 export class SoloStart {
   /** What a baker with broken high watermark files can have signed: see SoloFacts. */
   private signedUpTo: number | "unknown" | null = null;
+  private met = false;
+  /** Level of the last signature that Octez' own files knew when the conditions were asked last; -1: none. */
+  private ownBefore = -1;
 
   constructor(
     private readonly config: DaemonConfig,
@@ -22,16 +26,30 @@ export class SoloStart {
   /** Until the conditions are met, or `signal` aborts. @returns true where they are met */
   async wait(signal: AbortSignal): Promise<boolean> {
     this.signedUpTo = null;
+    this.met = false;
     for (let logged = ""; !signal.aborted;) {
       const result = await this.attempt(signal);
       if (signal.aborted) return false;
       if (result.ok || result.reason !== logged)
         this.log[result.ok ? "info" : "warn"]("solo-start", result.reason, { detail: result.detail });
-      if (result.ok) return true;
+      if (result.ok) return (this.met = true);
       logged = result.reason;
       await sleep(this.config.file.timings.retrySeconds * 1000, signal);
     }
     return false;
+  }
+
+  /** Once the daemons have ended for the last time. */
+  async leave(signal: AbortSignal): Promise<void> {
+    const { env, file, identity } = this.config;
+    if (!this.met) return;
+    const ownLevel = await highestSigned(env.TOG_CLIENT_DIR, file.network.chainId);
+    // Files that say nothing of this run can be older than the last signature: of a disk that was restored.
+    if (ownLevel === null || ownLevel <= this.ownBefore)
+      return this.log.warn("solo-end", "own-marks-not-advanced", { detail: "a gate starts above head + 5" });
+    const { requestTimeoutMs: timeoutMs } = file.timings;
+    const left = await leaveSolo({ kube: this.kube, file, identity, ownLevel, timeoutMs, signal });
+    this.log.info("solo-end", "floor-left", { floor: ownLevel, watermarks: left.join(" ") });
   }
 
   private async attempt(signal: AbortSignal): ReturnType<typeof trySolo> {
@@ -43,6 +61,9 @@ export class SoloStart {
     if (typeof this.signedUpTo !== "number" && (await brokenWatermarks(env.TOG_CLIENT_DIR)))
       this.signedUpTo = lastPossibleLevel(head, headFreshSeconds);
     const { kube, signedUpTo } = this;
-    return trySolo({ kube, file, identity, headLevel: head?.level ?? null, signedUpTo, timeoutMs, signal });
+    const level = await highestSigned(env.TOG_CLIENT_DIR, file.network.chainId);
+    this.ownBefore = level ?? -1;
+    const facts = { headLevel: head?.level ?? null, signedUpTo, own: { pod: env.TOG_POD_NAME, level } };
+    return trySolo({ ...facts, kube, file, identity, timeoutMs, signal });
   }
 }

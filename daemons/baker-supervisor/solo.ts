@@ -2,7 +2,7 @@
  * Before a solo pod signs without the gate: the node's head must be above every recorded mark, and every watermark must
  * say `unfenced`, so that a later gate does not take its marks for all that was signed. Where Octez' own high
  * watermarks cannot be read nothing else tells what was signed: then the head must have passed the last level that
- * could have been.
+ * could have been. After the last signature in order they say it, and the watermarks get it as their floor.
  */
 import type { BakerFile } from "../../contract/baker-file";
 import { watermarkDataKey } from "../../contract/names";
@@ -15,6 +15,8 @@ export interface SoloFacts {
   headLevel: number | null;
   /** Last level that a baker whose own high watermarks are broken can have signed; null where they are not broken. */
   signedUpTo: number | "unknown" | null;
+  /** This pod's name, and the highest level in Octez' own high watermarks; null where that is not known. */
+  own: { pod: string; level: number | null };
 }
 
 /** A synced head proves that nothing was signed more than this above it (S5). */
@@ -43,7 +45,14 @@ export function soloConditions(
       return no("watermark-unreadable", `${name}: repair or raise it with npm run watermark`);
     if (record.baker !== baker) return no("watermark-of-another-baker", `${name} belongs to ${record.baker}`);
     if (record.chain !== chain) return no("watermark-of-another-chain", `${name} is for ${record.chain}`);
-    highest = Math.max(highest, record.floor, ...Object.values(record.marks).map((mark) => mark?.level ?? -1));
+    // This pod's floor, from this very folder: what octez-baker holds back by itself. The chain may stand still there.
+    const { own } = facts;
+    const ownFloor = record.holder.startsWith(`${own.pod}_`) && own.level !== null && own.level >= record.floor;
+    highest = Math.max(
+      highest,
+      ownFloor ? -1 : record.floor,
+      ...Object.values(record.marks).map((mark) => mark?.level ?? -1),
+    );
   }
   const { signedUpTo } = facts;
   if (signedUpTo === "unknown") return no("high-watermarks-broken", "no synced head says what can have been signed");
@@ -62,6 +71,7 @@ export async function trySolo(options: {
   identity: string;
   headLevel: number | null;
   signedUpTo: SoloFacts["signedUpTo"];
+  own: SoloFacts["own"];
   timeoutMs: number;
   signal: AbortSignal;
 }): Promise<{ ok: boolean; reason: string; detail: string }> {
@@ -82,7 +92,10 @@ export async function trySolo(options: {
     records.push({ name, record });
   }
   const judged = soloConditions(
-    { records, headLevel: options.headLevel, signedUpTo: options.signedUpTo },
+    {
+      ...{ records, headLevel: options.headLevel, signedUpTo: options.signedUpTo },
+      own: options.own,
+    },
     file.baker,
     file.network.chainId,
   );
@@ -111,4 +124,34 @@ export async function trySolo(options: {
     if (!wrote.ok) return { ok: false, reason: "api-failure", detail: `${name}: ${wrote.message}` };
   }
   return judged;
+}
+
+/**
+ * After the last run of the daemons, of which nothing is left: every watermark that says `unfenced` gets the highest
+ * level that they have signed as its floor, and a gate may start right above it. What fails stays `unfenced`.
+ * @returns names of the watermarks that have it
+ */
+export async function leaveSolo(options: {
+  kube: KubeClient;
+  file: BakerFile;
+  identity: string;
+  ownLevel: number;
+  timeoutMs: number;
+  signal: AbortSignal;
+}): Promise<string[]> {
+  const { kube, file, identity, ownLevel, timeoutMs, signal } = options;
+  const left: string[] = [];
+  for (const name of new Set(file.keys.map((key) => key.watermark))) {
+    const outcome = await kube.get("configmaps", name, { timeoutMs, signal });
+    if (!outcome.ok) continue;
+    const reading = readWatermark(outcome.object.data?.[watermarkDataKey]);
+    if (reading.state !== "record" || !reading.record.unfenced) continue;
+    const { record } = reading;
+    const floor = Math.max(record.floor, ownLevel);
+    const next: Watermark = { ...record, holder: identity, floor, unfenced: false };
+    const data = { ...outcome.object.data, [watermarkDataKey]: JSON.stringify(next) };
+    const wrote = await kube.replace("configmaps", { ...outcome.object, data }, { timeoutMs, signal });
+    if (wrote.ok) left.push(name);
+  }
+  return left;
 }

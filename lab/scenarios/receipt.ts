@@ -90,6 +90,7 @@ const interesting = new Set([
   "container-exited",
   "container-unhealthy",
   "solo-start",
+  "solo-end",
 ]);
 
 /** The receipt's timeline: faults, transitions, first signatures, missed levels. */

@@ -290,6 +290,10 @@ test("SIGTERM waits for the handover, says that nothing runs, and ends when the 
     expect(supervisor.exitCode).toBe(0);
   }));
 
+async function recorded(cluster: Cluster): Promise<unknown> {
+  const found = await subject.admin("GET", `${cluster.watermarkPath}/${cluster.file().keys[0]?.watermark}`);
+  return JSON.parse((found as { data: { watermark: string } }).data.watermark);
+}
 test("solo starts only above the recorded marks, and says in the watermark that it signs without the gate", async () => {
   const cluster = new Cluster(subject, 6);
   try {
@@ -318,14 +322,18 @@ test("solo starts only above the recorded marks, and says in the watermark that 
     pod.facts.headOffset = 0;
     await beating(cluster);
     expect(cluster.headLevel()).toBeGreaterThan(mark.level);
-    const watermark = cluster.file().keys[0]?.watermark ?? "";
-    const { data } = (await subject.admin("GET", `${cluster.watermarkPath}/${watermark}`)) as {
-      data: { watermark: string };
-    };
-    expect(JSON.parse(data.watermark)).toEqual({ ...record, unfenced: true });
+    expect(await recorded(cluster)).toEqual({ ...record, unfenced: true });
+    const last = { delegate: "tz1", highwatermark: { level: mark.level + 7, round: 0 } };
+    const own = { blocks: [last], preattestations: [], attestations: [] };
+    writeFileSync(join(pod.folder, "client", "NetXsqzbfFenS_highwatermarks"), JSON.stringify(own));
     pod.supervisor?.kill("SIGTERM");
     await pod.exited();
     expect(pod.supervisor?.exitCode).toBe(0);
+    // What it has signed by itself: a gate may start above that.
+    expect(await recorded(cluster)).toEqual({
+      ...record,
+      ...{ holder: expect.stringMatching(/-0_/) as string, floor: mark.level + 7, unfenced: false },
+    });
   } finally {
     expect(await cluster.stop()).toEqual([]);
     await cluster.setWatermark();
@@ -356,6 +364,8 @@ test("solo with broken high watermarks waits until the head has passed what can 
     }
     pod.supervisor?.kill("SIGTERM");
     await pod.exited();
+    // No signature of this run is known, so nobody may start right above one.
+    expect(await recorded(cluster)).toMatchObject({ floor: -1, unfenced: true });
   } finally {
     expect(await cluster.stop()).toEqual([]);
     await cluster.setWatermark();

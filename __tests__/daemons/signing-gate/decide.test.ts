@@ -87,6 +87,14 @@ describe("the first act of a tenure", () => {
       record: record({ epoch: 6, holder: "b", floor: 103, marks }),
     });
   });
+  test("begins right above the floor that a time without the gate has left, and nothing opens it there", () => {
+    const left = record({ epoch: 0, holder: "alice-solo-0_u", floor: 140, marks: none });
+    const decision = raise({ state: "record", uid: "u1", record: left }, { memory: undefined });
+    expect(decision).toMatchObject({ action: "write", reason: "raise", record: { floor: 140, marks: none } });
+    expect(
+      raise({ state: "record", uid: "u1", record: { ...left, unfenced: true } }, { syncedHead: 141 }),
+    ).toMatchObject({ reason: "unfenced", record: { floor: 146 } });
+  });
   test("never lowers a floor that is above all marks", () => {
     expect(raise(stored({ floor: 200, marks: { ...none, block: mark(100) } }))).toMatchObject({
       action: "write",
