@@ -9,6 +9,7 @@ import type { NodesCluster } from "./cluster";
 import { baker, namespace } from "./configuration";
 import { retag } from "./images";
 import type { Event } from "./measure";
+import { exceedMemory } from "./memory";
 import { environment, runAside } from "./shell";
 import { sleep, until } from "./wait";
 
@@ -70,12 +71,12 @@ const drain: Event = {
   },
 };
 
-const switchover: Event = {
+const switchover = (atSeconds: number): Event => ({
   name: "switchover",
   scenario: "planned-switchover",
   event: "the operator hands over with the cockpit",
   kind: "planned",
-  atSeconds: 2,
+  atSeconds,
   async act(cluster) {
     const command = [
       process.execPath,
@@ -87,7 +88,7 @@ const switchover: Event = {
     const where = ["--kubeconfig", cluster.plane.adminKubeconfig, "--namespace", namespace, "--baker", baker, "--yes"];
     await runAside([...command, ...where], environment, cluster.folder);
   },
-};
+});
 
 const rolling = { runtime: "", baker: "" };
 const rollingUpdate: Event = {
@@ -280,6 +281,37 @@ const eviction: Event = {
     machine.exec(["sh", "-c", `head -c 300000000 /dev/zero >${file}`]);
   },
 };
+const outOfMemory = (container: string, room?: number): Event => ({
+  name: `oom-${container}`,
+  event: `${container} of the leader exceeds its memory limit (OOM kill)`,
+  kind: "loss",
+  moves: false,
+  act: (cluster, holder) => exceedMemory(cluster, holder, container, room),
+});
+/** A kubelet that starts anew remembers no token of a service account: every pod of its machine gets another one. */
+const tokenRotation: Event = {
+  name: "token",
+  event: "the leader's pod gets another token of its service account (its kubelet is started again)",
+  kind: "planned",
+  moves: false,
+  async act(cluster, holder) {
+    const { record } = cluster;
+    const writers = { elector: "leases", "signing-gate": "configmaps" } as const;
+    const tokens = () => Object.values(writers).map((kind) => record.tokenOf(holder, kind));
+    const [before, refused] = [tokens(), record.unauthorized];
+    if (before.includes(undefined)) throw new Error(`no token of ${holder} was seen`);
+    const machine = cluster.machineOf(holder);
+    machine.stopProgram("kubelet");
+    machine.startKubelet();
+    const began = performance.now();
+    return async () => {
+      const changed = () => tokens().every((token, i) => token !== undefined && token !== before[i]);
+      await until("elector and gate write with another token", changed, 200_000);
+      const seconds = Math.round((performance.now() - began) / 1000);
+      return `elector and gate wrote with it within ${seconds} s; ${record.unauthorized - refused} requests were answered 401`;
+    };
+  },
+};
 const flag = (on: boolean): Event => ({
   name: on ? "flag-on" : "flag-off",
   scenario: on ? "flag-on" : "flag-off",
@@ -287,26 +319,32 @@ const flag = (on: boolean): Event => ({
   kind: "other",
   moves: false,
   async act(cluster) {
+    const began = performance.now();
     await cluster.applyManifests(on);
     const name = new RegExp(on ? "-as-" : "-solo-");
-    return async () =>
-      until(
-        "the pods of the other kind are gone",
-        () => cluster.bakingPods.length > 0 && cluster.bakingPods.every((pod) => name.test(pod.name)),
-        240_000,
-      );
+    const fresh = () => cluster.bakingPods.filter((pod) => name.test(pod.name));
+    const nodeRuns = () =>
+      fresh().some(({ containers }) => containers.some(({ name: of, ready }) => of === "octez-node" && ready));
+    return async () => {
+      await until("a new octez-node is ready", nodeRuns, 240_000);
+      const seconds = Math.round((performance.now() - began) / 100) / 10;
+      const gone = () => cluster.bakingPods.length > 0 && cluster.bakingPods.length === fresh().length;
+      await until("the pods of the other kind are gone", gone, 240_000);
+      return `the first octez-node of the other kind was ready after ${seconds} s`;
+    };
   },
 });
 
 /**
- * Blocks come every six seconds: after a block, between it and the quorum, in the quiet, and just before the next.
+ * Blocks come every six seconds: after a block, between it and the quorum, in the quiet, too late for a successor to
+ * run before the next one, and just before that.
  */
-const phases = [0.1, 0.6, 1.5, 3, 5.6];
+const phases = [0.1, 0.6, 1.5, 3, 4.5, 5.6];
 
 export const cases: readonly Event[] = [
   ...phases.map(deletion),
   drain,
-  switchover,
+  switchover(2),
   rollingUpdate,
   killed("elector", "daemon", "elector-kill"),
   killed("signing-gate", "daemon", "gate-kill"),
@@ -323,12 +361,27 @@ export const cases: readonly Event[] = [
   fullDisk,
   stopped("elector"),
   stopped("signing-gate"),
+  outOfMemory("signing-gate"),
+  // Its limit is gigabytes.
+  outOfMemory("baker", 16),
+  tokenRotation,
   kubeletStopped,
   flag(false),
   flag(true),
   eviction,
 ];
+/**
+ * Planned handovers only, `rounds` at each phase of a block: every other one by the cockpit, the rest by the deletion
+ * of the leader's pod. Of the cockpit the phase is when its command is started, which takes a second or two.
+ */
+export const plannedCases = (rounds: number): readonly Event[] =>
+  Array.from({ length: rounds }, (_, round) =>
+    phases.map((at, i) => {
+      const [kind, one] = (round + i) % 2 === 0 ? ["delete", deletion(at)] : ["switchover", switchover(at)];
+      return { ...one, name: `${kind}-${at}-${round + 1}` };
+    }),
+  ).flat();
 /** For every change: some minutes. */
 export const shortForm: readonly string[] = ["delete-0.1", "switchover", "kill-elector", "power-cut"];
 /** With these it takes more than 15 minutes: only where they, or all, are asked for. */
-export const longForm: readonly string[] = ["delete-1.5", "eviction"];
+export const longForm: readonly string[] = ["delete-1.5", "delete-3", "eviction"];

@@ -20,7 +20,7 @@ interface AuditLine {
   requestURI: string;
   requestReceivedTimestamp: string;
   stageTimestamp: string;
-  user: { username: string };
+  user: { username: string; extra?: Record<string, string[]> };
   objectRef?: { resource: string; namespace?: string; name?: string };
   responseStatus?: { code?: number };
   requestObject?: AuditedObject;
@@ -63,6 +63,10 @@ export function auditFlags(folder: string, namespace: string): string[] {
 
 export class ClusterRecord {
   readonly signed: SignerEntry[] = [];
+  /** Writes that were refused because of their token. */
+  unauthorized = 0;
+  /** Pod and kind of object -> identity of the token with which it was written last. */
+  private readonly tokens = new Map<string, string>();
   readonly tenures: RecordedTenure[] = [];
   /** `unsure`: what a write of unknown outcome would have stored. */
   private readonly marks: (CommitEntry & { unsure?: string })[] = [];
@@ -108,9 +112,18 @@ export class ClusterRecord {
     for (const line of lines) if (line !== "") this.take(JSON.parse(line) as AuditLine);
   }
 
+  /** Identity of the token with which a pod last wrote an object of this kind; undefined before. */
+  tokenOf(pod: string, kind: "leases" | "configmaps"): string | undefined {
+    return this.tokens.get(`${pod} ${kind}`);
+  }
+
   private take(line: AuditLine): void {
-    const { objectRef, requestObject, responseObject, responseStatus } = line;
+    const { objectRef, requestObject, responseObject, responseStatus, user } = line;
     const code = responseStatus?.code ?? 500;
+    if (code === 401) this.unauthorized++;
+    const of = (name: string): string | undefined => user.extra?.[`authentication.kubernetes.io/${name}`]?.[0];
+    const token = of("credential-id");
+    if (code < 300 && token !== undefined) this.tokens.set(`${of("pod-name")} ${objectRef?.resource}`, token);
     if (line.requestURI.includes("dryRun") || (code >= 300 && code < 500)) return;
     const name = objectRef?.name ?? "";
     if (objectRef?.resource === "leases" && code < 300 && name === leaderLeaseName(this.baker)) {
