@@ -213,6 +213,7 @@ class Election {
         sinceMs: atMs(pod.handover.since),
         waitUntilMs: atMs(pod.handover.since) + this.t.handoverWaitSeconds * 1000,
         headAtFirst: null,
+        quietSinceMs: null,
         quiet: true,
         drained: true,
         stopped: pod.handover.stopped,

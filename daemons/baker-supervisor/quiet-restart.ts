@@ -75,7 +75,7 @@ export class QuietRestart {
     rights.ask(head.level, now);
     const moment = quietMoment({
       ...{ canBake: true, nodeReady: ready, fellSilent: false, noncesMissing: 0, head },
-      headAtFirst: this.headAtFirst,
+      ...{ headAtFirst: this.headAtFirst, inFlight: gate?.inFlight ?? 0 },
       leftSeconds: (dueSinceMs + patienceMs - now) / 1000,
       rights: rights.above(head.level),
       keys: gate?.keys ?? [],

@@ -68,6 +68,8 @@ export interface Handover {
   sinceMs: number;
   /** The end of the wait for a quiet moment. */
   waitUntilMs: number;
+  /** Since when the moment is quiet; null while it is not. */
+  quietSinceMs: number | null;
   /** The first head that the sidecar told after the wait had begun. */
   headAtFirst: Head | null;
   /** What the containers have confirmed since the step began. */

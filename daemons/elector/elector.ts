@@ -238,7 +238,7 @@ export class Elector {
     }
     state.yielding = asked.sigterm || now - asked.preStopAtMs < 2000 * this.t.preStopSeconds;
     gatherMembers(state, sources, now, this.t);
-    if (state.handover) gatherConfirmations(state.handover, sources, now);
+    if (state.handover) gatherConfirmations(state.handover, sources, now, this.t);
     if (state.phase !== "active" || !state.tenure) return;
     const shown = { gate: pod.fresh("gate", now), supervisor: pod.fresh("supervisor", now) };
     this.tenureReceipts.follow(state.tenure.epoch, { ...shown, headLevel: state.headLevel }, now);
@@ -309,7 +309,7 @@ export class Elector {
       step: "waiting",
       sinceMs: now,
       waitUntilMs: now + waitMs,
-      headAtFirst: null,
+      ...{ headAtFirst: null, quietSinceMs: null },
       ...confirmed,
     };
     this.tenureReceipts.beginHandover(cause, reason, (this.state.tenure?.epoch ?? 0) + 1);

@@ -3,7 +3,7 @@ import { annotations } from "../../contract/names";
 import type { Timings } from "../../contract/timings";
 import { quietMoment } from "../runtime/quiet-moment";
 import type { NextRights } from "../runtime/rights";
-import { track, type ElectorState, type Handover } from "./decide";
+import { track, type ElectorState, type Handover, type HandoverCause } from "./decide";
 import { eligibility } from "./health";
 import type { LeaderLease } from "./leader-lease";
 import type { Members } from "./members";
@@ -83,10 +83,15 @@ export function gatherMembers(state: ElectorState, { members }: Sources, now: nu
 }
 
 /** What the containers have confirmed since the present step of the handover began. */
-export function gatherConfirmations(handover: Handover, sources: Sources, now: number): void {
+export function gatherConfirmations(handover: Handover, sources: Sources, now: number, timings: Timings): void {
   const { pod } = sources;
   const { sinceMs, step } = handover;
-  if (step === "waiting") handover.quiet = isQuiet(handover, sources, now);
+  if (step === "waiting") {
+    handover.quietSinceMs = isQuiet(handover, sources, now) ? (handover.quietSinceMs ?? now) : null;
+    // What was signed just now octez-baker still has to send.
+    const settledMs = canSign(handover.cause) ? 300 * timings.retrySeconds : 0;
+    handover.quiet = handover.quietSinceMs !== null && now - handover.quietSinceMs >= settledMs;
+  }
   if (step === "draining" && pod.askedSince("gate", sinceMs)) {
     const gate = pod.fresh("gate", now);
     if (gate) handover.drained = !gate.open && gate.inFlight === 0;
@@ -105,12 +110,15 @@ function daemonsStopped(pod: PodStatus, sinceMs: number, now: number): boolean {
   );
 }
 
+/** False where the master is behind or not eligible. */
+const canSign = (cause: HandoverCause): boolean =>
+  cause === "planned-operator" || cause === "planned-sigterm" || cause === "planned-dal";
+
 function isQuiet(handover: Handover, { pod, rights }: Sources, now: number): boolean {
   const { cause, sinceMs, waitUntilMs } = handover;
   if (cause === "higher-epoch") return true;
-  const canBake = cause === "planned-operator" || cause === "planned-sigterm" || cause === "planned-dal";
   // What they told before may be of the last block, while octez-baker already votes for the next one.
-  if (canBake && !(pod.askedSince("sidecar", sinceMs) && pod.askedSince("gate", sinceMs))) return false;
+  if (canSign(cause) && !(pod.askedSince("sidecar", sinceMs) && pod.askedSince("gate", sinceMs))) return false;
   const { sidecar, gate, exposer } = pod.latest;
   const head = sidecar?.head ?? null;
   if (head && sidecar?.ready) rights.ask(head.level, now);
@@ -118,7 +126,8 @@ function isQuiet(handover: Handover, { pod, rights }: Sources, now: number): boo
   return quietMoment({
     fellSilent: pod.sidecarFellSilent(sinceMs),
     leftSeconds: (waitUntilMs - now) / 1000,
-    canBake,
+    canBake: canSign(cause),
+    inFlight: gate?.inFlight ?? 0,
     nodeReady: sidecar?.ready ?? false,
     head,
     headAtFirst: handover.headAtFirst,

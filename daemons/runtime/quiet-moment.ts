@@ -20,6 +20,8 @@ export interface QuietFacts {
   rights: readonly number[] | null;
   /** Per key of the gate: highest recorded level, and the last attestation. */
   keys: readonly { highestLevel: number | null; lastAttestation: { level: number } | null }[];
+  /** Requests that the gate has not answered yet: a recorded mark is no signature. */
+  inFlight: number;
   /** Minimal time between blocks in seconds, or null. */
   blockSeconds: number | null;
   noncesMissing: number;
@@ -54,6 +56,7 @@ export function quietMoment(facts: QuietFacts): { ok: boolean; reason: string } 
   if (!facts.nodeReady || !head) return { ok: true, reason: "node-not-ready" };
   if (facts.noncesMissing > 0) return { ok: false, reason: "nonces-missing" };
   if (!facts.canBake) return { ok: true, reason: "cannot-bake" };
+  if (facts.inFlight > 0) return { ok: false, reason: "signature-under-way" };
   if (facts.rights === null) return { ok: false, reason: "rights-unknown" };
   const soon = [head.level + 1, head.level + 2];
   if (facts.rights.some((level) => soon.includes(level) && comesInTime(level, head, facts)))

@@ -75,6 +75,7 @@ const handover = (fields: Partial<Handover> = {}): Handover => ({
   cause: "planned-operator",
   step: "waiting",
   headAtFirst: null,
+  quietSinceMs: null,
   sinceMs: now - 100,
   waitUntilMs: now + 20_000,
   quiet: false,

@@ -114,6 +114,7 @@ class SimPod {
   tenureLost: GateStatus["tenureLost"] = null;
   keys: Partial<GateStatus["keys"][number]>[] = [];
   memoryProblem: string | null = null;
+  inFlight = 0;
   readonly missedLevels = jest.fn((_from: number, _to: number) => Promise.resolve(0));
   runs = false;
   private record: Leadership | null = null;
@@ -199,7 +200,7 @@ class SimPod {
       {
         open: record?.gate === "open",
         reason: "",
-        inFlight: 0,
+        inFlight: this.inFlight,
         epoch: record?.epoch ?? 0,
         keys: this.keys,
         memoryProblem: this.memoryProblem,
@@ -415,6 +416,23 @@ test("what sidecar and gate told before a termination began may be of the last b
     void first.elector.handOver(20_000);
     await sim.pass(1000, () => expect(first.elector.state.handover?.step).toBe("waiting"));
     attests(first, 101, 101, 1);
+    await sim.until("it hands over", () => !first.runs, 1000);
+  }));
+test("a mark is no signature yet, and a signature still has to be sent: the moment is quiet a little later", () =>
+  simulate(19, async (sim) => {
+    const [a, b] = pair(sim);
+    await sim.until("one runs", () => sim.runner !== undefined);
+    const first = sim.runner === a ? a : b;
+    const waits = () => expect(first.elector.state.handover?.step).toBe("waiting");
+    attests(first, 100, 101, 1);
+    await sim.pass(1000);
+    void first.elector.handOver(20_000);
+    await sim.pass(1000, waits);
+    attests(first, 101, 101, 1);
+    first.inFlight = 1;
+    await sim.pass(1000, waits);
+    first.inFlight = 0;
+    await sim.pass(300, waits);
     await sim.until("it hands over", () => !first.runs, 1000);
   }));
 test("a termination that begins late in a block waits for the attestation of the next one", () =>

@@ -9,6 +9,7 @@ const quiet: QuietFacts = {
   headAtFirst: { level: 100, ageSeconds: 1 },
   rights: [],
   keys: [{ highestLevel: 100, lastAttestation: { level: 100 } }],
+  inFlight: 0,
   blockSeconds: 6,
   noncesMissing: 0,
 };
@@ -69,6 +70,7 @@ test.each<[string, Partial<QuietFacts>, boolean, string]>([
     true,
     "node-not-ready",
   ],
+  ["a mark whose signature the gate has not given yet", { inFlight: 1 }, false, "signature-under-way"],
   ["unknown rights", { rights: null }, false, "rights-unknown"],
   [
     "a signed block that is not the head yet",
