@@ -27,6 +27,45 @@ function rowOf(row: Row, laboratory: readonly Series[]): string {
   return `| ${cells.join(" | ")} |`;
 }
 
+/** Planned handovers by the phase of the block at which they were asked for, from docs/failover/nodes-planned.json. */
+function plannedSection(folder: string): string[] {
+  const file = join(folder, "nodes-planned.json");
+  if (!existsSync(file)) return [];
+  const { date, rows, signatures } = JSON.parse(readFileSync(file, "utf8")) as NodesRecord;
+  const phases = [...new Set(rows.map(({ atSeconds }) => atSeconds))];
+  const kinds = [...new Set(rows.map(({ event }) => event))];
+  const lines = phases.flatMap((at) =>
+    kinds.flatMap((event) => {
+      const these = rows.filter((row) => row.atSeconds === at && row.event === event);
+      if (these.length === 0) return [];
+      const lost = these.filter(({ missedLevels }) => missedLevels > 0);
+      const waits = these.map(({ nextHolderSeconds }) => nextHolderSeconds ?? 0);
+      const violations = these.reduce((sum, row) => sum + row.violations, 0);
+      const loads = these.map(({ load }) => load ?? 0);
+      const cells = [
+        ...[`${at} s after a block: ${event}`, these.length],
+        lost.length === 0
+          ? "0 in each"
+          : `**${lost.map(({ missedLevels }) => missedLevels).join(", ")}**, 0 in the others`,
+        `${median(waits).toFixed(1)} (${Math.min(...waits).toFixed(1)} to ${Math.max(...waits).toFixed(1)})`,
+        violations === 0 ? "none" : `**${violations}**`,
+        `${Math.min(...loads).toFixed(0)} to ${Math.max(...loads).toFixed(0)}`,
+      ];
+      return [`| ${cells.join(" | ")} |`];
+    }),
+  );
+  return [
+    `### Planned handovers at each phase of a block`,
+    "",
+    `\`TOG_NODES=planned npm run test:nodes\`, where a missed level is a failure: ${rows.length} on one cluster, ${date}, ${signatures ?? "all"} signatures judged. The cockpit's command takes a second or two to start.`,
+    "",
+    "| asked for | runs | missed levels | s until the next holder | violations | load |",
+    "| --- | --- | --- | --- | --- | --- |",
+    ...lines,
+    "",
+  ];
+}
+
 /** @param file docs/failover/nodes.json @returns nothing where nobody has measured */
 export function nodesSection(folder: string, laboratory: readonly Series[]): string[] {
   const file = join(folder, "nodes.json");
@@ -46,5 +85,6 @@ export function nodesSection(folder: string, laboratory: readonly Series[]): str
     "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ...record.rows.map((row) => rowOf(row, laboratory)),
     "",
+    ...plannedSection(folder),
   ];
 }
