@@ -15,6 +15,9 @@ export interface Rights {
   missedLevels(from: number, to: number, signal: AbortSignal): Promise<number>;
 }
 
+/** For what nobody waits for, such as the count of missed levels: a busy node answers late. */
+const patience = 10;
+
 /** Rounds beyond the second are so rare that no handover waits for them. */
 const maxRound = 1;
 
@@ -38,7 +41,7 @@ export function createRights(options: {
         .map((right) => right.level),
     blockSeconds: async (signal) => must(await rpc.constants({ timeoutMs, signal })).minimalBlockDelaySeconds,
     missedLevels: async (from, to, signal) =>
-      (await missedLevels(rpc, { delegate, from, to, timeoutMs, signal })).length,
+      (await missedLevels(rpc, { delegate, from, to, timeoutMs: patience * timeoutMs, signal })).length,
     close: () => rpc.close(),
   };
 }
