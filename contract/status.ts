@@ -25,6 +25,8 @@ export const missedSlotSchema = z.object({
   at: z.string(),
 });
 export type MissedSlot = z.infer<typeof missedSlotSchema>;
+/** Slots that a sidecar remembers: a bad quarter of an hour's, and some kilobytes in the member's lease. */
+export const mostMissedSlots = 20;
 /** The last ones, oldest first. */
 const missedSlots = z.optional(z.array(missedSlotSchema));
 

@@ -5,7 +5,7 @@
 import type { BakerFile } from "../../contract/baker-file";
 import { leadershipSchema } from "../../contract/leadership";
 import { ports } from "../../contract/ports";
-import { gateStatusSchema, missedKinds, whoseSlots, type MissedSlot } from "../../contract/status";
+import { gateStatusSchema, missedKinds, mostMissedSlots, whoseSlots, type MissedSlot } from "../../contract/status";
 import { getJson } from "../runtime/http-get";
 import type { Clock } from "../runtime/clock";
 import type { Log } from "../runtime/log";
@@ -21,8 +21,6 @@ import { mostLikely, whoseSlot, type Verdict } from "./whose";
 
 /** Levels further back are only counted. */
 const mostLevels = 16;
-/** Slots that `status` carries: a few takeovers' worth, and some kilobytes in the member's lease. */
-const mostTold = 12;
 /** Characters of what is said of one. */
 const longestWhy = 200;
 
@@ -187,7 +185,7 @@ export class SlotWatch {
       if (whose !== "unknown" || pod.leadership?.holderIdentity === pod.leadership?.self)
         recent.note(`${kind}-missed`, `the ${kind} of level ${level} is missing on the chain (${whose}): ${why}`);
     }
-    this.missed.splice(0, this.missed.length - mostTold);
+    this.missed.splice(0, this.missed.length - mostMissedSlots);
     // Of levels that lie further back nothing is known any more.
     this.count(kind, cause, "unknown", Math.max(0, count - slots.length));
   }

@@ -166,8 +166,8 @@ test("a block that another one replaced is found among the heads that passed, to
   expect(levelsOf(await watchedBy("solo", looks, chain))).toEqual(["block 5", "block 4"]);
 });
 
-test("the last twelve slots are kept", async () => {
-  const looks = Array.from({ length: 16 }, (_, i) => at(i));
+test("the last twenty slots are kept", async () => {
+  const looks = Array.from({ length: 24 }, (_, i) => at(i));
   const levels = levelsOf(await watched(...looks));
-  expect([levels.length, levels[0], levels.at(-1)]).toEqual([12, "attestation 4", "attestation 15"]);
+  expect([levels.length, levels[0], levels.at(-1)]).toEqual([20, "attestation 4", "attestation 23"]);
 });
