@@ -12,30 +12,33 @@ import { factsTable, hanging, printable, remedyLines } from "./text";
 const text = (value: string | number | null | undefined): string =>
   value === null || value === undefined || value === "" ? "-" : String(value);
 
-const missedText = ({ missedLevels }: Receipt): string =>
-  missedLevels === null
-    ? "missed levels not counted yet"
-    : `${missedLevels} missed level${missedLevels === 1 ? "" : "s"}`;
+/** A tenure that is over before its node has told has no number; nor has the first one, before which nobody signed. */
+const missedText = ({ missedLevels, cause }: Receipt, over: boolean): string =>
+  missedLevels !== null
+    ? `${missedLevels} missed level${missedLevels === 1 ? "" : "s"}`
+    : over || cause === "first"
+      ? "missed levels not known"
+      : "missed levels not counted yet";
 /** When the new master acquired the lease. Whatever somebody wrote there instead of a time is shown as it is. */
 export function acquiredAt(receipt: Receipt): string {
   const acquired = new Date(acquiredAtMs(receipt));
   return Number.isNaN(acquired.getTime()) ? receipt.at : acquired.toISOString();
 }
-function receiptHead(first: string, receipt: Receipt): string {
+function receiptHead(first: string, receipt: Receipt, over = false): string {
   const who = `${receipt.from || "nobody"} -> ${receipt.to || "nobody"}`;
   return [
-    hanging(first, `${acquiredAt(receipt)}  epoch ${receipt.epoch}  ${who}  ${missedText(receipt)}`),
+    hanging(first, `${acquiredAt(receipt)}  epoch ${receipt.epoch}  ${who}  ${missedText(receipt, over)}`),
     hanging(" ".repeat(Math.max(2, first.length)), `${receipt.cause}: ${causeText(receipt.cause)}`),
   ].join("\n");
 }
-/** With its steps, in seconds before and after the new master acquired the lease. */
-export function renderReceipt(receipt: Receipt): string {
+/** With its steps, in seconds before and after the new master acquired the lease. `over`: another one has since. */
+export function renderReceipt(receipt: Receipt, over = false): string {
   const acquiredMs = receipt.timeline.find(({ event }) => event === "acquired")?.atMs ?? 0;
   const steps = receipt.timeline.map(
     ({ atMs, event, reason }) =>
       `  ${((atMs - acquiredMs) / 1000).toFixed(2).padStart(8)} s  ${printable(event)}  ${printable(reason)}`,
   );
-  return [receiptHead("", receipt), ...steps].join("\n");
+  return [receiptHead("", receipt, over), ...steps].join("\n");
 }
 
 /** A line each, with what is known of whose they were. */
@@ -49,7 +52,7 @@ export function renderHistory(view: Pick<BakerView, "receipts" | "members">): st
   const { receipts } = view;
   const slots = missedSlotsOf(view);
   return [
-    ...(receipts.length > 0 ? receipts.map(renderReceipt) : ["no transition yet"]),
+    ...(receipts.length > 0 ? receipts.map((receipt, i) => renderReceipt(receipt, i > 0)) : ["no transition yet"]),
     ...(slots.length > 0 ? [renderMissedSlots(slots)] : []),
   ].join("\n\n");
 }

@@ -745,6 +745,22 @@ test("escape sequences and line ends in what the cluster says never reach the te
   }
 });
 
+test("only the present tenure's missed levels are still to be counted", async () => {
+  const receipt = (epoch: number, cause: string) => ({
+    ...{ epoch, from: "alice-as-0", to: "alice-as-1", cause, at: "2026-11-23T00:00:00Z", timeline: [] },
+    missedLevels: null,
+  });
+  const { members } = await new FakeCluster().view();
+  const text = renderHistory({ members, receipts: [receipt(8, "expired"), receipt(7, "expired")] });
+  expect(text.replace(/\s+/g, " ").match(/missed levels not (counted yet|known)/g)).toEqual([
+    "missed levels not counted yet",
+    "missed levels not known",
+  ]);
+  expect(renderHistory({ members, receipts: [receipt(1, "first")] }).replace(/\s+/g, " ")).toContain(
+    "levels not known",
+  );
+});
+
 test("history says of each missed slot whose it was, by the member that knows", async () => {
   const cluster = new FakeCluster();
   expect(renderHistory(await cluster.view())).toBe("no transition yet");
