@@ -156,9 +156,26 @@ const shoot = async (page: Page, name: string) => {
       await expect(page.evaluate("document.documentElement.scrollWidth")).resolves.toBeLessThanOrEqual(width);
       // What is as wide as its longest word fits.
       const cut = await page.evaluate(
-        `[...document.querySelectorAll("main p, main dd, main dt, main b, main span, main li, main button, main summary")].filter((element) => element.scrollWidth > element.clientWidth + 1 && element.clientWidth > 0 && !element.closest(".wide, .scroll, .visually-hidden, .chain, .uplot")).map((element) => element.outerHTML.slice(0, 120))`,
+        `[...document.querySelectorAll("main p, main dd, main dt, main b, main span, main li, main button, main summary")].filter((element) => element.scrollWidth > element.clientWidth + 1 && element.clientWidth > 0 && !element.closest(".scroll, .visually-hidden, .chain, .uplot")).map((element) => element.outerHTML.slice(0, 120))`,
       );
       expect(cut).toEqual([]);
+      // A level's number below any cell of the chain lies within its card, whichever levels have one just now.
+      const outside = await page.evaluate(`(() => {
+        const chain = document.querySelector(".chain");
+        while (chain.children.length < 60) chain.append(chain.lastElementChild.cloneNode(true));
+        const card = chain.closest("section").getBoundingClientRect();
+        return [...chain.children].flatMap((cell, i) => {
+          let tick = cell.querySelector(".tick");
+          if (!tick) cell.append((tick = Object.assign(document.createElement("div"), { className: "tick" })));
+          tick.textContent = "3200000";
+          const range = document.createRange();
+          range.selectNodeContents(tick);
+          const { left, right, width } = range.getBoundingClientRect();
+          // A phone shows only the last forty.
+          return width > 0 && (left < card.left || right > card.right) ? [i] : [];
+        });
+      })()`);
+      expect(outside).toEqual([]);
       await page.context().close();
     });
 
@@ -169,7 +186,7 @@ const shoot = async (page: Page, name: string) => {
         `({ width: document.documentElement.scrollWidth, background: getComputedStyle(document.body).backgroundColor })`,
       )) as { width: number; background: string };
       const wide = await page.evaluate(
-        `[...document.querySelectorAll("main *")].filter((element) => element.getBoundingClientRect().right > 391 && !element.closest(".scroll, .wide")).map((element) => element.tagName + "." + element.className).slice(0, 5)`,
+        `[...document.querySelectorAll("main *")].filter((element) => element.getBoundingClientRect().right > 391 && !element.closest(".scroll")).map((element) => element.tagName + "." + element.className).slice(0, 5)`,
       );
       expect(wide).toEqual([]);
       expect(width).toBeLessThanOrEqual(390);

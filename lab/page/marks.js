@@ -24,12 +24,12 @@ export function Watermarks({ state }) {
               <th scope="row">${key.slice(0, 8)}…</th>
               ${
                 record
-                  ? html`<td>${record.epoch}</td>
-                      <td>${record.holder.split("_")[0] || "–"}</td>
-                      <td>${record.floor}</td>
-                      <td>${mark(record.marks.block)}</td>
-                      <td>${mark(record.marks.preattestation)}</td>
-                      <td>${mark(record.marks.attestation)}</td>`
+                  ? html`<td data-name="Epoch">${record.epoch}</td>
+                      <td data-name="Holder">${record.holder.split("_")[0] || "–"}</td>
+                      <td data-name="Floor">${record.floor}</td>
+                      <td data-name="Block">${mark(record.marks.block)}</td>
+                      <td data-name="Preattestation">${mark(record.marks.preattestation)}</td>
+                      <td data-name="Attestation">${mark(record.marks.attestation)}</td>`
                   : html`<td colspan="6" class="bad">${missing ? "missing: no signature" : "empty"}</td>`
               }
             </tr>`,

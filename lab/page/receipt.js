@@ -25,7 +25,7 @@ function Figures({ receipt }) {
   return html`<div class="figures">
     <div>
       <b class=${over ? "bad" : goal === null ? "" : "good"}>${missed}</b>missed
-      levels${goal === null ? "" : `, the goal is at most ${goal}`}
+      ${missed === 1 ? "level" : "levels"}${goal === null ? "" : `, the goal is at most ${goal}`}
     </div>
     <div>
       <b class=${receipt.silent ? "bad" : ""}>${receipt.silentSeconds.toFixed(1)} s</b>
