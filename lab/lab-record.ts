@@ -205,6 +205,17 @@ export class LabRecord extends EventEmitter<{ event: [LabEvent]; signature: [Sig
     });
   }
 
+  /**
+   * Level of the last attestation that was marked before the tenure of `epoch`, whether or not the chain has it: -1
+   * where none was.
+   */
+  markedBefore(baker: string, epoch: number): number {
+    const last = new Map<string, number>();
+    for (const { address, record } of this.marks)
+      if (record?.baker === baker && record.epoch < epoch) last.set(address, record.marks.attestation?.level ?? -1);
+    return Math.max(-1, ...last.values());
+  }
+
   note(
     level: LogEntry["level"],
     pod: string,

@@ -4,7 +4,7 @@
  */
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
-import { missedKinds, type MissedSlot } from "../../contract/status";
+import { missedKinds, mostMissedSlots, type MissedSlot } from "../../contract/status";
 import { ports } from "../../contract/ports";
 import type { Receipt } from "../../contract/receipt";
 import type { Lab } from "../../lab/lab";
@@ -80,9 +80,14 @@ export const notListed = "history does not list";
 
 /** What `history` says that the chain has not, and what it does not say. Empty where they agree. Pure. */
 export function disagreements(chain: Chain, told: Told, from: number, to: number): string[] {
+  // Each sidecar remembers its last ones only.
+  const forgotten =
+    told.missedSlots.length < mostMissedSlots ? from : Math.min(...told.missedSlots.map(({ level }) => level));
   const levels = missedKinds.flatMap((kind) => {
-    const has = new Set(chain.missed[kind]);
-    const said = told.missedSlots.filter((slot) => slot.kind === kind && slot.level > from && slot.level <= to);
+    const has = new Set(chain.missed[kind].filter((level) => level > forgotten));
+    const said = told.missedSlots.filter(
+      (slot) => slot.kind === kind && slot.level > Math.max(from, forgotten) && slot.level <= to,
+    );
     const listed = new Set(said.map(({ level }) => level));
     const absent = [...has].filter((level) => !listed.has(level));
     const invented = [...listed].filter((level) => !has.has(level));

@@ -23,6 +23,9 @@ export const readHistoryRows = (text: string): HistoryRow[] => z.array(rowSchema
 
 /** Scenarios in which `history` may list fewer slots than the laboratory's chain has, with the reason. */
 export const historyExceptions: Readonly<Partial<Record<string, string>>> = {
+  "flag-on":
+    "the pod of before has no lease to tell in, and the sidecars of the new pods saw nothing before their start",
+  "flag-off": "the pod that bakes alone has no lease to tell in: its metric and log have what it saw",
   "rolling-update":
     "both pods are replaced, and a sidecar remembers what it saw since its start; the transitions have the number",
 };

@@ -1,7 +1,7 @@
 /** The receipt of a scenario: what a run showed, against what it promises. */
 import * as z from "zod/mini";
 import { annotations, leaderLeaseName, watermarkDataKey, watermarkName } from "../../contract/names";
-import { acquiredAtMs, receiptSchema, type Receipt } from "../../contract/receipt";
+import { receiptSchema, type Receipt } from "../../contract/receipt";
 import { readWatermark } from "../../contract/watermark";
 import { eventSentence } from "../../diagnosis/events";
 import type { Lab } from "../lab";
@@ -137,27 +137,20 @@ export function timelineOf(lab: Lab, fromMs: number, limit = 200): TimelineEntry
 /** A receipt of the lease, and what the chain has between its masters. */
 export interface Transition {
   receipt: Receipt;
-  /** Levels missed from the last attestation before the tenure to its first one. */
+  /** Levels missed from the last attestation that was marked before the tenure to its first one. */
   missed: number;
 }
 /**
- * The transitions after `epoch` whose receipts are to have a number of missed levels. The elector counts two blocks
- * after the first attestation, and writes with the next renewal: a tenure whose handover began before that has none.
+ * The transitions after `epoch` whose receipts are to have a number of missed levels. The elector asks its node two
+ * blocks after the first attestation, and writes with the next renewal: a tenure that is over by then has none.
  */
 export function transitionsOf(lab: Lab, epoch: number, receipts: readonly Receipt[]): Transition[] {
-  const tooShort = ({ epoch: mine, missedLevels }: Receipt, to: number): boolean => {
-    const next = receipts.find((other) => other.epoch === mine + 1);
-    const final = lab.chain.levels.find(({ level }) => level === to + 2);
-    if (missedLevels !== null || !next) return false;
-    return final === undefined || Date.parse(next.at) < final.atMs + lab.scaled(6000);
-  };
   return receipts.flatMap((receipt) => {
     const first = receipt.timeline.find(({ event }) => event === "first-attestation");
     const to = Number(first?.reason.replace("level ", ""));
-    const from = lab.chain.levels.findLast(
-      (level) => level.attestedBy !== null && level.atMs < acquiredAtMs(receipt) && level.level < to,
-    )?.level;
-    if (receipt.epoch <= epoch || !first || from === undefined || tooShort(receipt, to)) return [];
+    const from = lab.markedBefore(lab.baker, receipt.epoch);
+    const over = receipts.some((other) => other.epoch > receipt.epoch);
+    if (receipt.epoch <= epoch || !first || from < 0 || (receipt.missedLevels === null && over)) return [];
     const missed = lab.chain.levels.filter(
       ({ level, attestationMissed }) => level >= from && level <= to && attestationMissed === true,
     );
