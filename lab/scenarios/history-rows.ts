@@ -36,8 +36,10 @@ const whoseText = (whose: HistoryRow["whose"]): string =>
     .map((word) => `${whose[word]} ${word}`)
     .join(", ");
 
-/** For docs/failover.md. */
-export function historySection(rows: readonly HistoryRow[]): string[] {
+/** For docs/failover.md. `names`: every scenario, in their order. */
+export function historySection(names: readonly string[], all: readonly HistoryRow[]): string[] {
+  const rows = names.flatMap((name) => all.filter(({ scenario }) => scenario === name));
+  const missing = names.filter((name) => !rows.some(({ scenario }) => scenario === name));
   const body = rows.map(({ scenario, missed, transitions, whose, sidecars, disagreements, date, load }) => {
     const counts = transitions.map(({ missedLevels }) => missedLevels ?? "not counted").join(", ");
     const outcome = disagreements.length === 0 ? "yes" : `${disagreements.join("; ")}: ${historyExceptions[scenario]}`;
@@ -55,5 +57,6 @@ export function historySection(rows: readonly HistoryRow[]): string[] {
     "| --- | --- | --- | --- | --- | --- | --- |",
     ...body,
     "",
+    ...(missing.length > 0 ? [`No row yet: ${missing.join(", ")}.`, ""] : []),
   ];
 }

@@ -149,9 +149,7 @@ function beside(report: FailoverReport): string[] {
 function besideHistory(): string[] {
   const path = join(folder, "history.json");
   if (!existsSync(path)) return [];
-  const order = Object.keys(scenarios);
-  const rows = readHistoryRows(readFileSync(path, "utf8"));
-  return historySection(rows.sort((a, b) => order.indexOf(a.scenario) - order.indexOf(b.scenario)));
+  return historySection(Object.keys(scenarios), readHistoryRows(readFileSync(path, "utf8")));
 }
 
 /** The real client-go elector: docs/failover/client-go.json, nothing where nobody has measured. */
