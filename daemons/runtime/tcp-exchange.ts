@@ -20,7 +20,8 @@ import { askTcpSigner } from "./tcp-signer";
 export type SignerExchange =
   /** `protocol`: absent for HTTP. */
   | { ok: true; status: number; body: string; protocol?: "tcp" }
-  | { ok: false; reason: ExchangeFailure; detail: string; sent: boolean; code?: string };
+  /** `busy`: none of the connections that one signer may have was free in time. */
+  | { ok: false; reason: ExchangeFailure | "busy"; detail: string; sent: boolean; code?: string };
 
 export interface TcpExchangeOptions {
   method: "GET" | "POST";

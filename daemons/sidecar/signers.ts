@@ -86,13 +86,16 @@ async function lookAt(
   return { signer, zone, url, problem: null, authorized: listed ? listed.map(String) : null, keys };
 }
 
-export const lookAtSigners = ({ signers, keys }: Pick<BakerFile, "signers" | "keys">): Promise<SignerReport[]> =>
-  Promise.all(
-    signers.flatMap(({ name: signer, endpoints }) => {
-      const addresses = keys.filter((key) => key.signers.includes(signer)).map(({ address }) => address);
-      return endpoints.map(({ zone, url }) => lookAt({ signer, zone, url }, addresses));
-    }),
-  );
+export async function lookAtSigners({ signers, keys }: Pick<BakerFile, "signers" | "keys">): Promise<SignerReport[]> {
+  const reports = signers.map(async ({ name: signer, endpoints }) => {
+    const addresses = keys.filter((key) => key.signers.includes(signer)).map(({ address }) => address);
+    const found: SignerReport[] = [];
+    // One after the other: they lead to one device, and a Russignol takes four connections.
+    for (const { zone, url } of endpoints) found.push(await lookAt({ signer, zone, url }, addresses));
+    return found;
+  });
+  return (await Promise.all(reports)).flat();
+}
 
 export async function printSigners({ file }: DaemonConfig = loadConfig("sidecar")): Promise<void> {
   process.stdout.write(JSON.stringify(await lookAtSigners(file)) + "\n");

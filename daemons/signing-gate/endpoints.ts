@@ -53,12 +53,14 @@ const retryPauses = 2;
 /** How long a failed signature counts where nobody tries again: in standby no vote does. */
 const failureMs = 600_000;
 /**
- * Connections of this pod to one signer over TCP. Russignol takes four and closes a fifth, and what was asked over that
- * one counts as signed: two are for the holder's requests, one for the other pod's checks, one for the doctor.
+ * Requests that a pod has at one signer over TCP at once. Russignol takes four connections and closes a fifth, and what
+ * was asked over that one counts as signed: the master has two, the other pod's checks one, and the doctor one.
  */
-const tcpConnections = 2;
+const tcpAtOnce = 2;
+/** Part of a request's time in which it waits for its turn: what is left is enough for the signer. */
+const turnShare = 1 / 4;
 /** What goes to one signer over TCP, by all its endpoints. `signing`: signatures that are under way or wait. */
-interface TcpLine {
+interface TcpQueue {
   turns: Turns;
   signing: number;
 }
@@ -88,7 +90,7 @@ export class Endpoints {
   private list: Endpoint[];
   private readonly publicKeys = new Map<string, string>();
   /** By the signer's name. */
-  private readonly tcpLines = new Map<string, TcpLine>();
+  private readonly tcpQueues = new Map<string, TcpQueue>();
   private checking: Promise<void> | undefined;
   private readonly lookup: LookupFunction;
 
@@ -181,30 +183,30 @@ export class Endpoints {
     return agent ? exchange(new URL(url + path), { agent, ...all }) : this.overTcp(signer, new URL(url + path), all);
   }
 
-  /** Waits for one of the signer's connections, within the time of the request. */
+  /** Waits for its turn at the signer. */
   private async overTcp(signer: string, url: URL, options: TcpExchangeOptions): Promise<SignerExchange> {
     const { clock } = this.options;
     const { timeoutMs } = options;
-    const line = this.tcpLine(signer);
+    const queue = this.tcpQueue(signer);
     const signatures = options.method === "POST" ? 1 : 0;
     const startedMs = clock.now();
-    line.signing += signatures;
+    queue.signing += signatures;
     try {
-      if (!(await line.turns.take(timeoutMs)))
-        return { ok: false, reason: "timeout", detail: `no connection was free within ${timeoutMs} ms`, sent: false };
+      if (!(await queue.turns.take(timeoutMs * turnShare)))
+        return { ok: false, reason: "busy", detail: `it has ${tcpAtOnce} requests already`, sent: false };
       try {
         return await exchangeOverTcp(url, { ...options, timeoutMs: timeoutMs - Math.floor(clock.now() - startedMs) });
       } finally {
-        line.turns.give();
+        queue.turns.give();
       }
     } finally {
-      line.signing -= signatures;
+      queue.signing -= signatures;
     }
   }
-  private tcpLine(signer: string): TcpLine {
-    const line = this.tcpLines.get(signer) ?? { turns: new Turns(tcpConnections), signing: 0 };
-    this.tcpLines.set(signer, line);
-    return line;
+  private tcpQueue(signer: string): TcpQueue {
+    const queue = this.tcpQueues.get(signer) ?? { turns: new Turns(tcpAtOnce), signing: 0 };
+    this.tcpQueues.set(signer, queue);
+    return queue;
   }
 
   /** What was asked of it did not come back, or did. */
@@ -239,6 +241,9 @@ export class Endpoints {
     return failure !== undefined && this.options.clock.now() - failure.atMs < failureMs;
   }
   signed(endpoint: Endpoint, address: string): void {
+    this.mark(endpoint, true, "");
+    // A check of a signer over TCP does not begin beside its signatures, and what it answered still holds.
+    if (endpoint.checkedMs > -Infinity) endpoint.checkedMs = this.options.clock.now();
     if (!endpoint.failing.has(address)) return;
     this.options.log.info("signer", "signs-again", { signer: endpoint.signer, zone: endpoint.zone, address });
     endpoint.failing.delete(address);
@@ -256,7 +261,7 @@ export class Endpoints {
     const overTcp = this.file.signers.map(({ name }) =>
       this.list.filter(({ agent, signer }) => agent === null && signer === name),
     );
-    const round: Promise<void> = Promise.all([...overHttp, ...overTcp].map((row) => this.checkRow(row)))
+    const round: Promise<void> = Promise.all([...overHttp, ...overTcp].map((row) => this.checkInTurn(row)))
       .then(() => undefined)
       .finally(() => {
         if (this.checking === round) this.checking = undefined;
@@ -264,13 +269,12 @@ export class Endpoints {
     return (this.checking = round);
   }
 
-  /** One after the other. */
-  private async checkRow(endpoints: readonly Endpoint[]): Promise<void> {
+  private async checkInTurn(endpoints: readonly Endpoint[]): Promise<void> {
     for (const endpoint of endpoints) await this.checkOne(endpoint);
   }
   private async checkOne(endpoint: Endpoint): Promise<void> {
-    // A signature that is under way tells as much, and is not to wait for a check.
-    const isBusy = (): boolean => endpoint.agent === null && this.tcpLine(endpoint.signer).signing > 0;
+    // A signature tells as much when it comes, and is not to wait for a check.
+    const isBusy = (): boolean => endpoint.agent === null && this.tcpQueue(endpoint.signer).signing > 0;
     if (isBusy()) return;
     const { clock, timings } = this.options;
     const get = { method: "GET", timeoutMs: timings.requestTimeoutMs } as const;

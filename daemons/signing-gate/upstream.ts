@@ -42,19 +42,25 @@ export class Upstream {
     let reason = "no-signer";
     let mayHaveSigned = false;
     let refused = 0;
+    const busy = new Set<string>();
     // Two rounds: a tunnel that was being replaced answers at the second.
     for (const [i, endpoint] of [...candidates, ...candidates].entries()) {
       if (mayHaveSigned && !attempt.repeatable) break;
       if (refused === candidates.length) break;
-      if (i === candidates.length)
+      if (i === candidates.length) {
+        busy.clear();
         await sleep(Math.min(100, Math.max(0, attempt.deadlineMs - clock.now())), this.stop.signal);
+      }
       if (attempt.deadlineMs <= clock.now()) break;
+      // Its other endpoints lead to the same signer.
+      if (busy.has(endpoint.signer)) continue;
       const verdict = await this.ask(endpoint, attempt);
       if (verdict.ok) {
         if (attempt.kind !== "block") this.retry(candidates, attempt);
         return { ...verdict, signer: endpoint.signer };
       }
       if (verdict.reason === "signer-refused") refused++;
+      if (verdict.reason === "signer-busy") busy.add(endpoint.signer);
       mayHaveSigned ||= verdict.mayHaveSigned;
       ({ reason } = verdict);
       const { signer, zone } = endpoint;
@@ -85,7 +91,7 @@ export class Upstream {
     // What did not even leave is a matter of the health checks.
     else if (!verdict.bySignerWatermark && (answer.ok || answer.sent))
       this.endpoints.demote(endpoint, address, { detail: verdict.detail, bySigner: answer.ok });
-    if (!answer.ok) this.endpoints.mark(endpoint, false, answer.detail);
+    if (!answer.ok && answer.reason !== "busy") this.endpoints.mark(endpoint, false, answer.detail);
     return verdict;
   }
 

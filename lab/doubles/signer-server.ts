@@ -21,8 +21,6 @@ export interface SignerFaults {
   /** A fresh ECDSA nonce each time. */
   randomEcdsa?: boolean;
   delayMs?: number;
-  /** No request for a signature is answered before. */
-  held?: Promise<void>;
   /** So many signatures are made, but the connection breaks instead of an answer. */
   loseAnswers?: number;
   /** Refuses signatures with this HTTP status. */
@@ -265,7 +263,6 @@ export class OctezSigner {
       return refused(`magic byte 0x${Buffer.from(bytes.slice(0, 1)).toString("hex")} not allowed`);
     if (faults.refuse !== undefined) return refused("refused", faults.refuse);
     if (faults.delayMs !== undefined) await new Promise((resolve) => setTimeout(resolve, faults.delayMs));
-    await faults.held;
     if (faults.hang === "sign") return entry(null);
     const hex = Buffer.from(bytes).toString("hex");
     let signature: string | undefined;

@@ -45,6 +45,8 @@ function bson(texts: Record<string, string>): Buffer {
 
 export class TcpSigner {
   fault: FrameFault | undefined;
+  /** Nothing is answered before. */
+  held: Promise<void> | undefined;
   /** Requests as they arrived, by their tags, newest last. */
   readonly asked: number[] = [];
   /** The most requests that waited for an answer at once. */
@@ -105,6 +107,7 @@ export class TcpSigner {
     const [tag = -1] = payload;
     const rest = payload.subarray(1);
     this.asked.push(tag);
+    await this.held;
     if (this.signer.faults.hang === "all") return;
     const ok = (value: Buffer) => void socket.write(frame(Buffer.concat([Buffer.of(0), value])));
     if (tag === 0) return this.sign(socket, rest);

@@ -154,27 +154,77 @@ test("the health checks tell what a signer has, and one that hangs", async () =>
   expect(pod.upstream.status()[0]).toMatchObject({ answers: false, reason: "no answer within 2000 ms" });
 });
 
-test("a pod asks a signer over TCP for two things at once, by all its endpoints, and checks nothing beside a signature", async () => {
-  let release = (): void => undefined;
-  const held = new Promise<void>((done) => (release = done));
-  world = await new GateWorld(all, unhurried).start([{ tcp: "octez-signer" }, { tcp: "octez-signer" }]);
-  pod = await world.pod("alice-as-0", "u1", { oneSigner: true, zones: ["a", "b"] });
-  pod.lead(1);
-  const ways = [...world.tcpSigners.values()];
-  for (const way of ways) [way.mostAtOnce, way.asked.length] = [0, 0];
-  const asked = () => ways.map((way) => way.asked);
-  for (const signer of world.signers) signer.faults = { held };
-  const answers = Promise.all(all.map(({ address }) => pod.sign(address, request("block", 1001))));
-  await until("two requests are at the signer", () => (ways[0]?.asked.length ?? 0) >= 2 || undefined);
-  await pod.upstream.check();
-  expect(asked()).toEqual([[0, 0], []]);
-  release();
-  expect((await answers).map(({ status }) => status)).toEqual(all.map(() => 200));
-  expect(ways.map(({ mostAtOnce }) => mostAtOnce)).toEqual([2, 0]);
-  // By both endpoints, one after the other.
-  for (const way of ways) way.mostAtOnce = 0;
-  await pod.upstream.check();
-  expect(ways.map(({ mostAtOnce }) => mostAtOnce)).toEqual([1, 1]);
+describe("a signer over TCP has two requests of a pod at once", () => {
+  const timings = { ...unhurried, signerTimeoutMs: 4000, gateBudgetMs: 30_000 };
+  let release: () => void;
+  beforeEach(async () => {
+    world = await new GateWorld(all, timings).start([{ tcp: "octez-signer" }, { tcp: "octez-signer" }]);
+  });
+  /** From now on no request is answered before `release`. */
+  function hold(): TcpSigner[] {
+    const ways = [...world.tcpSigners.values()];
+    const held = new Promise<void>((done) => (release = done));
+    for (const way of ways) {
+      [way.mostAtOnce, way.asked.length] = [0, 0];
+      way.held = held;
+    }
+    return ways;
+  }
+  const block = ({ address }: { address: string }) => pod.sign(address, request("block", 1001));
+  const twoAt = (way: TcpSigner | undefined) =>
+    until("two requests are at the signer", () => (way?.asked.length ?? 0) >= 2 || undefined);
+
+  test("by all its ways together; no check begins beside them, and checks go one after the other", async () => {
+    pod = await world.pod("alice-as-0", "u1", { oneSigner: true, zones: ["a", "b"] });
+    pod.lead(1);
+    const ways = hold();
+    const answers = Promise.all(all.map(block));
+    await twoAt(ways[0]);
+    await pod.upstream.check();
+    expect(ways.map(({ asked }) => asked)).toEqual([[0, 0], []]);
+    release();
+    expect((await answers).map(({ status }) => status)).toEqual(all.map(() => 200));
+    expect(ways.map(({ mostAtOnce }) => mostAtOnce)).toEqual([2, 0]);
+    for (const way of ways) way.mostAtOnce = 0;
+    await pod.upstream.check();
+    expect(ways.map(({ mostAtOnce }) => mostAtOnce)).toEqual([1, 1]);
+  });
+  test("a third one, a block too, goes to the other signer, and the first is not taken for dead", async () => {
+    pod = await world.pod("alice-as-0", "u1");
+    pod.lead(1);
+    const [way, other] = hold();
+    if (other) other.held = undefined;
+    const answers = Promise.all(all.slice(0, 2).map(block));
+    await twoAt(way);
+    const [third] = all.slice(2);
+    expect((await block(third ?? bls)).status).toBe(200);
+    expect(pod.upstream.status().map(({ answers }) => answers)).toEqual([true, true]);
+    release();
+    expect((await answers).map(({ status }) => status)).toEqual([200, 200]);
+    expect([askedOf("s1"), askedOf("s2")]).toEqual([2, 1]);
+  });
+  test("the doctor's look has one, whatever ways there are", async () => {
+    const ways = hold();
+    const [url = ""] = world.urls;
+    const file = solidBakerFile({
+      ...{ delegate: key, keys: [{ address: key, alias: "own", watermark: watermarkName(key), signers: ["x"] }] },
+      signers: [{ name: "x", endpoints: ["a", "b"].map((zone) => ({ zone, url })), deterministic: false }],
+    });
+    const reports = lookAtSigners(file);
+    await until("it has asked", () => ways[0]?.asked.length || undefined);
+    release();
+    expect(await reports).toMatchObject([{ problem: null }, { problem: null }]);
+    expect(ways[0]?.mostAtOnce).toBe(1);
+  });
+});
+
+test("a signer that signs answers, without another health check", async () => {
+  await begin([{ tcp: "octez-signer", faults: { hang: "all" } }]);
+  expect(pod.upstream.status()).toMatchObject([{ answers: false }]);
+  const [signer] = world.signers;
+  if (signer) signer.faults = {};
+  expect((await pod.sign(key, request("attestation", 1001))).status).toBe(200);
+  expect(pod.upstream.status()).toMatchObject([{ answers: true }]);
 });
 
 test("what a pod tells the doctor of a signer over TCP, and of one that speaks HTTP there", async () => {
