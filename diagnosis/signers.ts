@@ -81,9 +81,11 @@ const sentences: Readonly<Record<SignerProblem, (way: Way) => Said>> = {
   }),
   "no-signer": (way) => ({
     text: `what answers at ${way.url} is no signer`,
-    remedy: way.url.startsWith("tcp:")
-      ? "is the port that of octez-signer's TCP protocol? http:// for a signer that speaks HTTP"
-      : "correct path and port in url: URL/authorized_keys is what a signer answers",
+    remedy: !way.byUrl
+      ? "do the units of the signer host speak what protocol of the signer says? signer-host install, then doctor"
+      : way.url.startsWith("tcp:")
+        ? "is the port that of octez-signer's TCP protocol? http:// for a signer that speaks HTTP"
+        : "correct path and port in url: URL/authorized_keys is what a signer answers",
   }),
   error: (way) => ({
     text: `the signer at ${way.host} answers with an error`,

@@ -517,9 +517,17 @@ suite("scripts/signer-host", () => {
       expect([status, stderr]).toEqual([2, expect.stringContaining("answers another link by octez-signer's other")]);
       expect(unitsOf(root)).toEqual([["tezos-signer.service", octezSigner]]);
       // A device that answers itself is beside it.
-      expect(install(root, outputs("home2"), "--device", "russignol").status).toBe(0);
+      const place = ["--device", "russignol", "--device-address", "10.0.0.7:7733"];
+      expect(install(root, outputs("home2"), ...place).status).toBe(0);
       expect(unitsOf(root)).toEqual([["tezos-signer.service", octezSigner]]);
-      expect(tunnelOf(root, "home2")).toContain(":169.254.1.1:7732 ");
+      expect(tunnelOf(root, "home2")).toContain(":10.0.0.7:7733 ");
+      // And is known from its tunnel, as octez-signer is from its unit.
+      expect(install(root, outputs("home2")).stdout).not.toMatch(/^wrote/m);
+      expect(install(root, tz4Outputs()).stdout).not.toMatch(/^wrote/m);
+    });
+    test("a place that is none is refused", () => {
+      const { status, stderr } = install(join(folder, "tcp-place"), outputs(), "--device-address", "10.0.0.7");
+      expect([status, stderr]).toEqual([2, expect.stringContaining('is HOST:PORT, got "10.0.0.7"')]);
     });
     test("TezSign, which does not speak it, is refused", () => {
       const { status, stderr } = install(join(folder, "tcp-tezsign"), outputs(), "--device", "tezsign");

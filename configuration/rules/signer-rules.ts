@@ -9,7 +9,7 @@ export const signersOf = (baker: Values): [string, Values][] =>
 export const tunnelsOf = (baker: Values): [string, Values][] => signersOf(baker).filter(([, { url }]) => !given(url));
 
 const ofTunnels = ["ssh_public_key", "port"];
-const choices = ["protocol"];
+const optionalOfTunnels = ["protocol"];
 const ofUrls = ["ranges", "namespace"];
 
 /** What a tunnel needs, and a URL beside it. */
@@ -22,7 +22,7 @@ const oneWay: BakerRule = ({ baker, path }) =>
         .map((key) =>
           issue([...here, key], `${key} ${what}`, `either ssh_public_key and port, or url with ${ofUrls.join(" or ")}`),
         );
-    if (given(signer.url)) return beside([...ofTunnels, ...choices], "beside url");
+    if (given(signer.url)) return beside([...ofTunnels, ...optionalOfTunnels], "beside url");
     const missing = ofTunnels.filter((key) => !given(signer[key]));
     if (missing.length === ofTunnels.length)
       return [issue(here, "no way to it", 'ssh_public_key and port for a tunnel, or url = "http://10.8.0.5:6732"')];
