@@ -1,9 +1,9 @@
 /**
  * The signer link: one sshd pod per signer and zone, all behind one load balancer with a port each. The signer host at
  * home keeps a reverse tunnel to every one of them; inside, a tunnel's pod is ready only while the signer answers
- * through it, or over TCP while the tunnel stands. A signer's new public key touches its own ConfigMap and tunnels; a new signer adds objects and a port of
- * the load balancer. A new host key reaches sshd when its pods restart: one zone after the other by hand, because every
- * signer host must learn it first.
+ * through it, or over TCP while the tunnel stands. A signer's new public key touches its own ConfigMap and tunnels; a
+ * new signer adds objects and a port of the load balancer. A new host key reaches sshd when its pods restart: one zone
+ * after the other by hand, because every signer host must learn it first.
  */
 import { SecretV1 } from "@cdktf/provider-kubernetes/lib/secret-v1";
 import { ServiceV1 } from "@cdktf/provider-kubernetes/lib/service-v1";
