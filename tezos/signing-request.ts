@@ -1,10 +1,10 @@
 /**
  * What a baker asks a signer to sign, understood completely or refused (S6). Total: every byte string gives a request
- * or a reason. Layouts of protocols 024 (Tallinn) and 025 (Ushuaia); big-endian. A new protocol is a new row, never a
- * looser one.
+ * or a reason. Layouts of the protocols of protocols.ts; big-endian. A new protocol is a new row, never a looser one.
  */
 import { blake2b } from "@noble/hashes/blake2b";
 import { encodeBase58 } from "./base58";
+import { leastDalBits, type ProtocolNumber } from "./protocols";
 
 export type RequestKind = "block" | "preattestation" | "attestation";
 
@@ -83,9 +83,9 @@ interface VoteLayout {
   payloadHash: number;
   length: number;
   dal: boolean;
-  protocols: readonly string[];
+  protocols: readonly ProtocolNumber[];
 }
-const both = ["024", "025"] as const;
+const both = ["024", "025"] as const satisfies readonly ProtocolNumber[];
 const slotLayout = { slot: 38, level: 40, round: 44, payloadHash: 48, length: 80, protocols: both };
 const blsLayout = { slot: null, level: 38, round: 42, payloadHash: 46, length: 78, dal: false, protocols: both };
 export const voteLayouts: Readonly<Record<number, VoteLayout>> = {
@@ -125,16 +125,16 @@ export const blockLayout = {
   protocols: both,
 } as const;
 
+/** The encoding of a number: 6 bits in its first byte, 7 in each further one. */
+const bitsetBytes = (bits: number): number => 1 + Math.ceil(Math.max(0, bits - 6) / 7);
+const longestBlock = blockLayout.fitness + 37 + 77 + 32 + 1;
 /**
- * Longest DAL bitset of the protocols above: 5 attestation lags, each with 23 chunks of 8 bits, the last one's
- * continuation bit never set: 924 bits. Anybody may publish to slots, so honest attestations can be as long as that. A
- * protocol with more slots or lags is a larger number here.
+ * Requests longer than this are refused before anything is read.
+ *
+ * @param dalBits bound of a DAL bitset (protocols.ts)
  */
-const maxDalBits = 924;
-const maxDalBytes = 1 + Math.ceil((maxDalBits - 6) / 7);
-const longest = Math.max(blockLayout.fitness + 37 + 77 + 32 + 1, 80 + maxDalBytes);
-/** Requests longer than this are refused before anything is read. */
-export const maxRequestBytes = longest;
+export const maxRequestBytes = (dalBits: number = leastDalBits): number =>
+  Math.max(longestBlock, slotLayout.length + bitsetBytes(dalBits));
 
 let lastChain = { bytes: -1, text: "" };
 /** All requests of a run are for one chain: encoded once. */
@@ -151,25 +151,29 @@ const slice = (bytes: Uint8Array, from: number, size: number) => bytes.slice(fro
 /** Lowercase hex of the BLAKE2b-256 of a request's bytes. */
 export const requestDigest = (bytes: Uint8Array): string => Buffer.from(blake2b(bytes, { dkLen: 32 })).toString("hex");
 
-/** Never throws, whatever the bytes. */
-export function parseSigningRequest(bytes: Uint8Array): Parsed {
+/**
+ * Never throws, whatever the bytes.
+ *
+ * @param dalBits bound of a DAL bitset: what the chain's constants say (protocols.ts)
+ */
+export function parseSigningRequest(bytes: Uint8Array, dalBits: number = leastDalBits): Parsed {
   const first = bytes[0];
   if (first === undefined) return refuse("empty");
   const kind = kinds[first];
   if (kind === undefined) return refuse(foreign.includes(first) ? "kind-tenderbake-only" : "kind-unknown");
-  if (bytes.length > longest) return refuse("length");
+  if (bytes.length > maxRequestBytes(dalBits)) return refuse("length");
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return kind === "block" ? parseBlock(bytes, view) : parseVote(kind, bytes, view);
+  return kind === "block" ? parseBlock(bytes, view) : parseVote(kind, bytes, view, dalBits);
 }
 
-function parseVote(kind: "preattestation" | "attestation", bytes: Uint8Array, view: DataView): Parsed {
+function parseVote(kind: "preattestation" | "attestation", bytes: Uint8Array, view: DataView, dalBits: number): Parsed {
   if (bytes.length <= tagOffset) return refuse("length");
   const tag = view.getUint8(tagOffset);
   const layout = voteLayouts[tag];
   if (!layout) return refuse("tag-unknown");
   if (layout.kind !== kind) return refuse("tag-kind-mismatch");
   if (layout.dal ? bytes.length <= layout.length : bytes.length !== layout.length) return refuse("length");
-  if (layout.dal && !isBitset(bytes.subarray(layout.length))) return refuse("dal-content");
+  if (layout.dal && !isBitset(bytes.subarray(layout.length), dalBits)) return refuse("dal-content");
   const level = view.getInt32(layout.level);
   const round = view.getInt32(layout.round);
   if (level < 0) return refuse("level-negative");
@@ -195,10 +199,10 @@ function parseVote(kind: "preattestation" | "attestation", bytes: Uint8Array, vi
  * A signed number that is not negative: 6 bits below the sign, then groups of 7; the high bit says that another
  * follows; the last of several is not zero.
  */
-function isBitset(bytes: Uint8Array): boolean {
+function isBitset(bytes: Uint8Array, dalBits: number): boolean {
   const last = bytes.length - 1;
   const first = bytes[0];
-  if (first === undefined || last >= maxDalBytes || (first & 0x40) !== 0) return false;
+  if (first === undefined || bytes.length > bitsetBytes(dalBits) || (first & 0x40) !== 0) return false;
   if (bytes.some((byte, i) => byte >= 0x80 !== i < last)) return false;
   return last === 0 || bytes[last] !== 0;
 }

@@ -30,6 +30,7 @@ import { type SigningKey } from "../../lab/doubles/signing-keys";
 import { KubeApi, type KubeApiOptions } from "../../lab/kube-api";
 import type { LabApi } from "../../lab/kube-api/upstream";
 import { expectBase58 } from "../../tezos/base58";
+import { leastDalBits } from "../../tezos/protocols";
 import { encodeBlockRequest, encodeVoteRequest } from "../../tezos/signing-request";
 
 export const baker = "alice";
@@ -58,7 +59,7 @@ export function request(
   level: number,
   round = 0,
   payload = 1,
-  options: { seedNonceHash?: Uint8Array; tag?: number } = {},
+  options: { seedNonceHash?: Uint8Array; tag?: number; dal?: Uint8Array } = {},
 ): Uint8Array {
   const fields = {
     chainId,
@@ -67,7 +68,7 @@ export function request(
     payloadHash: new Uint8Array(32).fill(payload & 0xff, 0, 31).fill(payload >> 8, 31),
   };
   if (kind === "block") return encodeBlockRequest({ ...fields, seedNonceHash: options.seedNonceHash ?? null });
-  return encodeVoteRequest({ ...fields, tag: options.tag ?? (kind === "preattestation" ? 20 : 21) });
+  return encodeVoteRequest({ ...fields, tag: options.tag ?? (kind === "preattestation" ? 20 : 21), dal: options.dal });
 }
 export interface Answer {
   status: number;
@@ -127,6 +128,7 @@ export class GateWorld {
   synced = true;
   /** The chain's constant `aggregate_attestation`. */
   aggregates: boolean | null = true;
+  dalBits = leastDalBits;
   private order = 0;
   private readonly apiOptions: KubeApiOptions = {
     onCommit: (entry) => {
@@ -305,6 +307,7 @@ export class GateWorld {
       leadership,
       heads: {
         aggregates: () => this.aggregates,
+        dalBits: () => this.dalBits,
         own: () => this.head && { ...this.head, highestLevel: this.head.level, heardAgoMs: 0 },
         synced: () =>
           Promise.resolve(

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import * as fc from "fast-check";
 import { expectBase58 } from "../../tezos/base58";
+import { leastDalBits, mostDalBits, protocols } from "../../tezos/protocols";
 import {
   encodeBlockRequest,
   encodeVoteRequest,
@@ -30,10 +31,12 @@ const encodeNumber = (value: bigint): Uint8Array => {
   return Uint8Array.from(groups.map((group, i) => (i < groups.length - 1 ? group | 128 : group)));
 };
 /** Of all lengths, not of all numbers, nearly all of which are the longest. */
-const bitsets = fc
-  .nat(924)
-  .chain((bits) => fc.bigInt({ min: 0n, max: 2n ** BigInt(bits) - 1n }))
-  .map(encodeNumber);
+const bitsetsOf = (mostBits: number) =>
+  fc
+    .nat(mostBits)
+    .chain((bits) => fc.bigInt({ min: 0n, max: 2n ** BigInt(bits) - 1n }))
+    .map(encodeNumber);
+const bitsets = bitsetsOf(leastDalBits);
 const blocks: fc.Arbitrary<BlockFields> = fc.record({
   chainId: fc.constant(chainId),
   level: natural31,
@@ -130,9 +133,30 @@ test("a bitset one byte longer than the longest recorded one is refused", () => 
   expect(Math.max(...recorded.map(({ bits }) => bits))).toBe(924);
   const [longest] = recorded.filter(({ bits }) => bits === 924).map(({ hex }) => Buffer.from(hex, "hex"));
   if (!longest) throw new Error("no attestation of 924 bits is recorded");
-  expect(longest.length).toBeLessThanOrEqual(maxRequestBytes);
+  expect(longest.length).toBeLessThanOrEqual(maxRequestBytes());
   const longer = Buffer.from([...longest.subarray(0, -1), 0x81, 1]);
   expect(parseSigningRequest(longer)).toEqual({ ok: false, reason: "dal-content" });
+  // Seven bits more are one byte more.
+  expect(parseSigningRequest(longer, leastDalBits + 7)).toMatchObject({ ok: true, request: { dal: true } });
+});
+test("whatever the bound, a bitset of that many bits is understood and one that needs a byte more is not", () => {
+  const bounded = fc
+    .integer({ min: 1, max: mostDalBits })
+    .chain((bound) => fc.tuple(fc.constant(bound), bitsetsOf(bound)));
+  const attestation = (dal: Uint8Array) =>
+    encodeVoteRequest({ tag: 23, chainId, level: 1, round: 0, payloadHash: hash(1), dal });
+  fc.assert(
+    fc.property(bounded, ([bound, dal]) => {
+      expect(parseSigningRequest(attestation(dal), bound)).toMatchObject({ ok: true });
+      const longest = encodeNumber(2n ** BigInt(bound) - 1n);
+      expect(parseSigningRequest(attestation(longest), bound)).toMatchObject({ ok: true });
+      const longer = Uint8Array.from([...longest.map((byte) => byte | 128), 1]);
+      longer[0] = 0x80 | (longer[0]! & 63);
+      expect(parseSigningRequest(attestation(longer), bound)).toMatchObject({ ok: false });
+      expect(attestation(longest).length).toBeLessThanOrEqual(maxRequestBytes(bound));
+    }),
+    { ...runs, numRuns: 100 },
+  );
 });
 
 test("the fields are where the specification puts them", () => {
@@ -253,7 +277,7 @@ test("every prefix of a request is refused", () => {
 test("arbitrary bytes never throw, and a refusal has a known reason", () => {
   fc.assert(
     fc.property(
-      fc.oneof(fc.uint8Array({ maxLength: maxRequestBytes + 10 }), requests),
+      fc.oneof(fc.uint8Array({ maxLength: maxRequestBytes() + 10 }), requests),
       fc.nat(400),
       fc.nat(255),
       (bytes, at, value) => {
@@ -281,7 +305,8 @@ test("no key of a type that is not understood signs a vote", () => {
 });
 
 test("each layout names the protocols that it was read for", () => {
-  for (const layout of Object.values(voteLayouts)) expect(layout.protocols).toEqual(["024", "025"]);
+  for (const layout of Object.values(voteLayouts))
+    expect(layout.protocols).toEqual(protocols.map(({ number }) => number));
   expect(() => encodeVoteRequest({ tag: 22, chainId, level: 0, round: 0, payloadHash: hash(0) })).toThrow(
     "20, 21, 23, 40, 41, got 22",
   );

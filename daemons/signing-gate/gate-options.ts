@@ -62,6 +62,8 @@ export interface GateOptions {
     synced(): Promise<number | null>;
     /** Does the chain aggregate the votes of BLS keys? Null where the node has not told it. */
     aggregates(): boolean | null;
+    /** Bound of a DAL bitset: by the chain's constants, never less than today's longest. */
+    dalBits(): number;
   };
   signer: { sign(attempt: SignAttempt): Promise<SignOutcome> };
   log: Log;

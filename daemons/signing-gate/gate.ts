@@ -8,7 +8,7 @@
  */
 import type { GateStatus } from "../../contract/status";
 import { encodeBase58 } from "../../tezos/base58";
-import { layoutFits, parseSigningRequest, type SigningRequest } from "../../tezos/signing-request";
+import { layoutFits, maxRequestBytes, parseSigningRequest, type SigningRequest } from "../../tezos/signing-request";
 import type { ConfigMap } from "../runtime/kube";
 import { Asked } from "./asked";
 import { refuse, type GateAnswer, type Refusal } from "./answer";
@@ -88,10 +88,15 @@ export class Gate {
     this.attestationsAsked++;
   }
 
+  /** No longer request is understood, as the chain's constants are known now. */
+  maxRequestBytes(): number {
+    return maxRequestBytes(this.options.heads.dalBits());
+  }
+
   /** Decides one request and answers within the budget. An identical request under way shares the answer. */
   sign(address: string, bytes: Uint8Array, query = ""): Promise<GateAnswer> {
     const startedMs = this.options.clock.now();
-    const parsed = parseSigningRequest(bytes);
+    const parsed = parseSigningRequest(bytes, this.options.heads.dalBits());
     const request = parsed.ok ? parsed.request : undefined;
     if (!request || request.kind === "attestation") this.askedForVote();
     const decided = (answer: GateAnswer) => this.decided(startedMs, address, request, answer);

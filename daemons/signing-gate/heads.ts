@@ -4,6 +4,7 @@ import * as z from "zod/mini";
 import type { MemberRecord } from "../../contract/status";
 import type { Timings } from "../../contract/timings";
 import { sleep, untilBeat, type Clock } from "../runtime/clock";
+import { dalBitsOf } from "../../tezos/protocols";
 import { isSynced } from "./decide";
 import type { HeardHead } from "./gate-options";
 import { exchange } from "../runtime/http-exchange";
@@ -14,10 +15,19 @@ const headerSchema = z.object({
   timestamp: z.string(),
   protocol: z.optional(z.string()),
 });
+const dalSchema = z.pipe(
+  z.object({
+    number_of_slots: z.int().check(z.positive()),
+    attestation_lags: z.array(z.int()).check(z.minLength(1)),
+  }),
+  z.transform((dal) => ({ slots: dal.number_of_slots, lags: dal.attestation_lags.length })),
+);
 const constantsSchema = z.object({
   aggregate_attestation: z.boolean(),
   /** Whole seconds. */
   minimal_block_delay: z.optional(z.string().check(z.regex(/^[1-9]\d{0,4}$/))),
+  /** In a form that is not understood it is as if it were not told: nothing else depends on it. */
+  dal_parametric: z.catch(z.optional(dalSchema), undefined),
 });
 
 /** Age of an RFC 3339 text on the wall clock, in seconds; NaN where it is none. */
@@ -51,6 +61,8 @@ export class Heads {
   private heardMs = -Infinity;
   /** Of the protocol that its head had then. */
   private constants: { protocol: string | undefined; aggregates: boolean } | undefined;
+  /** As the node told the constants last. */
+  private bits = dalBitsOf(undefined);
   /** The shortest minimal time between blocks that the node told: another protocol of the chain may be faster. */
   private fastestSeconds = Infinity;
   private readonly agent = new http.Agent({ keepAlive: true, maxFreeSockets: 1 });
@@ -94,6 +106,11 @@ export class Heads {
     return this.constants?.aggregates ?? null;
   }
 
+  /** Bound of a DAL bitset. While a new protocol's constants are not told, what was told last. */
+  dalBits(): number {
+    return this.bits;
+  }
+
   /** What the node says of its head under `path`, or undefined. */
   private async ask<T>(path: string, schema: z.ZodMiniType<T>, signal?: AbortSignal): Promise<T | undefined> {
     const answer = await exchange(new URL(`/chains/main/blocks/head/${path}`, this.options.rpc), {
@@ -128,6 +145,7 @@ export class Heads {
     if (!constants) return;
     const blockSeconds = Number(constants.minimal_block_delay ?? Infinity);
     this.fastestSeconds = Math.min(this.fastestSeconds, blockSeconds);
+    this.bits = dalBitsOf(constants.dal_parametric);
     this.constants = { protocol, aggregates: constants.aggregate_attestation };
   }
 

@@ -13,13 +13,12 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Handler } from "../runtime/http-server";
 import { readBody, sendJson } from "../runtime/http-bodies";
-import { maxRequestBytes } from "../../tezos/signing-request";
 import type { Gate } from "./gate";
 import { errorMessage, signerError, signerWords } from "./signer-answer";
 import type { Upstream } from "./upstream";
 
 /** The hex, two quotes and generous white space. */
-const maxBodyBytes = 2 * maxRequestBytes + 512;
+const bodyBytes = (requestBytes: number): number => 2 * requestBytes + 512;
 const maxQueryBytes = 1024;
 
 export function sendRefusal(response: ServerResponse, status: number, reason: string, detail: string): void {
@@ -39,7 +38,9 @@ export function decodeBody(body: Buffer): Uint8Array | undefined {
   return Uint8Array.from(Buffer.from(text, "hex"));
 }
 
-export function gateRoutes(gate: Pick<Gate, "sign" | "askedForVote">, upstream: Upstream): Record<string, Handler> {
+type Asked = Pick<Gate, "sign" | "askedForVote" | "maxRequestBytes">;
+
+export function gateRoutes(gate: Asked, upstream: Upstream): Record<string, Handler> {
   const only = (method: string, request: IncomingMessage, response: ServerResponse): boolean => {
     if (request.method === method) return true;
     sendRefusal(response, 400, "method", `this path takes ${method}, got ${request.method ?? ""}`);
@@ -93,6 +94,7 @@ export function gateRoutes(gate: Pick<Gate, "sign" | "askedForVote">, upstream: 
       if (!only("POST", request, response)) return;
       if (url.search.length > maxQueryBytes)
         return refused(400, "query-length", `at most ${maxQueryBytes} bytes of query`);
+      const maxBodyBytes = bodyBytes(gate.maxRequestBytes());
       let body: Buffer;
       try {
         body = await readBody(request, maxBodyBytes);

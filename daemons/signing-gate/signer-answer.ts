@@ -4,6 +4,7 @@
  */
 import type { MarkKind } from "../../contract/watermark";
 import { decodeSignature, verifySignature } from "../../tezos/keys";
+import { mostDalBits } from "../../tezos/protocols";
 import { parseSigningRequest } from "../../tezos/signing-request";
 import type { SignerExchange } from "../runtime/tcp-exchange";
 
@@ -70,7 +71,8 @@ export const signerError = (answer: Omit<Answer, "ok">): string =>
  */
 function refusedByItsWatermark(body: string, bytes: Uint8Array): boolean {
   const message = errorMessage(body);
-  const parsed = parseSigningRequest(bytes);
+  // Whatever bound it was let through by.
+  const parsed = parseSigningRequest(bytes, mostDalBits);
   if (message === undefined || !parsed.ok) return false;
   const { level, round } = parsed.request;
   const kind: MarkKind = parsed.request.kind;

@@ -5,6 +5,7 @@
  */
 import { z } from "zod";
 import { markKinds, watermarkSchema, type Mark, type MarkKind, type Watermark } from "../../contract/watermark";
+import { mostDalBits } from "../../tezos/protocols";
 import { parseSigningRequest } from "../../tezos/signing-request";
 
 /** A signature request that reached a signer, whether or not an answer left it. */
@@ -139,7 +140,8 @@ class KeyHistory {
 
   /** A request that reached a signer. */
   sign({ at, signer, bytes, signature }: SignerEntry): void {
-    const parsed = parseSigningRequest(Buffer.from(bytes, "hex"));
+    // By the widest bound that a gate can have: what a node told it is not known here.
+    const parsed = parseSigningRequest(Buffer.from(bytes, "hex"), mostDalBits);
     if (!parsed.ok)
       return this.report("not-understood", at, `${signer} was asked to sign what is refused as ${parsed.reason}`);
     const { kind, level, round, digest, chainId } = parsed.request;

@@ -4,6 +4,7 @@
  * as the signers' documents give them.
  */
 import { expectBase58 } from "../../tezos/base58";
+import { leastDalBits, mostDalBits } from "../../tezos/protocols";
 import {
   encodeBlockRequest,
   encodeVoteRequest,
@@ -32,8 +33,13 @@ const values = [0, 1, 2, 3, 4, 0x0f, 0x10, 20, 21, 22, 23, 33, 35, 37, 40, 41, 4
 
 const known = new Set<string>(refusalReasons);
 
+/** Bytes of a number of so many bits and a sign: seven in each. */
+const bytesOf = (bits: number): number => Math.ceil((bits + 1) / 7);
+/** What gates may be told: today's longest bitset, the most that they believe, and what lies between. */
+const bounds = [leastDalBits, leastDalBits, leastDalBits + 1, 1500, mostDalBits];
+
 /** What a reader with the documents in hand would say of an accepted input, or why it should not have been accepted. */
-function secondReading(bytes: Buffer): { kind: string; level: number; round: number } | string {
+function secondReading(bytes: Buffer, dalBits: number): { kind: string; level: number; round: number } | string {
   const kind = bytes[0];
   if (kind === 0x11) {
     const fitness = bytes.readUInt32BE(83);
@@ -51,7 +57,7 @@ function secondReading(bytes: Buffer): { kind: string; level: number; round: num
   if (tag === 23 ? bytes.length < 81 : bytes.length !== (bls ? 78 : 80)) return "length";
   if (tag === 23) {
     const [first = 0, ...more] = bytes.subarray(80);
-    if (bytes.length > 80 + 133) return "long bitset";
+    if (bytes.length > 80 + bytesOf(dalBits)) return "long bitset";
     if ((first & 0x40) !== 0) return "negative bitset";
     if (more.at(-1) === 0 || [first, ...more].findIndex((byte) => byte < 0x80) !== more.length) return "bitset";
   }
@@ -87,18 +93,23 @@ class Inputs {
   private hash(): Uint8Array {
     return new Uint8Array(32).fill(this.below(256));
   }
-  /** 6 bits in the first byte, 7 in each further one, 924 at most; the last of several is not zero. */
-  private bitset(): Uint8Array {
-    const size = this.chance(0.5) ? 1 + this.below(3) : 1 + this.below(133);
+  bound(): number {
+    return this.pick(bounds);
+  }
+  /** 6 bits in the first byte, 7 in each further one, `most` together; the last of several is not zero. */
+  private bitset(most: number): Uint8Array {
+    const longest = bytesOf(most);
+    const size = this.chance(0.5) ? 1 + this.below(3) : this.chance(0.1) ? longest : 1 + this.below(longest);
     const bytes = Uint8Array.from(
       { length: size },
       (_, i) => this.below(i === 0 ? 64 : 128) | (i < size - 1 ? 0x80 : 0),
     );
-    if (size > 1) bytes[size - 1] = 1 + this.below(size === 133 ? 1 : 127);
+    const lastBits = size === longest ? most + 1 - 7 * (longest - 1) : 7;
+    if (size > 1) bytes[size - 1] = 1 + this.below(2 ** lastBits - 1);
     return bytes;
   }
 
-  valid(): Buffer {
+  valid(dalBits: number): Buffer {
     if (this.chance(0.5))
       return Buffer.from(
         encodeBlockRequest({
@@ -121,7 +132,7 @@ class Inputs {
         round: this.round(),
         payloadHash: this.hash(),
         slot: this.below(65_536),
-        dal: this.bitset(),
+        dal: this.bitset(dalBits),
       }),
     );
   }
@@ -157,7 +168,10 @@ class Inputs {
         ]);
       }
       case 4:
-        return Buffer.concat([bytes.subarray(0, this.below(bytes.length + 1)), this.valid().subarray(this.below(200))]);
+        return Buffer.concat([
+          bytes.subarray(0, this.below(bytes.length + 1)),
+          this.valid(leastDalBits).subarray(this.below(200)),
+        ]);
       case 5: {
         const at = this.pick(landmarks);
         if (at + 4 <= bytes.length) bytes.writeInt32BE(this.pick([0, 1, -1, 0x7fffffff, -0x80000000, 33, 37, 4]), at);
@@ -173,10 +187,10 @@ class Inputs {
 }
 
 /** Counts the input, or says which property it breaks. */
-function judge(bytes: Buffer, result: ParserFuzzResult): string | undefined {
+function judge(bytes: Buffer, dalBits: number, result: ParserFuzzResult): string | undefined {
   let parsed: ReturnType<typeof parseSigningRequest>;
   try {
-    parsed = parseSigningRequest(bytes);
+    parsed = parseSigningRequest(bytes, dalBits);
   } catch (error) {
     return `threw ${String(error)}`;
   }
@@ -186,7 +200,7 @@ function judge(bytes: Buffer, result: ParserFuzzResult): string | undefined {
     return undefined;
   }
   const { kind, level, round } = parsed.request;
-  const second = secondReading(bytes);
+  const second = secondReading(bytes, dalBits);
   if (typeof second === "string") return `accepted in spite of its ${second}`;
   if (second.kind !== kind || second.level !== level || second.round !== round)
     return `read as ${kind} (${level}, ${round})`;
@@ -205,10 +219,12 @@ export async function fuzzParser(options: {
   const drawn = new Inputs(options.seed);
   const result: ParserFuzzResult = { seed: options.seed, inputs: 0, understood: {}, refused: {}, failure: "" };
   for (; result.inputs < options.inputs; result.inputs++) {
-    const whole = drawn.valid();
-    if (!parseSigningRequest(whole).ok) return { ...result, failure: `refused though valid: ${whole.toString("hex")}` };
+    const dalBits = drawn.bound();
+    const whole = drawn.valid(dalBits);
+    if (!parseSigningRequest(whole, dalBits).ok)
+      return { ...result, failure: `refused though valid: ${whole.toString("hex")}` };
     const bytes = drawn.mutate(drawn.chance(0.02) ? drawn.noise() : whole);
-    const failure = judge(bytes, result);
+    const failure = judge(bytes, dalBits, result);
     if (failure !== undefined) return { ...result, failure: `${failure}: ${bytes.toString("hex")}` };
     if (result.inputs % 100_000 === 99_999) {
       options.progress?.(result.inputs + 1);

@@ -11,6 +11,7 @@ import { Gate, type GateOptions } from "../../../daemons/signing-gate/gate";
 import { LeadershipView } from "../../../daemons/signing-gate/leadership";
 import { MarksMemory } from "../../../daemons/signing-gate/memory";
 import { testKey } from "../../../lab/doubles/signing-keys";
+import { leastDalBits } from "../../../tezos/protocols";
 import { baker, chainName, request } from "../../helpers/gates";
 
 const { address } = testKey("tz2", "baker");
@@ -105,6 +106,7 @@ async function pod(
     ...{ clock, sleep, kube, memory, leadership, log },
     heads: {
       aggregates: () => true,
+      dalBits: () => leastDalBits,
       own: () => ({ level: 1000, ageSeconds: 0, highestLevel: 1000, heardAgoMs: 0 }),
       synced: () => Promise.resolve(1000),
     },

@@ -4,6 +4,7 @@ import * as http from "node:http";
 import { testKey } from "../../../lab/doubles/signing-keys";
 import { encodeBase58 } from "../../../tezos/base58";
 import { verifySignature } from "../../../tezos/keys";
+import { leastDalBits, mostDalBits } from "../../../tezos/protocols";
 import { maxRequestBytes } from "../../../tezos/signing-request";
 import { GateWorld, quick, request, type GatePod } from "../../helpers/gates";
 
@@ -314,6 +315,23 @@ test("the log tells every decision and no signature or request body", async () =
   expect(log).not.toContain("edsigsecret");
 });
 
+test("a long DAL bitset is signed once the node has told constants that allow it, and a body grows no further", async () => {
+  const made = await begin();
+  pod.lead(1);
+  const attestation = (level: number, dalBytes: number) =>
+    request("attestation", level, 0, 1, { tag: 23, dal: new Uint8Array(dalBytes).fill(0x81, 0, -1).fill(1, -1) });
+  expect(await pod.sign(ed.address, attestation(1001, 134))).toMatchObject({ status: 400, reason: "dal-content" });
+  expect(await pod.sign(ed.address, attestation(1001, 1000))).toMatchObject({ status: 400, reason: "body-length" });
+  made.dalBits = 7000;
+  expect(await pod.sign(ed.address, attestation(1001, 1000))).toMatchObject({ status: 200 });
+  expect(await pod.sign(ed.address, attestation(1002, 1002))).toMatchObject({ status: 400, reason: "length" });
+  made.dalBits = mostDalBits;
+  expect(await pod.sign(ed.address, attestation(1002, 2340))).toMatchObject({ status: 200 });
+  expect(await pod.sign(ed.address, attestation(1003, 10_000))).toMatchObject({ status: 400, reason: "body-length" });
+  made.dalBits = leastDalBits;
+  expect(await pod.sign(ed.address, attestation(1003, 133))).toMatchObject({ status: 200 });
+});
+
 test("the gate counts the attestations that it is asked for, whatever becomes of them", async () => {
   await begin();
   expect(pod.gate.status().attestationsAsked).toBe(0);
@@ -336,7 +354,7 @@ test("the gate counts the attestations that it is asked for, whatever becomes of
   await pod.sign(ed.address, request("attestation", 1002, 0, 1, { tag: 41 }));
   expect(pod.gate.status().attestationsAsked).toBe(4);
   await pod.sign(testKey("tz1", "nobody").address, request("attestation", 1002));
-  await pod.sign(ed.address, new Uint8Array(maxRequestBytes + 1000));
+  await pod.sign(ed.address, new Uint8Array(maxRequestBytes() + 1000));
   await pod.sign(ed.address, request("attestation", 1002), `?${"x".repeat(2000)}`);
   expect(pod.gate.status().attestationsAsked).toBe(7);
 });

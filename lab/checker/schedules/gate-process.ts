@@ -8,6 +8,7 @@ import { isSynced } from "../../../daemons/signing-gate/decide";
 import { LeadershipView } from "../../../daemons/signing-gate/leadership";
 import { MarksMemory } from "../../../daemons/signing-gate/memory";
 import type { Log } from "../../../daemons/runtime/log";
+import { leastDalBits } from "../../../tezos/protocols";
 import type { SimulatedChain } from "./chain";
 import type { PodDisk } from "./disk";
 import type { Known, Promises } from "./promises";
@@ -139,6 +140,7 @@ export class GateProcess {
     const { headFreshSeconds } = this.scene.timings;
     return {
       aggregates: () => true,
+      dalBits: () => leastDalBits,
       own: () => ({ ...this.head(chain), highestLevel: this.head(chain).level, heardAgoMs: 0 }),
       synced: () => {
         const heads = processes
