@@ -140,7 +140,13 @@ describe("the hardening list", () => {
   test("upgrades: repaired and upgraded by Google, one more node at a time and never one fewer", () => {
     pool({
       management: { auto_repair: true, auto_upgrade: true },
-      upgrade_settings: { strategy: "SURGE", max_surge: 1, max_unavailable: 0 },
+      upgrade_settings: {
+        strategy: "BLUE_GREEN",
+        blue_green_settings: {
+          standard_rollout_policy: { batch_node_count: 1, batch_soak_duration: "3600s" },
+          node_pool_soak_duration: "3600s",
+        },
+      },
     });
   });
   test("secrets: encrypted with our own key, which is rotated every 90 days and which GKE may use before the cluster is made", () => {

@@ -19,6 +19,18 @@ export interface BakerNodePoolProps {
   readonly dependsOn: ITerraformDependable[];
 }
 
+/**
+ * GKE waits one hour for a disruption budget and then drains all the same. A baking node that has to synchronize may
+ * need longer, so GKE waits another hour between two nodes, and one before it deletes the old ones.
+ */
+const oneNodeAfterTheOther = {
+  strategy: "BLUE_GREEN",
+  blueGreenSettings: {
+    standardRolloutPolicy: { batchNodeCount: 1, batchSoakDuration: "3600s" },
+    nodePoolSoakDuration: "3600s",
+  },
+};
+
 export class BakerNodePool extends Construct {
   constructor(scope: Construct, id: string, props: BakerNodePoolProps) {
     super(scope, id);
@@ -31,8 +43,7 @@ export class BakerNodePool extends Construct {
         nodeLocations: [...props.zones],
         nodeCount: 1,
         management: { autoUpgrade: true, autoRepair: true },
-        // One new node at a time; the disruption budget makes GKE wait until the baker there is in sync again.
-        upgradeSettings: { strategy: "SURGE", maxSurge: 1, maxUnavailable: 0 },
+        upgradeSettings: oneNodeAfterTheOther,
         nodeConfig: {
           ...nodeSecurity,
           machineType: props.machineType,
