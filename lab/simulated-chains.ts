@@ -1,6 +1,6 @@
 /** The simulated chains of a laboratory: one for each baker, so that every one has a delegate with rights. */
+import { ushuaia } from "../tezos/protocols";
 import { Chain } from "./chain/chain";
-import { hash32, toBase58 } from "./chain/encode";
 import type { DelegateKeys } from "./chain/keys";
 import type { Endpoint } from "./cluster/link";
 import { keyOf } from "./doubles/signing-keys";
@@ -18,7 +18,7 @@ export const simulatedChains = (options: LabOptions, { bakers, chainId }: Synthe
     bakers.map(({ name, delegate, keys }) => [
       name,
       new Chain({
-        ...{ seed: `${options.seed}-${name}`, chainId, protocol: toBase58("protocol", hash32("Ushuaia")) },
+        ...{ seed: `${options.seed}-${name}`, chainId, protocol: ushuaia.hash },
         ...{ blockMs: options.blockMs, delegate, consensusKey: delegate, keys: ownKey(delegate, keys) },
         ...{ blockShare: options.blockShare ?? 0.25, attestationShare: 1 },
         ...{ blocksPerCycle: options.blocksPerCycle ?? 32, blocksPerCommitment: options.blocksPerCommitment ?? 4 },

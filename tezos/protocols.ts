@@ -26,14 +26,16 @@ export function longestDalBits(slots: number, lags: number): number {
   return lags + lags * chunks * (1 + slotsPerChunk) - (chunks * slotsPerChunk - slots);
 }
 
-export const protocols = [
+const tallinn = {
+  ...{ number: "024", name: "Tallinn", hash: "PtTALLiNtPec7mE7yY4m3k26J8Qukef3E3ehzhfXgFZKGtDdAXu" },
   // One bit for each slot: this one has no list of lags.
-  { number: "024", name: "Tallinn", hash: "PtTALLiNtPec7mE7yY4m3k26J8Qukef3E3ehzhfXgFZKGtDdAXu", dalBits: 32 },
-  {
-    ...{ number: "025", name: "Ushuaia", hash: "PsUshuai9QapM5TGj1JpuVGkdxz5GykdnEvS6Rh8SUVrARvZLCY" },
-    dalBits: longestDalBits(160, 5),
-  },
-] as const satisfies readonly Protocol[];
+  dalBits: 32,
+} as const satisfies Protocol;
+export const ushuaia = {
+  ...{ number: "025", name: "Ushuaia", hash: "PsUshuai9QapM5TGj1JpuVGkdxz5GykdnEvS6Rh8SUVrARvZLCY" },
+  dalBits: longestDalBits(160, 5),
+} as const satisfies Protocol;
+export const protocols = [tallinn, ushuaia] as const;
 export type ProtocolNumber = (typeof protocols)[number]["number"];
 
 /** @returns the row with this hash, undefined where this version does not know it */

@@ -1,5 +1,6 @@
 /** The command line of octez-baker 25.1, and how it refuses one. */
 import { existsSync } from "node:fs";
+import { ushuaia } from "../../tezos/protocols";
 import { parseArguments, type ArgumentSpec } from "./common";
 import { clicError, clientOptions, unrecognized } from "./octez-output";
 
@@ -34,7 +35,7 @@ export const bakerOptions: Required<ArgumentSpec> = {
   aliases: { "-P": "--pidfile", "-K": "--keep-alive", "-V": "--votefile" },
 };
 /** Protocols that a baker of v25.1 knows. */
-export const knownProtocols: readonly string[] = ["PsUshuai9QapM5TGj1JpuVGkdxz5GykdnEvS6Rh8SUVrARvZLCY"];
+export const knownProtocols: readonly string[] = [ushuaia.hash];
 const votes = ["on", "off", "pass"];
 
 const unexpected = (error: unknown): never =>

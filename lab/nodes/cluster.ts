@@ -11,9 +11,9 @@ import { parse } from "@cdktf/hcl2json";
 import { networks } from "../../contract/networks";
 import { defaultTimings } from "../../contract/timings";
 import { toYaml, type KubernetesObject } from "../../manifests/kubernetes-objects";
+import { ushuaia } from "../../tezos/protocols";
 import { type ControlPlane, startControlPlane } from "../../tools/test-assets/control-plane";
 import { Chain } from "../chain/chain";
-import { hash32, toBase58 } from "../chain/encode";
 import type { Violation } from "../checker/checker";
 import { TraceServer } from "../trace";
 import { baker, manifestsFor, namespace, signer, zones } from "./configuration";
@@ -78,7 +78,7 @@ export class NodesCluster {
     const delegate = Object.keys(keys)[0] ?? "";
     const chain = new Chain({
       ...{ seed: randomBytes(4).toString("hex"), chainId: networks.shadownet.chainId, blockMs, delegate },
-      ...{ protocol: toBase58("protocol", hash32("Ushuaia")), consensusKey: delegate },
+      ...{ protocol: ushuaia.hash, consensusKey: delegate },
       ...{ blockShare: 0.25, attestationShare: 1, blocksPerCycle: 32, blocksPerCommitment: 4, revelationBlocks: 24 },
       ...{ startLevel: 3_200_001, virtualPeers: 12 },
     });

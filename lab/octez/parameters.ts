@@ -1,7 +1,7 @@
 /** What the sandbox's chain begins with: the constants of protocol 025, as a sandbox of Octez 25.1 showed them. */
+import { ushuaia } from "../../tezos/protocols";
 
-/** Ushuaia. */
-export const protocol = "PsUshuai9QapM5TGj1JpuVGkdxz5GykdnEvS6Rh8SUVrARvZLCY";
+export const protocol = ushuaia.hash;
 /** Of every chain that begins with the genesis block of `--network sandbox`. */
 export const sandboxChainId = "NetXdQprcVkpaWU";
 /** The published key that may activate a protocol there (octez.tezos.com: sandboxed mode). */
