@@ -5,15 +5,18 @@
 import type { ChainKeys } from "../contract/chain-keys";
 import { leaderLeaseName } from "../contract/names";
 import { signerLinkName } from "../contract/signer-link";
+import { protocolOf } from "../tezos/protocols";
 import { diagnose } from "../diagnosis/diagnose";
 import { wholeSeconds } from "../diagnosis/facts";
-import { inPlace } from "../diagnosis/finding";
+import { inPlace, type Finding } from "../diagnosis/finding";
 import { keysView } from "../diagnosis/keys";
 import type { PodView } from "../diagnosis/objects";
+import { announcedCode, protocolFindings, toldProtocols, type ToldProtocols } from "../diagnosis/rules/protocols";
 import { signersView, type SignersOfPods } from "../diagnosis/signers";
 import type { BakerView } from "../diagnosis/view";
 import { ClusterError, type Cluster } from "./cluster";
 import { readChainKeys } from "./keys";
+import { readProtocols } from "./protocols";
 import { readSigners } from "./signers";
 
 export interface Check {
@@ -102,7 +105,11 @@ function checkPod({ metadata, phase, node, containers }: PodView): Check {
   );
 }
 
-const stateOf = { critical: "failed", warning: "warning", note: "ok" } as const;
+const states = { critical: "failed", warning: "warning", note: "ok" } as const;
+/** Whoever asks the doctor wants to know what to do weeks ahead, too. */
+const stateOf = ({ severity, code }: Finding): Check["state"] =>
+  code === announcedCode ? "warning" : states[severity];
+const checkOf = (found: Finding): Check => check(found.code, stateOf(found), found.text, found.remedy);
 
 /** What a view shows, well or not; `others`: what keys and signers show beside it. */
 function checkView(seen: BakerView, others: readonly Check[]): Check[] {
@@ -120,7 +127,7 @@ function checkView(seen: BakerView, others: readonly Check[]): Check[] {
         ]
       : []),
     ...seen.pods.map(checkPod),
-    ...findings.map(({ code, severity, text, remedy }) => check(code, stateOf[severity], text, remedy)),
+    ...findings.map(checkOf),
     ...seen.members.flatMap(({ pod, fresh, record }) =>
       fresh && record?.eligible
         ? check(
@@ -156,7 +163,7 @@ async function checkKeys(seen: BakerView, chainKeys: () => Promise<ChainKeys>): 
     const { keys, findings } = keysView(await chainKeys(), seen);
     const active = keys.filter(({ chain }) => chain.some((role) => role.startsWith("active")));
     return findings.length > 0
-      ? findings.map(({ code, severity, text, remedy }) => check(code, stateOf[severity], text, remedy))
+      ? findings.map(checkOf)
       : [
           check(
             "keys",
@@ -173,10 +180,26 @@ async function checkKeys(seen: BakerView, chainKeys: () => Promise<ChainKeys>): 
 async function checkSigners({ baker }: BakerView, signers: () => Promise<SignersOfPods>): Promise<Check[]> {
   try {
     return signersView(await signers(), baker).map(({ name, finding, text }) =>
-      finding ? check(name, stateOf[finding.severity], finding.text, finding.remedy) : check(name, "ok", text),
+      finding ? check(name, stateOf(finding), finding.text, finding.remedy) : check(name, "ok", text),
     );
   } catch (error) {
     return [check("signers", "skipped", error instanceof Error ? error.message : String(error))];
+  }
+}
+
+/** Whether the pods know the protocols that run, come and are voted on. Without members that tell it a pod is asked. */
+async function checkProtocols(seen: BakerView, protocols: () => Promise<ToldProtocols[]>): Promise<Check[]> {
+  try {
+    const members = toldProtocols(seen);
+    const told = members.length > 0 ? members : await protocols();
+    const findings = protocolFindings(told, seen.atMs);
+    if (findings.length > 0) return findings.map(checkOf);
+    const named = (hash: string) => protocolOf(hash)?.name ?? hash;
+    const { running, proposal } = told[0] ?? { proposal: null };
+    const voted = proposal ? `, the chain votes on ${named(proposal.hash)}` : "";
+    return [check("protocols", "ok", `${named(running?.hash ?? "")} runs${voted}: the pods know it`)];
+  } catch (error) {
+    return [check("protocols", "skipped", error instanceof Error ? error.message : String(error))];
   }
 }
 
@@ -185,11 +208,13 @@ export interface AskedInPods {
   /** The delegate's keys as a node of the baker tells them. */
   chainKeys?: () => Promise<ChainKeys>;
   signers?: () => Promise<SignersOfPods>;
+  protocols?: () => Promise<ToldProtocols[]>;
 }
 
 export const askPods = (cluster: Cluster, baker: string): AskedInPods => ({
   chainKeys: () => readChainKeys(cluster, baker),
   signers: () => readSigners(cluster, baker),
+  protocols: () => readProtocols(cluster, baker),
 });
 
 /** Later checks are skipped, and say so, where one that they need has failed. */
@@ -217,10 +242,11 @@ async function examine(cluster: Cluster, view: () => Promise<BakerView>, asked: 
   checks.push(await checkRights(cluster), ...(await checkSignerLink(cluster)));
   try {
     const seen = await view();
-    const { signers, chainKeys } = asked;
+    const { signers, chainKeys, protocols } = asked;
     const others = [
       ...(signers ? await checkSigners(seen, signers) : []),
       ...(chainKeys ? await checkKeys(seen, chainKeys) : []),
+      ...(protocols ? await checkProtocols(seen, protocols) : []),
     ];
     checks.push(...checkView(seen, others));
   } catch (error) {

@@ -49,6 +49,29 @@ export const dalStatusSchema = z.object({
 });
 export type DalStatus = z.infer<typeof dalStatusSchema>;
 
+/** The chain's voting periods, in their order; the last block of an adoption activates what was voted for. */
+export const votingPeriods = ["proposal", "exploration", "cooldown", "promotion", "adoption"] as const;
+const toldProtocol = z.object({
+  hash: z.string(),
+  /** Whether the program that says this has a row for it (tezos/protocols.ts). */
+  known: z.boolean(),
+});
+/** The chain's protocols, as the pod's node told them lately. */
+export const protocolsStatusSchema = z.object({
+  running: toldProtocol,
+  /** Of the block after the head. */
+  next: toldProtocol,
+  /** What the chain votes on; null where there is nothing, or the node does not tell. */
+  proposal: z.nullable(
+    z.extend(toldProtocol, {
+      period: z.enum(votingPeriods),
+      /** When it is activated at the earliest, ISO 8601; null where that is not known. */
+      activatesAt: z.nullable(z.string()),
+    }),
+  ),
+});
+export type ProtocolsStatus = z.infer<typeof protocolsStatusSchema>;
+
 export const sidecarStatusSchema = z.object({
   live: z.boolean(),
   liveReason: z.string(),
@@ -64,6 +87,8 @@ export const sidecarStatusSchema = z.object({
   missedSlots,
   /** Where the pod has a DAL node. */
   dal: z.optional(dalStatusSchema),
+  /** Where the node has told them. */
+  protocols: z.optional(protocolsStatusSchema),
   recent,
 });
 export type SidecarStatus = z.infer<typeof sidecarStatusSchema>;
@@ -202,6 +227,8 @@ export const memberRecordSchema = z.object({
   troubles: z.optional(z.array(z.string())),
   /** Where the pod has a DAL node and its sidecar answers. */
   dal: z.optional(dalStatusSchema),
+  /** Where its sidecar tells them. */
+  protocols: z.optional(protocolsStatusSchema),
   missedSlots,
   recent,
 });

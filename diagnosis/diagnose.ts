@@ -8,6 +8,7 @@ import { masterRules } from "./rules/master";
 import { memberRules } from "./rules/members";
 import { noteRules } from "./rules/notes";
 import { presenceRules, restOfPodsRules } from "./rules/presence";
+import { protocolRules } from "./rules/protocols";
 import { soloPod, soloRules } from "./rules/solo";
 import { watermarkRules } from "./rules/watermarks";
 import type { BakerView } from "./view";
@@ -22,6 +23,7 @@ const activeStandbyRules: readonly Rule[] = [
   ...watermarkRules,
   ...restOfPodsRules,
   ...memberRules,
+  ...protocolRules,
   ...noteRules,
 ];
 

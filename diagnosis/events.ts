@@ -111,6 +111,7 @@ const sentences: Readonly<Record<string, string>> = {
   "node-not-live": "The node does not answer: {reason}.",
   "node-ready": "The node follows the chain.",
   "node-not-ready": "The node does not follow the chain: {reason}.",
+  "protocol-unknown": "The chain has or votes on a protocol that this version does not know: {reason}.",
   "attestation-missed": "An attestation of ours is missing on the chain: {reason}.",
   "block-missed": "A block of ours is missing on the chain: {reason}.",
   // Init containers and jobs.

@@ -1,6 +1,6 @@
 /** What a diagnosis is made of. */
 export interface Finding {
-  /** note: it happened in the last ten minutes and is over. */
+  /** note: it happened in the last ten minutes and is over, or there is still much time for it. */
   severity: "note" | "warning" | "critical";
   /** Of a critical one: true where it is certain that nobody signs, false where somebody perhaps does. */
   certain: boolean;

@@ -27,7 +27,7 @@ const page = "docs/runbooks/key-rotation.md";
 const isBls = (address: string): boolean => address.startsWith("tz4");
 
 /** "45 s", "12 min", "13 h", "3 days" */
-function duration(seconds: number): string {
+export function duration(seconds: number): string {
   const units = [
     ["s", 1, 90],
     ["min", 60, 90 * 60],

@@ -126,6 +126,7 @@ export function memberRecord(
     keys: gate?.keys.map(({ address, state, reason, signers }) => ({ address, state, reason, signers })) ?? [],
     troubles: [...others, ...troubles(statuses)],
     dal: sidecar?.dal,
+    protocols: sidecar?.protocols,
     missedSlots: sidecar?.missedSlots,
     recent: recents(statuses, recent),
   };

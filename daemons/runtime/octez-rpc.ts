@@ -5,6 +5,7 @@
  */
 import { Agent, request, type ClientRequest } from "node:http";
 import * as z from "zod/mini";
+import { votingPeriods } from "../../contract/status";
 import { backoffMs, sleep, type Clock } from "./clock";
 import { exchange, followObjects } from "./http-client";
 
@@ -134,6 +135,28 @@ const companionKeysSchema = z.pipe(
   z.transform(({ active, pendings }) => ({ active: active?.pkh ?? null, pending: pendings })),
 );
 export type CompanionKeys = z.infer<typeof companionKeysSchema>;
+const protocolHash = z.string().check(z.regex(/^P[1-9A-HJ-NP-Za-km-z]{50}$/));
+const protocolsSchema = z.pipe(
+  z.object({ protocol: protocolHash, next_protocol: protocolHash }),
+  z.transform((answer) => ({ running: answer.protocol, next: answer.next_protocol })),
+);
+/** Of a block: the one that made it, and the one that makes the next. */
+export type Protocols = z.infer<typeof protocolsSchema>;
+const votingPeriodSchema = z.pipe(
+  z.object({
+    voting_period: z.object({ kind: z.enum(votingPeriods) }),
+    position: count,
+    remaining: count,
+  }),
+  z.transform((answer) => ({
+    kind: answer.voting_period.kind,
+    /** Blocks of this period after this one, and all of them. */
+    remaining: answer.remaining,
+    blocks: answer.position + 1 + answer.remaining,
+  })),
+);
+export type VotingPeriod = z.infer<typeof votingPeriodSchema>;
+const proposalSchema = z.nullable(protocolHash);
 const nonceSchema = z.union([
   z.pipe(
     z.strictObject({ nonce: z.string().check(z.regex(/^[0-9a-f]{64}$/)) }),
@@ -192,6 +215,10 @@ export interface OctezRpc {
   /** Of a delegate, as of `block` ("head" by default). */
   consensusKeys(options: RpcOptions & { delegate: string; block?: string }): Promise<RpcOutcome<ConsensusKeys>>;
   companionKeys(options: RpcOptions & { delegate: string; block?: string }): Promise<RpcOutcome<CompanionKeys>>;
+  protocols(options: RpcOptions): Promise<RpcOutcome<Protocols>>;
+  votingPeriod(options: RpcOptions): Promise<RpcOutcome<VotingPeriod>>;
+  /** Hash of the protocol that is voted on, from the exploration period to the adoption; null where there is none. */
+  proposal(options: RpcOptions): Promise<RpcOutcome<string | null>>;
   /**
    * Follows the stream of heads until `signal` aborts; connects again with backoff after an end, an error, `idleMs` of
    * silence or a malformed object, and says so in `onEnd`. A quiet stream proves nothing: callers poll too.
@@ -320,6 +347,9 @@ export function createOctezRpc(options: { url: string; clock: Clock; maxBytes?: 
       ask(`${at(block)}/context/delegates/${delegate}/consensus_key`, consensusKeysSchema, options),
     companionKeys: ({ delegate, block = "head", ...options }) =>
       ask(`${at(block)}/context/delegates/${delegate}/companion_key`, companionKeysSchema, options),
+    protocols: (options) => ask(`${head}/protocols`, protocolsSchema, options),
+    votingPeriod: (options) => ask(`${head}/votes/current_period`, votingPeriodSchema, options),
+    proposal: (options) => ask(`${head}/votes/current_proposal`, proposalSchema, options),
     followHeads: connection.followHeads.bind(connection),
     close: () => connection.close(),
   };

@@ -6,7 +6,7 @@
  * reason is said. Works with no network but the pod's. Does not: restart anything, ask the Kubernetes API, trust
  * `is_bootstrapped` (it is only shown). Beside it, where there is one, it watches the DAL node (dal-watch.ts).
  * `tog sidecar keys` prints the delegate's keys, as the node tells them (npm run baker -- keys), `tog sidecar signers`
- * how the signers answer this pod (npm run baker -- doctor).
+ * how the signers answer this pod, and `tog sidecar protocols` which protocols run and come (npm run baker -- doctor).
  */
 import { ports } from "../../contract/ports";
 import { systemClock as clock } from "../runtime/clock";
@@ -16,6 +16,7 @@ import { createLog } from "../runtime/log";
 import { createOctezRpc } from "../runtime/octez-rpc";
 import { printChainKeys } from "./chain-keys";
 import { createDalNode } from "./dal-node";
+import { printProtocols } from "./protocol-watch";
 import { runSidecar } from "./run";
 import { printSigners } from "./signers";
 
@@ -23,8 +24,9 @@ export function main(): Promise<void> {
   const word = process.argv[3];
   if (word === "keys") return printChainKeys();
   if (word === "signers") return printSigners();
+  if (word === "protocols") return printProtocols();
   if (word !== undefined) {
-    console.error(`sidecar takes no argument, keys or signers; got "${word}"`);
+    console.error(`sidecar takes no argument, keys, signers or protocols; got "${word}"`);
     process.exit(1);
   }
   const { env, file } = loadConfig("sidecar");

@@ -15,6 +15,7 @@ import { HeadNotes } from "./head-notes";
 import { sidecarMetrics } from "./metrics";
 import { NodeLog } from "./node-log";
 import { Observer } from "./observe";
+import { ProtocolWatch } from "./protocol-watch";
 import { SlotWatch } from "./slot-watch";
 
 export interface SidecarOptions {
@@ -62,7 +63,8 @@ export async function runSidecar(options: SidecarOptions): Promise<void> {
     ready: () => (({ ready, reason }) => health(ready, reason))(status()),
     status: () => {
       const { missedAttestations, missed } = slots;
-      return { ...status(), missedAttestations, missedSlots: missed, dal: dal?.status(), recent: recent.list() };
+      const told = { dal: dal?.status(), protocols: protocols.status() };
+      return { ...status(), missedAttestations, missedSlots: missed, ...told, recent: recent.list() };
     },
     metrics,
   });
@@ -98,8 +100,9 @@ export async function runSidecar(options: SidecarOptions): Promise<void> {
     newHead,
     nodeReady: () => status().ready,
   });
+  const protocols = new ProtocolWatch({ ...options, pollMs: pollMsOf(file), nodeReady: () => status().ready });
   try {
-    await Promise.all([observer.run(signal), slots.run(signal), dal?.run(signal)]);
+    await Promise.all([protocols.run(signal), observer.run(signal), slots.run(signal), dal?.run(signal)]);
   } finally {
     rpc.close();
     await server.close();

@@ -22,6 +22,8 @@ export interface ChainParameters {
   attestationShare: number;
   blocksPerCycle: number;
   blocksPerCommitment: number;
+  /** What the chain votes on. @default nothing: it is in a proposal period */
+  amendment?: { hash: string; period: "exploration" | "cooldown" | "promotion" | "adoption" };
   /** Revelations are taken in the first so many blocks of the next cycle. */
   revelationBlocks: number;
 }

@@ -165,10 +165,27 @@ function validators(question: Question): Reply {
   );
 }
 
+/** A voting period of the simulated chain, in cycles: as in a sandbox. */
+const cyclesPerVotingPeriod = 8;
+/** As RPCs of the sandbox are: of the block, whose own place in the period is `position`. */
+function votingPeriod({ parameters, block }: Question): Reply {
+  const blocks = cyclesPerVotingPeriod * parameters.blocksPerCycle;
+  const index = Math.floor((block.level - 1) / blocks);
+  const position = (block.level - 1) % blocks;
+  const kind = parameters.amendment?.period ?? "proposal";
+  return ok({
+    voting_period: { index, kind, start_position: index * blocks },
+    ...{ position, remaining: blocks - position - 1 },
+  });
+}
+
 const belowBlock: Readonly<Record<string, (question: Question) => Reply>> = {
   header: ({ block }) => ok({ ...block.header, hash: block.hash }),
   hash: ({ block }) => ok(block.hash),
   "context/constants": constants,
+  protocols: ({ parameters: { protocol } }) => ok({ protocol, next_protocol: protocol }),
+  "votes/current_period": votingPeriod,
+  "votes/current_proposal": ({ parameters }) => ok(parameters.amendment?.hash ?? null),
   // The chain keeps no anonymous operations: revelations are told by `context/nonces`.
   "operations/2": () => ok([]),
   "helpers/current_level": currentLevel,

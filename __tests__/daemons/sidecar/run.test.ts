@@ -16,6 +16,7 @@ import { runSidecar } from "../../../daemons/sidecar/run";
 import { solidBakerFile } from "../../helpers/baker-file";
 import { bundlePath } from "../../helpers/bundle";
 import { headJson, startTestNode, testChainId, type Lie, type TestNode } from "../../helpers/octez-node";
+import { answerVotes, mainnetAnswers } from "../../helpers/votes";
 import { eventually } from "../../suites/kube-suite";
 
 const file = (ineligibleSeconds: number, headMaxAgeSeconds = 240) =>
@@ -123,6 +124,19 @@ test("a healthy node is live and ready, and its status says all that it knows", 
   const { text } = await fetchText(`${sidecar.url}/metrics`);
   expect(text).toMatch(/tog_sidecar_ready\{baker="alice",pod="alice-solo-0"\} [01]/);
   expect(text).toMatch(/tog_sidecar_connections\{[^}]*\} 3/);
+});
+
+test("its status tells the protocols once the node has told them", async () => {
+  answerVotes(node.lies, mainnetAnswers);
+  sidecar = await startSidecar(node.url);
+  await until(sidecar, "/ready", 200);
+  const end = systemClock.now() + 60_000;
+  while (!(await sidecar.status()).protocols && systemClock.now() < end)
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  expect((await sidecar.status()).protocols).toMatchObject({
+    running: { known: true },
+    proposal: { period: "promotion" },
+  });
 });
 
 test("a new head is known through the stream before the next poll", async () => {

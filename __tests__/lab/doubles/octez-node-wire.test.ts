@@ -11,6 +11,7 @@ import { lab } from "../../../lab/doubles/common";
 import { NodeRpc } from "../../../lab/doubles/node-rpc";
 import { NodeView } from "../../../lab/doubles/node-view";
 import { bodyOf, exchangesOf, headerOf, type Exchange } from "../../helpers/octez-recordings";
+import { mainnetAnswers, unheardOf, votePaths } from "../../helpers/votes";
 
 const recordings = exchangesOf("octez-node");
 
@@ -70,18 +71,19 @@ function ask(port: number, { method, path, headers, body }: Exchange["request"])
 }
 const firstValue = (text: string): unknown => (text.trim() === "" ? undefined : JSON.parse(text.split("\n")[0] ?? ""));
 
+const delegate = "tz1gJqydwxKpxGj8jABfTTLojtpyyvHAhhcj";
+const wireParameters: ChainOptions = {
+  ...{ seed: "wire", chainId: "NetXdQprcVkpaWU", protocol: "PsUshuai9QapM5TGj1JpuVGkdxz5GykdnEvS6Rh8SUVrARvZLCY" },
+  ...{ blockMs: 2000, delegate, consensusKey: delegate, blockShare: 0.5, attestationShare: 1 },
+  ...{ blocksPerCycle: 16, blocksPerCommitment: 4, revelationBlocks: 12, startLevel: 103, virtualPeers: 0 },
+};
+
 test("the double answers every recorded request as octez-node 25.1 did", async () => {
-  const delegate = "tz1gJqydwxKpxGj8jABfTTLojtpyyvHAhhcj";
-  const parameters: ChainOptions = {
-    ...{ seed: "wire", chainId: "NetXdQprcVkpaWU", protocol: "PsUshuai9QapM5TGj1JpuVGkdxz5GykdnEvS6Rh8SUVrARvZLCY" },
-    ...{ blockMs: 2000, delegate, consensusKey: delegate, blockShare: 0.5, attestationShare: 1 },
-    ...{ blocksPerCycle: 16, blocksPerCommitment: 4, revelationBlocks: 12, startLevel: 103, virtualPeers: 0 },
-  };
-  const chain = new Chain(parameters);
+  const chain = new Chain(wireParameters);
   const served = await chain.serve("127.0.0.1");
   lab.chain = `127.0.0.1:${served.port}`;
   const view = new NodeView();
-  view.parameters = parameters;
+  view.parameters = wireParameters;
   for (const name of ["005-header-level", "003-header-head-tilde-2", "002-header-head"])
     view.accept(recordedBlock(name));
   const rpc = new NodeRpc(view);
@@ -116,6 +118,41 @@ test("the double answers every recorded request as octez-node 25.1 did", async (
     server.closeAllConnections();
     served.close();
     chain.stop();
+  }
+});
+
+test("the double tells protocols and votes in the form of octez-node", async () => {
+  const view = new NodeView();
+  view.accept(recordedBlock("002-header-head"));
+  const server = createServer((request, response) => {
+    void new NodeRpc(view).serve(request, response, new URL(request.url ?? "/", "http://octez"), "");
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const told = async (path: string): Promise<unknown> => {
+    const request = { method: "GET", path, headers: [], body: null };
+    const { status, type, body } = await ask((server.address() as AddressInfo).port, request);
+    expect([status, type]).toEqual([200, "application/json"]);
+    return JSON.parse(body);
+  };
+  try {
+    const parameters = { ...wireParameters, amendment: { hash: unheardOf, period: "promotion" as const } };
+    view.parameters = parameters;
+    for (const name of ["protocols", "period", "proposal"] as const) {
+      const [mine, theirs] = [await told(votePaths[name]), JSON.parse(mainnetAnswers[name]) as unknown];
+      expect([name, invention(mine, theirs), invention(theirs, mine)]).toEqual([name, undefined, undefined]);
+    }
+    expect(await told(votePaths.proposal)).toBe(unheardOf);
+    // Level 106 is the 106th of 128 blocks of its period.
+    expect(await told(votePaths.period)).toEqual({
+      voting_period: { index: 0, kind: "promotion", start_position: 0 },
+      ...{ position: 105, remaining: 22 },
+    });
+    view.parameters = wireParameters;
+    expect(await told(votePaths.proposal)).toBeNull();
+    expect(await told(votePaths.period)).toMatchObject({ voting_period: { kind: "proposal" } });
+  } finally {
+    server.close();
+    server.closeAllConnections();
   }
 });
 
