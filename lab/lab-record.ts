@@ -80,11 +80,16 @@ export class LabRecord extends EventEmitter<{ event: [LabEvent]; signature: [Sig
   }
   private judge(): Violation[] {
     const fenced = this.marks.some((commit) => commit.by === "gate");
-    const unfenced: readonly ViolationCode[] = ["two-digests", "two-signatures-of-a-block", "not-understood"];
+    const { predecessor } = this.rules;
+    const unfenced: readonly ViolationCode[] = [
+      ...(["two-digests", "two-signatures-of-a-block", "not-understood"] as const),
+      // A tenure opens above what a pod without a gate has signed, too.
+      ...(predecessor ? [] : (["opened-at-signed-level"] as const)),
+    ];
     const found = check(this.signed, this.marks, {
       floorPassAfter: this.rules.floorPassAfter,
     });
-    return fenced && !this.wasSolo && !this.rules.predecessor
+    return fenced && !this.wasSolo && !predecessor
       ? found
       : found.filter((violation) => unfenced.includes(violation.code));
   }

@@ -154,14 +154,14 @@ export class ClusterRecord {
 
   /**
    * Of everything until now. Pods without a gate may have signed: then only what two signatures contradict is
-   * judged.
+   * judged, and that a tenure opens above all that they have signed.
    */
   verdict(floorPassMs: number, fenced: boolean): Violation[] {
     this.follow();
     const stored = this.marks.filter(({ unsure }) => unsure === undefined || this.versions.has(unsure));
     const commits = stored.sort((one, other) => one.at - other.at);
     const found = check(this.signed, commits, { floorPassAfter: floorPassMs });
-    const always = ["two-digests", "two-signatures-of-a-block", "not-understood"];
+    const always = ["two-digests", "two-signatures-of-a-block", "not-understood", "opened-at-signed-level"];
     return fenced ? found : found.filter(({ code }) => always.includes(code));
   }
   get commits(): number {
