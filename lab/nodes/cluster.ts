@@ -222,11 +222,11 @@ export class NodesCluster {
     const names = this.machines.map(({ name }) => name);
     const disks = [
       ...names.map((name) => ({ name: `disk-${name}`, machines: [name] })),
-      { name: "disk-solo", machines: names },
-    ].map(({ name, machines }) => {
+      { name: "disk-solo", machines: names, claim: { namespace, name: `regional-${baker}-solo-0` } },
+    ].map(({ name, ...of }) => {
       const disk = makeDisk(this.folder, name, 512);
       this.disks.push(disk);
-      return { name, disk, machines };
+      return { name, disk, ...of };
     });
     await this.applyObjects("storage.yaml", toYaml(storageObjects(disks) as KubernetesObject[]));
     await this.applyManifests(true);

@@ -24,9 +24,16 @@ export function removeDisk({ device, file }: Disk): void {
 
 /**
  * StorageClass, and a PersistentVolume for each disk: zonal ones on the machine of their zone, one for either
- * machine.
+ * machine, which is kept for its claim: a pod of the other kind with it could be placed in the wrong zone.
  */
-export function storageObjects(disks: readonly { name: string; disk: Disk; machines: readonly string[] }[]): object[] {
+export function storageObjects(
+  disks: readonly {
+    name: string;
+    disk: Disk;
+    machines: readonly string[];
+    claim?: { namespace: string; name: string };
+  }[],
+): object[] {
   return [
     {
       apiVersion: "storage.k8s.io/v1",
@@ -35,7 +42,7 @@ export function storageObjects(disks: readonly { name: string; disk: Disk; machi
       provisioner: "kubernetes.io/no-provisioner",
       volumeBindingMode: "WaitForFirstConsumer",
     },
-    ...disks.map(({ name, disk, machines }) => ({
+    ...disks.map(({ name, disk, machines, claim }) => ({
       apiVersion: "v1",
       kind: "PersistentVolume",
       metadata: { name },
@@ -44,6 +51,7 @@ export function storageObjects(disks: readonly { name: string; disk: Disk; machi
         accessModes: ["ReadWriteOnce"],
         persistentVolumeReclaimPolicy: "Retain",
         storageClassName: storageClass,
+        ...(claim ? { claimRef: claim } : {}),
         local: { path: disk.device, fsType: "ext4" },
         nodeAffinity: {
           required: {
