@@ -120,7 +120,7 @@ async function readLayers({ folder, handed, context = {}, exampleFolder }: Resol
     if (variableNames.includes(key)) take(await textLayer(key, text, terraformType(key) === "string", `TF_VAR_${key}`));
     else
       warnings.push(
-        `TF_VAR_${showName(key)} names no variable${suggestion(key, variableNames)}; Terraform ignores it.`,
+        `TF_VAR_${showName(key)} names no variable, and Terraform ignores it${suggestion(key, variableNames) || "."}`,
       );
   const fileLayers = new Map<string, Layer>();
   for (const file of files) {

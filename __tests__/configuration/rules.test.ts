@@ -352,13 +352,13 @@ const cases: [string, Values, RegExp[]][] = [
   ],
   [
     "a region that does not exist",
-    { ...base, region: "us-central9" },
+    { ...base, region: "us-central9", zones: ["us-central1-b", "us-central1-c"] },
     [/^region: "us-central9", which Google does not have -> "us-\w+", or unlisted_zones = true/],
   ],
   [
     "a zone that does not exist",
     { ...base, zones: ["us-central1-b", "us-central1-x"] },
-    [/^zones: us-central1-x, which Google does not have -> zones of us-central1-a, /],
+    [/^zones: us-central1-x, which Google does not have -> zones among us-central1-a, /],
   ],
   ...["default", "kube-system"].map((namespace): [string, Values, RegExp[]] => [
     `the namespace ${namespace}`,

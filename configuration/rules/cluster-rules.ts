@@ -19,6 +19,8 @@ const zonesOnce: Rule = ({ zones }) => {
 
 const zonesOfRegion: Rule = ({ values, existing, region, zones }) => {
   if (existing || !given(values.zones) || typeof region !== "string") return [];
+  // A region that does not exist is one error, and no zone is in it.
+  if (values.unlisted_zones !== true && !zonesIn(region)) return [];
   const outside = zones.filter((zone) => !new RegExp(`^${region.replace(/[^a-z0-9-]/g, "")}-[a-z]$`).test(zone));
   return when(
     outside.length > 0,
@@ -48,7 +50,7 @@ const listedZones: Rule = ({ values, existing, region, zones }) => {
     missing.length > 0,
     ["zones"],
     `${missing.join(", ")}, which Google does not have`,
-    `zones of ${known.join(", ")}, or ${confirm}`,
+    `zones among ${known.join(", ")}, or ${confirm}`,
   );
 };
 
