@@ -33,7 +33,7 @@ export class ConfigurationError extends Error {
 }
 
 const privateKey =
-  /(unencrypted:|encrypted:)?\b(edsk|spsk|p2sk|BLsk|edesk|spesk|p2esk|BLesk)[1-9A-HJ-NP-Za-km-z]{20,}|-----BEGIN [A-Z ]*PRIVATE KEY-----[^]*|https:\/\/hooks\.slack\.com\/services\/\S+/;
+  /(unencrypted:|encrypted:)?\b(edsk|spsk|p2sk|BLsk|edesk|spesk|p2esk|BLesk)[1-9A-HJ-NP-Za-km-z]{20,}|-----BEGIN [A-Z ]*PRIVATE KEY-----[^]*|https:\/\/hooks\.slack\.com\/services\/\S+|https:\/\/[\w.-]*\bdiscord(?:app)?\.com\/api\/webhooks\/\S+|\b\d{6,}:[\w-]{30,}/;
 const secretName = /^(.*_)?(private|secret|password|passphrase|mnemonic|seed|token)(_.*)?$/;
 /** Keys whose names sound secret and are not. */
 const notSecret = new Set(["secrets", "host_key_secret"]);
@@ -42,7 +42,9 @@ const notSecret = new Set(["secrets", "host_key_secret"]);
 export function secretKind(key: string, value: unknown): string | undefined {
   if (typeof value === "string" && privateKey.test(value)) {
     if (value.includes("-----BEGIN")) return "a private key in PEM form";
-    return value.includes("hooks.slack.com") ? "a Slack webhook URL" : "a private Tezos key";
+    if (value.includes("hooks.slack.com")) return "a Slack webhook URL";
+    if (value.includes("/api/webhooks/")) return "a Discord webhook URL";
+    return /\b\d{6,}:/.test(value) ? "a Telegram bot's token" : "a private Tezos key";
   }
   return typeof value === "string" && secretName.test(key) && !notSecret.has(key)
     ? "a value whose name says that it is secret"

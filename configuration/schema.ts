@@ -383,6 +383,17 @@ export const configurationSchema = z
         slack_channel: text(/^#?[a-z0-9._-]+$/, 'a channel, like "#bakery"')
           .optional()
           .describe("Slack channel of the alerts; the webhook URL is in `secrets.slack_webhook_url`."),
+        telegram_chat_id: z
+          .int({ error: "the number of a chat, like -1001234567890" })
+          .refine((id) => id !== 0, { error: "the number of a chat, like -1001234567890; 0 is none" })
+          .optional()
+          .describe(
+            "Number of the Telegram chat of the alerts, negative for a group; the bot's token is in `secrets.telegram_bot_token`.",
+          ),
+        discord: z
+          .boolean()
+          .default(false)
+          .describe("Tell Discord of the alerts, in the channel to which `secrets.discord_webhook_url` belongs."),
         emails: z
           .array(z.email({ error: "an e-mail address" }))
           .default([])
@@ -477,6 +488,8 @@ export const secretsSchema = z
       .optional()
       .describe("OpenSSH Ed25519 private key, the host key of the signer link. Keep it: signer hosts trust it."),
     slack_webhook_url: z.string().optional().describe("Slack's incoming webhook."),
+    telegram_bot_token: z.string().optional().describe("Token of the Telegram bot, as @BotFather tells it."),
+    discord_webhook_url: z.string().optional().describe("Webhook of the Discord channel."),
     smtp_password: z.string().optional().describe("Password at the mail server."),
   })
   .readonly();

@@ -36,6 +36,14 @@ export function neededSecrets({ bakers: all, signer_link, monitoring }: Configur
       path: ["slack_webhook_url"],
       text: "the incoming webhook of monitoring.slack_channel.",
     },
+    monitoring.telegram_chat_id !== undefined && {
+      path: ["telegram_bot_token"],
+      text: "the token of the bot that writes to monitoring.telegram_chat_id, like 123456789:AA..., as @BotFather tells it.",
+    },
+    monitoring.discord && {
+      path: ["discord_webhook_url"],
+      text: "the webhook of the Discord channel, like https://discord.com/api/webhooks/..., which monitoring.discord needs.",
+    },
     monitoring.emails.length > 0 &&
       monitoring.smtp_user !== undefined && {
         path: ["smtp_password"],
@@ -114,6 +122,48 @@ export function secretForms(secrets: unknown): ConfigurationIssue[] {
         : "a key in another form (not shown)",
       write: "unencrypted:edsk... (or spsk, p2sk, BLsk)",
     }));
+}
+
+/** How the secrets of the alerts' receivers look, and the key of `monitoring` without which nobody uses them. */
+const receiverForms = {
+  slack_webhook_url: { beside: "slack_channel", value: 'the channel, like "#bakery"', form: undefined },
+  telegram_bot_token: {
+    ...{ beside: "telegram_chat_id", value: "the number of the chat, like -1001234567890" },
+    form: { pattern: /^\d+:[\w-]{30,}$/, write: "123456789:AA..., as @BotFather tells it" },
+  },
+  discord_webhook_url: {
+    ...{ beside: "discord", value: "true" },
+    form: {
+      pattern: /^https:\/\/[\w.-]*\bdiscord(app)?\.com\/api\/webhooks\/\d+\/[\w-]+$/,
+      write: "https://discord.com/api/webhooks/NUMBER/TOKEN, as the channel's settings show it",
+    },
+  },
+} as const;
+
+/**
+ * Secrets of receivers that are of another form, or that nobody would use. Told without their text.
+ * @param monitoring as written
+ */
+export function receiverSecrets(monitoring: unknown, secrets: unknown): ConfigurationIssue[] {
+  return Object.entries(receiverForms).flatMap(([name, { beside, value, form }]) => {
+    const text = textAt(secrets, [name]);
+    if (text === undefined) return [];
+    const used = tree(monitoring)[beside];
+    return [
+      ...(form === undefined || form.pattern.test(text)
+        ? []
+        : [{ path: ["secrets", name], found: "a text of another form (not shown)", write: form.write }]),
+      ...(used === undefined || used === null || used === false
+        ? [
+            {
+              path: ["monitoring", beside],
+              found: `nothing beside secrets.${name}, which nobody would use`,
+              write: `${value}; or leave the secret out`,
+            },
+          ]
+        : []),
+    ];
+  });
 }
 
 /** Secrets of bakers that the configuration does not have. */

@@ -1,4 +1,5 @@
 /** The configuration's keys as Terraform variables of a stack. */
+import { createHash } from "node:crypto";
 import { TerraformLocal, Token, type TerraformResourceLifecycle, TerraformVariable, type TerraformStack } from "cdktf";
 import { Construct } from "constructs";
 import { configurationKeys, secretKeys, terraformType } from "../configuration/keys";
@@ -53,14 +54,24 @@ export type SecretPath = readonly [string, ...string[]];
  * validation of the variable, for which Terraform would print the text of the whole value.
  * @param data keys and texts with `secretReference`s in them
  */
-export const writeOnly = (data: Record<string, string>, ...paths: readonly SecretPath[]) =>
+export const writeOnly = (data: Record<string, string>, ...paths: readonly SecretPath[]) => written(data, paths);
+
+/**
+ * One file of which only parts are secret: written again where any of its text has changed.
+ * @param text without tokens of cdktf
+ */
+export const writeOnlyFile = (name: string, text: string, ...paths: readonly SecretPath[]) =>
+  // 48 bits: with the secrets' revisions it stays a number that Terraform takes exactly.
+  written({ [name]: text }, paths, [createHash("sha256").update(text).digest().readUIntBE(0, 6).toString()]);
+
+const written = (data: Record<string, string>, paths: readonly SecretPath[], revision: readonly string[] = []) =>
   // Without a secret in it there is nothing to hide, and no revision that could change.
   paths.length === 0
     ? { data }
     : {
         dataWo: data,
         dataWoRevision: Token.asNumber(
-          `\${${paths.map((path) => `try(local.${revisions}["${path.join(".")}"], 1)`).join(" + ")}}`,
+          `\${${[...revision, ...paths.map((path) => `try(local.${revisions}["${path.join(".")}"], 1)`)].join(" + ")}}`,
         ),
         lifecycle: secretsPresent(...paths),
       };

@@ -16,6 +16,8 @@ const tz4b = "tz492iUYkJQb3rNdB2cMcexvFAQWC5BjnqGw";
 const secretKey = "edsk2gbxRomx4Yci1xseFsNKJYuZW8hTmgsj8eardFMfVRTDzVSiht";
 const ssh = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICZM5QzPy/6s37GbqUCnA6KP6jQxJ/wSVPXrgW5AOqfG home1";
 const kms = "projects/p/locations/global/keyRings/r/cryptoKeys/k/cryptoKeyVersions/1";
+const telegramToken = `123456789:${"A".repeat(35)}`;
+const discordWebhook = `https://discord.com/api/webhooks/123456789012345678/${"b".repeat(68)}`;
 const hot = { delegate: tz1, hot_test_key: true };
 const signers = { home1: { ssh_public_key: ssh, port: 8443 } };
 
@@ -346,6 +348,52 @@ const cases: [string, Values, RegExp[]][] = [
     [/^monitoring\.smtp_host/, /^monitoring\.email_from/],
   ],
   [
+    "a Telegram chat by its name",
+    { ...base, monitoring: { telegram_chat_id: "@bakery" } },
+    [/^monitoring\.telegram_chat_id: "@bakery" -> a number without quotes$/],
+  ],
+  [
+    "a Telegram chat that is none",
+    { ...base, monitoring: { telegram_chat_id: 0 } },
+    [/^monitoring\.telegram_chat_id: 0 -> the number of a chat/],
+  ],
+  [
+    "a Telegram bot without a chat",
+    { ...base, secrets: { telegram_bot_token: telegramToken } },
+    [/^monitoring\.telegram_chat_id: nothing beside secrets\.telegram_bot_token, .* -> the number of the chat/],
+  ],
+  [
+    "a Discord webhook that nobody uses",
+    { ...base, monitoring: { discord: false }, secrets: { discord_webhook_url: discordWebhook } },
+    [/^monitoring\.discord: nothing beside secrets\.discord_webhook_url, .* -> true; or leave the secret out$/],
+  ],
+  [
+    "a Slack webhook without a channel",
+    { ...base, secrets: { slack_webhook_url: "https://hooks.slack.com/services/x" } },
+    [/^monitoring\.slack_channel: nothing beside secrets\.slack_webhook_url/],
+  ],
+  [
+    "a bot's token and a webhook of other forms",
+    {
+      ...{ ...base, monitoring: { telegram_chat_id: -100, discord: true } },
+      secrets: { telegram_bot_token: "@bakery_bot", discord_webhook_url: `${discordWebhook}/slack` },
+    },
+    [
+      /^secrets\.telegram_bot_token: a text of another form \(not shown\) -> 123456789:AA/,
+      /^secrets\.discord_webhook_url: a text of another form \(not shown\) -> https:\/\/discord\.com/,
+    ],
+  ],
+  [
+    "a bot's token in the wrong place",
+    { ...base, labels: { bot: telegramToken } },
+    [/^labels\.bot: a Telegram bot's token/],
+  ],
+  [
+    "a Discord webhook in the wrong place",
+    { ...base, labels: { hook: discordWebhook } },
+    [/^labels\.hook: a Discord webhook URL/],
+  ],
+  [
     "a list of addresses that does not fit the pods",
     withBaker({ ...hot, dal: { public_addresses: ["a:1", "b:2"] } }),
     [/public_addresses: 2 addresses for 1 pod/],
@@ -640,7 +688,7 @@ test("a key in Google's KMS comes with a warning about what signs with it", () =
 
 test("secrets never become part of the configuration", () => {
   const configuration = parseConfiguration({
-    ...base,
+    ...{ ...base, monitoring: { slack_channel: "#bakery" } },
     secrets: { hot_keys: { alice: { [tz1]: `unencrypted:${secretKey}` } }, slack_webhook_url: "https://x" },
   });
   expect(JSON.stringify(configuration)).not.toContain(secretKey);
@@ -653,7 +701,8 @@ test("error texts hide secrets at any depth and are short", () => {
     '{"a":["(secret, not shown)"],"password":"(secret, not shown)"}',
   );
   expect(show("x".repeat(1000)).length).toBeLessThanOrEqual(80);
-  expect(redact(`near ${secretKey}.`)).toBe("near (secret, not shown).");
+  for (const secret of [secretKey, telegramToken, discordWebhook])
+    expect(redact(`near ${secret} .`)).toBe("near (secret, not shown) .");
 });
 
 test("the nearest name is found over case, swaps and typing errors, and nothing is guessed from afar", () => {

@@ -135,6 +135,10 @@ test("the secrets that a configuration needs are found from what it says", () =>
   expect(
     needed({ signer_link: { ...link, host_key_secret: "ours" }, monitoring: { slack_channel: "#bakery" } }),
   ).toEqual(["authentication_keys.alice", "slack_webhook_url"]);
+  expect(needed({ monitoring: { telegram_chat_id: -100, discord: true } }).slice(2)).toEqual([
+    "telegram_bot_token",
+    "discord_webhook_url",
+  ]);
 });
 
 test("the example that is shown where nothing was written cannot be planned", () => {

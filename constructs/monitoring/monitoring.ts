@@ -14,7 +14,7 @@ import { Construct } from "constructs";
 import type { ClusterAccess } from "../cluster-access";
 import type { Configuration } from "../../configuration/schema";
 import { neededSecrets } from "../../configuration/secrets";
-import { secretReference, writeOnly, type SecretPath } from "../variables";
+import { secretReference, type SecretPath, writeOnlyFile } from "../variables";
 import { objectLabels, pin } from "../element";
 
 export interface MonitoringProps {
@@ -23,9 +23,9 @@ export interface MonitoringProps {
 }
 
 const namespace = "monitoring";
-/** The secrets of the alert receivers, as files of the Alertmanager. */
+/** Alertmanager's whole configuration, because the receivers' secrets are in it. */
 const receiversSecret = "tezos-alert-receivers";
-const secretPath = (file: string): string => `/etc/alertmanager/secrets/${receiversSecret}/${file}`;
+const configurationFile = "alertmanager.yaml";
 /** Pinned: chart of the Prometheus community. */
 const stackChart = {
   repository: "https://prometheus-community.github.io/helm-charts",
@@ -37,32 +37,49 @@ const stackChart = {
 export const monitoringNamespaces = ({ monitoring }: Configuration): string[] =>
   monitoring.kube_prometheus_stack ? [namespace] : ["gmp-system", "gke-gmp-system", namespace];
 
-type Secrets = Record<"slack" | "smtp", Record<string, string>>;
+/** One `telegram_configs` has no title, and no colour that would tell the end of an alert from its begin. */
+const telegramText =
+  '{{ if eq .Status "resolved" }}Over: {{ end }}{{ .CommonLabels.alertname }} {{ .CommonLabels.baker }}\n';
+
+/** The receivers that were configured, as Alertmanager names them. */
+function people({ monitoring }: Configuration): Record<string, object[]> {
+  const { slack_channel: channel, telegram_chat_id: chat_id, discord, emails, smtp_host } = monitoring;
+  const title = "{{ .CommonAnnotations.summary }}";
+  const text = "{{ range .Alerts }}{{ .Annotations.description }} {{ .Annotations.runbook_url }}\n{{ end }}";
+  const always = { send_resolved: true };
+  return {
+    ...(channel !== undefined && {
+      slack_configs: [{ channel, ...always, title, text, api_url: secretReference("slack_webhook_url") }],
+    }),
+    ...(chat_id !== undefined && {
+      telegram_configs: [
+        { chat_id, ...always, message: telegramText + text, bot_token: secretReference("telegram_bot_token") },
+      ],
+    }),
+    ...(discord && {
+      discord_configs: [{ ...always, title, message: text, webhook_url: secretReference("discord_webhook_url") }],
+    }),
+    ...(emails.length > 0 && smtp_host !== undefined && { email_configs: emails.map((to) => ({ to, ...always })) }),
+  };
+}
+
 /**
  * Alertmanager's configuration: a receiver that may be empty is legal, an empty URL is not, so only what was configured
- * appears.
+ * appears. Google's Alertmanager is 0.27 or newer, that of the pinned chart 0.28: both know all of it.
  */
-function alertmanager({ monitoring }: Configuration, secrets: Secrets): Record<string, unknown> {
-  const { slack_channel, emails, email_from, smtp_host, smtp_user } = monitoring;
-  const text = {
-    title: "{{ .CommonAnnotations.summary }}",
-    text: "{{ range .Alerts }}{{ .Annotations.description }} {{ .Annotations.runbook_url }}\n{{ end }}",
-  };
-  const slack =
-    slack_channel === undefined
-      ? {}
-      : { slack_configs: [{ channel: slack_channel, send_resolved: true, ...text, ...secrets.slack }] };
-  const mail =
-    emails.length === 0 || smtp_host === undefined
-      ? {}
-      : { email_configs: emails.map((to) => ({ to, send_resolved: true })) };
+function alertmanager(configuration: Configuration): Record<string, unknown> {
+  const { email_from, smtp_host, smtp_user } = configuration.monitoring;
   const smtp =
     smtp_host === undefined
       ? {}
       : {
           smtp_smarthost: smtp_host,
           ...(email_from === undefined ? {} : { smtp_from: email_from }),
-          ...(smtp_user === undefined ? {} : { smtp_auth_username: smtp_user, ...secrets.smtp }),
+          ...(smtp_user !== undefined &&
+            configuration.monitoring.emails.length > 0 && {
+              smtp_auth_username: smtp_user,
+              smtp_auth_password: secretReference("smtp_password"),
+            }),
         };
   return {
     global: smtp,
@@ -75,7 +92,7 @@ function alertmanager({ monitoring }: Configuration, secrets: Secrets): Record<s
       // Those of the operator's stack that fire all the time, for machines.
       routes: [{ matchers: ['alertname =~ "Watchdog|InfoInhibitor"'], receiver: "nobody" }],
     },
-    receivers: [{ name: "people", ...slack, ...mail }, { name: "nobody" }],
+    receivers: [{ name: "people", ...people(configuration) }, { name: "nobody" }],
   };
 }
 
@@ -114,30 +131,12 @@ export class Monitoring extends Construct {
 
   /** Google's managed Alertmanager reads its configuration from this Secret. */
   private managedAlertmanager(): undefined {
-    const { monitoring } = this.configuration;
-    if (monitoring.slack_channel === undefined && monitoring.emails.length === 0) return;
-    const secrets = {
-      slack: { api_url: secretReference("slack_webhook_url") },
-      smtp: { smtp_auth_password: secretReference("smtp_password") },
-    };
-    pin(
-      new SecretV1(this, "alertmanager", {
-        metadata: { name: "alertmanager", namespace: "gmp-public", labels: objectLabels({}) },
-        ...writeOnly(
-          { "alertmanager.yaml": JSON.stringify(alertmanager(this.configuration, secrets)) },
-          ...this.secretPaths(),
-        ),
-      }),
-      "alertmanager",
-    );
+    if (Object.keys(people(this.configuration)).length > 0)
+      pin(this.configurationSecret("alertmanager", "alertmanager", "gmp-public"), "alertmanager");
   }
 
-  /** A Prometheus operator of its own, with the receivers' secrets as files of its Alertmanager. */
+  /** A Prometheus operator of its own. */
   private prometheusStack(): Release {
-    const files = {
-      slack: { api_url_file: secretPath("slack-url") },
-      smtp: { smtp_auth_password_file: secretPath("smtp-password") },
-    };
     const selectAll = {
       podMonitorSelectorNilUsesHelmValues: false,
       serviceMonitorSelectorNilUsesHelmValues: false,
@@ -151,10 +150,9 @@ export class Monitoring extends Construct {
         values: [
           JSON.stringify({
             prometheus: { prometheusSpec: selectAll },
-            alertmanager: {
-              config: alertmanager(this.configuration, files),
-              alertmanagerSpec: { secrets: [receiversSecret] },
-            },
+            // The operator refuses files of secrets that it does not know, such as Discord's: the whole configuration
+            // is in the Secret.
+            alertmanager: { alertmanagerSpec: { useExistingSecret: true, configSecret: receiversSecret } },
             // Empty: the chart draws a password, and keeps it in its Secret, instead of the one that everybody knows.
             grafana: { adminPassword: "", sidecar: { dashboards: { searchNamespace: "ALL" } } },
           }),
@@ -173,24 +171,20 @@ export class Monitoring extends Construct {
   }
 
   private receivers(): SecretV1 {
-    const { monitoring } = this.configuration;
     const place = pin(
       new NamespaceV1(this, "namespace", { metadata: { name: namespace, labels: objectLabels({}) } }),
       "monitoring",
     );
-    return pin(
-      new SecretV1(this, "receivers", {
-        metadata: { name: receiversSecret, namespace, labels: objectLabels({}) },
-        ...writeOnly(
-          {
-            ...(monitoring.slack_channel === undefined ? {} : { "slack-url": secretReference("slack_webhook_url") }),
-            ...(monitoring.smtp_user === undefined ? {} : { "smtp-password": secretReference("smtp_password") }),
-          },
-          ...this.secretPaths(),
-        ),
-        dependsOn: [place],
-      }),
-      "alert_receivers",
-    );
+    return pin(this.configurationSecret("receivers", receiversSecret, namespace, [place]), "alert_receivers");
+  }
+
+  private configurationSecret(id: string, name: string, into: string, dependsOn?: NamespaceV1[]): SecretV1 {
+    // A secret may have quotes in it.
+    const text = JSON.stringify(alertmanager(this.configuration)).replace(/"\$\{([\w.]+)\}"/g, "${jsonencode($1)}");
+    return new SecretV1(this, id, {
+      metadata: { name, namespace: into, labels: objectLabels({}) },
+      ...writeOnlyFile(configurationFile, text, ...this.secretPaths()),
+      ...(dependsOn && { dependsOn }),
+    });
   }
 }
