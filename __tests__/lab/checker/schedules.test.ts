@@ -22,7 +22,7 @@ test.each([
     expect(result.slowestMs).toBeLessThanOrEqual(defaultTimings.gateBudgetMs + 250);
   }
   // The schedules are not idle.
-  if (process.env.SEED === undefined) for (const count of Object.values(total)) expect(count).toBeGreaterThan(5);
+  if (process.env.SEED === undefined) for (const count of Object.values(total)) expect(count).toBeGreaterThan(0);
 });
 
 test.each<[number, string, boolean?]>([
