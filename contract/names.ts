@@ -36,6 +36,8 @@ export const annotations = {
 
 /** The key of a watermark ConfigMap's data that holds the record (watermark.ts), JSON. */
 export const watermarkDataKey = "watermark";
+/** Beside the record: the last run of a supervisor that signed without the gate. */
+export const soloRunDataKey = "run-without-gate";
 
 export const statefulSetName = (baker: string, topology: Topology): string =>
   `${baker}-${topology === "solo" ? "solo" : "as"}`;

@@ -1,4 +1,5 @@
 /** Waits until a pod without a gate may sign, and leaves what it signed: see solo.ts for the conditions. */
+import { randomUUID } from "node:crypto";
 import { ports } from "../../contract/ports";
 import { sidecarStatusSchema } from "../../contract/status";
 import { sleep } from "../runtime/clock";
@@ -8,7 +9,7 @@ import type { KubeClient } from "../runtime/kube";
 import type { Log } from "../runtime/log";
 import { highestSigned } from "./own-marks";
 import { brokenWatermarks } from "./quarantine";
-import { lastPossibleLevel, leaveSolo, trySolo } from "./solo";
+import { lastPossibleLevel, leavesFloor, leaveSolo, trySolo } from "./solo";
 
 export class SoloStart {
   /** What a baker with broken high watermark files can have signed: see SoloFacts. */
@@ -16,6 +17,9 @@ export class SoloStart {
   private met = false;
   /** Level of the last signature that Octez' own files knew when the conditions were asked last; -1: none. */
   private ownBefore = -1;
+  /** See leavesFloor. */
+  private mustReach: number | "unknown" | null = null;
+  private readonly run = randomUUID();
 
   constructor(
     private readonly config: DaemonConfig,
@@ -44,12 +48,14 @@ export class SoloStart {
     const { env, file, identity } = this.config;
     if (!this.met) return;
     const ownLevel = await highestSigned(env.TOG_CLIENT_DIR, file.network.chainId);
-    // Files that say nothing of this run can be older than the last signature: of a disk that was restored.
-    if (ownLevel === null || ownLevel <= this.ownBefore)
-      return this.log.warn("solo-end", "own-marks-not-advanced", { detail: "a gate starts above head + 5" });
+    if (ownLevel === null || !leavesFloor({ before: this.ownBefore, level: ownLevel }, this.mustReach))
+      return this.log.warn("solo-end", "own-marks-prove-nothing", { detail: "a gate starts above head + 5" });
+    const { run } = this;
     const { requestTimeoutMs: timeoutMs } = file.timings;
-    const left = await leaveSolo({ kube: this.kube, file, identity, ownLevel, timeoutMs, signal });
-    this.log.info("solo-end", "floor-left", { floor: ownLevel, watermarks: left.join(" ") });
+    const left = await leaveSolo({ kube: this.kube, file, identity, run, ownLevel, timeoutMs, signal });
+    const others = [...new Set(file.keys.map((key) => key.watermark))].filter((name) => !left.includes(name));
+    if (left.length > 0) this.log.info("solo-end", "floor-left", { floor: ownLevel, watermarks: left.join(" ") });
+    if (others.length > 0) this.log.warn("solo-end", "floor-not-left", { watermarks: others.join(" ") });
   }
 
   private async attempt(signal: AbortSignal): ReturnType<typeof trySolo> {
@@ -60,10 +66,14 @@ export class SoloStart {
       .catch(() => null);
     if (typeof this.signedUpTo !== "number" && (await brokenWatermarks(env.TOG_CLIENT_DIR)))
       this.signedUpTo = lastPossibleLevel(head, headFreshSeconds);
-    const { kube, signedUpTo } = this;
+    const { kube, signedUpTo, run } = this;
     const level = await highestSigned(env.TOG_CLIENT_DIR, file.network.chainId);
     this.ownBefore = level ?? -1;
     const facts = { headLevel: head?.level ?? null, signedUpTo, own: { pod: env.TOG_POD_NAME, level } };
-    return trySolo({ ...facts, kube, file, identity, timeoutMs, signal });
+    const result = await trySolo({ ...facts, kube, file, identity, run, timeoutMs, signal });
+    // Another run, on another disk perhaps, or somebody outside: only a synced head bounds what was signed.
+    if (result.wasUnfenced && typeof this.mustReach !== "number")
+      this.mustReach = lastPossibleLevel(head, headFreshSeconds);
+    return result;
   }
 }

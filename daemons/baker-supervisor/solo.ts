@@ -5,7 +5,7 @@
  * could have been. After the last signature in order they say it, and the watermarks get it as their floor.
  */
 import type { BakerFile } from "../../contract/baker-file";
-import { watermarkDataKey } from "../../contract/names";
+import { soloRunDataKey, watermarkDataKey } from "../../contract/names";
 import { noMarks, readWatermark, type Watermark } from "../../contract/watermark";
 import type { KubeClient } from "../runtime/kube";
 
@@ -64,18 +64,34 @@ export function soloConditions(
   return { ok: true, reason: "head-above-marks", detail: `highest mark ${highest}` };
 }
 
-/** One attempt: reads, judges, and marks every watermark as unfenced. */
+/**
+ * Whether what was signed without the gate may stand as a floor. Files that say nothing of this run can be older than
+ * the last signature, as those of a restored disk. `mustReach`: what another run, or somebody else, can have signed
+ * before this one; null where the watermarks had all of it.
+ */
+export const leavesFloor = (
+  own: { before: number; level: number | null },
+  mustReach: number | "unknown" | null,
+): boolean => own.level !== null && own.level > own.before && mustReach !== "unknown" && own.level >= (mustReach ?? -1);
+
+/**
+ * One attempt: reads, judges, and marks every watermark as unfenced, and with this run, so that an older run's write
+ * that is still on its way finds another version.
+ * @returns also whether a watermark was unfenced before this run
+ */
 export async function trySolo(options: {
   kube: KubeClient;
   file: BakerFile;
   identity: string;
+  /** Of the supervisor's process. */
+  run: string;
   headLevel: number | null;
   signedUpTo: SoloFacts["signedUpTo"];
   own: SoloFacts["own"];
   timeoutMs: number;
   signal: AbortSignal;
-}): Promise<{ ok: boolean; reason: string; detail: string }> {
-  const { kube, file, timeoutMs, signal } = options;
+}): Promise<{ ok: boolean; reason: string; detail: string; wasUnfenced: boolean }> {
+  const { kube, file, run, timeoutMs, signal } = options;
   const names = [...new Set(file.keys.map((key) => key.watermark))];
   const outcomes = await Promise.all(names.map((name) => kube.get("configmaps", name, { timeoutMs, signal })));
   const records: { name: string; record: Watermark | null | "unreadable" }[] = [];
@@ -83,6 +99,7 @@ export async function trySolo(options: {
     const name = names[i] ?? "";
     if (!outcome.ok)
       return {
+        wasUnfenced: false,
         ok: false,
         reason: outcome.kind === "not-found" ? "watermark-missing" : "api-failure",
         detail: `${name}: ${outcome.message}`,
@@ -99,10 +116,17 @@ export async function trySolo(options: {
     file.baker,
     file.network.chainId,
   );
-  if (!judged.ok) return judged;
+  const isOurs = (i: number): boolean => {
+    const outcome = outcomes[i];
+    return outcome?.ok === true && outcome.object.data?.[soloRunDataKey] === run;
+  };
+  const wasUnfenced = records.some(
+    ({ record }, i) => record !== null && record !== "unreadable" && record.unfenced && !isOurs(i),
+  );
+  if (!judged.ok) return { ...judged, wasUnfenced };
   for (const [i, { name, record }] of records.entries()) {
     const outcome = outcomes[i];
-    if (!outcome?.ok || record === "unreadable" || record?.unfenced) continue;
+    if (!outcome?.ok || record === "unreadable" || (record?.unfenced && isOurs(i))) continue;
     const next: Watermark = record
       ? { ...record, unfenced: true }
       : {
@@ -117,33 +141,38 @@ export async function trySolo(options: {
         };
     const wrote = await kube.replace(
       "configmaps",
-      { ...outcome.object, data: { ...outcome.object.data, [watermarkDataKey]: JSON.stringify(next) } },
+      {
+        ...outcome.object,
+        data: { ...outcome.object.data, [watermarkDataKey]: JSON.stringify(next), [soloRunDataKey]: run },
+      },
       { timeoutMs, signal },
     );
     // A conflict or an unknown outcome is settled by the next attempt, which reads again.
-    if (!wrote.ok) return { ok: false, reason: "api-failure", detail: `${name}: ${wrote.message}` };
+    if (!wrote.ok) return { ok: false, reason: "api-failure", detail: `${name}: ${wrote.message}`, wasUnfenced };
   }
-  return judged;
+  return { ...judged, wasUnfenced };
 }
 
 /**
- * After the last run of the daemons, of which nothing is left: every watermark that says `unfenced` gets the highest
- * level that they have signed as its floor, and a gate may start right above it. What fails stays `unfenced`.
+ * After the last run of the daemons, of which nothing is left: every watermark that this run has marked as unfenced
+ * gets the highest level that they have signed as its floor, and a gate may start right above it. What fails stays
+ * `unfenced`.
  * @returns names of the watermarks that have it
  */
 export async function leaveSolo(options: {
   kube: KubeClient;
   file: BakerFile;
   identity: string;
+  run: string;
   ownLevel: number;
   timeoutMs: number;
   signal: AbortSignal;
 }): Promise<string[]> {
-  const { kube, file, identity, ownLevel, timeoutMs, signal } = options;
+  const { kube, file, identity, run, ownLevel, timeoutMs, signal } = options;
   const left: string[] = [];
   for (const name of new Set(file.keys.map((key) => key.watermark))) {
     const outcome = await kube.get("configmaps", name, { timeoutMs, signal });
-    if (!outcome.ok) continue;
+    if (!outcome.ok || outcome.object.data?.[soloRunDataKey] !== run) continue;
     const reading = readWatermark(outcome.object.data?.[watermarkDataKey]);
     if (reading.state !== "record" || !reading.record.unfenced) continue;
     const { record } = reading;

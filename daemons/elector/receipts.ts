@@ -65,7 +65,7 @@ export class Receipts {
    * The last level attested before the tenure and the first in it: what was missed between is asked once the chain has
    * gone on.
    */
-  private uncounted: { from: number; to: number; askedAtMs: number } | null = null;
+  private uncounted: { from: number; to: number; askedAtMs: number; isAsked: boolean } | null = null;
 
   constructor(
     private readonly o: {
@@ -136,7 +136,7 @@ export class Receipts {
     const signed = highest(gate.keys.filter(attests).map((key) => key.lastAttestation?.level));
     if (signed >= 0 && this.once("first-attestation", `level ${signed}`, now)) {
       const from = highest(gate.keys.map((key) => key.attestedBefore));
-      if (from >= 0) this.uncounted = { from, to: signed, askedAtMs: -Infinity };
+      if (from >= 0) this.uncounted = { from, to: signed, askedAtMs: -Infinity, isAsked: false };
     }
     this.countMissed(pod.headLevel ?? -1, now);
   }
@@ -155,9 +155,11 @@ export class Receipts {
   private countMissed(head: number, now: number): void {
     const { uncounted } = this;
     const { rights, report, requestTimeoutMs, signal } = this.o;
-    if (!uncounted || head < uncounted.to + 2 || now - uncounted.askedAtMs < 10 * requestTimeoutMs) return;
+    if (!uncounted || uncounted.isAsked || head < uncounted.to + 2) return;
+    if (now - uncounted.askedAtMs < 10 * requestTimeoutMs) return;
     if (head > uncounted.to + 50) return void (this.uncounted = null);
     uncounted.askedAtMs = now;
+    uncounted.isAsked = true;
     rights.missedLevels(uncounted.from, uncounted.to, signal).then(
       (missedLevels) => {
         if (this.uncounted !== uncounted || !this.current) return;
@@ -165,7 +167,10 @@ export class Receipts {
         this.current = { ...this.current, missedLevels };
         this.changed = true;
       },
-      (error: unknown) => report.warn("missed-levels-unknown", error instanceof Error ? error.message : String(error)),
+      (error: unknown) => {
+        uncounted.isAsked = false;
+        report.warn("missed-levels-unknown", error instanceof Error ? error.message : String(error));
+      },
     );
   }
 }

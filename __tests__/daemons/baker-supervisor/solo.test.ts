@@ -1,4 +1,18 @@
-import { lastPossibleLevel, soloConditions, type SoloFacts } from "../../../daemons/baker-supervisor/solo";
+import { watermarkDataKey } from "../../../contract/names";
+import type { Watermark } from "../../../contract/watermark";
+import {
+  lastPossibleLevel,
+  leavesFloor,
+  leaveSolo,
+  soloConditions,
+  trySolo,
+  type SoloFacts,
+} from "../../../daemons/baker-supervisor/solo";
+import { systemClock } from "../../../daemons/runtime/clock";
+import type { ConfigMap, KubeClient } from "../../../daemons/runtime/kube";
+import { createKubeClient } from "../../../daemons/runtime/kube-client";
+import { solidBakerFile } from "../../helpers/baker-file";
+import { startKube, testNamespace, type TestKube } from "../../helpers/kube";
 
 const record = {
   ...{ version: 1 as const, baker: "alice", chain: "Net", epoch: 3, holder: "x", floor: 90, unfenced: false },
@@ -44,4 +58,66 @@ test("only a synced head says what can have been signed", () => {
   expect(lastPossibleLevel({ level: 101, ageSeconds: 25 }, 60)).toBe("unknown");
   expect(lastPossibleLevel({ level: 101, ageSeconds: -7 }, 60)).toBe("unknown");
   expect(lastPossibleLevel(null, 60)).toBe("unknown");
+});
+
+describe("the floor that a run leaves", () => {
+  test("rests on files that know of this run, and reach all that may have been signed before it", () => {
+    const own = (level: number | null, before = 90) => ({ before, level });
+    expect(leavesFloor(own(100), null)).toBe(true);
+    expect(leavesFloor(own(90), null)).toBe(false);
+    expect(leavesFloor(own(null), null)).toBe(false);
+    expect(leavesFloor(own(100), 100)).toBe(true);
+    expect(leavesFloor(own(100), 101)).toBe(false);
+    expect(leavesFloor(own(100), "unknown")).toBe(false);
+  });
+
+  const file = solidBakerFile({ baker: "alice" });
+  const [name = ""] = file.keys.map((key) => key.watermark);
+  const signal = new AbortController().signal;
+  const timeoutMs = 10_000;
+  let api: TestKube;
+  let kube: KubeClient;
+  const found = () => api.api.read("configmaps", testNamespace, name) as ConfigMap;
+  const unfenced = () => (JSON.parse(found().data?.[watermarkDataKey] ?? "null") as Watermark).unfenced;
+  const start = (run: string) =>
+    trySolo({
+      ...{ kube, file, run, timeoutMs, signal, identity: "alice-solo-0_u1", headLevel: 200, signedUpTo: null },
+      own: { pod: "alice-solo-0", level: null },
+    });
+  const leave = (run: string) =>
+    leaveSolo({ kube, file, run, timeoutMs, signal, identity: "alice-solo-0_u1", ownLevel: 250 });
+  beforeEach(async () => {
+    api = await startKube();
+    kube = createKubeClient({
+      ...{ url: api.url, kubeDir: api.kubeDir("pod"), namespace: testNamespace, clock: systemClock },
+    });
+    const fenced = { ...record, baker: file.baker, chain: file.network.chainId };
+    api.api.apply("configmaps", testNamespace, {
+      ...{ apiVersion: "v1", kind: "ConfigMap", metadata: { name, namespace: testNamespace } },
+      data: { [watermarkDataKey]: JSON.stringify(fenced) },
+    });
+  });
+  afterEach(async () => {
+    kube.close();
+    await api.stop();
+  });
+
+  test("is written by the run that has marked the watermark, and by no earlier one", async () => {
+    expect(await start("one")).toMatchObject({ ok: true, wasUnfenced: false });
+    expect(await start("two")).toMatchObject({ ok: true, wasUnfenced: true });
+    expect(await leave("one")).toEqual([]);
+    expect(unfenced()).toBe(true);
+    expect(await leave("two")).toEqual([name]);
+    expect(JSON.parse(found().data?.[watermarkDataKey] ?? "")).toMatchObject({ floor: 250, unfenced: false });
+  });
+  test("of an earlier run meets another version where it comes late", async () => {
+    await start("one");
+    const late = found();
+    await start("two");
+    expect(await kube.replace("configmaps", late, { timeoutMs, signal })).toMatchObject({ kind: "conflict" });
+    // Once for each run.
+    const version = found().metadata.resourceVersion;
+    expect(await start("two")).toMatchObject({ ok: true, wasUnfenced: false });
+    expect(found().metadata.resourceVersion).toBe(version);
+  });
 });
