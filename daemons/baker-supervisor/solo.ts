@@ -127,18 +127,11 @@ export async function trySolo(options: {
   for (const [i, { name, record }] of records.entries()) {
     const outcome = outcomes[i];
     if (!outcome?.ok || record === "unreadable" || (record?.unfenced && isOurs(i))) continue;
-    const next: Watermark = record
-      ? { ...record, unfenced: true }
-      : {
-          version: 1,
-          baker: file.baker,
-          chain: file.network.chainId,
-          epoch: 0,
-          holder: options.identity,
-          floor: -1,
-          marks: noMarks,
-          unfenced: true,
-        };
+    const first = { version: 1, baker: file.baker, chain: file.network.chainId, epoch: 0, floor: -1 } as const;
+    const next: Watermark = {
+      ...(record ?? { ...first, holder: options.identity, marks: noMarks }),
+      unfenced: true,
+    };
     const wrote = await kube.replace(
       "configmaps",
       {
