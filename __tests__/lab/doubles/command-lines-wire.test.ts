@@ -273,21 +273,22 @@ const upTo = (text: string, pattern: RegExp | undefined): string => {
   return found ? text.slice(0, found.index + found[0].length) : text;
 };
 
+/** On a busy machine more heads come before a baker has asked for its rights: their four lines count once. */
+const oneHead = (lines: readonly string[]): string =>
+  lines
+    .map((line) => `${line}\n`)
+    .join("")
+    .replace(/(NOTICE │ received new head(?:[^\n]*\n){4})\1+/g, "$1");
+
 test("what lives writes the recorded lines and does not end", async () => {
-  const { chain, nodeUrl } = await chainFor("tz1d", blockMs);
-  chain.halt();
-  const runs = Object.entries(living).map(([name, { to }]) => {
-    const recording = recorded(name);
-    return { name, to, recording, run: new Run(argumentsOf(recording, nodeUrl)) };
-  });
-  // As in the recordings one block comes after the head that they find.
-  for (const { run } of runs.filter(({ to }) => to === noRights)) await run.until(/received new head/);
-  chain.once("block", () => chain.halt());
-  chain.resume();
+  const { nodeUrl } = await chainFor("tz1d", blockMs);
   await Promise.all(
-    runs.map(async ({ name, to, recording, run }) => {
+    Object.entries(living).map(async ([name, { to }]) => {
+      const recording = recorded(name);
+      const run = new Run(argumentsOf(recording, nodeUrl));
       await run.until(to);
-      expect([name, linesOf(upTo(run.stderr, to))]).toEqual([name, linesOf(upTo(recording.stderr, to))]);
+      const [heard, wanted] = [run.stderr, recording.stderr].map((text) => oneHead(linesOf(upTo(text, to))));
+      expect([name, heard]).toEqual([name, wanted]);
       // It lives on, and may have said more by now than in the recording.
       const said = linesOf(recording.stdout ?? "");
       expect([name, linesOf(run.stdout).slice(0, said.length)]).toEqual([name, said]);
