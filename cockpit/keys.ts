@@ -5,34 +5,21 @@
  */
 import type { Command } from "commander";
 import { chainKeysSchema, type ChainKeys } from "../contract/chain-keys";
-import { containers } from "../contract/containers";
 import { inPlace } from "../diagnosis/finding";
 import { keysView, type KeyView } from "../diagnosis/keys";
-import { ClusterError, type Cluster } from "./cluster";
+import type { Cluster } from "./cluster";
 import { jsonCommand, type Common } from "./options";
 import { renderFinding } from "./render";
 import type { Session } from "./session";
 import { hanging } from "./text";
-import { bakingPodsOf, runTog } from "./tog";
+import { askSidecars } from "./tog";
 import { readView } from "./view";
 
 /** Of the node with the highest head. @throws Error where no node tells them */
 export async function readChainKeys(cluster: Cluster, baker: string): Promise<ChainKeys> {
-  const problems: string[] = [];
-  const told: ChainKeys[] = [];
-  for (const pod of await bakingPodsOf(cluster, baker)) {
-    try {
-      const out = await runTog(cluster, { pod, container: containers.sidecar }, ["sidecar", "keys"]);
-      told.push(chainKeysSchema.parse(JSON.parse(out)));
-    } catch (error) {
-      if (error instanceof ClusterError && error.kind !== "other") throw error;
-      problems.push(`${pod.metadata.name}: ${error instanceof Error ? error.message : String(error)}`);
-    }
-  }
-  const newest = told.sort((a, b) => b.level - a.level)[0];
-  if (!newest)
-    throw new Error(`no node of ${baker} tells the keys of its delegate: ${problems.join("; ") || "no pod"}`);
-  return newest;
+  const nobody = `no node of ${baker} tells the keys of its delegate`;
+  const answers = await askSidecars(cluster, baker, "keys", (json) => chainKeysSchema.parse(json), nobody);
+  return answers.map(({ told }) => told).reduce((newest, one) => (one.level > newest.level ? one : newest));
 }
 
 function renderKey({ address, alias, chain, watermark, signers }: KeyView): string {

@@ -1,8 +1,9 @@
 /** Our own program in a baker's pods: what the pod's containers can do, and the operator's machine cannot. */
+import { containers } from "../contract/containers";
 import { togProgram } from "../contract/images";
 import { labels } from "../contract/names";
 import type { PodView } from "../diagnosis/objects";
-import type { Cluster } from "./cluster";
+import { ClusterError, type Cluster } from "./cluster";
 
 /** The baking pods of a baker, of either topology. */
 export const bakingPodsOf = (cluster: Cluster, baker: string): Promise<PodView[]> =>
@@ -20,4 +21,33 @@ export async function runTog(
   if (code !== 0)
     throw new Error(err.trim().slice(-1000) || (code === null ? "it did not end" : `it ended with ${code}`));
   return out;
+}
+
+/**
+ * Runs `tog sidecar WORD` in each baking pod, which prints one JSON text.
+ * @param read @throws Error for what is none
+ * @param nobody the beginning of the error where no pod told it
+ * @throws Error with what each pod said instead where none told it; ClusterError where the cluster is not reached
+ */
+export async function askSidecars<T>(
+  cluster: Cluster,
+  baker: string,
+  word: string,
+  read: (json: unknown) => T,
+  nobody: string,
+): Promise<{ pod: string; told: T }[]> {
+  const problems: string[] = [];
+  const answers: { pod: string; told: T }[] = [];
+  for (const pod of await bakingPodsOf(cluster, baker)) {
+    const { name } = pod.metadata;
+    try {
+      const out = await runTog(cluster, { pod, container: containers.sidecar }, ["sidecar", word]);
+      answers.push({ pod: name, told: read(JSON.parse(out)) });
+    } catch (error) {
+      if (error instanceof ClusterError && error.kind !== "other") throw error;
+      problems.push(`${name}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+  if (answers.length === 0) throw new Error(`${nobody}: ${problems.join("; ") || "no pod"}`);
+  return answers;
 }

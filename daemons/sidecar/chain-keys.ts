@@ -1,12 +1,8 @@
 /** `tog sidecar keys`: the delegate's keys, as this pod's node tells them, as one JSON object on stdout. */
 import type { ChainKeys } from "../../contract/chain-keys";
-import { ports } from "../../contract/ports";
-import { systemClock as clock } from "../runtime/clock";
 import { loadConfig, type DaemonConfig } from "../runtime/config";
-import { createOctezRpc, type OctezRpc, type RpcOutcome } from "../runtime/octez-rpc";
-
-/** A person waits; a node that is busy is given its time. */
-const timeoutMs = 10_000;
+import type { OctezRpc, RpcOutcome } from "../runtime/octez-rpc";
+import { printFromNode, timeoutMs } from "./print-from-node";
 
 /** @throws Error with what was asked and what came instead */
 export async function chainKeys(rpc: OctezRpc, delegate: string, chainId: string): Promise<ChainKeys> {
@@ -29,15 +25,5 @@ export async function chainKeys(rpc: OctezRpc, delegate: string, chainId: string
   };
 }
 
-export async function printChainKeys({ env, file }: DaemonConfig = loadConfig("sidecar")): Promise<void> {
-  const rpc = createOctezRpc({ url: `http://${env.TOG_LOCAL_ADDRESS}:${ports.octezRpc}`, clock });
-  try {
-    const keys = await chainKeys(rpc, file.delegate, file.network.chainId);
-    process.stdout.write(JSON.stringify(keys) + "\n");
-  } catch (error) {
-    console.error(error instanceof Error ? error.message : String(error));
-    process.exitCode = 1;
-  } finally {
-    rpc.close();
-  }
-}
+export const printChainKeys = (config: DaemonConfig = loadConfig("sidecar")): Promise<void> =>
+  printFromNode(config, (rpc) => chainKeys(rpc, config.file.delegate, config.file.network.chainId));

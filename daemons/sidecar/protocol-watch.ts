@@ -3,13 +3,13 @@
  * each whether this program knows it. Does not: decide anything by it; the gate judges each request by its own bytes.
  */
 import { votingPeriods, type ProtocolsStatus } from "../../contract/status";
-import { ports } from "../../contract/ports";
 import { protocolOf } from "../../tezos/protocols";
 import { sleep, systemClock, type Clock } from "../runtime/clock";
 import { loadConfig, type DaemonConfig } from "../runtime/config";
 import { secondsTime } from "../runtime/kube";
 import type { Log } from "../runtime/log";
-import { createOctezRpc, type OctezRpc, type RpcOptions, type VotingPeriod } from "../runtime/octez-rpc";
+import type { OctezRpc, RpcOptions, VotingPeriod } from "../runtime/octez-rpc";
+import { printFromNode, timeoutMs } from "./print-from-node";
 
 type Rpc = Pick<OctezRpc, "protocols" | "votingPeriod" | "proposal" | "constants">;
 
@@ -90,17 +90,6 @@ export class ProtocolWatch {
   }
 }
 
-/** `tog sidecar protocols`: the same, as one JSON object on stdout. A person waits; a busy node is given its time. */
-export async function printProtocols({ env }: DaemonConfig = loadConfig("sidecar")): Promise<void> {
-  const url = `http://${env.TOG_LOCAL_ADDRESS}:${ports.octezRpc}`;
-  const rpc = createOctezRpc({ url, clock: systemClock });
-  try {
-    const protocols = await askProtocols(rpc, () => systemClock.wall(), { timeoutMs: 10_000 });
-    process.stdout.write(JSON.stringify(protocols) + "\n");
-  } catch (error) {
-    console.error(error instanceof Error ? error.message : String(error));
-    process.exitCode = 1;
-  } finally {
-    rpc.close();
-  }
-}
+/** `tog sidecar protocols`: the same for a person. */
+export const printProtocols = (config: DaemonConfig = loadConfig("sidecar")): Promise<void> =>
+  printFromNode(config, (rpc) => askProtocols(rpc, () => systemClock.wall(), { timeoutMs }));
