@@ -118,3 +118,7 @@ export const otherPods = (file: Pick<BakerFile, "baker" | "topology" | "otherMem
   Array.from({ length: file.otherMembers }, (_, i) =>
     podName(file.baker, file.topology === "solo" ? "active-standby" : "solo", i),
   );
+/** Names of the ConfigMaps of its keys' watermarks, each once. */
+export const watermarksOf = ({ keys }: Pick<BakerFile, "keys">): string[] => [
+  ...new Set(keys.map((key) => key.watermark)),
+];

@@ -8,7 +8,7 @@ import { missedKinds, mostMissedSlots, type MissedSlot } from "../../contract/st
 import { ports } from "../../contract/ports";
 import type { Receipt } from "../../contract/receipt";
 import type { Lab } from "../../lab/lab";
-import { transitionsOf, type Transition } from "../../lab/scenarios/receipt";
+import { transitionsOf, wronglyCounted, type Transition } from "../../lab/scenarios/receipt";
 import { commandPath } from "./bundle";
 
 type Kind = MissedSlot["kind"];
@@ -96,14 +96,9 @@ export function disagreements(chain: Chain, told: Told, from: number, to: number
       ...(invented.length > 0 ? [`history lists ${kind}s that were not missed: ${invented.join(", ")}`] : []),
     ];
   });
-  const counts = chain.transitions.flatMap(({ receipt, missed }) =>
-    receipt.missedLevels === missed
-      ? []
-      : [`the receipt of epoch ${receipt.epoch} says ${receipt.missedLevels} missed levels, the chain ${missed}`],
-  );
   const early = chain.transitions
     .map(({ receipt }) => told.receipts.find(({ epoch }) => epoch === receipt.epoch))
     .filter((receipt) => receipt !== undefined && !(Date.parse(receipt.acquiredAt) >= chain.faultAtMs))
     .map((receipt) => `the receipt of epoch ${receipt?.epoch} is of ${receipt?.acquiredAt}, before the fault`);
-  return [...levels, ...counts, ...early];
+  return [...levels, ...wronglyCounted(chain.transitions), ...early];
 }

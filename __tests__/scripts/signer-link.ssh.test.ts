@@ -606,7 +606,9 @@ suite("the home side as a person sets it up", () => {
         done({ status: error ? Number(error.code ?? 1) : 0, stdout }),
       ),
     );
-  const link = (changes: { port?: number; hostKey?: string; addresses?: string[]; client?: string } = {}) =>
+  const link = (
+    changes: { port?: number; hostKey?: string; addresses?: string[]; client?: string; protocol?: "tcp" } = {},
+  ) =>
     writeOutputs(
       folder,
       {
@@ -620,6 +622,7 @@ suite("the home side as a person sets it up", () => {
       },
       changes.addresses ?? [held.address],
       changes.client ?? client.address,
+      changes.protocol,
     );
   const doctor = async (more: string[] = [], file = link(), env?: NodeJS.ProcessEnv) => {
     const rooted = env ? [] : ["--root", root];
@@ -888,21 +891,7 @@ suite("the home side as a person sets it up", () => {
       { keys: [consensus], device: "russignol" },
     );
     const at = loopback();
-    const outputs = () =>
-      writeOutputs(
-        folder,
-        {
-          zone: {
-            host: pod.address,
-            port: pod.sshPort,
-            hostKey: pod.hostKey,
-            listen: `${pod.address}:${pod.signerPort}`,
-          },
-        },
-        [consensus.address],
-        "",
-        "tcp",
-      );
+    const outputs = () => link({ addresses: [consensus.address], client: "", protocol: "tcp" });
     beforeAll(async () => void (await device.start(at, 7732)));
     afterAll(() => device.close());
     // octez-signer's unit of the tests before is that of another link.

@@ -1,5 +1,6 @@
 /** Waits until a pod without a gate may sign, and leaves what it signed: see solo.ts for the conditions. */
 import { randomUUID } from "node:crypto";
+import { watermarksOf } from "../../contract/baker-file";
 import { ports } from "../../contract/ports";
 import { sidecarStatusSchema } from "../../contract/status";
 import { sleep } from "../runtime/clock";
@@ -53,7 +54,7 @@ export class SoloStart {
     const { run } = this;
     const { requestTimeoutMs: timeoutMs } = file.timings;
     const left = await leaveSolo({ kube: this.kube, file, identity, run, ownLevel, timeoutMs, signal });
-    const others = [...new Set(file.keys.map((key) => key.watermark))].filter((name) => !left.includes(name));
+    const others = watermarksOf(file).filter((name) => !left.includes(name));
     if (left.length > 0) this.log.info("solo-end", "floor-left", { floor: ownLevel, watermarks: left.join(" ") });
     if (others.length > 0) this.log.warn("solo-end", "floor-not-left", { watermarks: others.join(" ") });
   }

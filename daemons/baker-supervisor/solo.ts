@@ -4,10 +4,10 @@
  * watermarks cannot be read nothing else tells what was signed: then the head must have passed the last level that
  * could have been. After the last signature in order they say it, and the watermarks get it as their floor.
  */
-import type { BakerFile } from "../../contract/baker-file";
+import { type BakerFile, watermarksOf } from "../../contract/baker-file";
 import { soloRunDataKey, watermarkDataKey } from "../../contract/names";
 import { noMarks, readWatermark, type Watermark } from "../../contract/watermark";
-import type { KubeClient } from "../runtime/kube";
+import type { ConfigMap, KubeClient } from "../runtime/kube";
 
 export interface SoloFacts {
   /** Parsed records by watermark name; null where there is none yet, "unreadable" where it is not understood. */
@@ -92,9 +92,9 @@ export async function trySolo(options: {
   signal: AbortSignal;
 }): Promise<{ ok: boolean; reason: string; detail: string; wasUnfenced: boolean }> {
   const { kube, file, run, timeoutMs, signal } = options;
-  const names = [...new Set(file.keys.map((key) => key.watermark))];
+  const names = watermarksOf(file);
   const outcomes = await Promise.all(names.map((name) => kube.get("configmaps", name, { timeoutMs, signal })));
-  const records: { name: string; record: Watermark | null | "unreadable" }[] = [];
+  const records: (SoloFacts["records"][number] & { object: ConfigMap; isOurs: boolean })[] = [];
   for (const [i, outcome] of outcomes.entries()) {
     const name = names[i] ?? "";
     if (!outcome.ok)
@@ -104,9 +104,10 @@ export async function trySolo(options: {
         reason: outcome.kind === "not-found" ? "watermark-missing" : "api-failure",
         detail: `${name}: ${outcome.message}`,
       };
-    const reading = readWatermark(outcome.object.data?.[watermarkDataKey]);
+    const { object } = outcome;
+    const reading = readWatermark(object.data?.[watermarkDataKey]);
     const record = reading.state === "record" ? reading.record : reading.state === "empty" ? null : reading.state;
-    records.push({ name, record });
+    records.push({ name, record, object, isOurs: object.data?.[soloRunDataKey] === run });
   }
   const judged = soloConditions(
     {
@@ -116,30 +117,19 @@ export async function trySolo(options: {
     file.baker,
     file.network.chainId,
   );
-  const isOurs = (i: number): boolean => {
-    const outcome = outcomes[i];
-    return outcome?.ok === true && outcome.object.data?.[soloRunDataKey] === run;
-  };
   const wasUnfenced = records.some(
-    ({ record }, i) => record !== null && record !== "unreadable" && record.unfenced && !isOurs(i),
+    ({ record, isOurs }) => record !== null && record !== "unreadable" && record.unfenced && !isOurs,
   );
   if (!judged.ok) return { ...judged, wasUnfenced };
-  for (const [i, { name, record }] of records.entries()) {
-    const outcome = outcomes[i];
-    if (!outcome?.ok || record === "unreadable" || (record?.unfenced && isOurs(i))) continue;
+  for (const { name, record, object, isOurs } of records) {
+    if (record === "unreadable" || (record?.unfenced && isOurs)) continue;
     const first = { version: 1, baker: file.baker, chain: file.network.chainId, epoch: 0, floor: -1 } as const;
     const next: Watermark = {
       ...(record ?? { ...first, holder: options.identity, marks: noMarks }),
       unfenced: true,
     };
-    const wrote = await kube.replace(
-      "configmaps",
-      {
-        ...outcome.object,
-        data: { ...outcome.object.data, [watermarkDataKey]: JSON.stringify(next), [soloRunDataKey]: run },
-      },
-      { timeoutMs, signal },
-    );
+    const data = { ...object.data, [watermarkDataKey]: JSON.stringify(next), [soloRunDataKey]: run };
+    const wrote = await kube.replace("configmaps", { ...object, data }, { timeoutMs, signal });
     // A conflict or an unknown outcome is settled by the next attempt, which reads again.
     if (!wrote.ok) return { ok: false, reason: "api-failure", detail: `${name}: ${wrote.message}`, wasUnfenced };
   }
@@ -163,7 +153,7 @@ export async function leaveSolo(options: {
 }): Promise<string[]> {
   const { kube, file, identity, run, ownLevel, timeoutMs, signal } = options;
   const left: string[] = [];
-  for (const name of new Set(file.keys.map((key) => key.watermark))) {
+  for (const name of watermarksOf(file)) {
     const outcome = await kube.get("configmaps", name, { timeoutMs, signal });
     if (!outcome.ok || outcome.object.data?.[soloRunDataKey] !== run) continue;
     const reading = readWatermark(outcome.object.data?.[watermarkDataKey]);

@@ -6,7 +6,7 @@
  * send time of its last successful write on CLOCK_MONOTONIC. Does not decide: the elector says what it wants (`want`),
  * and learns of everything else through `changed()`.
  */
-import type { BakerFile } from "../../contract/baker-file";
+import { type BakerFile, watermarksOf } from "../../contract/baker-file";
 import type { PodEnv } from "../../contract/env";
 import { annotations, leaderLeaseName } from "../../contract/names";
 import { slowRequestMs } from "../../contract/timings";
@@ -283,7 +283,7 @@ export class LeaderLease {
     if (!object || !view) return "lease-not-read";
     const overtaken = () => this.wanted !== wanted || this.known.version !== wanted.version;
     if (overtaken()) return "overtaken";
-    const names = [...new Set(file.keys.map((key) => key.watermark))];
+    const names = watermarksOf(file);
     const read = await watermarkEpochs({ ...this.o, names, baker: file.baker }, this.options(signal));
     if ("failure" in read) {
       this.pace.failed({ ...read.failure, message: `${read.name}: ${read.failure.message}` });

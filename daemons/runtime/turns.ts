@@ -4,8 +4,16 @@ export class Turns {
 
   constructor(private free: number) {}
 
-  /** @returns false where none was free within `waitMs`; whoever got true calls `give` */
-  take(waitMs: number): Promise<boolean> {
+  /** @returns what `work` gives, undefined where it had no turn within `waitMs` and was not begun */
+  async use<T>(waitMs: number, work: () => Promise<T>): Promise<T | undefined> {
+    if (!(await this.take(waitMs))) return undefined;
+    try {
+      return await work();
+    } finally {
+      this.give();
+    }
+  }
+  private take(waitMs: number): Promise<boolean> {
     if (this.free > 0) {
       this.free--;
       return Promise.resolve(true);
@@ -22,7 +30,7 @@ export class Turns {
       this.waiting.add(begin);
     });
   }
-  give(): void {
+  private give(): void {
     const [next] = this.waiting;
     if (!next) return void this.free++;
     this.waiting.delete(next);

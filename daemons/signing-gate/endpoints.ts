@@ -192,13 +192,10 @@ export class Endpoints {
     const startedMs = clock.now();
     queue.signing += signatures;
     try {
-      if (!(await queue.turns.take(timeoutMs * turnShare)))
-        return { ok: false, reason: "busy", detail: `it has ${tcpAtOnce} requests already`, sent: false };
-      try {
-        return await exchangeOverTcp(url, { ...options, timeoutMs: timeoutMs - Math.floor(clock.now() - startedMs) });
-      } finally {
-        queue.turns.give();
-      }
+      const answer = await queue.turns.use(timeoutMs * turnShare, () =>
+        exchangeOverTcp(url, { ...options, timeoutMs: timeoutMs - Math.floor(clock.now() - startedMs) }),
+      );
+      return answer ?? { ok: false, reason: "busy", detail: `it has ${tcpAtOnce} requests already`, sent: false };
     } finally {
       queue.signing -= signatures;
     }

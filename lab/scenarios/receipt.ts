@@ -158,7 +158,16 @@ export function transitionsOf(lab: Lab, epoch: number, receipts: readonly Receip
   });
 }
 
-/** A sentence for each receipt after `epoch` with another number of missed levels than the chain, or with none. */
+/** A sentence for each receipt with another number of missed levels than the chain, or with none. */
+export const wronglyCounted = (transitions: readonly Transition[]): string[] =>
+  transitions
+    .filter(({ receipt, missed }) => receipt.missedLevels !== missed)
+    .map(
+      ({ receipt: { epoch, missedLevels }, missed }) =>
+        `the receipt of epoch ${epoch} says ${missedLevels} missed levels, the chain ${missed}`,
+    );
+
+/** The same of the receipts after `epoch`, once they are counted. */
 async function historyDisagrees(lab: Lab, epoch: number): Promise<string[]> {
   const transitions = () => {
     const notes = lab.object("leases", leaderLeaseName(lab.baker))?.metadata.annotations ?? {};
@@ -169,11 +178,7 @@ async function historyDisagrees(lab: Lab, epoch: number): Promise<string[]> {
   // The elector asks its node again only after a while, and a busy machine needs more of it.
   const limitMs = Math.max(60_000, lab.scaled(120_000));
   await lab.until("the missed levels of the receipts", counted, limitMs).catch(() => undefined);
-  return transitions().flatMap(({ receipt, missed }) =>
-    receipt.missedLevels === missed
-      ? []
-      : [`the receipt of epoch ${receipt.epoch} says ${receipt.missedLevels} missed levels, the chain ${missed}`],
-  );
+  return wronglyCounted(transitions());
 }
 
 /** What the new master said it acquired for. */
