@@ -1,6 +1,12 @@
 /** What the operator's commands need of a cluster. */
 import type { ConfigMapView, LeaseView, PodView } from "../diagnosis/objects";
 
+export interface ServicePort {
+  namespace: string;
+  service: string;
+  port: number;
+}
+
 /** @throws ClusterError for everything but "not found" */
 export interface Cluster {
   context: string;
@@ -21,6 +27,11 @@ export interface Cluster {
     command: string[],
     input: string,
   ): Promise<{ code: number | null; out: string; err: string }>;
+  /**
+   * Asks what is behind a service, which the API server carries there. `path` begins with a slash; with a `body` it is
+   * a POST of JSON. Undefined where there is no such service.
+   */
+  askService(to: ServicePort, path: string, body?: unknown): Promise<{ status: number; text: string } | undefined>;
   /** Of the Kubernetes API server, like `v1.36.3`. */
   serverVersion(): Promise<string>;
   /** The Kubernetes Events of the namespace, newest last. */

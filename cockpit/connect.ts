@@ -5,6 +5,7 @@ import {
   CoordinationV1Api,
   CoreV1Api,
   createConfiguration,
+  HttpMethod,
   ServerConfiguration,
   VersionApi,
   type KubeConfig,
@@ -17,12 +18,22 @@ import {
   type LeaseView,
   type PodView,
 } from "../diagnosis/objects";
-import { ClusterError, type Cluster } from "./cluster";
+import { ClusterError, type Cluster, type ServicePort } from "./cluster";
 import { execIn, type ExecResult } from "./exec";
 import { loadKubeconfig, type ClusterOptions } from "./kubeconfig";
 
 /** Of one request; the plugin that logs in has its own time. */
 const deadlineMs = 10_000;
+
+/** What the API server itself says, in place of what it was to ask. */
+function statusCode(text: string): number | undefined {
+  try {
+    const said = JSON.parse(text) as { kind?: unknown; apiVersion?: unknown; code?: unknown } | null;
+    return said?.kind === "Status" && said.apiVersion === "v1" && typeof said.code === "number" ? said.code : undefined;
+  } catch {
+    return undefined;
+  }
+}
 
 function apiError({ code, body }: ApiException<unknown>): ClusterError {
   const message = (() => {
@@ -68,12 +79,13 @@ class ConnectedCluster implements Cluster {
   private readonly core: CoreV1Api;
   private readonly authorization: AuthorizationV1Api;
   private readonly versions: VersionApi;
+  private readonly configuration: ReturnType<typeof createConfiguration>;
 
   constructor(
     private readonly config: KubeConfig,
     readonly namespace: string,
   ) {
-    const configuration = createConfiguration({
+    const configuration = (this.configuration = createConfiguration({
       baseServer: new ServerConfiguration(config.getCurrentCluster()?.server ?? "", {}),
       authMethods: { default: config },
       // Without it a cluster that accepts connections and never answers holds the command for ever.
@@ -86,7 +98,7 @@ class ConnectedCluster implements Cluster {
           post: (response) => Promise.resolve(response),
         },
       ],
-    });
+    }));
     this.context = config.getCurrentContext();
     this.leases = new CoordinationV1Api(configuration);
     this.core = new CoreV1Api(configuration);
@@ -146,6 +158,30 @@ class ConnectedCluster implements Cluster {
 
   exec(pod: string, container: string, command: string[], input: string): Promise<ExecResult> {
     return call(() => execIn(this.config, { namespace: this.namespace, pod, container }, command, input));
+  }
+  askService(
+    { namespace, service, port }: ServicePort,
+    path: string,
+    body?: unknown,
+  ): Promise<{ status: number; text: string } | undefined> {
+    const { baseServer, httpApi } = this.configuration;
+    const request = baseServer.makeRequestContext(
+      `/api/v1/namespaces/${namespace}/services/${service}:${port}/proxy${path}`,
+      body === undefined ? HttpMethod.GET : HttpMethod.POST,
+    );
+    if (body !== undefined) {
+      request.setHeaderParam("Content-Type", "application/json");
+      request.setBody(JSON.stringify(body));
+    }
+    return orMissing(async () => {
+      await this.config.applySecurityAuthentication(request);
+      request.setSignal(AbortSignal.timeout(deadlineMs));
+      const answer = await httpApi.send(request).toPromise();
+      const text = await answer.body.text();
+      const code = statusCode(text);
+      if (code !== undefined) throw new ApiException(code, "", text, answer.headers);
+      return { status: answer.httpStatusCode, text };
+    });
   }
   serverVersion(): Promise<string> {
     return call(async () => (await this.versions.getCode()).gitVersion);

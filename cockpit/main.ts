@@ -19,6 +19,7 @@ import { addReport } from "./report";
 import { hanging, remedyLines } from "./text";
 import { NoBaker, Session, type CockpitIo } from "./session";
 import { addSwitchover } from "./switchover-command";
+import { addTestAlert } from "./test-alert";
 import { readView } from "./view";
 import { addWatermark } from "./watermark";
 
@@ -110,6 +111,7 @@ function commands(session: Session): Command {
   addNonces(program, session);
   addImport(program, session);
   addReport(program, session);
+  addTestAlert(program, session);
   return program;
 }
 

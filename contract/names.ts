@@ -34,6 +34,11 @@ export const annotations = {
   member: "tezos-on-gke/member",
 } as const;
 
+/** Where our own Prometheus stack is installed. */
+export const monitoringNamespace = "monitoring";
+/** Where GKE runs Google's managed Prometheus; which of them depends on GKE's version. */
+export const googleMonitoringNamespaces = ["gmp-system", "gke-gmp-system"] as const;
+
 /** The key of a watermark ConfigMap's data that holds the record (watermark.ts), JSON. */
 export const watermarkDataKey = "watermark";
 /** Beside the record: the last run of a supervisor that signed without the gate. */

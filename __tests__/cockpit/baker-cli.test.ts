@@ -174,6 +174,7 @@ test("every command and group of commands explains itself", async () => {
     [],
     ["status"],
     ["report"],
+    ["test-alert"],
     ["import"],
     ["switchover"],
     ["pause"],

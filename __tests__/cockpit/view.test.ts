@@ -144,6 +144,7 @@ class FakeCluster implements Cluster {
   configMap = () => Promise.reject(new Error("nobody reads one watermark here"));
   exec = () => Promise.reject(new Error("nobody runs anything here"));
   writeConfigMap = () => Promise.reject(new Error("nobody writes a watermark here"));
+  askService = () => Promise.reject(new Error("nobody asks a service here"));
   serverVersion = () => Promise.resolve("v1.36.3");
   events = () => Promise.resolve([]);
   logs = (pod: string, container: string) => Promise.resolve(`${pod} ${container}: ${this.logText}`);

@@ -14,6 +14,7 @@ import { Construct } from "constructs";
 import type { ClusterAccess } from "../cluster-access";
 import type { Configuration } from "../../configuration/schema";
 import { neededSecrets } from "../../configuration/secrets";
+import { googleMonitoringNamespaces, monitoringNamespace as namespace } from "../../contract/names";
 import { secretReference, type SecretPath, writeOnlyFile } from "../variables";
 import { objectLabels, pin } from "../element";
 
@@ -22,7 +23,6 @@ export interface MonitoringProps {
   readonly access: ClusterAccess;
 }
 
-const namespace = "monitoring";
 /** Alertmanager's whole configuration, because the receivers' secrets are in it. */
 const receiversSecret = "tezos-alert-receivers";
 const configurationFile = "alertmanager.yaml";
@@ -35,7 +35,7 @@ const stackChart = {
 
 /** Namespaces whose pods may read metrics: Google's managed collectors, or our own Prometheus. */
 export const monitoringNamespaces = ({ monitoring }: Configuration): string[] =>
-  monitoring.kube_prometheus_stack ? [namespace] : ["gmp-system", "gke-gmp-system", namespace];
+  monitoring.kube_prometheus_stack ? [namespace] : [...googleMonitoringNamespaces, namespace];
 
 /** One `telegram_configs` has no title, and no colour that would tell the end of an alert from its begin. */
 const telegramText =
