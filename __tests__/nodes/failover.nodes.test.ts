@@ -1,12 +1,13 @@
 /**
  * The images, the manifests and the daemons on two real kubelets: what each event costs. The checker judges every
- * signature; how many levels were missed is told and not judged here. TOG_NODES: "short", or names of cases; by
- * default all. TOG_NODES_RECORD: a file for the table in docs/failover.md. TOG_NODES=planned: nothing but planned
- * handovers, TOG_NODES_ROUNDS (10) at each phase of a block, and there a missed level is a failure.
+ * signature; how many levels were missed is told and not judged here. TOG_NODES: "short", "usual" (the default),
+ * "containers" (each one killed and hung, both twice), "all", or names of cases. TOG_NODES_RECORD: a file for the table
+ * in docs/failover.md. TOG_NODES=planned: nothing but planned handovers, TOG_NODES_ROUNDS (10) at each phase of a
+ * block, and there a missed level is a failure.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
-import { cases as everyCase, longForm, plannedCases, shortForm } from "../../lab/nodes/cases";
+import { cases as everyCase, containersForm, plannedCases, shortForm, usualForm } from "../../lab/nodes/cases";
 import { NodesCluster } from "../../lab/nodes/cluster";
 import { calm, measure, type Row, stateOf } from "../../lab/nodes/measure";
 import { recordOf } from "../../lab/nodes/results";
@@ -19,13 +20,13 @@ const onlyPlanned = asked === "planned";
 const cases = onlyPlanned ? plannedCases(Number(process.env.TOG_NODES_ROUNDS ?? "10")) : everyCase;
 const all = cases.map(({ name }) => name);
 const forms: Partial<Record<string, readonly string[]>> = {
-  ...{ all, planned: all, short: shortForm, usual: all.filter((name) => !longForm.includes(name)) },
+  ...{ all, planned: all, short: shortForm, usual: usualForm, containers: containersForm },
 };
 const names = forms[asked] ?? asked.split(",");
 const unknown = names.filter((name) => !cases.some((one) => one.name === name));
 if (unknown.length > 0)
   throw new Error(
-    `TOG_NODES takes short, usual, all, planned or names of ${cases.map(({ name }) => name).join(", ")}; got ${asked}`,
+    `TOG_NODES takes short, usual, containers, all, planned or names of ${cases.map(({ name }) => name).join(", ")}; got ${asked}`,
   );
 const say = (text: string): void => void process.stdout.write(`  ${text}\n`);
 

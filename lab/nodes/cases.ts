@@ -341,15 +341,30 @@ const flag = (on: boolean): Event => ({
  */
 const phases = [0.1, 0.6, 1.5, 3, 4.5, 5.6];
 
+/** Every container of a baking pod, and the laboratory's scenario for its end. */
+const scenarioOf: Record<string, string | undefined> = {
+  elector: "elector-kill",
+  "signing-gate": "gate-kill",
+  baker: "baker-container",
+  "octez-node": "node-crash",
+  sidecar: undefined,
+  "nonce-exposer": undefined,
+  "nonce-importer": undefined,
+};
+/** Twice in a row: a kubelet lets a container wait that ends for the second time within ten minutes. */
+const twice = (one: Event): Event[] => [one, { ...one, name: `${one.name}-again`, event: `${one.event}, again` }];
+/** Each container of the leader is killed twice, and hangs twice. */
+const containerCases: readonly Event[] = Object.entries(scenarioOf).flatMap(([name, scenario]) => [
+  ...twice(killed(name, "daemon", scenario)),
+  ...twice(stopped(name)),
+]);
+
 export const cases: readonly Event[] = [
   ...phases.map(deletion),
   drain,
   switchover(2),
   rollingUpdate,
-  killed("elector", "daemon", "elector-kill"),
-  killed("signing-gate", "daemon", "gate-kill"),
-  killed("baker", "daemon", "baker-container"),
-  killed("octez-node", "daemon", "node-crash"),
+  ...containerCases,
   killed("elector", "container"),
   killed("signing-gate", "container"),
   powerCut,
@@ -359,8 +374,6 @@ export const cases: readonly Event[] = [
   shimKilled,
   containerdRestarted,
   fullDisk,
-  stopped("elector"),
-  stopped("signing-gate"),
   outOfMemory("signing-gate"),
   // Its limit is gigabytes.
   outOfMemory("baker", 16),
@@ -383,5 +396,12 @@ export const plannedCases = (rounds: number): readonly Event[] =>
   ).flat();
 /** For every change: some minutes. */
 export const shortForm: readonly string[] = ["delete-0.1", "switchover", "kill-elector", "power-cut"];
-/** With these it takes more than 15 minutes: only where they, or all, are asked for. */
-export const longForm: readonly string[] = ["delete-1.5", "delete-3", "eviction"];
+/** Of each container what ends it and what hangs it, both twice; about 15 minutes. */
+export const containersForm: readonly string[] = containerCases.map(({ name }) => name);
+/** What a run of 15 minutes leaves out: it is measured where it, its form, or everything is asked for. */
+const longForm: readonly string[] = ["delete-0.6", "delete-1.5", "delete-3", "delete-5.6", "eviction"];
+const firstStrikes = ["kill-elector", "kill-signing-gate", "kill-baker", "kill-octez-node", "stop-signing-gate"];
+export const usualForm: readonly string[] = cases
+  .map(({ name }) => name)
+  .filter((name) => !longForm.includes(name))
+  .filter((name) => !containersForm.includes(name) || firstStrikes.includes(name));

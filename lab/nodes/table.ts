@@ -66,25 +66,47 @@ function plannedSection(folder: string): string[] {
   ];
 }
 
+const head = [
+  "| what happens | s until the next holder | s until it signs | missed levels | the laboratory's | violations | load | seen |",
+  "| --- | --- | --- | --- | --- | --- | --- | --- |",
+];
+const lossesOf = ({ rows }: NodesRecord): string => {
+  const losses = rows.filter(({ kind }) => kind === "loss").map(({ missedLevels }) => missedLevels);
+  return `median ${median(losses)}, most ${Math.max(...losses)} (goal 1 and 2)`;
+};
+
+/** Every container, each killed and hung twice, from docs/failover/nodes-containers.json. */
+function containersSection(folder: string, laboratory: readonly Series[]): string[] {
+  const file = join(folder, "nodes-containers.json");
+  if (!existsSync(file)) return [];
+  const record = JSON.parse(readFileSync(file, "utf8")) as NodesRecord;
+  return [
+    "### Each container of the leader, killed and hung, twice",
+    "",
+    `\`TOG_NODES=containers npm run test:nodes\`, ${record.date}, ${record.signatures ?? "all"} signatures judged. The second time comes within ten minutes of the first, for which a kubelet would let a container wait before it starts it again. Missed levels: ${lossesOf(record)}.`,
+    "",
+    ...[...head, ...record.rows.map((row) => rowOf(row, laboratory))],
+    "",
+  ];
+}
+
 /** @param file docs/failover/nodes.json @returns nothing where nobody has measured */
 export function nodesSection(folder: string, laboratory: readonly Series[]): string[] {
   const file = join(folder, "nodes.json");
   if (!existsSync(file)) return [];
   const record = JSON.parse(readFileSync(file, "utf8")) as NodesRecord;
   const planned = record.rows.filter(({ kind }) => kind === "planned").map(({ missedLevels }) => missedLevels);
-  const losses = record.rows.filter(({ kind }) => kind === "loss").map(({ missedLevels }) => missedLevels);
   const versions = Object.entries(record.versions).map(([name, version]) => `${name} ${version}`);
   return [
     "## On real nodes",
     "",
     `\`npm run test:nodes\`: the published images' recipe and the objects of \`npm run manifests\` on two real kubelets, with enforced network policies, real file systems and a signer at home behind OpenSSH. Octez is the laboratory's doubles, and the images' bases are stand-ins. Blocks every 6 s, start time 2 s; ${record.date}, ${versions.join(", ")}, ${record.machine}. One run a row, one after the other on the same cluster.`,
     "",
-    `From the first object until both pods were ready and the baker signed: ${record.readySeconds.toFixed(0)} s. Missed levels: planned events ${planned.join(", ")} (goal 0 each); losses: median ${median(losses)}, most ${Math.max(...losses)} (goal 1 and 2). The checker judged ${record.signatures ?? "every one of the"} signatures. Load is the machine's over a minute at the end of the row; above its number of cores other work shared it.`,
+    `From the first object until both pods were ready and the baker signed: ${record.readySeconds.toFixed(0)} s. Missed levels: planned events ${planned.join(", ")} (goal 0 each); losses: ${lossesOf(record)}. The checker judged ${record.signatures ?? "every one of the"} signatures. Load is the machine's over a minute at the end of the row; above its number of cores other work shared it.`,
     "",
-    "| what happens | s until the next holder | s until it signs | missed levels | the laboratory's | violations | load | seen |",
-    "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ...record.rows.map((row) => rowOf(row, laboratory)),
+    ...[...head, ...record.rows.map((row) => rowOf(row, laboratory))],
     "",
     ...plannedSection(folder),
+    ...containersSection(folder, laboratory),
   ];
 }
