@@ -78,6 +78,9 @@ const shoot = async (page: Page, name: string) => {
       for (const name of ["lease over", "acquired", "gate open", "daemon ready", "first signature"])
         await expect(receipt.locator(".phases").textContent()).resolves.toContain(name);
       // The events are there for whoever asks.
+      await expect(receipt.locator(".figures").textContent()).resolves.toMatch(
+        /missed levels?, the goal is at most \d/,
+      );
       await expect(receipt.getByRole("table").isVisible()).resolves.toBe(false);
       await receipt.getByText(/\d+ events/).click();
       await expect(receipt.getByRole("table").isVisible()).resolves.toBe(true);

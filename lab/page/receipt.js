@@ -22,11 +22,10 @@ function Bar({ phases }) {
 function Figures({ receipt }) {
   const { goalMissedLevels: goal, missedLevels: missed, overlap } = receipt;
   const over = goal !== null && missed > goal;
+  // One string: between words and a value of a template a new line is no space.
+  const levels = `missed ${missed === 1 ? "level" : "levels"}${goal === null ? "" : `, the goal is at most ${goal}`}`;
   return html`<div class="figures">
-    <div>
-      <b class=${over ? "bad" : goal === null ? "" : "good"}>${missed}</b>missed
-      ${missed === 1 ? "level" : "levels"}${goal === null ? "" : `, the goal is at most ${goal}`}
-    </div>
+    <div><b class=${over ? "bad" : goal === null ? "" : "good"}>${missed}</b>${levels}</div>
     <div>
       <b class=${receipt.silent ? "bad" : ""}>${receipt.silentSeconds.toFixed(1)} s</b>
       ${receipt.silent ? "without a signature, and counting" : "longest time without a signature"}
