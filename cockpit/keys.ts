@@ -18,7 +18,7 @@ import { readView } from "./view";
 /** Of the node with the highest head. @throws Error where no node tells them */
 export async function readChainKeys(cluster: Cluster, baker: string): Promise<ChainKeys> {
   const nobody = `no node of ${baker} tells the keys of its delegate`;
-  const answers = await askSidecars(cluster, baker, "keys", (json) => chainKeysSchema.parse(json), nobody);
+  const answers = await askSidecars(cluster, baker, ["keys"], (json) => chainKeysSchema.parse(json), nobody);
   return answers.map(({ told }) => told).reduce((newest, one) => (one.level > newest.level ? one : newest));
 }
 

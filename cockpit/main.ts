@@ -16,6 +16,7 @@ import { jsonCommand, plainSeconds, type Common } from "./options";
 import { addPause } from "./pause";
 import { acquiredAt, renderHistory, renderStatus } from "./render";
 import { addReport } from "./report";
+import { addRewards } from "./rewards";
 import { hanging, remedyLines } from "./text";
 import { NoBaker, Session, type CockpitIo } from "./session";
 import { addSwitchover } from "./switchover-command";
@@ -103,6 +104,7 @@ function commands(session: Session): Command {
   jsonCommand(program, "history", "the receipts of the last transitions, and the slots that were missed").action(
     (common: Common) => history(session, common),
   );
+  addRewards(program, session);
   jsonCommand(program, "doctor", "checks every hop from this machine to the signer, each with its remedy").action(
     (common: Common) => examine(session, common),
   );

@@ -54,6 +54,21 @@ export class Session {
     const cluster = await this.connect(common);
     return { cluster, baker: await bakerName(cluster, common) };
   }
+  /** While `action` runs, Ctrl-C and SIGTERM abort its signal; a second one ends the process. */
+  async interruptible<T>(action: (interrupted: AbortSignal) => Promise<T>): Promise<T> {
+    const interrupted = new AbortController();
+    const interrupt = (): void => interrupted.abort();
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, interrupt);
+    try {
+      return await action(interrupted.signal);
+    } finally {
+      for (const signal of ["SIGINT", "SIGTERM"] as const) process.off(signal, interrupt);
+    }
+  }
+  /** Whether a person looks on. */
+  get terminal(): boolean {
+    return this.io.terminal;
+  }
   /** One JSON object, or the text for people. */
   print(json: boolean | undefined, value: unknown, text: () => string): void {
     this.out(`${json ? JSON.stringify(value) : text()}\n`);

@@ -7,6 +7,6 @@ import { askSidecars } from "./tog";
 /** @throws Error where no pod could ask */
 export async function readSigners(cluster: Cluster, baker: string): Promise<SignersOfPods> {
   const nobody = `no pod of ${baker} could ask its signers`;
-  const answers = await askSidecars(cluster, baker, "signers", (json) => signerReportsSchema.parse(json), nobody);
+  const answers = await askSidecars(cluster, baker, ["signers"], (json) => signerReportsSchema.parse(json), nobody);
   return new Map(answers.map(({ pod, told }) => [pod, told]));
 }

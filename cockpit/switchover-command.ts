@@ -1,7 +1,10 @@
 /** The commands `switchover` and `drill`. */
 import type { Command } from "commander";
+import { firstAttestationLevel } from "../contract/receipt";
+import type { Cluster } from "./cluster";
 import { jsonCommand, plainSeconds, type Common } from "./options";
 import { renderReceipt } from "./render";
+import { plainLevels, renderRewards, rewardsSentence, usualLevels, watchRewards } from "./rewards";
 import type { Session } from "./session";
 import { cancelSwitchover, drill, performSwitchover, planSwitchover, type SwitchoverPlan } from "./switchover";
 import { table } from "./text";
@@ -13,7 +16,15 @@ interface SwitchoverOptions extends Common {
   cancel?: boolean;
   force?: boolean;
   timeout: number;
+  watchRewards?: number | boolean;
 }
+
+const sinceSwitchover = "since the switchover";
+/** Where nothing was said, a person is shown that rewards go on, and a script does not wait. */
+export const levelsToWatch = (
+  terminal: boolean,
+  { watchRewards: wanted, json }: Pick<SwitchoverOptions, "watchRewards" | "json">,
+): number => (typeof wanted === "number" ? wanted : (wanted ?? (terminal && !json)) ? usualLevels : 0);
 
 const planLines = (plan: SwitchoverPlan): string[] => [
   `${plan.from || "nobody"} -> ${plan.to}`,
@@ -39,20 +50,33 @@ async function switchover(session: Session, options: SwitchoverOptions): Promise
     session.exitCode = objected ? 1 : 0;
     return;
   }
-  const interrupted = new AbortController();
-  const interrupt = (): void => interrupted.abort();
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, interrupt);
-  const receipt = await performSwitchover(cluster, plan, baker, {
-    ...session.time,
-    timeoutSeconds: options.timeout,
-    interrupted: interrupted.signal,
-    progress: (line) => session.err(`${line}\n`),
-  }).finally(() => {
-    for (const signal of ["SIGINT", "SIGTERM"] as const) process.off(signal, interrupt);
+  await session.interruptible((interrupted) => carryOut(session, { cluster, baker, plan, options, interrupted }));
+}
+
+interface Carried {
+  cluster: Cluster;
+  baker: string;
+  plan: SwitchoverPlan;
+  options: SwitchoverOptions;
+  interrupted: AbortSignal;
+}
+/** The switchover, and the watch after it. */
+async function carryOut(session: Session, { cluster, baker, plan, options, interrupted }: Carried): Promise<void> {
+  const common = { ...session.time, interrupted, progress: (line: string) => session.err(`${line}\n`) };
+  const receipt = await performSwitchover(cluster, plan, baker, { ...common, timeoutSeconds: options.timeout });
+  const shown = (): string => (receipt ? renderReceipt(receipt) : `${plan.to} holds; no receipt was written`);
+  const levels = interrupted.aborted ? 0 : levelsToWatch(session.terminal, options);
+  if (levels === 0) return session.print(options.json, { plan, receipt }, shown);
+  const from = receipt && firstAttestationLevel(receipt);
+  // Whoever reads it need not wait for the watch.
+  if (!options.json) session.out(`${shown()}\n`);
+  const rewards = await watchRewards(cluster, baker, { ...common, levels, from }).catch((error: unknown) => {
+    common.progress(`whether rewards go on is not known: ${error instanceof Error ? error.message : String(error)}`);
+    return null;
   });
-  session.print(options.json, { plan, receipt }, () =>
-    receipt ? renderReceipt(receipt) : `${plan.to} holds; no receipt was written`,
-  );
+  if (options.json) session.print(true, { plan, receipt, rewards }, shown);
+  else if (rewards) session.out(`${renderRewards(rewards, sinceSwitchover)}\n`);
+  session.exitCode = rewards && rewardsSentence(rewards, sinceSwitchover).well ? 0 : 1;
 }
 
 export function addSwitchover(program: Command, session: Session): void {
@@ -62,6 +86,12 @@ export function addSwitchover(program: Command, session: Session): void {
     .option("--cancel", "take a wish back that was not honoured yet")
     .option("--force", "do it although something speaks against it")
     .option("--timeout <seconds>", "how long to wait for the takeover", plainSeconds, 90)
+    .option(
+      "--watch-rewards [levels]",
+      `then watch so many levels on the chain, and say whether rewards go on (default: ${usualLevels} on a terminal)`,
+      plainLevels,
+    )
+    .option("--no-watch-rewards", "end with the receipt")
     .action((options: SwitchoverOptions) => switchover(session, options));
 
   const text = "every check and request of a switchover, timed, without giving up the lease";

@@ -24,7 +24,7 @@ export async function runTog(
 }
 
 /**
- * Runs `tog sidecar WORD` in each baking pod, which prints one JSON text.
+ * Runs `tog sidecar WORDS` in each baking pod, which prints one JSON text.
  * @param read @throws Error for what is none
  * @param nobody the beginning of the error where no pod told it
  * @throws Error with what each pod said instead where none told it; ClusterError where the cluster is not reached
@@ -32,7 +32,7 @@ export async function runTog(
 export async function askSidecars<T>(
   cluster: Cluster,
   baker: string,
-  word: string,
+  words: readonly string[],
   read: (json: unknown) => T,
   nobody: string,
 ): Promise<{ pod: string; told: T }[]> {
@@ -41,7 +41,7 @@ export async function askSidecars<T>(
   for (const pod of await bakingPodsOf(cluster, baker)) {
     const { name } = pod.metadata;
     try {
-      const out = await runTog(cluster, { pod, container: containers.sidecar }, ["sidecar", word]);
+      const out = await runTog(cluster, { pod, container: containers.sidecar }, ["sidecar", ...words]);
       answers.push({ pod: name, told: read(JSON.parse(out)) });
     } catch (error) {
       if (error instanceof ClusterError && error.kind !== "other") throw error;

@@ -25,3 +25,10 @@ export type Receipt = z.infer<typeof receiptSchema>;
  */
 export const acquiredAtMs = (receipt: Receipt): number =>
   Date.parse(receipt.at) + (receipt.timeline.find(({ event }) => event === "acquired")?.atMs ?? 0);
+
+/** The level of the tenure's first attestation, as the elector notes it; undefined where there was none yet. */
+export function firstAttestationLevel({ timeline }: Receipt): number | undefined {
+  const reason = timeline.find(({ event }) => event === "first-attestation")?.reason ?? "";
+  const [, level] = /^level (\d+)$/.exec(reason) ?? [];
+  return level === undefined ? undefined : Number(level);
+}

@@ -181,6 +181,7 @@ test("every command and group of commands explains itself", async () => {
     ["resume"],
     ["drill"],
     ["history"],
+    ["rewards"],
     ["doctor"],
     ["watermark"],
     ["nonces"],

@@ -66,6 +66,7 @@ test("every one of them ends as it should", async () => {
         ["status", "doctor", "drill"].includes(words[0] ?? "") ||
         (words[0] === "switchover" && !words.includes("--yes"));
       if (code !== 0 && !(tolerated && code === 1)) failed.push(`${words.join(" ")}: ${code}\n${text}`);
+      if (words[0] === "rewards" && !text.includes("Rewards go on")) failed.push(text);
       if (words[0] === "switchover" && words.includes("--yes") && !/ -> .*(\d+ missed levels?|not counted)/.test(text))
         failed.push(text);
     }

@@ -94,6 +94,7 @@ const bakingRightsSchema = z.array(
   ),
 );
 export type BakingRight = z.infer<typeof bakingRightsSchema>[number];
+const attestationRightsSchema = z.array(z.object({ level, delegates: z.array(z.object({ delegate: z.string() })) }));
 const participationSchema = z.pipe(
   z.object({ missed_slots: count, missed_levels: count }),
   z.transform(({ missed_slots, missed_levels }) => ({ missedSlots: missed_slots, missedLevels: missed_levels })),
@@ -207,6 +208,10 @@ export interface OctezRpc {
   bakingRights(
     options: RpcOptions & { levels: readonly number[]; delegates: readonly string[]; maxRound: number },
   ): Promise<RpcOutcome<BakingRight[]>>;
+  /** Those of these levels at which the delegate may attest. */
+  attestationRights(
+    options: RpcOptions & { levels: readonly number[]; delegate: string },
+  ): Promise<RpcOutcome<number[]>>;
   nonce(options: RpcOptions & { level: number }): Promise<RpcOutcome<NonceState>>;
   /** What a delegate attested and missed in the running cycle, as of `block` ("head" by default). */
   participation(options: RpcOptions & { delegate: string; block?: string }): Promise<RpcOutcome<Participation>>;
@@ -337,6 +342,20 @@ export function createOctezRpc(options: { url: string; clock: Clock; maxBytes?: 
         ["max_round", String(maxRound)],
       ]);
       return ask(`${head}/helpers/baking_rights?${query.toString()}`, bakingRightsSchema, options);
+    },
+    attestationRights: async ({ levels, delegate, ...options }) => {
+      const query = new URLSearchParams([
+        ...levels.map((value): [string, string] => ["level", String(value)]),
+        ["delegate", delegate],
+      ]);
+      const answer = await ask(
+        `${head}/helpers/attestation_rights?${query.toString()}`,
+        attestationRightsSchema,
+        options,
+      );
+      if (!answer.ok) return answer;
+      const ours = answer.value.filter(({ delegates }) => delegates.some((right) => right.delegate === delegate));
+      return { ...answer, value: ours.map((right) => right.level) };
     },
     nonce: ({ level: of, ...options }) => ask(`${head}/context/nonces/${of}`, nonceSchema, options),
     participation: ({ delegate, block = "head", ...options }) =>

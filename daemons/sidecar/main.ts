@@ -6,7 +6,8 @@
  * reason is said. Works with no network but the pod's. Does not: restart anything, ask the Kubernetes API, trust
  * `is_bootstrapped` (it is only shown). Beside it, where there is one, it watches the DAL node (dal-watch.ts).
  * `tog sidecar keys` prints the delegate's keys, as the node tells them (npm run baker -- keys), `tog sidecar signers`
- * how the signers answer this pod, and `tog sidecar protocols` which protocols run and come (npm run baker -- doctor).
+ * how the signers answer this pod, `tog sidecar protocols` which protocols run and come (npm run baker -- doctor), and
+ * `tog sidecar slots` what became of the delegate's slots (npm run baker -- rewards).
  */
 import { ports } from "../../contract/ports";
 import { systemClock as clock } from "../runtime/clock";
@@ -15,6 +16,7 @@ import { runDaemon } from "../runtime/lifecycle";
 import { createLog } from "../runtime/log";
 import { createOctezRpc } from "../runtime/octez-rpc";
 import { printChainKeys } from "./chain-keys";
+import { printChainSlots } from "./chain-slots";
 import { createDalNode } from "./dal-node";
 import { printProtocols } from "./protocol-watch";
 import { runSidecar } from "./run";
@@ -25,8 +27,9 @@ export function main(): Promise<void> {
   if (word === "keys") return printChainKeys();
   if (word === "signers") return printSigners();
   if (word === "protocols") return printProtocols();
+  if (word === "slots") return printChainSlots(process.argv[4]);
   if (word !== undefined) {
-    console.error(`sidecar takes no argument, keys, signers or protocols; got "${word}"`);
+    console.error(`sidecar takes no argument, keys, signers, protocols or slots; got "${word}"`);
     process.exit(1);
   }
   const { env, file } = loadConfig("sidecar");

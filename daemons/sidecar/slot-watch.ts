@@ -16,6 +16,7 @@ import { secondsTime } from "../runtime/kube";
 import type { Recent } from "../runtime/recent";
 import type { Wake } from "../runtime/wake";
 import type { SeenHead } from "./assess";
+import { roundZeroBlocks } from "./round-zero";
 import { causeOf, slotCauses, type PodView, type SlotCause } from "./slots";
 import { mostLikely, whoseSlot, type Verdict } from "./whose";
 
@@ -133,20 +134,11 @@ export class SlotWatch {
    */
   private async blocksMissed(after: number, head: SeenHead, signal: AbortSignal): Promise<number[]> {
     const { rpc, file, pollMs } = this.o;
-    const wanted = { timeoutMs: 2 * pollMs, signal };
     const count = Math.max(1, Math.min(mostLevels, head.level - after));
     const levels = Array.from({ length: count }, (_, i) => head.level - i);
-    const rights = await rpc.bakingRights({ ...wanted, levels, delegates: [file.delegate], maxRound: 0 });
-    if (!rights.ok) return [];
-    const rounds = rights.value
-      .filter(({ level, round }) => round === 0 && levels.includes(level))
-      .map(async ({ level }) => {
-        if (level === head.level) return { level, round: head.round };
-        const header = await rpc.header({ ...wanted, block: String(level) });
-        return { level, round: header.ok ? header.value.round : null };
-      });
-    const late = (await Promise.all(rounds)).filter(({ round }) => (round ?? 0) > 0);
-    return late.map(({ level }) => level).sort((one, other) => other - one);
+    const asked = { timeoutMs: 2 * pollMs, signal, delegate: file.delegate, levels, head };
+    const blocks = await roundZeroBlocks(rpc, asked);
+    return levels.filter((level) => blocks?.get(level) === "missed");
   }
 
   /**

@@ -1,7 +1,7 @@
 /** The receipt of a scenario: what a run showed, against what it promises. */
 import * as z from "zod/mini";
 import { annotations, leaderLeaseName, watermarkDataKey, watermarkName } from "../../contract/names";
-import { receiptSchema, type Receipt } from "../../contract/receipt";
+import { firstAttestationLevel, receiptSchema, type Receipt } from "../../contract/receipt";
 import { readWatermark } from "../../contract/watermark";
 import { eventSentence } from "../../diagnosis/events";
 import type { Lab } from "../lab";
@@ -146,11 +146,10 @@ export interface Transition {
  */
 export function transitionsOf(lab: Lab, epoch: number, receipts: readonly Receipt[]): Transition[] {
   return receipts.flatMap((receipt) => {
-    const first = receipt.timeline.find(({ event }) => event === "first-attestation");
-    const to = Number(first?.reason.replace("level ", ""));
+    const to = firstAttestationLevel(receipt);
     const from = lab.markedBefore(lab.baker, receipt.epoch);
     const over = receipts.some((other) => other.epoch > receipt.epoch);
-    if (receipt.epoch <= epoch || !first || from < 0 || (receipt.missedLevels === null && over)) return [];
+    if (receipt.epoch <= epoch || to === undefined || from < 0 || (receipt.missedLevels === null && over)) return [];
     const missed = lab.chain.levels.filter(
       ({ level, attestationMissed }) => level >= from && level <= to && attestationMissed === true,
     );
