@@ -8,10 +8,13 @@ import { afterCrash, crashLoop, isCrashLooping, type CrashState } from "./decide
 
 export type DaemonState = (typeof daemonStates)[number];
 export type Spawn = (command: readonly string[]) => ChildProcess;
+/** @param group process id of its leader. @throws where the group is gone */
+export type KillGroup = (group: number, signal: NodeJS.Signals) => void;
 
 /** In its own process group, so that all of it can be killed. */
 export const spawnGroup: Spawn = ([file = "", ...args]) =>
   spawn(file, args, { detached: true, stdio: ["ignore", "inherit", "inherit"] });
+const killGroup: KillGroup = (group, signal) => void process.kill(-group, signal);
 
 export class DaemonProcess {
   state: DaemonState = "stopped";
@@ -37,6 +40,8 @@ export class DaemonProcess {
     private readonly o: {
       prefix: readonly string[];
       spawn: Spawn;
+      /** @default the kernel's */
+      kill?: KillGroup;
       clock: Clock;
       log: Log;
       timings: Timings;
@@ -139,7 +144,7 @@ export class DaemonProcess {
     const pid = this.child?.pid;
     if (pid === undefined) return;
     try {
-      process.kill(-pid, name);
+      (this.o.kill ?? killGroup)(pid, name);
     } catch {
       // The group is gone; its exit is on the way.
     }

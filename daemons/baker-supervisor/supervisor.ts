@@ -12,7 +12,7 @@ import type { SupervisorStatus } from "../../contract/status";
 import type { Clock } from "../runtime/clock";
 import type { Log } from "../runtime/log";
 import { Recent } from "../runtime/recent";
-import { DaemonProcess, type Spawn } from "./daemon-process";
+import { DaemonProcess, type KillGroup, type Spawn } from "./daemon-process";
 import { HangWatch, type Seen } from "./hang";
 import { decide, mayEnd, type SupervisorState, type Verdict } from "./decide";
 
@@ -24,6 +24,8 @@ export interface SupervisorOptions {
   daemons: readonly { name: string; command: readonly string[] }[];
   prefix: readonly string[];
   spawn: Spawn;
+  /** @default the kernel's */
+  kill?: KillGroup;
   clock: Clock;
   log: Log;
   /** Before a start: moves broken files aside. Bounded by the caller; its failure does not prevent the start. */
@@ -67,13 +69,13 @@ export class Supervisor {
   }
 
   private make(list: SupervisorOptions["daemons"]): DaemonProcess[] {
-    const { prefix, spawn, clock, log, timings } = this.o;
+    const { prefix, spawn, kill, clock, log, timings } = this.o;
     const onChange = () => this.evaluate();
     const onCrash = (name: string, how: string) =>
       this.recent.note(`crash ${name}`, `${name} ended by itself (${how})`);
     return list.map(
       ({ name, command }) =>
-        new DaemonProcess(name, command, { prefix, spawn, clock, log, timings, onChange, onCrash }),
+        new DaemonProcess(name, command, { prefix, spawn, kill, clock, log, timings, onChange, onCrash }),
     );
   }
 

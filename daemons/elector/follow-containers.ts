@@ -18,8 +18,16 @@ import type { Statuses } from "./pod-status";
 
 export async function followContainers(
   elector: Elector,
-  { clock, host, timings, signal }: { clock: Clock; host: string; timings: Timings; signal: AbortSignal },
+  o: {
+    clock: Clock;
+    host: string;
+    timings: Timings;
+    signal: AbortSignal;
+    /** @default over HTTP */
+    follow?: typeof followDocument;
+  },
 ): Promise<void> {
+  const { clock, host, timings, signal, follow: followOne = followDocument } = o;
   const retryMs = 1000 * timings.retrySeconds;
   const follow = <K extends keyof Statuses>(
     name: K,
@@ -28,7 +36,7 @@ export async function followContainers(
     how: { streamMs?: number; pollMs: () => number | undefined },
   ) => {
     let last: { document: unknown; status: Statuses[K] } | undefined;
-    return followDocument({
+    return followOne({
       ...how,
       ...{ clock, host, port, path: "/status", timeoutMs: timings.requestTimeoutMs, wake: elector.hurry, signal },
       onDocument: (document, atMs) => {

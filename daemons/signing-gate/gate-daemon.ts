@@ -3,11 +3,9 @@ import { setMaxListeners } from "node:events";
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { BakerFile } from "../../contract/baker-file";
-import { watermarkName } from "../../contract/names";
-import { slowRequestMs } from "../../contract/timings";
 import type { GateStatus } from "../../contract/status";
 import { prepareBls } from "../../tezos/keys";
-import { sleep, systemClock as clock, untilBeat } from "../runtime/clock";
+import { sleep, systemClock as clock } from "../runtime/clock";
 import { removeLeftovers, writeDurably } from "../runtime/durable";
 import { followConfig, sameKeys } from "../runtime/follow-config";
 import { followLeadership } from "../runtime/follow-leadership";
@@ -22,6 +20,7 @@ import type { GateOptions } from "./gate-options";
 import { Heads } from "./heads";
 import { LeadershipView } from "./leadership";
 import { limited } from "./limit";
+import { lookAtWatermarks } from "./look-at-watermarks";
 import { fetchMembers } from "./members";
 import { MarksMemory } from "./memory";
 import { gateMetrics } from "./metrics";
@@ -180,7 +179,13 @@ export class GateDaemon {
       followLeadership({ host: health.host, timings, onRecord: (record) => leadership.update(record), signal }),
       this.heads.run(signal),
       upstream.run(signal),
-      this.lookAtWatermarks(),
+      lookAtWatermarks({
+        ...{ baker: file, gate, kube: this.kube, memory: this.memory, clock, sleep, podAddress: health.host, signal },
+        onFlush: (problem) => {
+          if (problem !== null) log.error("memory-write", problem);
+          this.memoryProblem = problem;
+        },
+      }),
     ]);
     unfollow();
     gate.close();
@@ -214,26 +219,5 @@ export class GateDaemon {
     this.gate.configure(gateKeys(changed));
     this.upstream.configure(changed);
     this.log.info("signers", "taken-over", { signers: changed.signers.map((signer) => signer.name) });
-  }
-
-  /** In standby, too: the highest marks tell a rewound watermark from a good one when this pod takes over. */
-  private async lookAtWatermarks(): Promise<void> {
-    const { config, log, gate, kube, memory, signal } = this;
-    const { keys, timings } = config.file;
-    while (!signal.aborted) {
-      for (const { address } of keys) {
-        const timeoutMs = slowRequestMs(timings);
-        const outcome = await kube.get("configmaps", watermarkName(address), { timeoutMs, signal });
-        if (outcome.ok) gate.look(address, outcome.object);
-        else if (outcome.kind === "not-found") gate.look(address, undefined);
-        else break;
-      }
-      const written = memory.within(memory.flush(), 1000 * timings.memberRenewSeconds, sleep);
-      await written.then(
-        () => (this.memoryProblem = null),
-        (error: unknown) => log.error("memory-write", (this.memoryProblem = String(error))),
-      );
-      await sleep(untilBeat(clock, 2000 * timings.memberRenewSeconds, config.health.host), signal);
-    }
   }
 }

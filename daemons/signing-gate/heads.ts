@@ -76,6 +76,8 @@ export class Heads {
       clock: Clock;
       members: () => Promise<MemberRecord[] | undefined>;
       podAddress: string;
+      /** @default over HTTP */
+      exchange?: typeof exchange;
     },
   ) {}
 
@@ -113,13 +115,16 @@ export class Heads {
 
   /** What the node says of its head under `path`, or undefined. */
   private async ask<T>(path: string, schema: z.ZodMiniType<T>, signal?: AbortSignal): Promise<T | undefined> {
-    const answer = await exchange(new URL(`/chains/main/blocks/head/${path}`, this.options.rpc), {
-      method: "GET",
-      timeoutMs: this.options.timings.requestTimeoutMs,
-      agent: this.agent,
-      maxBytes: 65_536,
-      signal,
-    });
+    const answer = await (this.options.exchange ?? exchange)(
+      new URL(`/chains/main/blocks/head/${path}`, this.options.rpc),
+      {
+        method: "GET",
+        timeoutMs: this.options.timings.requestTimeoutMs,
+        agent: this.agent,
+        maxBytes: 65_536,
+        signal,
+      },
+    );
     if (!answer.ok || answer.status !== 200) return undefined;
     try {
       return schema.parse(JSON.parse(answer.body));

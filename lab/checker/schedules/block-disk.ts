@@ -7,11 +7,21 @@
 import type { MemoryFile } from "../../../daemons/signing-gate/memory";
 import { slotFile, type SlotDisk } from "../../../daemons/signing-gate/slot-file";
 import type { PodDisk } from "./disk";
-import type { GateProcess } from "./gate-process";
 import type { Scene } from "./scene";
 
 const sectorBytes = 512;
 const slotBytes = 4096;
+
+/** The process whose file it is: nothing reaches it once it has ended, and nothing while it is stopped. */
+export interface DiskUser {
+  readonly alive: boolean;
+  deliver(run: () => void): void;
+}
+/** What may go wrong with the disk at this moment, and what a test breaks on purpose. */
+export type DiskScene = Pick<Scene, "world" | "faults"> & {
+  readonly features: { readonly slowDisk: boolean; readonly badDisk: boolean };
+  readonly sabotage: string | undefined;
+};
 
 /** One file: what processes see, and what is on the disk. */
 class Inode {
@@ -54,14 +64,14 @@ export class BlockDisk implements PodDisk {
   private readonly open = new Map<number, Inode>();
   private descriptors = 0;
 
-  constructor(private readonly scene: Scene) {}
+  constructor(private readonly scene: DiskScene) {}
 
-  fileOf(process: GateProcess): MemoryFile {
+  fileOf(process: DiskUser): MemoryFile {
     return slotFile("marks", slotBytes, this.of(process));
   }
 
   /** Calls the disk after a while, unless the process ends before. */
-  private later<T>(process: GateProcess, work: () => T): Promise<T> {
+  private later<T>(process: DiskUser, work: () => T): Promise<T> {
     const { world, features } = this.scene;
     return new Promise((resolve, reject) => {
       world.after(world.between(0.1, features.slowDisk ? 100 : 5), () => {
@@ -79,7 +89,7 @@ export class BlockDisk implements PodDisk {
     return this.scene.faults && this.scene.features.badDisk && this.scene.world.chance(0.1);
   }
 
-  private of(process: GateProcess): SlotDisk {
+  private of(process: DiskUser): SlotDisk {
     const file = (fd: number): Inode => {
       const inode = this.open.get(fd);
       if (!inode) throw new Error(`EBADF: ${fd}`);
@@ -126,16 +136,20 @@ export class BlockDisk implements PodDisk {
     };
   }
 
-  crash(): void {
-    const { world, features } = this.scene;
+  /** The process that wrote to it ends. */
+  endProcess(): void {
     // The rename may have happened before the process died.
-    if (this.replacing && world.chance(0.5)) this.inode = new Inode(Buffer.from(this.replacing));
+    if (this.replacing && this.scene.world.chance(0.5)) this.inode = new Inode(Buffer.from(this.replacing));
     this.replacing = undefined;
     this.open.clear();
+  }
+  crash(): void {
+    const { world, features } = this.scene;
+    this.endProcess();
     if (world.chance(0.6)) this.endMachine();
     if (features.badDisk && world.chance(0.3)) this.inode = new Inode(Buffer.from('{"version":2,'));
   }
-  private endMachine(): void {
+  endMachine(): void {
     const { world, sabotage } = this.scene;
     this.boots++;
     if (!this.inode) return;

@@ -95,7 +95,9 @@ export async function runSchedule(options: ScheduleOptions): Promise<ScheduleRes
   const api = new SimulatedApi(scene, processes, promises);
   createWatermarks(scene, api, chain.tip);
   let adversary: StrongAdversary | undefined;
-  const signers = new SimulatedSigners(scene, (process, attempt) => adversary?.onForward(process, attempt));
+  const signers = new SimulatedSigners<GateProcess>(scene, (process, attempt) =>
+    adversary?.onForward(process, attempt),
+  );
   const pods = new Pods(scene, processes, {
     chain,
     processes,

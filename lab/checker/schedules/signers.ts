@@ -1,23 +1,30 @@
 /** Two signers behind each gate, which refuse, hang, sign late, lose their answer or answer nonsense. */
 import { createHash } from "node:crypto";
 import type { GateOptions, SignAttempt, SignOutcome } from "../../../daemons/signing-gate/gate";
-import type { GateProcess } from "./gate-process";
+import type { DiskUser } from "./block-disk";
 import type { Scene } from "./scene";
 
-export class SimulatedSigners {
+type SignerScene = Pick<Scene, "world" | "faults" | "signedLog"> & {
+  readonly timings: Pick<Scene["timings"], "signerTimeoutMs">;
+  readonly features: { readonly deterministic: boolean };
+  readonly sabotage: string | undefined;
+};
+
+/** @typeParam P the processes whose gates ask */
+export class SimulatedSigners<P extends DiskUser> {
   private signatures = 0;
 
   constructor(
-    private readonly scene: Scene,
+    private readonly scene: SignerScene,
     /** Called at the moment at which a gate forwards. */
-    private readonly onForward: (process: GateProcess, attempt: SignAttempt) => void,
+    private readonly onForward: (process: P, attempt: SignAttempt) => void,
   ) {}
 
-  clientOf(process: GateProcess): GateOptions["signer"] {
+  clientOf(process: P): GateOptions["signer"] {
     return { sign: (attempt) => this.sign(process, attempt) };
   }
 
-  private async sign(process: GateProcess, attempt: SignAttempt): Promise<SignOutcome> {
+  private async sign(process: P, attempt: SignAttempt): Promise<SignOutcome> {
     this.onForward(process, attempt);
     let mayHaveSigned = false;
     for (const signer of ["s1", "s2"]) {
@@ -31,7 +38,7 @@ export class SimulatedSigners {
   }
 
   /** The signature, or "hang", "garbage" or "refused". */
-  private ask(process: GateProcess, signer: string, attempt: SignAttempt): Promise<string> {
+  private ask(process: P, signer: string, attempt: SignAttempt): Promise<string> {
     const { world, faults, timings } = this.scene;
     const fault = faults ? world.random() : 1;
     return new Promise((resolve) => {

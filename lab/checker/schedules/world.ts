@@ -3,6 +3,9 @@
  * drawn from one seeded generator, so that a seed gives the same history every time.
  */
 
+/** Of the machine, kept where virtual timers take the place of the global ones. */
+const settle = setImmediate;
+
 /** Small, fast, good enough: mulberry32. */
 export function randomOf(seed: number): () => number {
   let state = seed >>> 0;
@@ -38,8 +41,11 @@ export class Dice {
 interface Entry {
   at: number;
   serial: number;
-  run: () => void;
+  /** Undefined where it is cancelled. */
+  run: (() => void) | undefined;
 }
+/** An event that is still to come. */
+export type Planned = Pick<Entry, "at" | "run">;
 const isBefore = (a: Entry, b: Entry): boolean => a.at < b.at || (a.at === b.at && a.serial < b.serial);
 
 /** A binary heap of events by time, and in the order of their planning where the times are equal. */
@@ -88,6 +94,10 @@ class EventHeap {
 export class World extends Dice {
   /** Virtual milliseconds since the schedule began. */
   now = 0;
+  /** Events so far. */
+  happened = 0;
+  /** On whose behalf the present event and all that it causes at once happen, for whoever wants to know. */
+  actor: unknown;
   private serial = 0;
   private order = 0;
   private readonly events = new EventHeap();
@@ -97,8 +107,13 @@ export class World extends Dice {
     this.order = Math.max(this.order + 1e-6, this.now);
     return this.order;
   }
-  after(ms: number, run: () => void): void {
-    this.events.push({ at: this.now + Math.max(0, ms), serial: ++this.serial, run });
+  after(ms: number, run: () => void): Planned {
+    const entry: Entry = { at: this.now + Math.max(0, ms), serial: ++this.serial, run };
+    this.events.push(entry);
+    return entry;
+  }
+  cancel(planned: Planned): void {
+    planned.run = undefined;
   }
   /** Runs events up to `untilMs`; between two of them all that the first one caused is settled. */
   async run(untilMs: number): Promise<void> {
@@ -106,9 +121,12 @@ export class World extends Dice {
       const next = this.events.first;
       if (!next || next.at > untilMs) break;
       this.events.pop();
+      if (!next.run) continue;
       this.now = next.at;
+      this.actor = undefined;
       next.run();
-      await new Promise((resolve) => setImmediate(resolve));
+      this.happened++;
+      await new Promise((resolve) => settle(resolve));
     }
     this.now = Math.max(this.now, untilMs);
   }
