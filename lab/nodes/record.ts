@@ -58,7 +58,12 @@ export function auditFlags(folder: string, namespace: string): string[] {
     ],
   };
   writeFileSync(join(folder, "audit.yaml"), stringify(policy));
-  return [`--audit-policy-file=${join(folder, "audit.yaml")}`, `--audit-log-path=${join(folder, "audit.log")}`];
+  return [
+    `--audit-policy-file=${join(folder, "audit.yaml")}`,
+    `--audit-log-path=${join(folder, "audit.log")}`,
+    // In MiB: with the default of 100 the log begins anew after half an hour, under whoever reads it.
+    "--audit-log-maxsize=10000",
+  ];
 }
 
 export class ClusterRecord {
