@@ -354,10 +354,14 @@ const scenarioOf: Record<string, string | undefined> = {
 /** Twice in a row: a kubelet lets a container wait that ends for the second time within ten minutes. */
 const twice = (one: Event): Event[] => [one, { ...one, name: `${one.name}-again`, event: `${one.event}, again` }];
 /** Each container of the leader is killed twice, and hangs twice. */
-const containerCases: readonly Event[] = Object.entries(scenarioOf).flatMap(([name, scenario]) => [
-  ...twice(killed(name, "daemon", scenario)),
-  ...twice(stopped(name)),
-]);
+const containerCases: readonly Event[] = [
+  ...Object.entries(scenarioOf).flatMap(([name, scenario]) => [
+    ...twice(killed(name, "daemon", scenario)),
+    ...twice(stopped(name)),
+  ]),
+  killed("elector", "container"),
+  killed("signing-gate", "container"),
+];
 
 export const cases: readonly Event[] = [
   ...phases.map(deletion),
@@ -365,8 +369,6 @@ export const cases: readonly Event[] = [
   switchover(2),
   rollingUpdate,
   ...containerCases,
-  killed("elector", "container"),
-  killed("signing-gate", "container"),
   powerCut,
   linkCut,
   apiOutage,
@@ -398,10 +400,9 @@ export const plannedCases = (rounds: number): readonly Event[] =>
 export const shortForm: readonly string[] = ["delete-0.1", "switchover", "kill-elector", "power-cut"];
 /** Of each container what ends it and what hangs it, both twice; about 15 minutes. */
 export const containersForm: readonly string[] = containerCases.map(({ name }) => name);
-/** What a run of 15 minutes leaves out: it is measured where it, its form, or everything is asked for. */
-const longForm: readonly string[] = ["delete-0.6", "delete-1.5", "delete-3", "delete-5.6", "eviction"];
-const firstStrikes = ["kill-elector", "kill-signing-gate", "kill-baker", "kill-octez-node", "stop-signing-gate"];
+/** What a run of 15 minutes leaves out. */
+const inOtherForms = [...phases.slice(1).map((at) => deletion(at).name), "eviction", ...containersForm];
+const strikes = ["kill-elector", "kill-signing-gate", "kill-baker", "kill-octez-node", "stop-signing-gate"];
 export const usualForm: readonly string[] = cases
   .map(({ name }) => name)
-  .filter((name) => !longForm.includes(name))
-  .filter((name) => !containersForm.includes(name) || firstStrikes.includes(name));
+  .filter((name) => !inOtherForms.includes(name) || strikes.includes(name));
