@@ -433,6 +433,16 @@ export interface KubernetesObject extends JsonObject {
   metadata: JsonObject;
 }
 
+/** Of releases of the chart constructs/charts/objects, which are given their objects; of other charts nothing. */
+function releasedObjects(releases: Record<string, unknown>, notes: Notes): KubernetesObject[] {
+  return Object.entries(releases).flatMap(([id, release]) => {
+    const { values: [values = "{}"] = [] } = release as { values?: string[] };
+    const { objects: given } = JSON.parse(values) as { objects?: KubernetesObject[] };
+    if (!given) notes(`helm_release.${id} left out: what its chart installs only Helm knows`);
+    return given ?? [];
+  });
+}
+
 /**
  * The Kubernetes objects of a synthesized stack, in the order in which they can be created.
  * @param stack the parsed cdk.tf.json
@@ -445,6 +455,11 @@ export function toManifests(
   const types = Object.keys(resourceTable);
   return Object.entries(stack.resource ?? {})
     .flatMap(([type, instances]) => {
+      if (type === "helm_release")
+        return releasedObjects(instances, notes).map((released) => ({
+          order: Object.values(resourceTable).findIndex(({ kind }) => kind === released.kind),
+          object: released,
+        }));
       if (!type.startsWith("kubernetes_")) {
         notes(`${Object.keys(instances).length} ${type} left out: no Kubernetes object`);
         return [];

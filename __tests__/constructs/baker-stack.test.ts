@@ -350,10 +350,13 @@ describe.each(modes)("flag %s", (_name, flag, id) => {
       ...existing,
       cluster: { existing: { context: "kind", kubeconfig: "/kube", storage_class: "standard" } },
     });
-    expect(Object.keys(own.document.provider ?? {})).toEqual(["kubernetes"]);
+    expect(Object.keys(own.document.provider ?? {}).sort()).toEqual(["helm", "kubernetes"]);
+    expect(own.document.provider?.helm?.[0]).toEqual({
+      kubernetes: { config_path: "/kube", config_context: "kind" },
+    });
     expect(own.document.provider?.kubernetes?.[0]).toMatchObject({ config_path: "/kube", config_context: "kind" });
     expect(own.document.data).toBeUndefined();
-    expect(Object.keys(own.document.terraform.required_providers)).toEqual(["kubernetes"]);
+    expect(Object.keys(own.document.terraform.required_providers).sort()).toEqual(["helm", "kubernetes"]);
     expect(own.document.resource).not.toHaveProperty("kubernetes_storage_class_v1");
     expect(resource(own, StatefulSetV1, id)).toHaveProperty(
       "spec.volume_claim_template.0.spec.storage_class_name",

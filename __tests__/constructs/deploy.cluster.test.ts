@@ -1,7 +1,7 @@
 /**
- * `cdktf deploy` itself with the real kubernetes provider, a real API server (RBAC, restricted pod security), real
- * controllers and scheduler, and nodes that kwok plays: what exists is taken over; the flag off, on, off again, each
- * followed by an empty plan; what holds state survives; a destroy leaves nothing.
+ * `cdktf deploy` itself with the real kubernetes and helm providers, a real API server (RBAC, restricted pod security),
+ * real controllers and scheduler, and nodes that kwok plays: what exists is taken over; the flag off, on, off again,
+ * each followed by an empty plan; what holds state survives; a destroy leaves nothing.
  */
 import { toManifests, type KubernetesObject } from "../../manifests/kubernetes-objects";
 import {
@@ -24,7 +24,7 @@ import {
 import { projectFolder, type Outcome, type ProjectFolder } from "../helpers/project-folder";
 import { delegates, digest, sshKey } from "../helpers/synthesized";
 
-const missing = missingForControlPlane(extras) ?? missingForTerraform(["kubernetes"]);
+const missing = missingForControlPlane(extras) ?? missingForTerraform(["kubernetes", "helm"]);
 if (missing !== undefined) console.warn(`skipped: ${missing}`);
 
 const namespace = "bakery";
@@ -200,6 +200,30 @@ function unordered(value: JsonValue, key = ""): JsonValue {
       const expected = kind === "ConfigMap" && metadata.name === watermark ? {} : rest;
       expect(unordered(real)).toMatchObject(unordered({ ...expected, metadata }) as object);
     }
+  });
+
+  test("a drain is given no second tunnel of a signer that is up, and every one of a signer that is down", async () => {
+    const evict = async (name: string): Promise<number> => {
+      const object = { apiVersion: "policy/v1", kind: "Eviction", metadata: { name, namespace } };
+      return (await plane.call("POST", `${path}/pods/${name}/eviction?dryRun=All`, object)).status;
+    };
+    const down = async (name: string): Promise<void> => {
+      const patch = { status: { conditions: [{ type: "Ready", status: "False" }] } };
+      const contentType = "application/strategic-merge-patch+json";
+      expect((await plane.call("PATCH", `${path}/pods/${name}/status`, patch, { contentType })).status).toBe(200);
+    };
+    const budget = () =>
+      get<{ status?: { currentHealthy?: number; disruptionsAllowed?: number } }>(
+        `/apis/policy/v1/namespaces/${namespace}/poddisruptionbudgets/alice-signer-home1-tunnels`,
+      );
+    const [one = "", other = ""] = await names("app.kubernetes.io/component=signer-link,tezos-on-gke/signer=home1");
+    await until("both tunnels are up", async () => (await budget()).status?.disruptionsAllowed === 1);
+    await down(one);
+    await until("one is down", async () => (await budget()).status?.currentHealthy === 1);
+    expect([await evict(one), await evict(other)]).toEqual([201, 429]);
+    await down(other);
+    await until("both are down", async () => (await budget()).status?.currentHealthy === 0);
+    expect([await evict(one), await evict(other)]).toEqual([201, 201]);
   });
 
   test("flag on: a baking pod in each zone instead, and what holds state is untouched", async () => {

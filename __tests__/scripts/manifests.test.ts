@@ -114,6 +114,23 @@ test.each(cases)("no value of a StatefulSet of %s (flag %s) is lost or invented"
   );
 });
 
+test("the budget of the tunnels is printed as its chart is given it, and what other charts install is said to be missing", async () => {
+  const notes: string[] = [];
+  const objects = toManifests(await stackOf("mainnet-two-ledgers", true), (note) => notes.push(note));
+  const budgets = objects.filter(({ kind }) => kind === "PodDisruptionBudget");
+  expect(
+    budgets.map(({ metadata, spec }) => [metadata.name, (spec as Record<string, string>).unhealthyPodEvictionPolicy]),
+  ).toEqual(
+    expect.arrayContaining([
+      [expect.stringMatching(/-as$/), undefined],
+      [expect.stringMatching(/-tunnels$/), "AlwaysAllow"],
+    ]),
+  );
+  expect(notes.filter((note) => note.includes("helm_release"))).toEqual([
+    "helm_release.monitoring left out: what its chart installs only Helm knows",
+  ]);
+});
+
 test("the API's model is a real judge: a wrong type and a wrong name are found", () => {
   const object = {
     apiVersion: "v1",

@@ -7,7 +7,6 @@
 import { resolve } from "node:path";
 import { NamespaceV1 } from "@cdktf/provider-kubernetes/lib/namespace-v1";
 import { SecretV1 } from "@cdktf/provider-kubernetes/lib/secret-v1";
-import { HelmProvider } from "@cdktf/provider-helm/lib/provider";
 import { Release } from "@cdktf/provider-helm/lib/release";
 import { AssetType, TerraformAsset } from "cdktf";
 import { Construct } from "constructs";
@@ -17,6 +16,7 @@ import { neededSecrets } from "../../configuration/secrets";
 import { googleMonitoringNamespaces, monitoringNamespace as namespace } from "../../contract/names";
 import { secretReference, type SecretPath, writeOnlyFile } from "../variables";
 import { objectLabels, pin } from "../element";
+import { needHelm } from "../helm-provider";
 
 export interface MonitoringProps {
   readonly configuration: Configuration;
@@ -104,10 +104,7 @@ export class Monitoring extends Construct {
     this.configuration = configuration;
     const { enabled, kube_prometheus_stack: operator } = configuration.monitoring;
     if (!enabled || (configuration.cluster !== undefined && !operator)) return;
-    const { exec, ...connection } = access.connection;
-    new HelmProvider(this, "helm", {
-      kubernetes: { ...connection, ...(Array.isArray(exec) ? { exec: exec[0] } : {}) },
-    });
+    needHelm(this, access);
     const chart = new TerraformAsset(this, "chart", { path: resolve(__dirname, "chart"), type: AssetType.DIRECTORY });
     const dependsOn = operator ? [this.prometheusStack()] : this.managedAlertmanager();
     pin(

@@ -2,8 +2,8 @@
  * The signer link: one sshd pod per signer and zone, all behind one load balancer with a port each. The signer host at
  * home keeps a reverse tunnel to every one of them; inside, a tunnel's pod is ready only while the signer answers
  * through it, or over TCP while the tunnel stands. A signer's new public key touches its own ConfigMap and tunnels; a
- * new signer adds objects and a port of the load balancer. A new host key reaches sshd when its pods restart: one zone
- * after the other by hand, because every signer host must learn it first.
+ * new signer adds objects, a port of the load balancer and a budget. A new host key reaches sshd when its pods restart:
+ * one zone after the other by hand, because every signer host must learn it first.
  */
 import { SecretV1 } from "@cdktf/provider-kubernetes/lib/secret-v1";
 import { ServiceV1 } from "@cdktf/provider-kubernetes/lib/service-v1";
@@ -15,6 +15,7 @@ import type { ClusterAccess } from "../cluster-access";
 import type { Configuration } from "../../configuration/schema";
 import { secretReference, writeOnly } from "../variables";
 import { objectLabels, pin, selectorLabels } from "../element";
+import { ObjectRelease } from "../object-release";
 import { anywhere, NetworkFlow, type Peer, pods, tcp } from "../network-policy";
 import { signingKeys } from "./baker-signers";
 import { hostKeyFile, portName, type RemoteSigner, SignerTunnels, tunnelsOf } from "./signer-tunnels";
@@ -40,13 +41,17 @@ export class RemoteSignerLink extends Construct {
     const { configuration, signers, access } = props;
     const { zones, signer_link } = configuration;
     const hostKeySecret = signer_link.host_key_secret ?? this.hostKey();
-    for (const signer of signers)
-      new SignerTunnels(this, `${signer.baker}_${signer.signer}`, {
-        ...signer,
-        configuration,
-        image: props.image,
-        hostKeySecret,
-      });
+    const tunnels = signers.map(
+      (signer) =>
+        new SignerTunnels(this, `${signer.baker}_${signer.signer}`, {
+          ...{ ...signer, configuration, image: props.image, hostKeySecret },
+        }),
+    );
+    // The kubernetes provider does not know `unhealthyPodEvictionPolicy`.
+    new ObjectRelease(this, "budgets", {
+      ...{ access, namespace: configuration.namespace, name: "tezos-signer-budgets" },
+      objects: tunnels.map(({ budget }) => budget),
+    });
     const balancer = this.loadBalancer();
     for (const baker of new Set(signers.map((signer) => signer.baker))) this.flows(baker);
 

@@ -6,15 +6,15 @@ import {
   type DeploymentV1SpecTemplateSpec,
   type DeploymentV1SpecTemplateSpecContainer,
 } from "@cdktf/provider-kubernetes/lib/deployment-v1";
-import { PodDisruptionBudgetV1 } from "@cdktf/provider-kubernetes/lib/pod-disruption-budget-v1";
 import { ServiceV1 } from "@cdktf/provider-kubernetes/lib/service-v1";
 import { Construct } from "constructs";
-import { labels, signerServiceName } from "../../contract/names";
+import { labels, partOf, signerServiceName } from "../../contract/names";
 import { signerPorts } from "../../contract/ports";
 import { authorizedKey, sshdConfig, tunnelPort } from "../../contract/signer-link";
 import type { BakerConfiguration, Configuration } from "../../configuration/schema";
 import { containerSecurity, podSecurity, resources } from "../containers/container";
 import { objectLabels, pin, selectorLabels } from "../element";
+import type { ChartObject } from "../object-release";
 import type { Tunnel } from "./baker-signers";
 
 export const hostKeyFile = "ssh_host_ed25519_key";
@@ -70,19 +70,32 @@ export class SignerTunnels extends Construct {
     };
     const config = pin(new ConfigMapV1(this, "sshd", { metadata: this.metadata(name), data }), ...this.words());
     this.service(undefined);
-    pin(
-      new PodDisruptionBudgetV1(this, "budget", {
-        metadata: this.metadata(name),
-        spec: { maxUnavailable: "1", selector: { matchLabels: this.selector } },
-      }),
-      ...this.words(),
-    );
     // sshd reads its files at start; a rotated key must not wait for somebody to delete a pod.
     const checksum = createHash("sha256").update(JSON.stringify(data)).digest("hex");
     for (const tunnel of tunnelsOf(link, configuration.zones)) {
       if (tunnel.zone !== undefined) this.service(tunnel.zone);
       this.deployment(tunnel, checksum, config);
     }
+  }
+
+  /**
+   * A drain takes one tunnel at a time, and any that is down: its pod does nothing that an eviction could end. What
+   * manages the object, Helm adds itself.
+   */
+  get budget(): ChartObject {
+    const { baker, signer, configuration } = this.props;
+    return {
+      apiVersion: "policy/v1",
+      kind: "PodDisruptionBudget",
+      metadata: {
+        ...{ name: `${signerServiceName(baker, signer)}-tunnels`, namespace: configuration.namespace },
+        labels: { [labels.partOf]: partOf, [labels.baker]: baker },
+      },
+      spec: {
+        ...{ maxUnavailable: 1, selector: { matchLabels: this.selector } },
+        unhealthyPodEvictionPolicy: "AlwaysAllow",
+      },
+    };
   }
 
   private metadata(name: string) {

@@ -92,10 +92,36 @@ test("inside there is a service per zone, and one for whichever tunnel answers",
   });
   expect(any.spec.publish_not_ready_addresses).toBeUndefined();
 });
-test("a drain takes one tunnel of a signer at a time", () => {
-  expectResource(baker(true, two), PodDisruptionBudgetV1, "alice_signer_home1").toHave({
-    spec: { max_unavailable: "1" },
+test("a drain takes one tunnel of a signer at a time, and one that is down whenever it wants", () => {
+  const release = baker(true, two).document.resource.helm_release?.["tezos-signer-budgets"] as { values: string[] };
+  const { objects } = JSON.parse(release.values[0] ?? "") as { objects: Record<string, unknown>[] };
+  expect(objects.map(({ kind, metadata }) => [kind, metadata])).toEqual(
+    ["home1", "home2"].map((signer) => [
+      "PodDisruptionBudget",
+      {
+        ...{ name: `alice-signer-${signer}-tunnels`, namespace: "tezos" },
+        labels: { "app.kubernetes.io/part-of": "tezos-on-gke", baker: "alice" },
+      },
+    ]),
+  );
+  expect(objects[0]?.spec).toEqual({
+    maxUnavailable: 1,
+    selector: {
+      matchLabels: { baker: "alice", "app.kubernetes.io/component": "signer-link", "tezos-on-gke/signer": "home1" },
+    },
+    unhealthyPodEvictionPolicy: "AlwaysAllow",
   });
+});
+test.each([true, false])("a pod that may sign is evicted under the provider's budget alone (flag %s)", (flag) => {
+  const { document } = baker(flag, two);
+  const budgets = Object.values(document.resource[PodDisruptionBudgetV1.tfResourceType] ?? {});
+  expect(budgets).toHaveLength(1);
+  expect(JSON.stringify(budgets)).toContain('"app.kubernetes.io/component":"baking-pod"');
+  expect(JSON.stringify(document.resource.helm_release)).not.toContain("baking-pod");
+});
+test("without a remote signer there is no release of budgets", () => {
+  const { document } = baker(true, bakerWith({ signers: undefined, hot_test_key: true }));
+  expect(Object.keys(document.resource.helm_release ?? {})).not.toContain("tezos-signer-budgets");
 });
 test("the gate is told every tunnel of every signer, in order of preference", () => {
   const file = resource(baker(true, two), ConfigMapV1, "alice-as") as { data: Record<string, string> };
@@ -163,7 +189,7 @@ test.each([
   ["off", false, "alice-solo"],
   ["on", true, "alice-as"],
 ] as const)(
-  "flag %s: another signer adds its own objects; of what is there, only the list of signers and the link's ports change, and no pod",
+  "flag %s: another signer adds its own objects; of what is there, only the list of signers, the link's ports and the budgets change, and no pod",
   (_flag, flag, file) => {
     const one = baker(flag, bakerWith({}));
     const more = baker(flag, two);
@@ -171,12 +197,15 @@ test.each([
       "kubernetes_config_map_v1.alice_signer_home2",
       "kubernetes_deployment_v1.alice_signer_home2_us-central1-b",
       "kubernetes_deployment_v1.alice_signer_home2_us-central1-c",
-      "kubernetes_pod_disruption_budget_v1.alice_signer_home2",
       "kubernetes_service_v1.alice_signer_home2",
       "kubernetes_service_v1.alice_signer_home2_us-central1-b",
       "kubernetes_service_v1.alice_signer_home2_us-central1-c",
     ]);
-    expect(changed(one, more)).toEqual([`kubernetes_config_map_v1.${file}`, "kubernetes_service_v1.signer_link"]);
+    expect(changed(one, more)).toEqual([
+      "helm_release.tezos-signer-budgets",
+      `kubernetes_config_map_v1.${file}`,
+      "kubernetes_service_v1.signer_link",
+    ]);
     // Taken out again, likewise.
     expect(changed(more, one).filter((address) => addresses(one).includes(address))).toEqual(changed(one, more));
   },
@@ -200,6 +229,7 @@ test("a signer of another baker touches nothing of this one", () => {
   });
   const after = bakers({ home2: { ssh_public_key: sshKey, port: 8600 } });
   expect(changed(baker(true, bakers({})), baker(true, after))).toEqual([
+    "helm_release.tezos-signer-budgets",
     "kubernetes_config_map_v1.bob-as",
     "kubernetes_service_v1.signer_link",
   ]);
