@@ -224,6 +224,11 @@ function secretIssues(secrets: unknown): ConfigurationIssue[] {
 const isNoSecret = (name: string, known: readonly string[]): boolean =>
   didYouMean(name, known) !== undefined || decodeAddress(name) !== undefined;
 
+/** Where a key of a section was written outside of it. */
+function sectionOf(key: string, path: readonly string[]): string | undefined {
+  const section = path.length > 0 ? undefined : knownKeys([]).find((name) => knownKeys([name]).includes(key));
+  return section && `${section} = { ${key} = ... }`;
+}
 const suggestion = (name: string, known: readonly string[]): string => {
   const near = didYouMean(name, known);
   return near === undefined ? "" : `; did you mean ${near}?`;
@@ -299,6 +304,7 @@ function translate(issue: z.core.$ZodIssue, values: unknown, prefix: readonly st
         found: `a key that does not exist here${suggestion(key, knownKeys(path))}`,
         write:
           didYouMean(key, knownKeys(path)) ??
+          sectionOf(key, path) ??
           (i === 0 ? `one of ${knownKeys(path).join(", ")}` : "a key of docs/configuration.md"),
       }));
     case "invalid_key":

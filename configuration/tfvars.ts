@@ -47,6 +47,8 @@ export async function readFile(file: string): Promise<Layer | ConfigurationIssue
   try {
     values = isJson && content.trim() !== "" ? parseJson(content) : await parseHcl(source, content);
   } catch (error) {
+    const [, key, first] = /argument "(\w+)" was already set at \S+?:(\d+),/.exec(errorText(error)) ?? [];
+    if (!isJson && key !== undefined) return fail(`${key} twice, first in line ${first}`, `${key} once`);
     return fail(
       `not readable as ${isJson ? "JSON" : "HCL"}: ${errorText(error)}`,
       isJson ? 'one JSON object, like {"network": "shadownet"}' : syntax,

@@ -130,6 +130,11 @@ test.each([
     { "terraform.tfvars": 'variable "project" {\n  type = string\n}\n' },
     /found: declarations of variables\n\s+write: values only/,
   ],
+  [
+    "a key twice in HCL",
+    { "terraform.tfvars": `${hcl}network = "mainnet"\n` },
+    /found: network twice, first in line \d+\n\s+write: network once/,
+  ],
   ["a key twice in JSON", { "terraform.tfvars.json": '{"name": "a",\n "name": "b"}' }, /line 2, column 2: .*twice/],
   ["deep JSON", { "terraform.tfvars.json": `${'{"a":'.repeat(50_000)}1` }, /nested deeper than 32 levels/],
   [

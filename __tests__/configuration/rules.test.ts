@@ -86,6 +86,11 @@ const cases: [string, Values, RegExp[]][] = [
     [/^bakers\.alice\.delegat: .* did you mean delegate\?/],
   ],
   [
+    "a key of a section outside of it",
+    { ...base, lease_seconds: 6 },
+    [/^lease_seconds: a key that does not exist here -> timings = \{ lease_seconds = \.\.\. \}$/],
+  ],
+  [
     "a key of the predecessor",
     { ...base, baking_nodes: {} },
     [/^baking_nodes: a key that does not exist here -> one of .*bakers/],
