@@ -2,7 +2,8 @@
  * `npm run mutants [-- NAME...]` plants each deliberate fault of tools/mutants/mutants.ts in a copy of the checkout,
  * runs the tests of its room, and says which faults were found and which survived. Exit code 0 only if every fault was
  * found. With `--schedules N` it runs N randomized schedules of the gate instead of the tests, and prints the seed that
- * found the fault: `npm run fuzz -- schedules --seed SEED --count 1` replays it where the fault is planted.
+ * found the fault: `npm run fuzz -- schedules --seed SEED --count 1` replays it where the fault is planted. With
+ * `--simulations N` it runs N simulations of whole pods: `npm run simulate -- --seed SEED --count 1` replays that one.
  */
 import { spawnSync } from "node:child_process";
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
@@ -55,19 +56,31 @@ const bySchedules =
     const seed = /^seed \d+/m.exec(output)?.[0] ?? /^\w*Error: .*/m.exec(run.stderr.toString())?.[0] ?? "no seed";
     return run.status === 1 ? `${seed}: ${violation}` : undefined;
   };
+const bySimulations =
+  (count: string): Search =>
+  (_mutant, copy) => {
+    const command = ["--import", "tsx", "lab/commands/simulate.ts", "--seed", "1", "--count", count, "--json"];
+    const run = spawnSync(process.execPath, command, { cwd: copy, maxBuffer: 2 ** 28 });
+    if (run.status !== 1) return undefined;
+    const error = /^\w*Error: .*/m.exec(run.stderr.toString())?.[0];
+    if (error !== undefined) return error;
+    const { seed, findings } = JSON.parse(run.stdout.toString()) as { seed: number; findings: { code: string }[] };
+    return `seed ${seed}: ${findings[0]?.code}`;
+  };
 
 function main(argv: readonly string[]): number {
   const { values, positionals: names } = parseArgs({
     args: [...argv],
     allowPositionals: true,
-    options: { schedules: { type: "string" } },
+    options: { schedules: { type: "string" }, simulations: { type: "string" } },
   });
   const unknown = names.filter((name) => !mutants.some((mutant) => mutant.name === name));
   if (unknown.length > 0) {
     console.error(`no mutant is called ${unknown.join(", ")}; known: ${mutants.map(({ name }) => name).join(", ")}`);
     return 2;
   }
-  const search = values.schedules === undefined ? byTests : bySchedules(values.schedules);
+  const { schedules, simulations } = values;
+  const search = simulations ? bySimulations(simulations) : schedules ? bySchedules(schedules) : byTests;
   const chosen = mutants.filter(({ name }) => names.length === 0 || names.includes(name));
   const copy = copyCheckout();
   let survivors = 0;

@@ -18,6 +18,12 @@ export interface Turn {
   round: number;
 }
 
+/**
+ * Until then a block comes every second: a pod whose disk is new signs five levels above the head (S5), and the faults
+ * are to strike a baker that signs.
+ */
+const warmUpMs = 20_000;
+
 const sameHead = (a: Head | undefined, b: Head): boolean => a?.level === b.level && a.round === b.round;
 
 /** One pod's octez-node. */
@@ -69,7 +75,7 @@ export class SimulatedChain {
       (_, pod) => new SimulatedNode(stage, pod, (head) => on.head(pod, head)),
     );
     this.spread();
-    this.schedule(blockMs, { level: 1001, round: 0 });
+    this.schedule(this.lengthMs(0), { level: 1001, round: 0 });
     this.catchUp();
   }
 
@@ -78,6 +84,7 @@ export class SimulatedChain {
     return createHash("sha256").update(`${this.seed} ${level} ${round}`).digest()[0]! % 6 === 0;
   }
   private lengthMs(round: number): number {
+    if (this.stage.world.now < warmUpMs) return 1000;
     return blockMs + 3000 * round;
   }
   private schedule(ms: number, turn: Turn): void {

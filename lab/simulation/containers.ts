@@ -22,10 +22,11 @@ export interface PodParts {
 export function storyLog({ stage, env }: PodParts, process: Process): Log {
   const who = `${env.TOG_POD_NAME} ${process.name}`;
   const line = (event: string, reason: string, fields: object = {}): void => {
-    const { from, to, epoch, program } = fields as Record<string, unknown>;
+    const { from, to, epoch, program, address } = fields as Record<string, unknown>;
     const more = [from, to].every((state) => typeof state === "string") ? ` ${String(from)} -> ${String(to)}` : "";
     const also = epoch === undefined ? "" : ` (epoch ${String(epoch)})`;
-    stage.tell(`${who}: ${event}${more} ${reason}${also}${typeof program === "string" ? ` ${program}` : ""}`);
+    const about = [program, address].flatMap((name) => (typeof name === "string" ? [` ${name.slice(0, 12)}`] : []));
+    stage.tell(`${who}: ${event}${more} ${reason}${also}${about.join("")}`);
   };
   // Each signature has its own line, of the signer.
   const info = (event: string, reason: string, fields?: object) => {

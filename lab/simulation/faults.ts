@@ -35,6 +35,11 @@ export const faultRules = {
   "api-silent": { lasts: [200, 30_000], says: (pod, s) => `what ${pod} and the API send each other is lost for ${s}` },
   "api-down": { lasts: [200, 30_000], says: (_pod, s) => `the API is down for ${s}` },
   "api-slow": { lasts: [2000, 60_000], says: (pod, s) => `the API is slow for ${pod} for ${s}` },
+  "api-late": {
+    lasts: [5000, 60_000],
+    says: (pod, s) =>
+      `requests of ${pod} reach the API seconds late now and then for ${s}, even when it has given them up`,
+  },
   "api-loses-answers": {
     lasts: [2000, 60_000],
     says: (pod, s) => `requests of ${pod} to the API and their answers are lost now and then for ${s}`,
@@ -83,14 +88,30 @@ export const inSeconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;
 export const sentenceOf = ({ kind, pod, forMs }: Fault, podName: (ordinal: number) => string): string =>
   ruleOf(kind).says(podName(pod), inSeconds(forMs));
 
-/** Some runs see one kind of fault again and again, some see everything at once. */
-export function planOf(seed: number, pods: number): Fault[] {
-  const dice = new Dice(seed);
+/** What goes wrong together: only in company do some faults show what they can do. */
+const themes: readonly RegExp[] = [
+  /^(api|watch)-|elector-stops/,
+  /-(ends|stops|hangs)$/,
+  /lease|operator|evicted/,
+  /^(watermark|disk|floor)-|machine/,
+];
+
+/** What may be drawn for one run: everything, what belongs together, or a few kinds again and again. */
+function kindsOf(dice: Dice): readonly FaultKind[] {
   const others = dice.pick(["lease", "watermark"] as const);
   const allowed = faultKinds.filter((kind) => ruleOf(kind).takes !== others);
-  const kinds = dice.chance(0.5) ? allowed : Array.from({ length: dice.pick([1, 2, 3, 4]) }, () => dice.pick(allowed));
+  const choice = dice.random();
+  if (choice < 0.4) return allowed;
+  const theme = dice.pick(themes);
+  const related = allowed.filter((kind) => theme.test(kind));
+  return choice < 0.7 ? related : Array.from({ length: dice.pick([1, 2, 3, 4]) }, () => dice.pick(allowed));
+}
+
+export function planOf(seed: number, pods: number): Fault[] {
+  const dice = new Dice(seed);
+  const kinds = kindsOf(dice);
   // The first election and the start of the daemons take some seconds; some faults come before their end.
-  const beginMs = dice.pick([500, 10_000, 20_000]);
+  const beginMs = dice.pick([500, 20_000, 20_000]);
   const lastsMs = dice.pick([20_000, 60_000, 120_000]);
   const count = dice.pick([1, 2, 4, 8, 12]);
   const faults = Array.from({ length: count }, (): Fault => {

@@ -26,6 +26,7 @@ export class GateContainer {
   readonly leadership: LeadershipView;
   gate: Gate | undefined;
   private memoryProblem: string | null = null;
+  private told: { text: string | undefined; status: GateStatus | undefined } | undefined;
   /** The watermarks that the API answered with, and those of them that no flush has brought to the disk yet. */
   private readonly answered = new Map<string, Watermark>();
   private seen: [address: string, record: Watermark][] = [];
@@ -145,13 +146,22 @@ export class GateContainer {
         if (record) this.promises.learn(this.disk, attempt.address, record);
         if (stage.suffers(ordinal, "signers-away"))
           return Promise.resolve({ ok: false, reason: "signer-unavailable", detail: "", mayHaveSigned: false });
-        stage.tell(`${env.TOG_POD_NAME} signing-gate: forwards a ${attempt.kind}`);
+        stage.tell(
+          `${env.TOG_POD_NAME} signing-gate: forwards ${attempt.kind === "attestation" ? "an" : "a"} ${attempt.kind} ${attempt.address.slice(0, 12)}`,
+        );
         return client.sign({ ...attempt, deadlineMs: this.process.worldMs(attempt.deadlineMs) });
       },
     };
   }
 
+  /** The same object as before where nothing has changed. */
   document(): GateStatus | undefined {
+    const status = this.status();
+    const text = JSON.stringify(status);
+    if (text !== this.told?.text) this.told = { text, status };
+    return this.told?.status;
+  }
+  private status(): GateStatus | undefined {
     const { stage, ordinal } = this.parts;
     const signersAnswering = stage.suffers(ordinal, "signers-away") ? 0 : 2;
     const status = this.gate?.status();

@@ -134,7 +134,13 @@ export class SimulatedKube {
 
   private delayMs(pod: number): number {
     const { world } = this.stage;
-    return this.stage.suffers(pod, "api-slow") ? world.between(20, 1200) : world.between(0.5, 6);
+    if (!this.stage.suffers(pod, "api-slow")) return world.between(0.5, 6);
+    return world.chance(0.3) ? world.between(1200, 2400) : world.between(20, 800);
+  }
+  /** On the way there. What was given up meanwhile arrives all the same. */
+  private requestMs(pod: number): number {
+    const { world } = this.stage;
+    return this.stage.suffers(pod, "api-late") && world.chance(0.25) ? world.between(1000, 12_000) : this.delayMs(pod);
   }
   private cut(pod: number): "refuses" | "silent" | undefined {
     if (this.stage.suffers(pod, "api-silent")) return "silent";
@@ -171,7 +177,7 @@ export class SimulatedKube {
       const cut = this.cut(pod);
       if (cut === "refuses") return process.later(1, () => finish(refused("network", 0)));
       if (cut === "silent" || this.loses(pod)) return;
-      world.after(this.delayMs(pod), () => {
+      world.after(this.requestMs(pod), () => {
         if (this.cut(pod)) return;
         if (this.stage.suffers(pod, "api-throttles") && world.chance(0.5)) {
           const retryAfterMs = world.pick([0, 1000, 5000]);
@@ -249,7 +255,7 @@ export class SimulatedKube {
   clientOf(pod: number, process: Process): KubeClient {
     const { stage } = this;
     const who = { pod, process };
-    const blind = stage.sabotage === "gate-ignores-the-epoch" && process.name === "signing-gate";
+    const blind = stage.sabotage === (process.name === "elector" ? "elector-writes-blindly" : "gate-writes-blindly");
     const get = <R extends Resource>(resource: R, name: string, options: RequestOptions) =>
       this.call(who, false, options, () => this.read(resource, name)) as Promise<Outcome<Kinds[R]>>;
     return {

@@ -1,6 +1,7 @@
 /** What a test breaks on purpose, to see that the judges notice. */
 export const sabotages = {
-  "gate-ignores-the-epoch": "the gate's writes are not conditional on what it has read",
+  "gate-writes-blindly": "the gate's writes are not conditional on what it has read",
+  "elector-writes-blindly": "the elector's writes are not conditional on what it has read",
   "renews-from-the-answer": "a tenure counts from the answer of its renewal, not from when that was sent",
   "no-wait-before-takeover": "a standby takes the lease without waiting for one lease duration",
   "daemons-are-not-stopped": "the supervisor's kill has no effect",

@@ -89,7 +89,7 @@ async function play(stage: Stage, options: SimulationOptions, plan: readonly Fau
   ];
   return {
     ...{ seed, plan, findings, healedMs, virtualMs: world.now, story: stage.story },
-    missedLevels: chain.missed.filter(({ level }) => level > 1000 + settledMs / 6000).length,
+    missedLevels: chain.missed.filter(({ atMs }) => atMs > settledMs).length,
     levels: chain.head.level - 1000,
     counts: {
       ...stage.counts,
