@@ -178,7 +178,8 @@ export class SimulatedKube {
       if (cut === "refuses") return process.later(1, () => finish(refused("network", 0)));
       if (cut === "silent" || this.loses(pod)) return;
       world.after(this.requestMs(pod), () => {
-        if (this.cut(pod)) return;
+        // Where connections are refused, what is under way still arrives.
+        if (this.cut(pod) === "silent") return;
         if (this.stage.suffers(pod, "api-throttles") && world.chance(0.5)) {
           const retryAfterMs = world.pick([0, 1000, 5000]);
           return process.later(1, () => finish(throttled(retryAfterMs)));
@@ -191,7 +192,7 @@ export class SimulatedKube {
           return;
         }
         world.after(this.delayMs(pod), () => {
-          if (!this.cut(pod)) process.deliver(() => finish(reply, true));
+          if (this.cut(pod) !== "silent") process.deliver(() => finish(reply, true));
         });
       });
     });

@@ -12,6 +12,7 @@ import type { SimulatedChain, SimulatedNode } from "./chain";
 import type { PodParts } from "./containers";
 import { Documents, type ContainerName, type Serving } from "./documents";
 import { ElectorContainer } from "./elector-container";
+import type { FaultKind } from "./faults";
 import { GateContainer } from "./gate-container";
 import type { SimulatedKube } from "./kube-api";
 import { Process, worldBeganMs, type MachineClock } from "./process";
@@ -31,6 +32,10 @@ export interface Surroundings {
 const allNonces: NonceStatus = {
   ...{ missing: 0, committed: 0, local: 0, replicated: 0, revealed: 0, reconciled: true, reason: "" },
   ...{ peers: [], finalPushed: true },
+};
+
+const stops: Readonly<Record<string, FaultKind>> = {
+  ...{ elector: "elector-stops", "signing-gate": "gate-stops", supervisor: "supervisor-stops" },
 };
 
 export class SimulatedPod {
@@ -96,7 +101,9 @@ export class SimulatedPod {
   }
   private process(name: string): Process {
     this.o.stage.counts.starts++;
-    return new Process(name, this.o.stage.world, this.clock);
+    const process = new Process(name, this.o.stage.world, this.clock);
+    if (this.o.stage.suffers(this.ordinal, "machine-stops")) process.stop();
+    return process;
   }
   private get processes(): Process[] {
     const { elector, gate, supervisor, run, sidecar, exchange } = this;
@@ -218,8 +225,14 @@ export class SimulatedPod {
     for (const process of this.stoppable(name)) process.stop();
   }
   resume(name: ContainerName | "machine"): void {
-    for (const process of this.stoppable(name)) process.resume();
+    for (const process of this.stoppable(name)) if (!this.isHeld(process)) process.resume();
     this.onRun();
+  }
+  /** Something else stops it, too. */
+  private isHeld({ name }: Process): boolean {
+    const { stage } = this.o;
+    const own = stops[name];
+    return stage.suffers(this.ordinal, "machine-stops") || (own !== undefined && stage.suffers(this.ordinal, own));
   }
   private stoppable(name: ContainerName | "machine"): Process[] {
     if (name === "machine") return this.processes;
