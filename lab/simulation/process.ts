@@ -46,10 +46,15 @@ export class Process implements Actor, DiskUser {
     return (clockMs - this.machine.startMs) / this.machine.rate;
   }
 
-  /** Something arrives at this process. */
+  /**
+   * Something arrives at this process. An event is the turn of one process only: what it causes is settled after it, on
+   * behalf of that process, and another one has its own turn.
+   */
   deliver(run: () => void): void {
+    const { actor } = this.world;
     if (!this.alive) return;
     if (this.stopped) this.held.push(run);
+    else if (actor !== undefined && actor !== this) this.later(0, run);
     else {
       this.world.actor = this;
       run();

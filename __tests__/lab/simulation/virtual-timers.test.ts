@@ -60,6 +60,20 @@ test("a timer dies with its process, and ticks at the rate of its clock", async 
   expect(fired).toEqual(["fast at 50, its clock 600"]);
 });
 
+test("what a process does later in its turn is its own, although another one is delivered to in between", async () => {
+  const fired: string[] = [];
+  const [first, second] = [processOf(), processOf()];
+  world.after(10, () => {
+    first.deliver(() => {
+      void Promise.resolve().then(() => setTimeout(() => fired.push("first"), 10));
+    });
+    second.deliver(() => fired.push(`second at ${world.now}`));
+  });
+  world.after(15, () => second.end());
+  await world.run(100);
+  expect(fired).toEqual(["second at 10", "first"]);
+});
+
 test("AbortSignal.timeout is virtual, too", async () => {
   const signal = AbortSignal.timeout(1000);
   await world.run(999);
