@@ -7,7 +7,7 @@
 import type { GateStatus } from "../../contract/status";
 import { slowRequestMs } from "../../contract/timings";
 import type { ConfigMap } from "../runtime/kube";
-import { decideRaise, highest, type FloorPass, type RaiseDecision, type Tenure } from "./decide";
+import { below, decideRaise, highest, type FloorPass, type RaiseDecision, type Tenure } from "./decide";
 import type { GateOptions } from "./gate-options";
 import { KeyWatermark } from "./key-watermark";
 import { SentBlocks } from "./sent-blocks";
@@ -190,6 +190,8 @@ export class SigningKey {
       observed.record.epoch <= known.record.epoch &&
       observed.record.floor <= known.record.floor;
     if (!same) this.raiseAgain("watermark-changed");
+    // Read before our last write, or put back: the next request finds out, even one below the floor.
+    else if (below(observed.record, known.record)) this.watermark.stale = true;
   }
   /** This gate cannot remember what it signs: nothing is signed until its disk answers again. */
   refuseForDisk(detail: string): void {

@@ -211,6 +211,21 @@ test("a deleted watermark: refused until it exists again, and then until a synce
   expect((await a.sign(key, request("attestation", 1009))).status).toBe(200);
 });
 
+test("a watermark that is put back while the floor lies ahead is raised at the next request, below that floor or not", async () => {
+  const { world, a, key } = await begin();
+  a.lead(1);
+  await a.sign(key, request("attestation", 1001));
+  const old = world.read(key);
+  if (!old) throw new Error("a watermark is there");
+  await world.put(key, { ...old, floor: 1010 });
+  a.gate.look(key, world.stored(key));
+  expect(await a.sign(key, request("attestation", 1002))).toMatchObject({ status: 409, reason: "at-or-below-floor" });
+  await world.put(key, old);
+  a.gate.look(key, world.stored(key));
+  expect(await a.sign(key, request("attestation", 1002))).toMatchObject({ status: 409, reason: "at-or-below-floor" });
+  expect(world.read(key)?.floor).toBeGreaterThanOrEqual(1010);
+});
+
 test.each(["rewound", "replaced"] as const)(
   "a %s watermark with both heads stale: no signature, by either pod, until a head is synced",
   async (how) => {
