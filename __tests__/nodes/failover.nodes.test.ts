@@ -78,6 +78,6 @@ const say = (text: string): void => void process.stdout.write(`  ${text}\n`);
       expect(found).toEqual([]);
       if (onlyPlanned) expect(row).toMatchObject({ missedLevels: 0 });
     },
-    400_000,
+    900_000,
   );
 });

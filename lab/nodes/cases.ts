@@ -150,7 +150,8 @@ const stopped = (container: string): Event => ({
     strike(cluster, holder, container, "daemon", "SIGSTOP");
     const began = performance.now();
     return async () => {
-      await until("the hung process is gone", () => cluster.daemon(holder, container) !== before, 200_000);
+      // That of octez-node has 150 s to answer again, and then the pod's time to end.
+      await until("the hung process is gone", () => cluster.daemon(holder, container) !== before, 400_000);
       return `the hung process was ended after ${Math.round((performance.now() - began) / 100) / 10} s`;
     };
   },
