@@ -1,9 +1,12 @@
 /**
  * `npm run simulate [-- --seed N] [--count N] [--json] [--story] [--sabotage NAME]`     100 simulations by default
+ * `npm run simulate -- --events FILE [--count N]`     what each single event costs, for the table in docs/failover.md
  * Ends with 1 at the first seed at which a judge finds something: it leaves out faults as long as the same is found,
  * and tells the story of what is left. `--seed N --count 1 --story` tells the story of any seed. docs/simulation.md
  */
+import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { eventCosts, type EventCosts } from "../simulation/event-costs";
 import { sabotages, type Sabotage } from "../simulation/sabotage";
 import { shrink } from "../simulation/shrink";
 import { simulate, type SimulationResult } from "../simulation/simulate";
@@ -53,6 +56,7 @@ async function main(argv: string[]): Promise<number> {
       json: { type: "boolean" },
       story: { type: "boolean" },
       sabotage: { type: "string" },
+      events: { type: "string" },
     },
   });
   const { sabotage } = values;
@@ -63,6 +67,12 @@ async function main(argv: string[]): Promise<number> {
   const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 31));
   const count = Number(values.count ?? 100);
   console.error(`seed ${seed}, ${count} simulations`);
+  if (values.events !== undefined) {
+    const costs = await eventCosts(seed, count, (line) => console.error(line));
+    const report: EventCosts = { date: new Date().toISOString().slice(0, 10), firstSeed: seed, costs };
+    writeFileSync(values.events, `${JSON.stringify(report, null, 2)}\n`);
+    return costs.some(({ findings }) => findings.length > 0) ? 1 : 0;
+  }
   const summary = new Summary();
   for (let i = 0; i < count; i++) {
     const options = { seed: seed + i, ...(sabotage === undefined ? {} : { sabotage: sabotage as Sabotage }) };

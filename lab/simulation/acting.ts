@@ -69,12 +69,12 @@ export class Acting {
   }
 
   schedule(plan: readonly Fault[]): void {
-    for (const fault of plan) {
-      const pod = this.pods[fault.pod];
-      if (!pod) throw new Error(`no pod ${fault.pod}`);
+    for (const planned of plan) {
       const { world, active } = this.stage;
-      const work = this.works[fault.kind];
-      world.after(fault.atMs, () => {
+      const work = this.works[planned.kind];
+      world.after(planned.atMs, () => {
+        const pod = this.podOf(planned);
+        const fault = { ...planned, pod: pod.ordinal };
         active.add(fault);
         this.stage.tell(`FAULT ${sentenceOf(fault, nameOf)}`);
         work?.begin?.(pod, fault);
@@ -90,6 +90,12 @@ export class Acting {
 
   // --- pods
 
+  private podOf({ pod: of }: Fault): SimulatedPod {
+    const bakes = ({ run }: SimulatedPod) => run?.process.alive ?? false;
+    const pod = typeof of === "number" ? this.pods[of] : this.pods.find((one) => bakes(one) === (of === "baking"));
+    if (!pod) throw new Error(`no such pod: ${of}`);
+    return pod;
+  }
   private startAgain(pod: SimulatedPod): void {
     if (!pod.isUp) pod.start();
   }

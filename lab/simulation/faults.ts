@@ -77,8 +77,8 @@ const ruleOf = (kind: FaultKind): FaultRule => faultRules[kind];
 
 export interface Fault {
   kind: FaultKind;
-  /** Ordinal of the pod that it is about. */
-  pod: number;
+  /** Ordinal of the pod that it is about, or the one that bakes, or one that does not, when it begins. */
+  pod: number | "baking" | "other";
   atMs: number;
   forMs: number;
 }
@@ -86,7 +86,7 @@ export interface Fault {
 export const endOf = ({ atMs, forMs }: Fault): number => atMs + forMs;
 export const inSeconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;
 export const sentenceOf = ({ kind, pod, forMs }: Fault, podName: (ordinal: number) => string): string =>
-  ruleOf(kind).says(podName(pod), inSeconds(forMs));
+  ruleOf(kind).says(typeof pod === "number" ? podName(pod) : `the ${pod} pod`, inSeconds(forMs));
 
 /** What goes wrong together: only in company do some faults show what they can do. */
 const themes: readonly RegExp[] = [

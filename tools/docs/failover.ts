@@ -7,6 +7,7 @@ import { nodesSection } from "../../lab/nodes/table";
 import { readSeries, type Run, type Series } from "../../lab/results";
 import { scaleOf } from "../../lab/scale";
 import { scenarios } from "../../lab/scenarios/built-in";
+import { simulatedSection } from "../../lab/simulation/event-table";
 import { historySection, readHistoryRows } from "../../lab/scenarios/history-rows";
 import { summaries, type ClientGoReport } from "../bench/client-go";
 import { counted, designs, happenings, tableOf, type FailoverReport } from "../bench/failover";
@@ -206,6 +207,7 @@ function render(): string {
     "",
     ...outsideTheTable.flatMap(section(all)),
     ...nodesSection(folder, all),
+    ...simulatedSection(folder, all),
     ...besideHistory(),
     ...(report ? beside(report) : []),
     ...besideClientGo(),
