@@ -124,7 +124,7 @@ test.each(names)("%s", async (name) => {
   process.stdout.write(`  ${name}: ${JSON.stringify(row)}\n  problems: ${JSON.stringify(receipt.problems)}\n`);
   const explained = (text: string) => historyExceptions[name] !== undefined && text.startsWith(notListed);
   expect([...found, ...wrong].filter((text) => !explained(text))).toEqual([]);
-  // A busy machine can have missed a level before the fault, too.
-  expect(all).toEqual(expect.arrayContaining(receipt.missed));
+  // A busy machine can have missed a level before the fault, too, and the one at which the scenario began.
+  expect(all).toEqual(expect.arrayContaining(receipt.missed.filter((level) => level > from)));
   expect(receipt.violations).toEqual([]);
 });

@@ -57,7 +57,7 @@ function plannedSection(folder: string): string[] {
   return [
     `### Planned handovers at each phase of a block`,
     "",
-    `\`TOG_NODES=planned npm run test:nodes\`, where a missed level is a failure: ${rows.length} on one cluster, ${date}, ${signatures ?? "all"} signatures judged. The cockpit's command takes a second or two to start.`,
+    `\`TOG_NODES=planned npm run test:nodes\`, where a missed level is a failure: ${rows.length} of them, ${date}, ${signatures ?? "all"} signatures judged. The cockpit's command takes a second or two to start.`,
     "",
     "| asked for | runs | missed levels | s until the next holder | violations | load |",
     "| --- | --- | --- | --- | --- | --- |",
