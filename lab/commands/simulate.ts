@@ -47,6 +47,12 @@ class Summary {
   }
 }
 
+/** @returns undefined where `text` is no whole number of at least `least` */
+function wholeNumber(text: string, least: number): number | undefined {
+  const number = Number(text);
+  return /^\d+$/.test(text) && Number.isSafeInteger(number) && number >= least ? number : undefined;
+}
+
 async function main(argv: string[]): Promise<number> {
   const { values } = parseArgs({
     args: argv,
@@ -64,8 +70,11 @@ async function main(argv: string[]): Promise<number> {
     console.error(`--sabotage must be one of ${Object.keys(sabotages).join(", ")}; got ${sabotage}`);
     return 2;
   }
-  const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 31));
-  const count = Number(values.count ?? 100);
+  const seed = wholeNumber(values.seed ?? String(Math.floor(Math.random() * 2 ** 31)), 0);
+  const count = wholeNumber(values.count ?? "100", 1);
+  if (seed === undefined) console.error(`--seed must be a whole number, 0 or more; got ${values.seed}`);
+  if (count === undefined) console.error(`--count must be a whole number, 1 or more; got ${values.count}`);
+  if (seed === undefined || count === undefined) return 2;
   console.error(`seed ${seed}, ${count} simulations`);
   if (values.events !== undefined) {
     const costs = await eventCosts(seed, count, (line) => console.error(line));
@@ -79,6 +88,7 @@ async function main(argv: string[]): Promise<number> {
     const result = await simulate(options);
     summary.add(result);
     if (result.findings.length > 0) {
+      console.error(`seed ${options.seed}: ${result.findings[0]?.code}; looking for the fewest faults that do`);
       const least = await shrink(options, result);
       console.log(values.json ? JSON.stringify(least) : tell(least));
       return 1;

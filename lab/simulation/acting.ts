@@ -22,6 +22,7 @@ const patienceMs = 20_000;
 
 export class Acting {
   private readonly works: Partial<Record<FaultKind, Work>>;
+  private planned = 0;
 
   constructor(
     private readonly stage: Stage,
@@ -42,7 +43,7 @@ export class Acting {
       ...{ "supervisor-ends": ends("supervisor"), "sidecar-ends": ends("sidecar") },
       ...{ "elector-stops": stops("elector"), "gate-stops": stops("signing-gate") },
       ...{ "supervisor-stops": stops("supervisor"), "machine-stops": stops("machine") },
-      "machine-ends": { begin: (pod) => pod.endMachine(), end: (pod) => this.startAgain(pod) },
+      "machine-ends": { begin: (pod) => pod.endMachine(), end: (pod) => this.start(pod) },
       "pod-evicted": { begin: (pod, { forMs }) => this.evict(pod, forMs) },
       "baker-ends": { begin: (pod) => pod.run?.exit(1, null) },
       "baker-hangs": {
@@ -70,15 +71,15 @@ export class Acting {
 
   schedule(plan: readonly Fault[]): void {
     for (const planned of plan) {
-      const { world, active } = this.stage;
+      const { active } = this.stage;
       const work = this.works[planned.kind];
-      world.after(planned.atMs, () => {
+      this.later(planned.atMs, () => {
         const pod = this.podOf(planned);
         const fault = { ...planned, pod: pod.ordinal };
         active.add(fault);
         this.stage.tell(`FAULT ${sentenceOf(fault, nameOf)}`);
         work?.begin?.(pod, fault);
-        world.after(fault.forMs, () => {
+        this.later(fault.forMs, () => {
           active.delete(fault);
           if (fault.forMs > 0) this.stage.tell(`the end of: ${sentenceOf(fault, nameOf)}`);
           // Another one of the same kind may last longer.
@@ -86,6 +87,18 @@ export class Acting {
         });
       });
     }
+  }
+
+  /** Something is still to be done: some faults act for longer than they last. */
+  get isBusy(): boolean {
+    return this.planned > 0;
+  }
+  private later(ms: number, run: () => void): void {
+    this.planned++;
+    this.stage.world.after(ms, () => {
+      this.planned--;
+      run();
+    });
   }
 
   // --- pods
@@ -96,8 +109,9 @@ export class Acting {
     if (!pod) throw new Error(`no such pod: ${of}`);
     return pod;
   }
-  private startAgain(pod: SimulatedPod): void {
-    if (!pod.isUp) pod.start();
+  /** Unless it runs, or its machine is away: then the end of that starts it. */
+  start(pod: SimulatedPod): void {
+    if (!pod.isUp && !this.stage.suffers(pod.ordinal, "machine-ends")) pod.start();
   }
   /** The StatefulSet makes it anew, a while after its end. */
   private evict(pod: SimulatedPod, forMs: number): void {
@@ -105,10 +119,10 @@ export class Acting {
     const { uid } = pod;
     const look = () => {
       if (pod.uid !== uid || this.stage.suffers(pod.ordinal, "machine-ends")) return;
-      if (pod.isUp) this.stage.world.after(500, look);
-      else this.stage.world.after(forMs, () => this.startAgain(pod));
+      if (pod.isUp) this.later(500, look);
+      else this.later(forMs, () => this.start(pod));
     };
-    this.stage.world.after(0, look);
+    this.later(0, look);
   }
 
   // --- objects
@@ -140,7 +154,7 @@ export class Acting {
     const look = () => {
       const record = recordOf(this.kube.peek("configmaps", name));
       if (record && this.pods.every(({ disk }) => this.promises.mayTake(disk, address, record))) act(name, address);
-      else if (this.stage.world.now < untilMs) this.stage.world.after(100, look);
+      else if (this.stage.world.now < untilMs) this.later(100, look);
     };
     look();
   }
@@ -149,7 +163,7 @@ export class Acting {
       const object = this.kube.peek("configmaps", name);
       this.kube.remove("configmaps", name);
       this.stage.tell(`the watermark ${name} is gone`);
-      this.stage.world.after(forMs, () => {
+      this.later(forMs, () => {
         if (object && !this.kube.peek("configmaps", name)) this.kube.put("configmaps", { ...object, data: {} }, true);
       });
     });

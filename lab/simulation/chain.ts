@@ -58,6 +58,7 @@ export class SimulatedChain {
   readonly missed: { level: number; atMs: number }[] = [];
   blocksBaked = 0;
   blocksMissed = 0;
+  /** Level and address of what attests the present head, and the last heads of the levels below it. */
   private readonly attested = new Set<string>();
   /** When each level's first head was there. */
   private readonly began = new Map<number, number>();
@@ -125,7 +126,7 @@ export class SimulatedChain {
     if (level > this.head.level) {
       this.count(this.head.level);
       this.began.set(level, world.now);
-    }
+    } else for (const address of this.stage.addresses) this.attested.delete(`${level} ${address}`);
     this.head = { level, round, atMs: world.now };
     this.spread();
     this.schedule(this.lengthMs(round), this.follower());

@@ -26,7 +26,7 @@ export class OverlapJudge {
 
   look(): void {
     this.judge();
-    this.stage.world.after(afterStopMs, () => this.judge());
+    this.stage.world.after(afterStopMs + 1, () => this.judge());
   }
   private judge(): void {
     const { now } = this.stage.world;

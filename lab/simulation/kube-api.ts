@@ -161,6 +161,7 @@ export class SimulatedKube {
     const sentAtMs = process.clock.now();
     return new Promise((resolve) => {
       let done = false;
+      // An answer says what happened; only where there is none a write may have happened.
       const finish = (reply: Reply, unknown = false): void => {
         if (done) return;
         done = true;
@@ -192,7 +193,7 @@ export class SimulatedKube {
           return;
         }
         world.after(this.delayMs(pod), () => {
-          if (this.cut(pod) !== "silent") process.deliver(() => finish(reply, true));
+          if (this.cut(pod) !== "silent") process.deliver(() => finish(reply));
         });
       });
     });

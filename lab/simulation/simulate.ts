@@ -72,10 +72,10 @@ async function play(stage: Stage, options: SimulationOptions, plan: readonly Fau
     pods.push(new SimulatedPod(ordinal, surroundings, () => overlap.look()));
   const acting = new Acting(stage, pods, kube, chain, promises);
   acting.createWatermarks();
-  for (const pod of pods) world.after(world.between(0, 3000), () => pod.start());
+  for (const pod of pods) world.after(world.between(0, 3000), () => acting.start(pod));
   acting.schedule(plan);
-  const lastMs = Math.max(settledMs, ...plan.map(endOf));
-  await world.run(lastMs);
+  await world.run(Math.max(settledMs, ...plan.map(endOf)));
+  while (acting.isBusy) await world.run(world.now + 100);
   const healedMs = await timeToHeal(stage, chain, healMs);
   const text = `the baker is not well ${healMs / 1000} s after the last fault`;
   const stuck = healedMs === null ? [{ code: "liveness", atMs: world.now, text }] : [];
@@ -104,6 +104,8 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
   const putBack = installVirtualTimers(stage.world);
   try {
     return await play(stage, options, plan);
+  } catch (error) {
+    throw new Error(`seed ${options.seed}: ${String(error)}`, { cause: error });
   } finally {
     putBack();
   }

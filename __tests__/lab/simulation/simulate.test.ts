@@ -1,3 +1,4 @@
+import type { Fault } from "../../../lab/simulation/faults";
 import { simulate, type SimulationResult } from "../../../lab/simulation/simulate";
 import type { Sabotage } from "../../../lab/simulation/sabotage";
 
@@ -43,6 +44,19 @@ test.each(["baking", "other"] as const)("a fault may be about the pod that is %s
   });
   expect(story.map(({ text }) => text).join("\n")).toMatch(/FAULT the machine of alice-as-[01] loses its power/);
   expect(counts.tenures).toBe(pod === "baking" ? 2 : 1);
+});
+
+test("a pod whose machine has no power when it would start first starts once, when the power is back", async () => {
+  const plan: Fault[] = [0, 1].map((pod) => ({ kind: "machine-ends", pod, atMs: 0, forMs: 10_000 }));
+  const { story } = await simulate({ seed: 3, plan });
+  const starts = story.filter(({ text }) => / starts as u/.test(text));
+  expect(starts.map(({ text }) => text)).toEqual(["alice-as-0 starts as u1", "alice-as-1 starts as u1"]);
+  expect(starts[0]?.atMs).toBeGreaterThanOrEqual(10_000);
+});
+
+test("an exception in a run names its seed", async () => {
+  const plan: Fault[] = [{ kind: "watch-gone", pod: 7, atMs: 1000, forMs: 0 }];
+  await expect(simulate({ seed: 3, plan })).rejects.toThrow("seed 3: Error: no such pod: 7");
 });
 
 const planted: [Sabotage, number, string][] = [
