@@ -105,7 +105,9 @@ export class Acting {
 
   private podOf({ pod: of }: Fault): SimulatedPod {
     const bakes = ({ run }: SimulatedPod) => run?.process.alive ?? false;
-    const pod = typeof of === "number" ? this.pods[of] : this.pods.find((one) => bakes(one) === (of === "baking"));
+    // Where none bakes at that moment, it is about the first.
+    const meant = () => this.pods.find((one) => bakes(one) === (of === "baking")) ?? this.pods[0];
+    const pod = typeof of === "number" ? this.pods[of] : meant();
     if (!pod) throw new Error(`no such pod: ${of}`);
     return pod;
   }
@@ -221,7 +223,9 @@ export class Acting {
     const place = world.pick([level - 1, level, level + 1, 2147483647]);
     const kind = world.pick(["block", "preattestation", "attestation"] as const);
     const bytes = requestBytes(kind, place, world.pick([0, round, round + 1]), world.pick([1, 2, 3]));
-    if (process) pod.ask(process, world.pick(addresses), bytes, () => undefined);
+    const again = pod.asked.length > 0 && world.chance(0.2) ? world.pick(pod.asked) : undefined;
+    const asked = again ?? { address: world.pick(addresses), bytes };
+    if (process) pod.ask(process, asked.address, asked.bytes, () => undefined);
     world.after(world.between(20, 3000), () => this.askAbsurdly(pod, fault));
   }
 }

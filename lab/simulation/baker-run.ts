@@ -1,12 +1,16 @@
 /**
  * A run of octez-baker as a child of the supervisor. It votes for every head that its node hears after its start, and
- * bakes where the chain gives it the turn. It asks its pod's gate over the loopback address and repeats nothing.
+ * bakes where the chain gives it the turn. It asks its pod's gate over the loopback address and repeats nothing. Each
+ * run builds another block for the same place, and keeps no watermarks of its own: it asks for a vote for the other
+ * block, too, where a head is replaced by one of the same level and round. Only the gate refuses that.
  */
+import { createHash } from "node:crypto";
 import { EventEmitter } from "node:events";
 import type { MarkKind } from "../../contract/watermark";
 import type { GateAnswer } from "../../daemons/signing-gate/gate";
-import { requestBytes } from "../checker/schedules/client";
-import type { Head, SimulatedChain, Turn } from "./chain";
+import { encodeBlockRequest, encodeVoteRequest } from "../../tezos/signing-request";
+import { chainBytes } from "../checker/schedules/scene";
+import { isAfter, payloadOf, type Head, type SimulatedChain, type Turn } from "./chain";
 import type { Process } from "./process";
 import type { Stage } from "./stage";
 
@@ -23,7 +27,7 @@ export interface BakerSurroundings {
 export class BakerRun extends EventEmitter {
   hangs = false;
   private ready = false;
-  private voted: Turn = { level: -1, round: -1 };
+  private voted: Turn & { payload: string } = { level: -1, round: -1, payload: "" };
 
   constructor(
     readonly pid: number,
@@ -36,6 +40,7 @@ export class BakerRun extends EventEmitter {
       // It votes for no block that it finds at its start.
       const head = o.chain.nodes[o.pod]?.head;
       if (head) this.voted = head;
+      if (o.chain.turn) this.onTurn(o.chain.turn);
     });
   }
 
@@ -58,7 +63,7 @@ export class BakerRun extends EventEmitter {
   onHead(head: Head): void {
     const { world } = this.o.stage;
     this.process.later(world.between(5, 80), () => {
-      if (!this.ready || this.hangs || !isAfter(head, this.voted)) return;
+      if (!this.ready || this.hangs || head.payload === this.voted.payload || isAfter(this.voted, head)) return;
       this.voted = head;
       this.vote("preattestation", head);
       // Once the others' preattestations are there.
@@ -67,12 +72,14 @@ export class BakerRun extends EventEmitter {
       });
     });
   }
-  private vote(kind: MarkKind, { level, round }: Turn): void {
+  private vote(kind: Exclude<MarkKind, "block">, { level, round, payload }: Head): void {
     const { stage, chain } = this.o;
+    const tag = kind === "preattestation" ? 20 : round % 2 === 1 ? 23 : 21;
+    const bytes = encodeVoteRequest({ chainId: chainBytes, level, round, tag, payloadHash: hashBytes(payload) });
     for (const address of stage.addresses)
-      this.o.ask(this.process, address, requestBytes(kind, level, round, 1 + (round % 2)), (answer) => {
+      this.o.ask(this.process, address, bytes, (answer) => {
         if (answer.status !== 200 || kind !== "attestation") return;
-        stage.world.after(stage.world.between(20, 300), () => chain.attest(address, { level, round }));
+        stage.world.after(stage.world.between(20, 300), () => chain.attest(address, { level, round, payload }));
       });
   }
 
@@ -83,12 +90,16 @@ export class BakerRun extends EventEmitter {
     this.process.later(stage.world.between(5, 80), () => {
       const known = chain.nodes[pod]?.head;
       if (!this.ready || this.hangs || !known || known.level < turn.level - 1) return;
-      const bytes = requestBytes("block", turn.level, turn.round, 1 + (turn.round % 2));
+      const payload = payloadOf(`${pod} ${this.pid} ${turn.level} ${turn.round}`);
+      const bytes = encodeBlockRequest({
+        ...{ chainId: chainBytes, ...turn, payloadHash: hashBytes(payload) },
+        seedNonceHash: turn.round % 2 === 0 ? new Uint8Array(32).fill(9) : null,
+      });
       this.o.ask(this.process, address, bytes, ({ status }) => {
-        if (status === 200) stage.world.after(stage.world.between(20, 300), () => chain.offer(turn));
+        if (status === 200) stage.world.after(stage.world.between(20, 300), () => chain.offer(turn, payload));
       });
     });
   }
 }
 
-const isAfter = (a: Turn, b: Turn): boolean => a.level > b.level || (a.level === b.level && a.round > b.round);
+const hashBytes = (payload: string): Uint8Array => createHash("sha256").update(payload).digest();

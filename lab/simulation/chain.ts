@@ -10,6 +10,8 @@ import { podCount, type Stage } from "./stage";
 export interface Head {
   level: number;
   round: number;
+  /** What the votes for it are about: two blocks of one level and round differ in it. */
+  payload: string;
   atMs: number;
 }
 /** What the chain asks of whoever bakes now. */
@@ -24,7 +26,9 @@ export interface Turn {
  */
 const warmUpMs = 20_000;
 
-const sameHead = (a: Head | undefined, b: Head): boolean => a?.level === b.level && a.round === b.round;
+type Proposal = Pick<Head, "level" | "round" | "payload">;
+export const payloadOf = (text: string): string => createHash("sha256").update(text).digest("hex").slice(0, 16);
+export const isAfter = (a: Turn, b: Turn): boolean => a.level > b.level || (a.level === b.level && a.round > b.round);
 
 /** One pod's octez-node. */
 export class SimulatedNode {
@@ -45,7 +49,7 @@ export class SimulatedNode {
   hear(head: Head): void {
     if (!this.answers || this.stage.suffers(this.pod, "node-behind")) return;
     const known = this.head;
-    if (known && (head.level < known.level || (head.level === known.level && head.round <= known.round))) return;
+    if (known && (head.payload === known.payload || isAfter(known, head) || head.atMs <= known.atMs)) return;
     this.head = head;
     this.onHead(head);
   }
@@ -63,6 +67,7 @@ export class SimulatedChain {
   /** When each level's first head was there. */
   private readonly began = new Map<number, number>();
   private proposal: Turn | undefined;
+  private blocks = 0;
   private next: Planned | undefined;
 
   constructor(
@@ -70,7 +75,7 @@ export class SimulatedChain {
     private readonly seed: number,
     private readonly on: { turn: (turn: Turn) => void; head: (pod: number, head: Head) => void },
   ) {
-    this.head = { level: 1000, round: 0, atMs: 0 };
+    this.head = { level: 1000, round: 0, payload: payloadOf("0"), atMs: 0 };
     this.nodes = Array.from(
       { length: podCount },
       (_, pod) => new SimulatedNode(stage, pod, (head) => on.head(pod, head)),
@@ -103,7 +108,8 @@ export class SimulatedChain {
     else this.produceIn(world.between(50, 600), turn);
   }
   private produceIn(ms: number, turn: Turn): void {
-    this.next = this.stage.world.after(ms, () => this.produce(turn));
+    const payload = payloadOf(`other ${++this.blocks}`);
+    this.next = this.stage.world.after(ms, () => this.produce({ ...turn, payload }));
   }
   /** Its proposer has made no block. */
   private silent({ level, round }: Turn): void {
@@ -112,22 +118,26 @@ export class SimulatedChain {
     this.begin({ level, round: round + 1 });
   }
   /** Our block of this place has reached the chain. */
-  offer(turn: Turn): void {
+  offer(turn: Turn, payload: string): void {
     const { proposal } = this;
     if (proposal?.level !== turn.level || proposal.round !== turn.round) return;
     if (this.next) this.stage.world.cancel(this.next);
     this.proposal = undefined;
     this.blocksBaked++;
-    this.produce(turn);
+    this.produce({ ...turn, payload });
+  }
+  /** The place of ours that no block has yet. */
+  get turn(): Turn | undefined {
+    return this.proposal;
   }
 
-  private produce({ level, round }: Turn): void {
+  private produce({ level, round, payload }: Proposal): void {
     const { world } = this.stage;
     if (level > this.head.level) {
       this.count(this.head.level);
       this.began.set(level, world.now);
     } else for (const address of this.stage.addresses) this.attested.delete(`${level} ${address}`);
-    this.head = { level, round, atMs: world.now };
+    this.head = { level, round, payload, atMs: world.now };
     this.spread();
     this.schedule(this.lengthMs(round), this.follower());
   }
@@ -136,15 +146,21 @@ export class SimulatedChain {
     const { level, round } = this.head;
     return this.stage.has("chain-halts") ? { level, round: round + 1 } : { level: level + 1, round: 0 };
   }
-  /** The head is replaced by one of the next round, unless the next level has begun. */
+  /**
+   * The head is replaced by one of the next round, or by another block of the same round, whose proposer has made two;
+   * unless the next level has begun.
+   */
   reorganise(): void {
     if (this.proposal) return;
     if (this.next) this.stage.world.cancel(this.next);
-    this.produceIn(300, { level: this.head.level, round: this.head.round + 1 });
+    const { level, round } = this.head;
+    this.produceIn(300, { level, round: round + this.stage.world.pick([0, 1]) });
   }
 
-  attest(address: string, { level, round }: Turn): void {
-    if (level === this.head.level && round === this.head.round) this.attested.add(`${level} ${address}`);
+  attest(address: string, { level, round, payload }: Proposal): void {
+    const { head } = this;
+    if (level === head.level && round === head.round && payload === head.payload)
+      this.attested.add(`${level} ${address}`);
   }
   private count(level: number): void {
     const missing = this.stage.addresses.some((address) => !this.attested.has(`${level} ${address}`));
@@ -169,7 +185,7 @@ export class SimulatedChain {
   /** A node that was behind or away asks its peers. */
   private catchUp(): void {
     this.stage.world.after(1500, () => {
-      for (const node of this.nodes) if (!sameHead(node.head, this.head)) node.hear(this.head);
+      for (const node of this.nodes) if (node.head?.payload !== this.head.payload) node.hear(this.head);
       this.catchUp();
     });
   }

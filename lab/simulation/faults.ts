@@ -68,7 +68,11 @@ export const faultRules = {
   "client-folder-full": { lasts: [5000, 60_000], says: (pod, s) => `the client folder of ${pod} is full for ${s}` },
   "signers-away": { lasts: [1000, 30_000], says: (pod, s) => `no signer answers ${pod} for ${s}` },
   "signers-bad": { lasts: [5000, 60_000], says: (_pod, s) => `signers refuse, hang and answer nonsense for ${s}` },
-  "rogue-client": { lasts: [2000, 30_000], says: (pod, s) => `somebody in ${pod} asks for absurd signatures for ${s}` },
+  "rogue-client": {
+    lasts: [2000, 30_000],
+    says: (pod, s) =>
+      `somebody in ${pod} asks for absurd signatures for ${s}, and for other contents of the same places`,
+  },
   "clock-jumps": { lasts: [1000, 60_000], says: (pod, s) => `the wall clock of ${pod} is wrong for ${s}` },
 } satisfies Record<string, FaultRule>;
 export type FaultKind = keyof typeof faultRules;
@@ -94,6 +98,7 @@ const themes: readonly RegExp[] = [
   /-(ends|stops|hangs)$/,
   /lease|operator|evicted/,
   /^(watermark|disk|floor)-|machine/,
+  /^(rogue|signers|baker|chain)-|gate-ends/,
 ];
 
 /** What may be drawn for one run: everything, what belongs together, or a few kinds again and again. */
@@ -121,5 +126,12 @@ export function planOf(seed: number, pods: number): Fault[] {
     const forMs = least === most ? least : Math.round(least * (most / least) ** dice.random());
     return { kind, pod: Math.floor(dice.random() * pods), atMs: Math.round(beginMs + dice.random() * lastsMs), forMs };
   });
+  // Whatever else happens, somebody asks for other contents of the same places (S1).
+  if (dice.chance(0.2))
+    for (let i = dice.pick([1, 2, 4]); i > 0; i--)
+      faults.push({
+        ...{ kind: "rogue-client", pod: "baking", atMs: Math.round(beginMs + dice.random() * lastsMs) },
+        forMs: Math.round(dice.between(2000, 30_000)),
+      });
   return faults.sort((a, b) => a.atMs - b.atMs);
 }

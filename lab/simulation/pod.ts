@@ -8,7 +8,7 @@ import type { Promises } from "../checker/schedules/promises";
 import { chainId } from "../checker/schedules/scene";
 import type { SimulatedSigners } from "../checker/schedules/signers";
 import { BakerRun } from "./baker-run";
-import type { SimulatedChain, SimulatedNode } from "./chain";
+import type { Head, SimulatedChain, SimulatedNode } from "./chain";
 import type { PodParts } from "./containers";
 import { Documents, type ContainerName, type Serving } from "./documents";
 import { ElectorContainer } from "./elector-container";
@@ -51,6 +51,8 @@ export class SimulatedPod {
   private exchange: Process | undefined;
   private readonly documents: Documents;
   private readonly node: SimulatedNode;
+  /** What its gate was asked last. */
+  asked: readonly { address: string; bytes: Uint8Array }[] = [];
   private uids = 0;
   private pids = 100;
 
@@ -271,7 +273,7 @@ export class SimulatedPod {
       head:
         (node.answers &&
           head && {
-            ...{ level: head.level, round: head.round, hash: `${head.level}.${head.round}`, ageSeconds },
+            ...{ level: head.level, round: head.round, hash: head.payload, ageSeconds },
             timestamp: secondsTime(worldBeganMs + head.atMs),
           }) ||
         null,
@@ -281,7 +283,7 @@ export class SimulatedPod {
 
   // --- octez-baker
 
-  hear(head: { level: number; round: number; atMs: number }): void {
+  hear(head: Head): void {
     this.run?.onHead(head);
     this.documents.changed("sidecar");
   }
@@ -289,6 +291,7 @@ export class SimulatedPod {
   ask(from: Process, address: string, bytes: Uint8Array, heard: (answer: GateAnswer) => void): void {
     const { world, counts } = this.o.stage;
     counts.requests++;
+    this.asked = [...this.asked.slice(-9), { address, bytes }];
     world.after(world.between(0.1, 1), () => {
       const { gate } = this;
       gate?.process.deliver(() => {

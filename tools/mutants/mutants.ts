@@ -153,6 +153,13 @@ export const mutants: readonly Mutant[] = [
     replace: "request.level <= record.floor &&",
   },
   {
+    name: "another-content-of-a-place",
+    breaks: "two contents of one place are never signed (S1)",
+    file: rules,
+    find: 'if (order === 0)\n      return { action: "refuse", reason: "conflict"',
+    replace: 'if (order === 0 && false)\n      return { action: "refuse", reason: "conflict"',
+  },
+  {
     name: "round-not-compared",
     breaks: "marks are ordered by level and round (S1)",
     file: rules,
