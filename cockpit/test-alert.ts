@@ -1,12 +1,12 @@
 /**
  * `npm run baker -- test-alert`: one alert with a name that nobody mistakes, through the Alertmanager that tells the
- * others, and who should see it when. Whether it arrives is for people to look at. Exit codes: 0 somebody should see
+ * others, and who should see it when. An Alertmanager that is not ours gets nothing. Whether it arrives is for people to look at. Exit codes: 0 somebody should see
  * it, 1 nobody is told or no Alertmanager took it, 2 usage, 3 the cluster was not reached or refused.
  */
 import type { Command } from "commander";
 import { parse } from "yaml";
 import * as z from "zod/mini";
-import { googleMonitoringNamespaces, monitoringNamespace } from "../contract/names";
+import { googleMonitoringNamespaces, monitoringNamespace, peopleReceiver } from "../contract/names";
 import { ClusterError, type Cluster, type ServicePort } from "./cluster";
 import { jsonCommand, type Common } from "./options";
 import type { Session } from "./session";
@@ -46,11 +46,11 @@ const asking =
       throw new Error(`Alertmanager (${shown(to)}) refused it (HTTP ${answer.status}): ${answer.text.slice(0, 300)}`);
     return answer.text;
   };
-function read<T>(schema: { parse(value: unknown): T }, text: string): T {
+function read<T>(schema: { parse(value: unknown): T }, text: string, who = ""): T {
   try {
     return schema.parse(parse(text));
   } catch {
-    throw new Error("what answers there is no Alertmanager with the API v2 and a configuration that can be read");
+    throw new Error(who + "is no Alertmanager with the API v2 and a configuration that can be read");
   }
 }
 
@@ -76,6 +76,8 @@ const peopleOf = (receivers: readonly Record<string, unknown>[], names: readonly
 export interface TestAlert {
   /** namespace/service of the Alertmanager. */
   alertmanager: string;
+  /** The others that answered before it, each with why it was none of ours. */
+  skipped: string[];
   name: string;
   baker: string;
   sentAt: string;
@@ -90,25 +92,48 @@ export interface TestAlert {
   suppressed: boolean;
 }
 
+interface Found {
+  to: ServicePort;
+  configuration: z.infer<typeof configurationSchema>;
+  skipped: string[];
+}
+/** Its configuration where it is ours, or why it is not. */
+function configurationOf(answer: { status: number; text: string }): Found["configuration"] | string {
+  if (answer.status !== 200) return `answers HTTP ${answer.status}, which no Alertmanager does`;
+  try {
+    const configuration = read(configurationSchema, read(statusSchema, answer.text).config.original);
+    const ours = configuration.receivers.some(({ name }) => name === peopleReceiver);
+    return ours ? configuration : `has another configuration than ours, without the receiver "${peopleReceiver}"`;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
 /**
- * The first Alertmanager that answers, with its configuration. @throws Error where there is none, ClusterError where
- * nobody may ask
+ * The first Alertmanager that has our configuration. @throws Error where there is none, ClusterError where nobody may
+ * ask, or where one does not run that may be ours
  */
-async function findAlertmanager(cluster: Cluster): Promise<{ to: ServicePort; status: string }> {
+async function findAlertmanager(cluster: Cluster): Promise<Found> {
   let refused: ClusterError | undefined;
+  const skipped: string[] = [];
   for (const to of alertmanagers) {
     try {
       const answer = await cluster.askService(to, "/api/v2/status");
-      if (answer?.status === 200) return { to, status: answer.text };
-      if (answer) throw new Error(`${shown(to)} answers HTTP ${answer.status}, which no Alertmanager does: look at it`);
+      if (!answer) continue;
+      const configuration = configurationOf(answer);
+      if (typeof configuration !== "string") return { to, configuration, skipped };
+      skipped.push(`${shown(to)} ${configuration}`);
     } catch (error) {
-      if (!(error instanceof ClusterError) || error.kind !== "forbidden") throw error;
-      refused ??= new ClusterError("forbidden", `${error.message} (needed: get and create of services/proxy there)`);
+      if (!(error instanceof ClusterError) || error.kind === "unreachable") throw error;
+      const needed = error.kind === "forbidden" ? " (needed: get and create of services/proxy there)" : "";
+      refused ??= new ClusterError(error.kind, `${shown(to)}: ${error.message}${needed}`);
+      skipped.push(`${shown(to)} was not asked: ${error.message}`);
     }
   }
   if (refused) throw refused;
+  const others = skipped.length === 0 ? "" : `; ${skipped.join("; ")}`;
   throw new Error(
-    `this cluster has no Alertmanager of ours (services ${alertmanagers.map(shown).join(", ")}): ` +
+    `this cluster has no Alertmanager of ours (services ${alertmanagers.map(shown).join(", ")}${others}): ` +
       "say in `monitoring` whom to tell, then npm run deploy (docs/monitoring.md)",
   );
 }
@@ -117,8 +142,8 @@ const toSeconds = (at: Date): string => `${at.toISOString().slice(0, 19)}Z`;
 
 /** Sends it, and asks Alertmanager what becomes of it. Without times of ours, so that no clock has to agree. */
 async function send(cluster: Cluster, baker: string, nowMs: number): Promise<TestAlert> {
-  const { to, status } = await findAlertmanager(cluster);
-  const { route, receivers } = read(configurationSchema, read(statusSchema, status).config.original);
+  const { to, configuration, skipped } = await findAlertmanager(cluster);
+  const { route, receivers } = configuration;
   const ask = asking(cluster, to);
   const sentAt = toSeconds(new Date(nowMs));
   // `sent` makes each of them another alert: a second one is told, too.
@@ -129,7 +154,7 @@ async function send(cluster: Cluster, baker: string, nowMs: number): Promise<Tes
   };
   await ask("/api/v2/alerts", [{ labels, annotations }]);
   const filter = encodeURIComponent(`alertname="${testAlertName}"`);
-  const known = read(alertsSchema, await ask(`/api/v2/alerts?filter=${filter}`));
+  const known = read(alertsSchema, await ask(`/api/v2/alerts?filter=${filter}`), `${shown(to)} `);
   const mine = known.find((alert) => alert.labels.baker === baker && alert.labels.sent === sentAt);
   if (!mine)
     throw new Error(
@@ -137,7 +162,14 @@ async function send(cluster: Cluster, baker: string, nowMs: number): Promise<Tes
     );
   const names = mine.receivers.map(({ name }) => name);
   return {
-    ...{ alertmanager: shown(to), name: testAlertName, baker, sentAt, endsAt: toSeconds(new Date(mine.endsAt)) },
+    ...{
+      alertmanager: shown(to),
+      skipped,
+      name: testAlertName,
+      baker,
+      sentAt,
+      endsAt: toSeconds(new Date(mine.endsAt)),
+    },
     receivers: peopleOf(receivers, names),
     ...{ within: route.group_wait ?? "30s", again: route.group_interval ?? "5m" },
     suppressed: mine.status.state === "suppressed",
@@ -145,7 +177,10 @@ async function send(cluster: Cluster, baker: string, nowMs: number): Promise<Tes
 }
 
 function render({ alertmanager, name, baker, sentAt, endsAt, receivers, suppressed, ...told }: TestAlert): string {
-  const sent = hanging("", `${name} of ${baker} was sent to the Alertmanager ${alertmanager} at ${sentAt}.`);
+  const sent = [
+    ...told.skipped.map((one) => hanging("", `Skipped: ${one}.`)),
+    hanging("", `${name} of ${baker} was sent to the Alertmanager ${alertmanager} at ${sentAt}.`),
+  ].join("\n");
   const nobody = (why: string): string => `${sent}\n${hanging("", `Nobody is told: ${why}`)}`;
   if (receivers.length === 0)
     return nobody(

@@ -36,6 +36,8 @@ export const annotations = {
 
 /** Where our own Prometheus stack is installed. */
 export const monitoringNamespace = "monitoring";
+/** The receiver of the configuration that we give an Alertmanager, by which ours is told from somebody else's. */
+export const peopleReceiver = "people";
 /** Where GKE runs Google's managed Prometheus; which of them depends on GKE's version. */
 export const googleMonitoringNamespaces = ["gmp-system", "gke-gmp-system"] as const;
 

@@ -119,10 +119,11 @@ const direct = {
     return { status: answer.status, text: await answer.text() };
   },
 } as unknown as Cluster;
-async function run(...words: string[]): Promise<Said> {
+async function run(...words: (string | { cluster: Cluster })[]): Promise<Said> {
   const said = { out: "", err: "" };
-  const code = await cockpit(["test-alert", ...words], {
-    connect: () => direct,
+  const given = words.find((word) => typeof word === "object");
+  const code = await cockpit(["test-alert", ...words.filter((word) => typeof word === "string")], {
+    connect: () => given?.cluster ?? direct,
     out: (text) => void (said.out += text),
     err: (text) => void (said.err += text),
     terminal: false,
@@ -208,6 +209,40 @@ test("a cluster without an Alertmanager of ours is told with what to write", asy
     "no Alertmanager of ours (services monitoring/alertmanager-operated, gmp-system/alertmanager, gke-gmp-system/alertmanager)",
   );
   expect(err).toContain("say in `monitoring` whom to tell");
+});
+
+test("somebody else's Alertmanager gets no alert: it is skipped, with the reason, and the next one is tried", async () => {
+  const asked = [] as string[];
+  const foreign = { config: { original: "route: { receiver: web }\nreceivers: [{ name: web, slack_configs: [{}] }]" } };
+  const both = {
+    ...direct,
+    askService: (to: ServicePort, path: string, body?: unknown) => {
+      asked.push(`${to.namespace}${path.replace(/\?.*/, "")}`);
+      return to.namespace === "monitoring"
+        ? Promise.resolve({ status: 200, text: JSON.stringify(foreign) })
+        : direct.askService(to, path, body);
+    },
+  };
+  const { code, out } = await run({ cluster: both });
+  expect(code).toBe(0);
+  expect(out.replace(/\s+/g, " ")).toContain(
+    'Skipped: monitoring/alertmanager-operated has another configuration than ours, without the receiver "people". TezosBakerTestAlert of alice was sent to the Alertmanager gmp-system/alertmanager',
+  );
+  expect(asked.filter((one) => one.startsWith("monitoring"))).toEqual(["monitoring/api/v2/status"]);
+  alertmanager.configuration = foreign.config.original;
+  const none = await run({ cluster: both });
+  expect(none.code).toBe(1);
+  expect(none.err).toContain("gmp-system/alertmanager has another configuration than ours");
+  expect(none.err).toContain("say in `monitoring` whom to tell");
+  expect(alertmanager.posted).toHaveLength(1);
+});
+
+test("an Alertmanager that does not run hides no other that is ours", async () => {
+  const message = 'no endpoints available for service "alertmanager-operated:9093"';
+  refusal = (service) => (service.startsWith("monitoring/") ? { code: 503, message } : undefined);
+  const { code, out } = await asProcess();
+  expect(code).toBe(0);
+  expect(out.replace(/\s+/g, " ")).toContain(`was not asked: the cluster answered 503: ${message}.`);
 });
 
 test("a user who may not ask services learns the right that is needed, and one namespace that is closed hides no other", async () => {

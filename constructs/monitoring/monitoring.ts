@@ -13,7 +13,7 @@ import { Construct } from "constructs";
 import type { ClusterAccess } from "../cluster-access";
 import type { Configuration } from "../../configuration/schema";
 import { neededSecrets } from "../../configuration/secrets";
-import { googleMonitoringNamespaces, monitoringNamespace as namespace } from "../../contract/names";
+import { googleMonitoringNamespaces, monitoringNamespace as namespace, peopleReceiver } from "../../contract/names";
 import { secretReference, type SecretPath, writeOnlyFile } from "../variables";
 import { objectLabels, pin } from "../element";
 import { needHelm } from "../helm-provider";
@@ -84,7 +84,7 @@ function alertmanager(configuration: Configuration): Record<string, unknown> {
   return {
     global: smtp,
     route: {
-      receiver: "people",
+      receiver: peopleReceiver,
       group_by: ["baker", "alertname"],
       group_wait: "10s",
       group_interval: "1m",
@@ -92,7 +92,7 @@ function alertmanager(configuration: Configuration): Record<string, unknown> {
       // Those of the operator's stack that fire all the time, for machines.
       routes: [{ matchers: ['alertname =~ "Watchdog|InfoInhibitor"'], receiver: "nobody" }],
     },
-    receivers: [{ name: "people", ...people(configuration) }, { name: "nobody" }],
+    receivers: [{ name: peopleReceiver, ...people(configuration) }, { name: "nobody" }],
   };
 }
 
