@@ -1,12 +1,13 @@
 /**
  * `npm run baker -- rewards`, and the end of `switchover`: level by level what the chain includes of the delegate, and
  * one sentence that says whether rewards go on. It only reads. Exit codes: 0 what was seen is included, 1 the last
- * attestation is missing or the chain was not seen to go on, 2 usage, 3 the cluster was not reached.
+ * attestation is missing, no level was seen, or the chain was not seen to go on, 2 usage, 3 the cluster was not reached
+ * or refused.
  */
 import { InvalidArgumentError, type Command } from "commander";
 import { chainSlotsSchema, type ChainSlots, type LevelSlots } from "../contract/chain-slots";
 import { missedSlotsOf, type ToldSlot } from "../diagnosis/missed-slots";
-import type { Cluster } from "./cluster";
+import { ClusterError, type Cluster } from "./cluster";
 import { jsonCommand, plainNumber, type Common } from "./options";
 import { renderMissedSlots } from "./render";
 import type { Session } from "./session";
@@ -24,8 +25,8 @@ export function plainLevels(text: string): number {
 }
 
 export interface Rewards {
-  /** The first level that was looked at. */
-  from: number;
+  /** The first level that was looked at; null where the watch was interrupted before it was known. */
+  from: number | null;
   levels: LevelSlots[];
   /** The last missed slots among them, with whose they were, as the members saw them. */
   missedSlots: ToldSlot[];
@@ -50,12 +51,21 @@ const blockTexts = { baked: ", block baked", missed: ", block MISSED", none: "",
 const levelText = ({ level, attestation, block }: LevelSlots): string =>
   `level ${level}: ${attestationTexts[attestation]}${blockTexts[block]}`;
 
+/** What `asked` gives, or undefined as soon as somebody interrupts: the question may stay open for a minute. */
+function unlessInterrupted<T>(interrupted: AbortSignal, asked: Promise<T>): Promise<T | undefined> {
+  let stop: () => void = () => undefined;
+  const stopped = new Promise<undefined>((done) => (stop = () => done(undefined)));
+  interrupted.addEventListener("abort", stop, { once: true });
+  if (interrupted.aborted) stop();
+  return Promise.race([asked, stopped]).finally(() => interrupted.removeEventListener("abort", stop));
+}
+
 /** Without a new level for so many blocks the chain or its nodes stand still. */
 const patienceBlocks = 10;
 
 /**
  * Follows the chain for so many levels, from `from` or else from the block before its head on. @throws Error where no
- * node tells anything at the beginning
+ * node tells anything at the beginning; ClusterError where the cluster refuses, or is not reached in the end
  */
 export async function watchRewards(
   cluster: Cluster,
@@ -68,31 +78,40 @@ export async function watchRewards(
   },
 ): Promise<Rewards> {
   const { levels: wanted, interrupted, progress, now, sleep } = options;
-  const { head, blockSeconds } = await readSlots(cluster, baker);
+  const first = await unlessInterrupted(interrupted, readSlots(cluster, baker));
+  if (!first) return { from: options.from ?? null, levels: [], ended: "interrupted", missedSlots: [] };
+  const { head, blockSeconds } = first;
   const from = options.from ?? head - 1;
   const levels: LevelSlots[] = [];
   progress(`watching levels ${from} to ${from + wanted - 1}; Ctrl-C ends the watch and changes nothing`);
-  let [newMs, problem] = [now(), ""];
+  let newMs = now();
+  let problem: unknown;
   const patienceMs = Math.max(60_000, patienceBlocks * blockSeconds * 1000);
   while (levels.length < wanted && !interrupted.aborted && now() - newMs < patienceMs) {
-    for (let waited = 0; waited < blockSeconds && !interrupted.aborted; waited++) await sleep(1000);
+    for (let waited = 0; waited < blockSeconds && !interrupted.aborted; waited++)
+      await unlessInterrupted(interrupted, sleep(1000));
     if (interrupted.aborted) break;
     try {
-      const told = await readSlots(cluster, baker, from + levels.length);
-      problem = "";
+      const told = await unlessInterrupted(interrupted, readSlots(cluster, baker, from + levels.length));
+      if (!told) break;
+      problem = undefined;
       for (const one of told.levels.slice(0, wanted - levels.length)) {
         levels.push(one);
         newMs = now();
         progress(levelText(one));
       }
     } catch (error) {
+      if (error instanceof ClusterError && error.kind === "forbidden") throw error;
       // A pod may start anew, and the API may be away for a moment.
-      problem = error instanceof Error ? error.message : String(error);
+      problem = error;
     }
   }
-  const stands = `no new level within ${Math.round(patienceMs / 1000)} s${problem === "" ? "" : ` (${problem})`}`;
-  const ended = levels.length >= wanted ? null : interrupted.aborted ? "interrupted" : stands;
-  return { from, levels, ended, missedSlots: await toldOf(cluster, baker, levels, options) };
+  if (levels.length < wanted && interrupted.aborted) return { from, levels, ended: "interrupted", missedSlots: [] };
+  if (levels.length < wanted && problem instanceof ClusterError) throw problem;
+  const why = problem === undefined ? "" : ` (${problem instanceof Error ? problem.message : String(problem)})`;
+  const ended = levels.length >= wanted ? null : `no new level within ${Math.round(patienceMs / 1000)} s${why}`;
+  const told = await unlessInterrupted(interrupted, toldOf(cluster, baker, levels, options));
+  return { from, levels, ended, missedSlots: told ?? [] };
 }
 
 /** Whose the missing ones were, where there are any and the members tell it. */
@@ -115,10 +134,14 @@ export function rewardsSentence({ levels, ended }: Rewards, since: string): { we
   const missed = rights.filter(({ attestation }) => attestation === "missed");
   const blocks = levels.filter(({ block }) => block === "baked" || block === "missed");
   const lost = blocks.filter(({ block }) => block === "missed");
+  const dark = levels.filter(({ block }) => block === "unknown").length;
+  const unknown = dark === 0 ? "" : `, ${dark} block${dark === 1 ? "" : "s"} not known`;
   const seen = [
     `${ofText(rights, missed, "attestation")} included`,
     ...(blocks.length > 0 ? [`${ofText(blocks, lost, "block")} baked`] : []),
-  ].join(" and ");
+  ]
+    .join(" and ")
+    .concat(unknown);
   const gaps = [
     ...(missed.length > 0 ? [`attestations of ${levelsText(missed)}`] : []),
     ...(lost.length > 0 ? [`blocks of ${levelsText(lost)}`] : []),
@@ -126,9 +149,12 @@ export function rewardsSentence({ levels, ended }: Rewards, since: string): { we
   const stands = ended !== null && ended !== "interrupted";
   const end = stands ? ` Then there was ${ended}. ${look}` : ended === null ? "" : " The watch was interrupted.";
   const say = (text: string, well = !stands) => ({ well, sentence: `${text}.${end}` });
-  if (levels.length === 0) return say(`Whether rewards go on is not known: no level was seen ${since}`);
+  if (levels.length === 0) return say(`Whether rewards go on is not known: no level was seen ${since}`, false);
+  const looked = `in ${levels.length} level${levels.length === 1 ? "" : "s"} ${since}`;
+  if (rights.length + blocks.length + dark === 0)
+    return say(`Nothing can be said yet: no right to attest or to bake ${looked}`);
   if (rights.length + blocks.length === 0)
-    return say(`Nothing can be said yet: no right to attest or to bake in ${levels.length} levels ${since}`);
+    return say(`Nothing can be said yet: no right to attest ${looked}${unknown}`);
   if (rights.at(-1)?.attestation === "missed")
     return say(
       `Rewards do not go on: ${seen} ${since}; missing: ${gaps}.${stands ? "" : ` ${look.slice(0, -1)}`}`,
@@ -159,7 +185,7 @@ export function addRewards(program: Command, session: Session): void {
           progress: (line) => session.err(`${line}\n`),
         }),
       );
-      const since = `since level ${rewards.from}`;
+      const since = rewards.from === null ? "since the watch began" : `since level ${rewards.from}`;
       const { well, sentence } = rewardsSentence(rewards, since);
       session.print(options.json, { ...rewards, sentence }, () => renderRewards(rewards, since));
       session.exitCode = well ? 0 : 1;

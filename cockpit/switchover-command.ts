@@ -4,7 +4,7 @@ import { firstAttestationLevel } from "../contract/receipt";
 import type { Cluster } from "./cluster";
 import { jsonCommand, plainSeconds, type Common } from "./options";
 import { renderReceipt } from "./render";
-import { plainLevels, renderRewards, rewardsSentence, usualLevels, watchRewards } from "./rewards";
+import { plainLevels, renderRewards, rewardsSentence, usualLevels, watchRewards, type Rewards } from "./rewards";
 import type { Session } from "./session";
 import { cancelSwitchover, drill, performSwitchover, planSwitchover, type SwitchoverPlan } from "./switchover";
 import { table } from "./text";
@@ -19,7 +19,13 @@ interface SwitchoverOptions extends Common {
   watchRewards?: number | boolean;
 }
 
-const sinceSwitchover = "since the switchover";
+/** @param explicit somebody asked for the watch, so that the exit code says how it ended */
+export function exitCodeOf(rewards: Rewards | null, explicit: boolean, since: string): number {
+  const unseen = !rewards || (rewards.levels.length === 0 && rewards.ended === "interrupted");
+  // The switchover succeeded, and nothing that was seen says otherwise.
+  if (unseen) return explicit ? 1 : 0;
+  return rewardsSentence(rewards, since).well ? 0 : 1;
+}
 /** Where nothing was said, a person is shown that rewards go on, and a script does not wait. */
 export const levelsToWatch = (
   terminal: boolean,
@@ -68,6 +74,7 @@ async function carryOut(session: Session, { cluster, baker, plan, options, inter
   const levels = interrupted.aborted ? 0 : levelsToWatch(session.terminal, options);
   if (levels === 0) return session.print(options.json, { plan, receipt }, shown);
   const from = receipt && firstAttestationLevel(receipt);
+  const since = from === undefined ? "since the switchover" : "since the new master's first attestation";
   // Whoever reads it need not wait for the watch.
   if (!options.json) session.out(`${shown()}\n`);
   const rewards = await watchRewards(cluster, baker, { ...common, levels, from }).catch((error: unknown) => {
@@ -75,8 +82,8 @@ async function carryOut(session: Session, { cluster, baker, plan, options, inter
     return null;
   });
   if (options.json) session.print(true, { plan, receipt, rewards }, shown);
-  else if (rewards) session.out(`${renderRewards(rewards, sinceSwitchover)}\n`);
-  session.exitCode = rewards && rewardsSentence(rewards, sinceSwitchover).well ? 0 : 1;
+  else if (rewards) session.out(`${renderRewards(rewards, since)}\n`);
+  session.exitCode = exitCodeOf(rewards, Boolean(options.watchRewards), since);
 }
 
 export function addSwitchover(program: Command, session: Session): void {

@@ -24,7 +24,7 @@ export async function runTog(
 }
 
 /**
- * Runs `tog sidecar WORDS` in each baking pod, which prints one JSON text.
+ * Runs `tog sidecar WORDS` in all baking pods at once; each prints one JSON text.
  * @param read @throws Error for what is none
  * @param nobody the beginning of the error where no pod told it
  * @throws Error with what each pod said instead where none told it; ClusterError where the cluster is not reached
@@ -36,18 +36,31 @@ export async function askSidecars<T>(
   read: (json: unknown) => T,
   nobody: string,
 ): Promise<{ pod: string; told: T }[]> {
-  const problems: string[] = [];
-  const answers: { pod: string; told: T }[] = [];
-  for (const pod of await bakingPodsOf(cluster, baker)) {
+  const ask = async (pod: PodView): Promise<{ pod: string; told: T } | { pod: string; problem: string }> => {
     const { name } = pod.metadata;
     try {
       const out = await runTog(cluster, { pod, container: containers.sidecar }, ["sidecar", ...words]);
-      answers.push({ pod: name, told: read(JSON.parse(out)) });
+      return { pod: name, told: read(JSON.parse(out)) };
     } catch (error) {
       if (error instanceof ClusterError && error.kind !== "other") throw error;
-      problems.push(`${name}: ${error instanceof Error ? error.message : String(error)}`);
+      return { pod: name, problem: error instanceof Error ? error.message : String(error) };
     }
-  }
-  if (answers.length === 0) throw new Error(`${nobody}: ${problems.join("; ") || "no pod"}`);
-  return answers;
+  };
+  const all = await Promise.all((await bakingPodsOf(cluster, baker)).map(ask));
+  const answers = all.flatMap((one) => ("told" in one ? [one] : []));
+  if (answers.length > 0) return answers;
+  const problems = all.flatMap((one) => ("problem" in one ? [one] : []));
+  throw new Error(`${nobody}: ${problemsText(problems)}`);
+}
+
+/** What a sidecar says that does not know the word yet. */
+const older = /^sidecar takes no argument/m;
+function problemsText(problems: readonly { pod: string; problem: string }[]): string {
+  if (problems.length > 0 && problems.every(({ problem }) => older.test(problem)))
+    return "the pods are of an older version";
+  return (
+    problems
+      .map(({ pod, problem }) => `${pod}: ${older.test(problem) ? "the pod is of an older version" : problem}`)
+      .join("; ") || "no pod"
+  );
 }

@@ -1,8 +1,8 @@
 /** The watch of `rewards` and `switchover`: what it asks the sidecars, what it prints of the chain, how it ends. */
-import type { Cluster } from "../../cockpit/cluster";
+import { ClusterError, type Cluster } from "../../cockpit/cluster";
 import { cockpit } from "../../cockpit/main";
 import { renderRewards, rewardsSentence, watchRewards, type Rewards } from "../../cockpit/rewards";
-import { levelsToWatch } from "../../cockpit/switchover-command";
+import { exitCodeOf, levelsToWatch } from "../../cockpit/switchover-command";
 import type { ChainSlots, LevelSlots } from "../../contract/chain-slots";
 import { togProgram } from "../../contract/images";
 
@@ -52,6 +52,24 @@ test.each<[string, Rewards, boolean, string]>([
     "Rewards do not go on: 1 of 2 attestations included since the switchover; missing: attestations of level 101. `npm run baker -- status` says who signs, and `doctor` checks every hop to the signer.",
   ],
   [
+    "a node does not tell the round of a block",
+    rewards([slots(100, "included", "baked"), slots(101, "included", "unknown")]),
+    true,
+    "Rewards go on: 2 of 2 attestations included and 1 of 1 block baked, 1 block not known since the switchover.",
+  ],
+  [
+    "the only right was to a block of which the node does not tell the round",
+    rewards([slots(100, "none", "unknown")]),
+    true,
+    "Nothing can be said yet: no right to attest in 1 level since the switchover, 1 block not known.",
+  ],
+  [
+    "somebody interrupts before a level was seen",
+    rewards([], { ended: "interrupted" }),
+    false,
+    "Whether rewards go on is not known: no level was seen since the switchover. The watch was interrupted.",
+  ],
+  [
     "there was no right at all",
     rewards([slots(100, "none"), slots(101, "none")]),
     true,
@@ -91,13 +109,15 @@ test("what is missing is told with whose it was", () => {
 class Played {
   ms = 0;
   asked: string[][] = [];
-  /** The head that a pod's node tells, or why it tells none. */
-  heads: Record<string, (seconds: number) => number | string> = {
+  /** The head that a pod's node tells, or why it tells none; undefined: nothing answers. */
+  heads: Record<string, (seconds: number) => number | string | ClusterError | undefined> = {
     "alice-as-0": (s) => 101 + Math.floor(s / 6),
     "alice-as-1": (s) => 100 + Math.floor(s / 6),
   };
   missed: readonly number[] = [];
   onWait: () => void = () => undefined;
+  /** What a question becomes that nothing answers. */
+  asking: (pod: string) => Promise<never> = () => new Promise(() => undefined);
   readonly lines: string[] = [];
   readonly interrupted = new AbortController();
   readonly cluster = {
@@ -106,7 +126,9 @@ class Played {
       Promise.resolve(Object.keys(this.heads).map((name) => ({ metadata: { name, labels: { baker: "alice" } } }))),
     exec: (pod: string, container: string, command: string[]) => {
       this.asked.push([container, ...command]);
-      const head = this.heads[pod]?.(this.ms / 1000) ?? "no such pod";
+      const head = this.heads[pod]?.(this.ms / 1000);
+      if (head === undefined) return this.asking(pod);
+      if (head instanceof ClusterError) return Promise.reject(head);
       if (typeof head === "string") return Promise.resolve({ code: 1, out: "", err: head });
       return Promise.resolve({ code: 0, out: JSON.stringify(this.answer(head, command[3])), err: "" });
     },
@@ -189,10 +211,72 @@ test("Ctrl-C ends the watch at once with what was seen", async () => {
   expect(await played.watch(100)).toMatchObject({ levels: [slots(100)], ended: "interrupted" });
 });
 
-test("pods of an older version are said to tell nothing", async () => {
+test.each([0, 1])("Ctrl-C does not wait for question %d, to which a dead kubelet answers in a minute", async (nth) => {
   const played = new Played();
-  played.heads = { "alice-as-0": () => 'sidecar takes no argument, keys, signers or protocols; got "slots"' };
-  await expect(played.watch()).rejects.toThrow("no node of alice tells what became of its slots: alice-as-0: sidecar");
+  const asked: string[] = [];
+  played.missed = [100];
+  played.heads = { "alice-as-0": (s) => (s >= 6 * nth ? undefined : 102), "alice-as-1": () => undefined };
+  if (nth > 0) played.heads["alice-as-1"] = (s) => (s >= 6 * nth ? undefined : 102);
+  played.asking = (pod) => {
+    asked.push(pod);
+    // As soon as both were asked: they are asked at once.
+    if (asked.length === 2) played.interrupted.abort();
+    return new Promise(() => undefined);
+  };
+  const { ended, levels, from } = await played.watch();
+  expect({ ended, levels, from, asked }).toEqual({
+    ...{ ended: "interrupted", levels: [], from: nth === 0 ? null : 101 },
+    asked: ["alice-as-0", "alice-as-1"],
+  });
+});
+
+test("an interrupted watch asks the cluster for nothing more, not even whose the missing ones were", async () => {
+  const played = new Played();
+  played.missed = [100];
+  let asked = 0;
+  played.cluster.lease = () => Promise.resolve(void asked++);
+  played.onWait = () => {
+    if (played.lines.length === 2) played.interrupted.abort();
+  };
+  expect(await played.watch(100)).toMatchObject({ levels: [slots(100, "missed")], ended: "interrupted" });
+  expect(asked).toBe(0);
+});
+
+test("a cluster that refuses ends the watch at once, and one that is away only where it does not come back", async () => {
+  const forbidden = new ClusterError("forbidden", "the cluster refused it (403)");
+  const away = new ClusterError("unreachable", "no answer from the cluster");
+  const refused = new Played();
+  refused.heads = { "alice-as-0": (s) => (s === 0 ? 101 : forbidden) };
+  await expect(refused.watch()).rejects.toBe(forbidden);
+  expect(refused.ms).toBe(6000);
+  const gone = new Played();
+  gone.heads = { "alice-as-0": (s) => (s === 0 ? 101 : away) };
+  await expect(gone.watch()).rejects.toBe(away);
+  const back = new Played();
+  back.heads = { "alice-as-0": (s) => (s > 3 && s < 40 ? away : 101 + Math.floor(s / 6)) };
+  expect((await back.watch()).ended).toBeNull();
+});
+
+test("pods of an older version are said to be that", async () => {
+  const usage = 'sidecar takes no argument, keys, signers or protocols; got "slots"';
+  const played = new Played();
+  played.heads = { "alice-as-0": () => usage, "alice-as-1": () => `${usage}\n` };
+  const nobody = "no node of alice tells what became of its slots:";
+  await expect(played.watch()).rejects.toThrow(new Error(`${nobody} the pods are of an older version`));
+  played.heads["alice-as-1"] = () => "connection refused";
+  await expect(played.watch()).rejects.toThrow(
+    `${nobody} alice-as-0: the pod is of an older version; alice-as-1: connection refused`,
+  );
+});
+
+test("a switchover that succeeded is one where nobody asked for the watch that could not run", () => {
+  const code = (seen: Rewards | null, explicit: boolean) => exitCodeOf(seen, explicit, since);
+  const well = rewards([slots(100)]);
+  const lost = rewards([slots(100, "missed")]);
+  const interrupted = rewards([], { ended: "interrupted" });
+  const stands = rewards([], { ended: "no new level within 60 s" });
+  expect([null, interrupted, well, lost, stands].map((seen) => code(seen, false))).toEqual([0, 0, 0, 1, 1]);
+  expect([null, interrupted, well, lost, stands].map((seen) => code(seen, true))).toEqual([1, 1, 0, 1, 1]);
 });
 
 test("a person is shown the rewards after a switchover, and a script is not kept waiting unless it asks", () => {
