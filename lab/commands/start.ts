@@ -8,6 +8,7 @@ import { spawn } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { Command } from "commander";
+import { automaticFiles } from "../../configuration/tfvars";
 import { Lab, type LabOptions } from "../lab";
 import { findOctez, type Octez } from "../octez/programs";
 import { servePage } from "../page-server";
@@ -107,11 +108,22 @@ function receiptText(receipt: ScenarioReceipt): string {
   ].join("\n");
 }
 
-function runSummary(): Promise<void> {
+/**
+ * Words for the summary before the laboratory. Of the example it is what the laboratory runs; a configuration of one's
+ * own is summarized as it is written.
+ */
+export const summaryWords = (folder: string, flag: boolean): string[] =>
+  automaticFiles(folder).length > 0 ? [] : ["--var", `experimental_active_standby_mode=${flag}`];
+
+function runSummary(flag: boolean): Promise<void> {
   const script = join(__dirname, "../../scripts/summary.ts");
   if (!existsSync(script)) return Promise.resolve();
   return new Promise((done) => {
-    const child = spawn(process.execPath, ["--import", "tsx", script], { stdio: ["ignore", "inherit", "inherit"] });
+    const words = summaryWords(process.cwd(), flag);
+    if (words.length > 0) say(`The laboratory runs the example with experimental_active_standby_mode = ${flag}:\n`);
+    const child = spawn(process.execPath, ["--import", "tsx", script, ...words], {
+      stdio: ["ignore", "inherit", "inherit"],
+    });
     child.on("exit", () => done());
     child.on("error", () => done());
   });
@@ -286,7 +298,7 @@ async function main(): Promise<void> {
   ]);
   // Reported where it is awaited.
   prepared.catch(() => undefined);
-  if (options.summary && !machine) await runSummary();
+  if (options.summary && !machine) await runSummary(madeFor(scenario, options).flag);
 
   const running = new Running();
   const progress = progressLine(machine);
