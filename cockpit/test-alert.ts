@@ -1,7 +1,8 @@
 /**
  * `npm run baker -- test-alert`: one alert with a name that nobody mistakes, through the Alertmanager that tells the
- * others, and who should see it when. An Alertmanager that is not ours gets nothing. Whether it arrives is for people to look at. Exit codes: 0 somebody should see
- * it, 1 nobody is told or no Alertmanager took it, 2 usage, 3 the cluster was not reached or refused.
+ * others, and who should see it when. An Alertmanager that is not ours gets nothing. Whether it arrives is for people
+ * to look at. Exit codes: 0 somebody should see it, 1 nobody is told or no Alertmanager of ours took it, 2 usage, 3 the
+ * cluster was not reached or refused.
  */
 import type { Command } from "commander";
 import { parse } from "yaml";
