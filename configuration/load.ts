@@ -6,7 +6,7 @@ import { ConfigurationError, didYouMean, notShown, show, showAt, showName, type 
 import { lineOf } from "./lines";
 import { crossFieldFindings } from "./rules";
 import { configurationSchema, secretsSchema, type Configuration } from "./schema";
-import { missingSecrets, receiverSecrets, secretForms, secretRevisions, strayBakers } from "./secrets";
+import { hostKeyForm, missingSecrets, receiverSecrets, secretForms, secretRevisions, strayBakers } from "./secrets";
 import { automaticFiles, cdktfOrder, inFolder, readFile, textLayer, type Handed, type Layer } from "./tfvars";
 import { knownKeys, terraformType, variableNames } from "./keys";
 
@@ -196,6 +196,7 @@ function check(
     ...findings.issues,
     ...secretIssues(secrets),
     ...secretForms(secrets),
+    ...hostKeyForm(given.signer_link, secrets),
     ...receiverSecrets(given.monitoring, secrets),
     ...(hclSecrets ? expressions(["secrets"], secrets) : []),
   ];

@@ -1,6 +1,7 @@
 /** Which secrets a configuration needs, and which of them were not given. Values are looked at, never kept. */
 import { scryptSync } from "node:crypto";
 import type { ConfigurationIssue } from "./errors";
+import { hostKeyIssues } from "./host-key";
 import { tunnelsOf } from "./rules/signer-rules";
 import { bakingKeys, type Configuration } from "./schema";
 
@@ -97,6 +98,16 @@ export function missingSecrets(configuration: Configuration, secrets: unknown): 
 type Tree = Readonly<Record<string, unknown>>;
 const tree = (value: unknown): Tree =>
   typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Tree) : {};
+
+/**
+ * The host key of the signer link, where the configuration has no other. Told without its text.
+ * @param link `signer_link` as written
+ */
+export function hostKeyForm(link: unknown, secrets: unknown): ConfigurationIssue[] {
+  const { host_key_secret, host_public_key } = tree(link);
+  if (typeof host_key_secret === "string") return [];
+  return hostKeyIssues(textAt(secrets, ["signer_link_host_key"]), host_public_key);
+}
 
 /** Keys that nobody can use unattended, told without their text. */
 export function secretForms(secrets: unknown): ConfigurationIssue[] {

@@ -9,6 +9,7 @@ import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { requireSecrets, resolveConfiguration } from "../../configuration/load";
 import { handedOf, handedOn, parseRequest } from "../../scripts/cdktf";
+import { opensshKey } from "../helpers/openssh-key";
 import { smallTfvars } from "../helpers/project-folder";
 
 const marker = "MARKERhunter2correcthorsebatterystaple";
@@ -84,6 +85,50 @@ test.each<[string, [Record<string, string>, string[]?, Record<string, string>?],
   const said = await words(...given);
   expect(said).toMatch(expected);
   expect(said.toLowerCase()).not.toContain(marker.toLowerCase());
+});
+
+/** What is said about the host key in a JSON file of secrets, beside this public half. */
+const hostKey = (key: string, publicKey?: string, more = ""): Promise<string> =>
+  words({
+    "secrets.auto.tfvars.json": JSON.stringify({
+      secrets: { signer_link_host_key: key, hot_keys: { alice: { [delegate]: `unencrypted:${marker}` } } },
+    }),
+    "link.auto.tfvars": `signer_link = { ${publicKey === undefined ? "" : `host_public_key = "${publicKey}", `}${more} }\n`,
+  });
+
+test("a host key that sshd can read, and its public half, pass", async () => {
+  const { privateKey, publicKey } = opensshKey();
+  expect(await hostKey(privateKey, publicKey)).toBe("");
+  expect(await hostKey(privateKey, publicKey.replace(" signer-link", ""))).toBe("");
+  expect(await hostKey(privateKey.replaceAll("\n", "\r\n").trim())).toBe("");
+  // Nobody uses it then.
+  expect(await hostKey("anything", publicKey, 'host_key_secret = "mine"')).toBe("");
+});
+
+test.each<[string, string, RegExp]>([
+  ["a path", ".secrets/signer-link", /found: a path \(not shown\)/],
+  ["a text", marker, /found: a text that is no private key \(not shown\)/],
+  ["its public half", opensshKey().publicKey, /found: a text that is no private key/],
+  ["PEM", `-----BEGIN RSA PRIVATE KEY-----\n${marker}\n`, /found: a key in another form than OpenSSH's/],
+  ["an encrypted key", opensshKey({ cipher: "aes256-ctr" }).privateKey, /found: an encrypted key \(not shown\)/],
+  ["another type", opensshKey({ type: "ssh-ed448" }).privateKey, /found: .* of another type than Ed25519/],
+  ["a key without its end", opensshKey().privateKey.slice(0, 200), /found: .* cut off/],
+  ["a key without its middle", opensshKey().privateKey.replace(/\n.{70}(?=\n.*\n-----END)/, ""), /found: .* cut off/],
+  ["a key with a text in it", opensshKey().privateKey.replace("\n", `\n${marker}:`), /found: .* cut off/],
+])("as the host key %s is refused, and not shown", async (_name, key, expected) => {
+  const said = await hostKey(key);
+  expect(said).toMatch(expected);
+  expect(said).toMatch(/secrets\.signer_link_host_key[^]*write: the text of the key's file itself/);
+  for (const line of key.split("\n").filter((one) => !one.startsWith("-----") && one !== ""))
+    expect(said.replace(".secrets/signer-link makes", "")).not.toContain(line);
+});
+
+test("a host key that is not the partner of the configured public key is refused, with the right public key", async () => {
+  const [mine, other] = [opensshKey(), opensshKey()];
+  const said = await hostKey(mine.privateKey, other.publicKey);
+  expect(said).toContain("which is not the public half of secrets.signer_link_host_key");
+  expect(said).toContain(`write: "${mine.publicKey}"; or give the private key`);
+  expect(said).not.toContain(mine.privateKey.split("\n")[2]);
 });
 
 test("given secrets are enough for every way of giving them, and none reaches what synth's process is told", async () => {

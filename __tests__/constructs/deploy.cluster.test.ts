@@ -22,6 +22,7 @@ import {
   type Pods,
 } from "../helpers/played-cluster";
 import { projectFolder, type Outcome, type ProjectFolder } from "../helpers/project-folder";
+import { opensshKey } from "../helpers/openssh-key";
 import { delegates, digest, sshKey } from "../helpers/synthesized";
 
 const missing = missingForControlPlane(extras) ?? missingForTerraform(["kubernetes", "helm"]);
@@ -35,7 +36,7 @@ const watermark = "wm-6b82198cb179e8306c1bedd08f12dc863f328886";
 const secrets = {
   hot_keys: { bob: { [bobKey]: "unencrypted:a-dummy" } },
   authentication_keys: { alice: "unencrypted:a-dummy" },
-  signer_link_host_key: "a-dummy",
+  signer_link_host_key: opensshKey().privateKey,
 };
 const configuration = (plane: ControlPlane, changes: object = {}) => ({
   network: "shadownet",
