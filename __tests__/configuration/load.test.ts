@@ -8,6 +8,7 @@ import { join, resolve } from "node:path";
 import { cdktfProcess, optionsOf, refuseIgnoredOptions } from "../../configuration/cdktf-options";
 import { ConfigurationError } from "../../configuration/errors";
 import { exampleFolder } from "../../configuration/folder";
+import { lineOf } from "../../configuration/lines";
 import { resolveConfiguration, type ResolveOptions, type Resolved } from "../../configuration/load";
 
 const delegate = "tz1Qi1VXJsKxxbB98TbZHcp2K6USAcTRYjD5";
@@ -243,4 +244,23 @@ test("cdktf's own reading of its command line is followed", () => {
 test.each(["shadownet", "mainnet-two-ledgers", "existing-cluster"])("the example %s is accepted", async (name) => {
   const { configuration } = await resolveConfiguration({ folder: resolve(__dirname, "../../examples", name) });
   expect(Object.keys(configuration.bakers)).toHaveLength(1);
+});
+
+test("a key that is missing in a block has the line of the block, not that of the same key in the next one", () => {
+  const hcl = [
+    "signers = {",
+    "  home1 = { # no }",
+    '    ssh_public_key = "a } b"',
+    "  }",
+    "  home2 = {",
+    "    port = 1",
+    "  }",
+    "}",
+  ].join("\n");
+  expect(lineOf(hcl, ["signers", "home1", "port"])).toBe(2);
+  expect(lineOf(hcl, ["signers", "home2", "port"])).toBe(6);
+  const json = JSON.stringify({ signers: { home1: { url: "a" }, home2: { port: 1 } } }, null, 1);
+  expect(lineOf(json, ["signers", "home1", "port"])).toBe(3);
+  expect(lineOf(json, ["signers", "home2", "port"])).toBe(7);
+  expect(lineOf("a = 1\nb = 2", ["a", "b"])).toBe(1);
 });
