@@ -264,7 +264,7 @@ async function open(scenario: Scenario | undefined, base: Base, options: Options
   await lab.podsReady();
   progress(`ready${lab.options.flag ? "; a first election waits for the length of a lease" : ""}\n`);
   say(
-    `\nThe laboratory is open: ${page.url}\n${octez ? `Octez ${octez.version}, a sandbox's chain` : "Shadownet example"}, flag ${lab.options.flag ? "on" : "off"}, a block every ${options.blockTime / 1000} s. Ctrl-C ends everything.\nThe operator's commands in another terminal: KUBECONFIG=${lab.cluster.kubeconfig} npm run baker -- status --context laboratory\n`,
+    `\nThe laboratory is open: ${page.url}\n${octez ? `Octez ${octez.version}, a sandbox's chain` : "Shadownet example"}, flag ${lab.options.flag ? "on" : "off"}, a block every ${options.blockTime / 1000} s. Ctrl-C ends everything.\nThe operator's commands in another terminal: KUBECONFIG=${lab.cluster.kubeconfig} npm run baker -- status --context laboratory --namespace ${lab.cluster.namespace}\n`,
   );
   await lab.ready();
   progress(`${lab.activePod() ?? "nobody"} signs\n`);
