@@ -10,6 +10,8 @@ export interface ServicePort {
 /** @throws ClusterError for everything but "not found" */
 export interface Cluster {
   context: string;
+  /** URL of the API server. */
+  server: string;
   namespace: string;
   version(): Promise<string>;
   lease(name: string): Promise<LeaseView | undefined>;

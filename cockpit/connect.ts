@@ -75,6 +75,7 @@ const orMissing = async <T>(action: () => Promise<T>): Promise<T | undefined> =>
 
 class ConnectedCluster implements Cluster {
   readonly context: string;
+  readonly server: string;
   private readonly leases: CoordinationV1Api;
   private readonly core: CoreV1Api;
   private readonly authorization: AuthorizationV1Api;
@@ -99,6 +100,7 @@ class ConnectedCluster implements Cluster {
         },
       ],
     }));
+    this.server = config.getCurrentCluster()?.server ?? "";
     this.context = config.getCurrentContext();
     this.leases = new CoordinationV1Api(configuration);
     this.core = new CoreV1Api(configuration);

@@ -7,7 +7,7 @@
 import { Command, CommanderError } from "commander";
 import { diagnose } from "../diagnosis/diagnose";
 import { missedSlotsOf } from "../diagnosis/missed-slots";
-import { ClusterError, UsageError } from "./cluster";
+import { ClusterError, UsageError, type Cluster } from "./cluster";
 import { askPods, doctor, type Check } from "./doctor";
 import { addImport } from "./import";
 import { addKeys } from "./keys";
@@ -27,6 +27,15 @@ import { addWatermark } from "./watermark";
 interface StatusOptions extends Common {
   watch?: number | true;
 }
+/** What it means for the baker that the API does not answer this machine; other errors as they are. */
+function unanswered(error: unknown, cluster: Cluster | undefined): unknown {
+  if (!(error instanceof ClusterError) || error.kind !== "unreachable" || !cluster) return error;
+  const meaning =
+    "If only this machine is cut off, the baker signs on. If the pods do not reach the API either, nothing is signed " +
+    "until it answers again, and nothing is signed twice.";
+  const where = `context ${cluster.context}, server ${cluster.server}: ${error.message}`;
+  return new ClusterError("unreachable", `${hanging("", where)}\n${hanging("", meaning)}`);
+}
 async function status(session: Session, options: StatusOptions): Promise<void> {
   const { watch, json } = options;
   const wipe = (): void => {
@@ -43,12 +52,16 @@ async function status(session: Session, options: StatusOptions): Promise<void> {
     session.print(json, { ...view, diagnosis }, () => clock() + renderStatus(view));
     session.exitCode = diagnosis.signing ? 0 : 1;
   };
-  if (watch === undefined) return look();
+  const lookOrSay = (): Promise<void> =>
+    look().catch((error: unknown) => {
+      throw unanswered(error, session.cluster);
+    });
+  if (watch === undefined) return lookOrSay();
   // A kubeconfig that cannot be used does not get better by waiting.
   await session.connect(options);
   for (;;) {
     try {
-      await look();
+      await lookOrSay();
     } catch (error) {
       // Worth waiting for: the cluster comes back.
       if (!(error instanceof ClusterError)) throw error;
@@ -93,7 +106,7 @@ async function examine(session: Session, common: Common): Promise<void> {
 function commands(session: Session): Command {
   const program = new Command("baker")
     .description("Status, switchover and checks of a Tezos baker in active-standby mode.")
-    .showHelpAfterError()
+    .showHelpAfterError("--help after a command lists its options, and without one the commands.")
     .exitOverride()
     .configureOutput({ writeOut: session.out, writeErr: session.err });
   jsonCommand(program, "status", "who signs, and if nobody, why")

@@ -11,7 +11,7 @@ import { writeDurably } from "../daemons/runtime/durable";
 import type { PodView } from "../diagnosis/objects";
 import { checkBundle, mergeSets, nonceImport, type NonceBundle } from "../tezos/nonces";
 import { ClusterError, type Cluster } from "./cluster";
-import { bakerCommand, type Common } from "./options";
+import { bakerCommand, type Common, commandGroup } from "./options";
 import { bakerName, type Session } from "./session";
 import { bakingPodsOf, runTog } from "./tog";
 
@@ -94,7 +94,7 @@ async function importNonces(io: Session, file: string, common: Common): Promise<
 }
 
 export function addNonces(program: Command, session: Session): void {
-  const nonces = program.command("nonces").description("the seed nonces of a baker, out of its pods and into them");
+  const nonces = commandGroup(program, "nonces", "the seed nonces of a baker, out of its pods and into them");
   bakerCommand(nonces, "export", "merge the nonces of all pods of a baker into one file")
     .option("--out <file>", "where to write it (default: stdout)")
     .action(async (options: Common & { out?: string }) => {

@@ -1,6 +1,8 @@
 /** What every command of the cockpit is told: which cluster and which baker. */
 import { InvalidArgumentError, type Command } from "commander";
+import { didYouMean } from "../configuration/errors";
 import { watermarkName } from "../contract/names";
+import { UsageError } from "./cluster";
 
 /** An address or the name of its watermark. @returns the name */
 export const keyName = (text: string): string => {
@@ -47,6 +49,23 @@ export const clusterCommand = (program: Command, name: string, text: string): Co
 /** One that is about a single baker. */
 export const bakerCommand = (program: Command, name: string, text: string): Command =>
   clusterCommand(program, name, text).option("--baker <name>", "the baker (default: the only one of the namespace)");
+/** A group of subcommands, which says so where none of them is named. */
+export function commandGroup(program: Command, name: string, text: string): Command {
+  const group = program.command(name).description(text).argument("[command]").usage("COMMAND [options]");
+  return group
+    .allowUnknownOption()
+    .allowExcessArguments()
+    .action((_first: unknown, _options: unknown, { args }: Command) => {
+      const [first = ""] = args;
+      const names = group.commands.map((command) => command.name());
+      const word = first.startsWith("-") ? "" : first;
+      const near = didYouMean(word, names);
+      const got = word === "" ? "" : `; got "${word}"`;
+      throw new UsageError(
+        `${name}: choose ${names.join(" or ")}${got}${near === undefined ? "" : `; did you mean ${near}?`}`,
+      );
+    });
+}
 /** One that can also print JSON. */
 export const jsonCommand = (program: Command, name: string, text: string): Command =>
   bakerCommand(program, name, text).option("--json", "print one JSON object");

@@ -48,7 +48,11 @@ export class Session {
   readonly out = (text: string): void => this.io.out(printable(text, "lines"));
   readonly err = (text: string): void => this.io.err(printable(text, "lines"));
   readonly connect = async ({ context, namespace, kubeconfig }: Common): Promise<Cluster> =>
-    this.io.connect(await completePlace({ context, namespace, kubeconfig }, this.io.folder, process.env.KUBECONFIG));
+    (this.cluster = this.io.connect(
+      await completePlace({ context, namespace, kubeconfig }, this.io.folder, process.env.KUBECONFIG),
+    ));
+  /** The one that was connected last. */
+  cluster: Cluster | undefined;
 
   async connected(common: Common): Promise<{ cluster: Cluster; baker: string }> {
     const cluster = await this.connect(common);

@@ -10,7 +10,7 @@ import { labels, watermarkDataKey } from "../contract/names";
 import { readWatermark } from "../contract/watermark";
 import type { ConfigMapView } from "../diagnosis/objects";
 import { ClusterError, type Cluster } from "./cluster";
-import { bakerCommand, clusterCommand, keyName, plainLevel, type Common } from "./options";
+import { bakerCommand, clusterCommand, keyName, plainLevel, type Common, commandGroup } from "./options";
 import { bakerName, type Session } from "./session";
 import { readView } from "./view";
 import { farLevels, raise, renderWatermarks, type WatermarkCluster, type WatermarkObject } from "./watermark-plan";
@@ -97,9 +97,7 @@ async function raiseCommand(session: Session, options: RaiseCommandOptions): Pro
 }
 
 export function addWatermark(program: Command, session: Session): void {
-  const group = program
-    .command("watermark")
-    .description("the watermarks of a baker's keys: show them, raise their floor");
+  const group = commandGroup(program, "watermark", "the watermarks of a baker's keys: show them, raise their floor");
   bakerCommand(group, "show", "every watermark: holder, epoch, floor and the marks as level/round")
     .option("--key <address>", "only this key's: tz1..tz4, or the name of its watermark", keyName)
     .option("--json", "print one JSON array")

@@ -41,8 +41,9 @@ const lease = (name: string, spec: Record<string, unknown>, notes: Record<string
 
 async function baker(...args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
   const command = await commandPath("baker");
+  const config = args.includes("--kubeconfig") ? [] : ["--kubeconfig", kubeconfig];
   return new Promise((done) => {
-    const child = spawn(process.execPath, [command, ...args, "--kubeconfig", kubeconfig]);
+    const child = spawn(process.execPath, [command, ...args, ...config]);
     let [stdout, stderr] = ["", ""];
     child.stdout.on("data", (data: Buffer) => (stdout += data.toString()));
     child.stderr.on("data", (data: Buffer) => (stderr += data.toString()));
@@ -254,4 +255,34 @@ test("a baker that is not there lists those that are", async () => {
     ["watermark", "show"],
   ])
     expect(await baker(...words, "--baker", "alcie")).toMatchObject({ code: 2, stderr });
+});
+
+test("an API that does not answer is named, with what it means for the baker", async () => {
+  const away = join(folder, "away");
+  writeFileSync(away, api.kubeconfig("secret-token", "tezos").replace(/:\d{4,5}\b/g, ":9"));
+  const { code, stderr } = await baker("status", "--kubeconfig", away);
+  const said = stderr.replace(/\s+/g, " ");
+  expect({ code, said }).toEqual({
+    code: 3,
+    said: expect.stringMatching(/^context \S+, server \S+:9: no answer/) as string,
+  });
+  expect(said).toContain("If only this machine is cut off, the baker signs on.");
+  expect(said).toContain("nothing is signed twice.");
+});
+
+test.each([
+  [["watermark", "--context", "laboratory"], "watermark: choose show or raise"],
+  [["watermark"], "watermark: choose show or raise"],
+  [["watermark", "rise"], 'watermark: choose show or raise; got "rise"; did you mean raise?'],
+  [["nonces", "exprot"], "did you mean export?"],
+  [["stauts"], "Did you mean status?"],
+])("%p is told what to choose, and not under a page of help", async (words, expected) => {
+  let err = "";
+  const connect = () => {
+    throw new Error("words are read before the cluster is asked");
+  };
+  const io = { connect, out: () => undefined, err: (text: string) => void (err += text), terminal: false };
+  expect(await cockpit(words, io)).toBe(2);
+  expect(err).toContain(expected);
+  expect(err.trim().split("\n").length).toBeLessThan(4);
 });

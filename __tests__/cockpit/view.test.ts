@@ -56,6 +56,7 @@ const wellDal: NonNullable<MemberRecord["dal"]> = {
 /** A cluster of plain objects; `at` advances with sleeps, so that nothing waits. */
 class FakeCluster implements Cluster {
   context = "test";
+  readonly server = "https://cluster";
   namespace = "tezos";
   at = start;
   leases = new Map<string, LeaseView>();
