@@ -8,6 +8,8 @@ export interface Case {
   name: string;
   /** Belongs to `npm test`: visited in a few seconds. */
   quick: boolean;
+  /** Takes minutes: visited where it is asked for (`--slow`), and its result kept. */
+  slow?: boolean;
   run(maxStates?: number): Verdict;
 }
 export interface LeftOut {
@@ -18,5 +20,6 @@ export interface LeftOut {
   without: string;
   /** How the broken property begins. */
   breaks: string;
+  slow?: boolean;
   run(): Verdict;
 }

@@ -1,9 +1,8 @@
 /**
- * `npm run model`: visits every state of each case and leaves out each rule. `-- --only fence` takes one model, `--
- * --quick` the cases of
- * `npm test`, `-- --json` prints what docs/model-results.json holds, `-- --write` writes it there, `-- --check`
- * compares it. Exit code 1
- * where anything differs from what it should be.
+ * `npm run model`: visits every state of each case and leaves out each rule, but for those that take minutes, which
+ * `-- --slow` adds. `-- --only fence` takes one model, `-- --quick` the cases of `npm test`, `-- --json` prints what
+ * docs/model-results.json holds, `-- --write` writes it there, `-- --check` compares it. Exit code 1 where anything
+ * differs from what it should be.
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -14,10 +13,14 @@ const file = join(__dirname, "../docs/model-results.json");
 
 function main(flags: readonly string[]): void {
   const only = flags[flags.indexOf("--only") + 1];
-  const unknown = flags.filter((flag) => !["--only", only, "--quick", "--json", "--write", "--check"].includes(flag));
+  const known = ["--only", only, "--quick", "--slow", "--json", "--write", "--check"];
+  const unknown = flags.filter((flag) => !known.includes(flag));
   if (unknown.length > 0)
-    throw new Error(`the flags are --only MODEL, --quick, --json, --write and --check, got ${unknown.join(" ")}`);
-  const wanted = ({ model }: { model: string }) => !flags.includes("--only") || model === only;
+    throw new Error(
+      `the flags are --only MODEL, --quick, --slow, --json, --write and --check, got ${unknown.join(" ")}`,
+    );
+  const wanted = ({ model, slow }: { model: string; slow?: boolean }) =>
+    (!flags.includes("--only") || model === only) && (!slow || flags.includes("--slow"));
   const json = flags.includes("--json");
   const say = (text: string) => (json ? undefined : console.log(text));
   const results: Results = { cases: [], leftOut: [] };

@@ -33,7 +33,7 @@ export interface Accept {
 }
 
 /** The amendments, by number; each may be left out. "majority" and "second phase" belong to the design itself. */
-export type Amendment = 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | "majority" | "second phase" | "prepare" | "roster";
+export type Amendment = 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9 | 10 | "majority" | "second phase" | "prepare" | "roster";
 
 export interface QuorumBounds {
   epochs: number;
@@ -52,7 +52,7 @@ export interface QuorumBounds {
 
 interface Gate {
   epoch: number;
-  phase: "closed" | "preparing" | "raising" | "open";
+  phase: "closed" | "preparing" | "raising";
   /** What each store answered to this tenure's `prepare`; after the raise what of it is needed still. */
   answers: readonly (Store | null)[];
   /** Incarnations that are written with the raise and the marks. */
@@ -122,24 +122,26 @@ export function wholeOnes(answers: readonly (Store | null)[], without?: Amendmen
 }
 
 /**
- * What a raise begins with, from the answers of whole stores: this tenure's own floor and mark, or the highest of
- * all.
+ * What a raise begins with, from the answers of whole stores: a floor at or above all that earlier tenures wrote, and
+ * the own tenure's mark where its gate was started again.
  */
 export function groundOf(
   answers: readonly Store[],
   epoch: number,
   without?: Amendment,
 ): { floor: number; mark: Gate["mark"] } {
-  const own = answers.filter(({ floor }) => floor !== null && (floor.epoch === epoch || without === 1));
+  const own = (one: { epoch: number }) => one.epoch === epoch || without === 1;
+  const floors = answers.flatMap(({ floor }) => floor ?? []);
   const marks = answers.flatMap(({ mark }) => mark ?? []);
-  if (own.length === 0)
-    return {
-      floor: Math.max(...answers.flatMap(({ floor, mark }) => [floor?.place ?? 0, mark?.place ?? 0])),
-      mark: null,
-    };
-  const [highest] = marks.filter((mark) => mark.epoch === epoch || without === 1).sort((x, y) => y.place - x.place);
+  const raisedBefore = floors.some(own);
+  const counts = (one: { epoch: number }) => !raisedBefore || (without !== 9 && !own(one));
+  const [highest] = raisedBefore ? marks.filter(own).sort((x, y) => y.place - x.place) : [];
   return {
-    floor: Math.max(...own.map(({ floor }) => floor?.place ?? 0)),
+    floor: Math.max(
+      0,
+      ...floors.filter((one) => own(one) || counts(one)).map(({ place }) => place),
+      ...marks.filter(counts).map(({ place }) => place),
+    ),
     mark: highest ? { place: highest.place, digest: highest.digest } : null,
   };
 }
@@ -173,15 +175,19 @@ function forward(s: QuorumState, g: number, place: number, digest: string): Part
   return { forwarded };
 }
 
-const requestOf = (g: number, gate: Gate, store: number): Accept => ({
-  epoch: gate.epoch,
-  holder: g,
-  store,
-  incarnation: gate.answers[store]?.incarnation ?? 0,
-  floor: gate.floor,
-  mark: gate.marking && { place: gate.marking.place, digest: gate.marking.digest },
-  roster: gate.roster,
-});
+/** Every request carries the tenure's mark, the raise of a gate that was started again, too. */
+function requestOf(g: number, gate: Gate, store: number, without?: Amendment): Accept {
+  const mark = gate.marking ?? (without === 10 ? null : gate.mark);
+  return {
+    epoch: gate.epoch,
+    holder: g,
+    store,
+    incarnation: gate.answers[store]?.incarnation ?? 0,
+    floor: gate.floor,
+    mark: mark && { place: mark.place, digest: mark.digest },
+    roster: gate.roster,
+  };
+}
 /** Of the stores that answered, what they said; of the others, what the newest of those that answered knows. */
 const rosterOf = ({ answers }: Gate): number[] => {
   const [newest] = answers
@@ -237,10 +243,9 @@ class Steps {
       this.prepares(g, gate);
       this.raises(g, gate);
     } else {
-      if (gate.phase === "raising" || gate.marking) this.delivers(g, gate);
-      this.opens(g, gate);
-      if (gate.phase === "open" && !gate.marking) this.asks(g, gate);
-      this.forwards(g, gate);
+      this.delivers(g, gate);
+      if (gate.marking) this.forwards(g, gate, gate.marking);
+      else if (this.isOpen(g, gate)) this.asks(g, gate);
     }
     if (this.s.left.ends > 0 && gate.phase !== "closed")
       for (const { what, late } of this.abandoned(g, gate))
@@ -295,7 +300,9 @@ class Steps {
     return {
       ...this.s,
       ...more,
-      gates: (more.gates ?? this.s.gates).map((gate, i) => (i === g ? { ...gate, ...change } : gate)),
+      gates: (more.gates ?? this.s.gates).map((gate, i) =>
+        i === g ? this.m.namer.same({ ...gate, ...change }) : gate,
+      ),
     };
   }
   private stored(store: number, content: Store): Pick<QuorumState, "stores"> {
@@ -308,24 +315,24 @@ class Steps {
   /** Whether a gate may send its request to this store now. */
   private sendable(g: number, gate: Gate, store: number): boolean {
     if (gate.answers[store] === null && this.m.without !== 4) return false;
-    if (gate.phase === "raising") {
+    if (!gate.marking) {
       if (gate.raised[store]) return false;
       const settled = count(gate.raised.map((acked, i) => acked && (gate.whole[i] ?? false))) >= majority;
       return this.m.without === 6 || (gate.whole[store] ?? false) || settled;
     }
-    if (!gate.marking || gate.marking.acks[store]) return false;
+    if (gate.marking.acks[store]) return false;
     if (store === diskOf(g) || this.m.without === 2) return true;
     return gate.marking.acks[diskOf(g)] ?? false;
   }
   /** What nobody waits for any more, but may still arrive. */
   private abandoned(g: number, gate: Gate): { what: string; late: readonly Accept[] }[] {
     const ways = [{ what: "", late: this.s.late }];
-    if (this.s.late.length >= this.m.bounds.late || (gate.phase !== "raising" && !gate.marking)) return ways;
+    if (this.s.late.length >= this.m.bounds.late || gate.phase !== "raising") return ways;
     for (const store of storeNames.keys())
       if (this.sendable(g, gate, store))
         ways.push({
           what: `, its request to ${storeNames[store]} still under way`,
-          late: [...this.s.late, requestOf(g, gate, store)],
+          late: [...this.s.late, requestOf(g, gate, store, this.m.without)],
         });
     return ways;
   }
@@ -359,11 +366,10 @@ class Steps {
         gate.epoch,
         this.m.without,
       );
-      const phase = this.m.without === "second phase" ? "open" : "raising";
-      const raised = phase === "open" ? whole : none;
+      const raised = this.m.without === "second phase" ? whole : none;
       this.step(
         `${who} raises to floor ${ground.floor}`,
-        this.changed(g, { ...decided, phase, whole, raised, ...ground }),
+        this.changed(g, { ...decided, phase: "raising", whole, raised, ...ground }),
       );
     } else {
       // S5: the floor lies above everything that can have been signed, whatever the stores say.
@@ -380,7 +386,7 @@ class Steps {
   private delivers(g: number, gate: Gate): void {
     for (const store of storeNames.keys()) {
       if (!this.sendable(g, gate, store)) continue;
-      const content = accept(this.storeAt(store), requestOf(g, gate, store), this.m.without);
+      const content = accept(this.storeAt(store), requestOf(g, gate, store, this.m.without), this.m.without);
       if (!content) continue;
       const what = gate.marking ? `mark "${gate.marking.digest}" at ${gate.marking.place}` : `floor ${gate.floor}`;
       const sent = Math.max(this.s.sent, gate.marking?.place ?? 0);
@@ -399,9 +405,9 @@ class Steps {
     }
   }
 
-  private opens(g: number, gate: Gate): void {
-    if (gate.phase === "raising" && count(gate.raised) >= majority && gate.raised[diskOf(g)])
-      this.step(`${gateNames[g]} (epoch ${gate.epoch}) is open`, this.changed(g, { phase: "open" }));
+  /** A quorum has the raise; the third store may still get it, between two marks. */
+  private isOpen(g: number, { raised }: Gate): boolean {
+    return count(raised) >= majority && ((raised[diskOf(g)] ?? false) || this.m.without === "second phase");
   }
   private asks(g: number, gate: Gate): void {
     const seen = gate.answers.flatMap((answer) => answer?.mark ?? []);
@@ -416,19 +422,16 @@ class Steps {
         );
       }
   }
-  private forwards(g: number, gate: Gate): void {
-    if (!gate.marking) return;
-    const { place, digest, acks } = gate.marking;
+  private forwards(g: number, gate: Gate, { place, digest, acks }: NonNullable<Gate["marking"]>): void {
     // Only stores that have the raise of this tenure count.
     const counting = acks.map((acked, i) => acked && (gate.raised[i] ?? false));
     const enough = this.m.without === "majority" ? 1 : majority;
     if (count(counting) >= enough && (counting[diskOf(g)] || this.m.without === 2)) {
       const after = { marking: null, mark: { place, digest } };
+      const seen = forward(this.s, g, place, digest);
+      if (seen.forwarded) seen.forwarded = this.m.namer.same(seen.forwarded);
       for (const { what, late } of this.abandoned(g, gate))
-        this.step(
-          `${gateNames[g]} forwards "${digest}" at ${place}${what}`,
-          this.changed(g, after, { ...forward(this.s, g, place, digest), late }),
-        );
+        this.step(`${gateNames[g]} forwards "${digest}" at ${place}${what}`, this.changed(g, after, { ...seen, late }));
     }
   }
 }
