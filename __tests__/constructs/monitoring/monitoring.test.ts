@@ -7,8 +7,11 @@ import { parseAllDocuments } from "yaml";
 import { baker } from "../../helpers/synthesized";
 
 type Release = { chart: string; values: string[]; repository?: string; version?: string };
-const releases = (changes: Parameters<typeof baker>[1]) =>
-  (baker(true, changes).document.resource.helm_release ?? {}) as unknown as Record<string, Release>;
+/** Those of monitoring: the signer link has one of its own. */
+const releases = (changes: Parameters<typeof baker>[1]) => {
+  const all = (baker(true, changes).document.resource.helm_release ?? {}) as unknown as Record<string, Release>;
+  return Object.fromEntries(Object.entries(all).filter(([id]) => id !== "tezos-signer-budgets"));
+};
 const values = (release: Release | undefined) => JSON.parse(release?.values[0] ?? "{}") as Record<string, unknown>;
 const existing = { cluster: { existing: { context: "kind" } }, project: undefined, zones: ["z1", "z2"] };
 
