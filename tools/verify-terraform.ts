@@ -54,6 +54,22 @@ const binary = terraformBinary();
 
 const secretMark = "a-dummy-of-a-secret";
 
+const [keyBegin, keyEnd] = ["-----BEGIN OPENSSH PRIVATE KEY-----", "-----END OPENSSH PRIVATE KEY-----"];
+
+/** In OpenSSH's form, with the public half that the configuration has and no private half. */
+function dummyHostKey(publicKey: string): string {
+  const field = (bytes: Buffer | string): Buffer => {
+    const length = Buffer.alloc(4);
+    length.writeUInt32BE(Buffer.byteLength(bytes));
+    return Buffer.concat([length, Buffer.from(bytes)]);
+  };
+  const blob = Buffer.from(publicKey.split(" ")[1] ?? "", "base64");
+  const half = blob.length > 0 ? blob : Buffer.concat([field("ssh-ed25519"), field(Buffer.alloc(32))]);
+  const head = [Buffer.from("openssh-key-v1\0"), field("none"), field("none"), field(""), Buffer.from([0, 0, 0, 1])];
+  const whole = Buffer.concat([...head, field(half), field(secretMark)]);
+  return `${keyBegin}\n${whole.toString("base64")}\n${keyEnd}\n`;
+}
+
 /** Dummies for every secret that the configuration needs, as TF_VAR_secrets takes them. */
 export function dummySecrets(configuration: Configuration): string {
   const secrets: Record<string, unknown> = {};
@@ -62,6 +78,8 @@ export function dummySecrets(configuration: Configuration): string {
     for (const key of path.slice(0, -1)) at = (at[key] ??= {}) as Record<string, unknown>;
     at[path.at(-1) as string] = `${path.length > 1 ? "unencrypted:" : ""}${secretMark}.${path.join(".")}`;
   }
+  if (secrets.signer_link_host_key !== undefined)
+    secrets.signer_link_host_key = dummyHostKey(configuration.signer_link.host_public_key ?? "");
   return JSON.stringify(secrets);
 }
 
@@ -152,7 +170,9 @@ async function keepsNoSecret(stack: string, environment: Record<string, string>,
   const plan = await terraform(stack, ["show", "-json", "plan"], environment);
   if (!plan.ok) return `terraform show failed: ${plan.output}`;
   const texts = [...files.map((name) => [name, readFileSync(join(stack, name), "utf8")]), ["plan", plan.output]];
-  const leaks = [...texts, ["output", said]].flatMap(([name, text]) => (text?.includes(secretMark) ? [name] : []));
+  const leaks = [...texts, ["output", said]].flatMap(([name, text]) =>
+    text?.includes(secretMark) || text?.includes(keyBegin) ? [name] : [],
+  );
   return leaks.length === 0 ? "" : `a secret is in: ${leaks.join(", ")}`;
 }
 
