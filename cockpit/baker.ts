@@ -13,6 +13,7 @@ void cockpit(process.argv.slice(2), {
   terminal: process.stdout.isTTY,
   folder: process.cwd(),
 }).then((code) => {
+  process.exitCode = code;
   // A command that was interrupted may have left a question open which nobody answers for a minute.
   process.stdout.write("", (error) => {
     if (!error) process.exit(code);

@@ -1,6 +1,6 @@
 /** What every command of the cockpit is told: which cluster and which baker. */
 import { InvalidArgumentError, type Command } from "commander";
-import { didYouMean } from "../configuration/errors";
+import { suggestion } from "../configuration/errors";
 import { watermarkName } from "../contract/names";
 import { UsageError } from "./cluster";
 
@@ -59,11 +59,8 @@ export function commandGroup(program: Command, name: string, text: string): Comm
       const [first = ""] = args;
       const names = group.commands.map((command) => command.name());
       const word = first.startsWith("-") ? "" : first;
-      const near = didYouMean(word, names);
       const got = word === "" ? "" : `; got "${word}"`;
-      throw new UsageError(
-        `${name}: choose ${names.join(" or ")}${got}${near === undefined ? "" : `; did you mean ${near}?`}`,
-      );
+      throw new UsageError(`${name}: choose ${names.join(" or ")}${got}${suggestion(word, names)}`);
     });
 }
 /** One that can also print JSON. */

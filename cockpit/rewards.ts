@@ -88,8 +88,7 @@ export async function watchRewards(
   let problem: unknown;
   const patienceMs = Math.max(60_000, patienceBlocks * blockSeconds * 1000);
   while (levels.length < wanted && !interrupted.aborted && now() - newMs < patienceMs) {
-    for (let waited = 0; waited < blockSeconds && !interrupted.aborted; waited++)
-      await unlessInterrupted(interrupted, sleep(1000));
+    await unlessInterrupted(interrupted, sleep(1000 * blockSeconds));
     if (interrupted.aborted) break;
     try {
       const told = await unlessInterrupted(interrupted, readSlots(cluster, baker, from + levels.length));

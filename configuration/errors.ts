@@ -100,3 +100,8 @@ export function didYouMean(name: string, known: readonly string[]): string | und
   if (best && best.edits <= Math.max(1, Math.floor(best.candidate.length / 3))) return best.candidate;
   return known.find((candidate) => plain.length >= 3 && (candidate.startsWith(plain) || plain.startsWith(candidate)));
 }
+/** "; did you mean NAME?", or nothing where none is near. */
+export function suggestion(name: string, known: readonly string[]): string {
+  const near = didYouMean(name, known);
+  return near === undefined ? "" : `; did you mean ${near}?`;
+}

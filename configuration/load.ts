@@ -2,7 +2,16 @@
 import { basename } from "node:path";
 import { type z } from "zod";
 import { decodeAddress } from "../tezos/addresses";
-import { ConfigurationError, didYouMean, notShown, show, showAt, showName, type ConfigurationIssue } from "./errors";
+import {
+  ConfigurationError,
+  didYouMean,
+  notShown,
+  show,
+  showAt,
+  showName,
+  suggestion,
+  type ConfigurationIssue,
+} from "./errors";
 import { lineOf } from "./lines";
 import { crossFieldFindings } from "./rules";
 import { configurationSchema, secretsSchema, type Configuration } from "./schema";
@@ -230,10 +239,6 @@ function sectionOf(key: string, path: readonly string[]): string | undefined {
   const section = path.length > 0 ? undefined : knownKeys([]).find((name) => knownKeys([name]).includes(key));
   return section && `${section} = { ${key} = ... }`;
 }
-const suggestion = (name: string, known: readonly string[]): string => {
-  const near = didYouMean(name, known);
-  return near === undefined ? "" : `; did you mean ${near}?`;
-};
 
 /** Strings that HCL would have to evaluate: variable files hold values only. */
 function expressions(path: readonly string[], value: unknown): ConfigurationIssue[] {

@@ -46,25 +46,28 @@ const byTests: Search = (mutant, copy) => {
   const run = spawnSync(process.execPath, [jest, "--bail", "--silent", ...testsOf(mutant)], { cwd: copy });
   return run.status === 0 ? undefined : /^FAIL .*/m.exec(run.stderr.toString())?.[0];
 };
+/** A randomized command of the laboratory, from seed 1 on. */
+function randomized(copy: string, count: string, [file = "", ...words]: readonly string[]) {
+  const command = ["--import", "tsx", `lab/commands/${file}`, ...words, "--seed", "1", "--count", count];
+  const run = spawnSync(process.execPath, command, { cwd: copy, maxBuffer: 2 ** 28 });
+  const error = /^\w*Error: .*/m.exec(run.stderr.toString())?.[0];
+  return { status: run.status, output: run.stdout.toString(), error };
+}
 const bySchedules =
   (count: string): Search =>
   (_mutant, copy) => {
-    const command = ["--import", "tsx", "lab/commands/fuzz.ts", "schedules", "--seed", "1", "--count", count];
-    const run = spawnSync(process.execPath, command, { cwd: copy, maxBuffer: 2 ** 28 });
-    const output = run.stdout.toString();
+    const { status, output, error } = randomized(copy, count, ["fuzz.ts", "schedules"]);
     const violation = /^VIOLATION \S+ \S+/m.exec(output)?.[0] ?? "the healed baker does not sign";
-    const seed = /^seed \d+/m.exec(output)?.[0] ?? /^\w*Error: .*/m.exec(run.stderr.toString())?.[0] ?? "no seed";
-    return run.status === 1 ? `${seed}: ${violation}` : undefined;
+    const seed = /^seed \d+/m.exec(output)?.[0] ?? error ?? "no seed";
+    return status === 1 ? `${seed}: ${violation}` : undefined;
   };
 const bySimulations =
   (count: string): Search =>
   (_mutant, copy) => {
-    const command = ["--import", "tsx", "lab/commands/simulate.ts", "--seed", "1", "--count", count, "--json"];
-    const run = spawnSync(process.execPath, command, { cwd: copy, maxBuffer: 2 ** 28 });
-    if (run.status !== 1) return undefined;
-    const error = /^\w*Error: .*/m.exec(run.stderr.toString())?.[0];
+    const { status, output, error } = randomized(copy, count, ["simulate.ts", "--json"]);
+    if (status !== 1) return undefined;
     if (error !== undefined) return error;
-    const { seed, findings } = JSON.parse(run.stdout.toString()) as { seed: number; findings: { code: string }[] };
+    const { seed, findings } = JSON.parse(output) as { seed: number; findings: { code: string }[] };
     return `seed ${seed}: ${findings[0]?.code}`;
   };
 

@@ -13,6 +13,7 @@ import { basename, join, resolve } from "node:path";
 import { resolveConfiguration } from "../configuration/load";
 import { automaticFiles } from "../configuration/tfvars";
 import { neededSecrets } from "../configuration/secrets";
+import { fields, opensshText } from "./openssh-key";
 import { type Configuration } from "../configuration/schema";
 import { synthesize } from "../main";
 import { terraformBinary, terraformProgram } from "../configuration/terraform-version";
@@ -54,20 +55,10 @@ const binary = terraformBinary();
 
 const secretMark = "a-dummy-of-a-secret";
 
-const [keyBegin, keyEnd] = ["-----BEGIN OPENSSH PRIVATE KEY-----", "-----END OPENSSH PRIVATE KEY-----"];
-
 /** In OpenSSH's form, with the public half that the configuration has and no private half. */
-function dummyHostKey(publicKey: string): string {
-  const field = (bytes: Buffer | string): Buffer => {
-    const length = Buffer.alloc(4);
-    length.writeUInt32BE(Buffer.byteLength(bytes));
-    return Buffer.concat([length, Buffer.from(bytes)]);
-  };
-  const blob = Buffer.from(publicKey.split(" ")[1] ?? "", "base64");
-  const half = blob.length > 0 ? blob : Buffer.concat([field("ssh-ed25519"), field(Buffer.alloc(32))]);
-  const head = [Buffer.from("openssh-key-v1\0"), field("none"), field("none"), field(""), Buffer.from([0, 0, 0, 1])];
-  const whole = Buffer.concat([...head, field(half), field(secretMark)]);
-  return `${keyBegin}\n${whole.toString("base64")}\n${keyEnd}\n`;
+function dummyHostKey(publicKey: string | undefined): string {
+  const [, base64] = publicKey?.split(" ") ?? [];
+  return opensshText(base64 ? Buffer.from(base64, "base64") : fields("ssh-ed25519", Buffer.alloc(32)), secretMark);
 }
 
 /** Dummies for every secret that the configuration needs, as TF_VAR_secrets takes them. */
@@ -79,7 +70,7 @@ export function dummySecrets(configuration: Configuration): string {
     at[path.at(-1) as string] = `${path.length > 1 ? "unencrypted:" : ""}${secretMark}.${path.join(".")}`;
   }
   if (secrets.signer_link_host_key !== undefined)
-    secrets.signer_link_host_key = dummyHostKey(configuration.signer_link.host_public_key ?? "");
+    secrets.signer_link_host_key = dummyHostKey(configuration.signer_link.host_public_key);
   return JSON.stringify(secrets);
 }
 
@@ -171,7 +162,7 @@ async function keepsNoSecret(stack: string, environment: Record<string, string>,
   if (!plan.ok) return `terraform show failed: ${plan.output}`;
   const texts = [...files.map((name) => [name, readFileSync(join(stack, name), "utf8")]), ["plan", plan.output]];
   const leaks = [...texts, ["output", said]].flatMap(([name, text]) =>
-    text?.includes(secretMark) || text?.includes(keyBegin) ? [name] : [],
+    text?.includes(secretMark) || text?.includes("OPENSSH PRIVATE KEY") ? [name] : [],
   );
   return leaks.length === 0 ? "" : `a secret is in: ${leaks.join(", ")}`;
 }

@@ -8,6 +8,7 @@ import { parseArgs } from "node:util";
 import { fuzzParser } from "../checker/parser-fuzz";
 import { describe } from "../checker/schedules/describe";
 import { runSchedule } from "../checker/schedules/run-schedule";
+import { seedOf, wholeNumber } from "./numbers";
 
 const usage = "usage: npm run fuzz -- parser [--inputs N] [--seed N] | schedules [--count N] [--seed N] [--mild]";
 
@@ -22,12 +23,13 @@ async function main(argv: string[]): Promise<number> {
       mild: { type: "boolean" },
     },
   });
-  const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 31));
-  const number = (text: string | undefined, otherwise: number) => (text === undefined ? otherwise : Number(text));
+  const seed = seedOf(values);
+  const inputs = wholeNumber("--inputs", values.inputs, 1, 10_000_000);
+  const count = wholeNumber("--count", values.count, 1, 10_000);
+  if (seed === undefined || inputs === undefined || count === undefined) return 2;
   const started = process.hrtime.bigint();
   const seconds = () => (Number(process.hrtime.bigint() - started) / 1e9).toFixed(0);
   if (positionals[0] === "parser") {
-    const inputs = number(values.inputs, 10_000_000);
     console.error(`seed ${seed}, ${inputs} inputs`);
     const result = await fuzzParser({
       seed,
@@ -38,7 +40,6 @@ async function main(argv: string[]): Promise<number> {
     return result.failure === "" ? 0 : 1;
   }
   if (positionals[0] === "schedules") {
-    const count = number(values.count, 10_000);
     console.error(`seed ${seed}, ${count} schedules`);
     const total: Record<string, number> = {};
     for (let i = 0; i < count; i++) {

@@ -10,10 +10,9 @@ import { eventCosts, type EventCosts } from "../simulation/event-costs";
 import { sabotages, type Sabotage } from "../simulation/sabotage";
 import { shrink } from "../simulation/shrink";
 import { simulate, type SimulationResult } from "../simulation/simulate";
+import { spreadOf } from "../simulation/statistics";
 import { tell } from "../simulation/tell";
-
-const quantile = (sorted: readonly number[], part: number): number | null =>
-  sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))] ?? null;
+import { seedOf, wholeNumber } from "./numbers";
 
 /** What many runs say together. */
 class Summary {
@@ -36,21 +35,14 @@ class Summary {
   of(seed: number): object {
     const { user, system } = process.cpuUsage(this.began);
     const cpuSeconds = (user + system) / 1e6;
-    const healed = this.healed.sort((a, b) => a - b).map((ms) => Math.round(ms) / 1000);
     return {
       ...{ seed, simulations: this.runs, counts: this.counts, levels: this.levels, missedLevels: this.missed },
-      wellAfterSeconds: { median: quantile(healed, 0.5), p99: quantile(healed, 0.99), worst: quantile(healed, 1) },
+      wellAfterSeconds: spreadOf(this.healed.map((ms) => Math.round(ms) / 1000)),
       virtualSeconds: Math.round(this.virtualMs / 1000),
       cpuSeconds: Math.round(cpuSeconds),
       timesRealTime: Math.round(this.virtualMs / 1000 / cpuSeconds),
     };
   }
-}
-
-/** @returns undefined where `text` is no whole number of at least `least` */
-function wholeNumber(text: string, least: number): number | undefined {
-  const number = Number(text);
-  return /^\d+$/.test(text) && Number.isSafeInteger(number) && number >= least ? number : undefined;
 }
 
 async function main(argv: string[]): Promise<number> {
@@ -70,10 +62,8 @@ async function main(argv: string[]): Promise<number> {
     console.error(`--sabotage must be one of ${Object.keys(sabotages).join(", ")}; got ${sabotage}`);
     return 2;
   }
-  const seed = wholeNumber(values.seed ?? String(Math.floor(Math.random() * 2 ** 31)), 0);
-  const count = wholeNumber(values.count ?? "100", 1);
-  if (seed === undefined) console.error(`--seed must be a whole number, 0 or more; got ${values.seed}`);
-  if (count === undefined) console.error(`--count must be a whole number, 1 or more; got ${values.count}`);
+  const seed = seedOf(values);
+  const count = wholeNumber("--count", values.count, 1, 100);
   if (seed === undefined || count === undefined) return 2;
   console.error(`seed ${seed}, ${count} simulations`);
   if (values.events !== undefined) {

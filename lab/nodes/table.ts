@@ -27,11 +27,17 @@ function rowOf(row: Row, laboratory: readonly Series[]): string {
   return `| ${cells.join(" | ")} |`;
 }
 
+/** What a form of the suite has measured; undefined where nobody has. */
+function recordIn(folder: string, name: string): NodesRecord | undefined {
+  const file = join(folder, name);
+  return existsSync(file) ? (JSON.parse(readFileSync(file, "utf8")) as NodesRecord) : undefined;
+}
+
 /** Planned handovers by the phase of the block at which they were asked for, from docs/failover/nodes-planned.json. */
 function plannedSection(folder: string): string[] {
-  const file = join(folder, "nodes-planned.json");
-  if (!existsSync(file)) return [];
-  const { date, rows, signatures } = JSON.parse(readFileSync(file, "utf8")) as NodesRecord;
+  const record = recordIn(folder, "nodes-planned.json");
+  if (!record) return [];
+  const { date, rows, signatures } = record;
   const phases = [...new Set(rows.map(({ atSeconds }) => atSeconds))];
   const kinds = [...new Set(rows.map(({ event }) => event))];
   const lines = phases.flatMap((at) =>
@@ -77,9 +83,8 @@ const lossesOf = ({ rows }: NodesRecord): string => {
 
 /** Every container, each killed and hung twice, from docs/failover/nodes-containers.json. */
 function containersSection(folder: string, laboratory: readonly Series[]): string[] {
-  const file = join(folder, "nodes-containers.json");
-  if (!existsSync(file)) return [];
-  const record = JSON.parse(readFileSync(file, "utf8")) as NodesRecord;
+  const record = recordIn(folder, "nodes-containers.json");
+  if (!record) return [];
   return [
     "### Each container of the leader, killed and hung, twice",
     "",
@@ -92,9 +97,8 @@ function containersSection(folder: string, laboratory: readonly Series[]): strin
 
 /** @param file docs/failover/nodes.json @returns nothing where nobody has measured */
 export function nodesSection(folder: string, laboratory: readonly Series[]): string[] {
-  const file = join(folder, "nodes.json");
-  if (!existsSync(file)) return [];
-  const record = JSON.parse(readFileSync(file, "utf8")) as NodesRecord;
+  const record = recordIn(folder, "nodes.json");
+  if (!record) return [];
   const planned = record.rows.filter(({ kind }) => kind === "planned").map(({ missedLevels }) => missedLevels);
   const versions = Object.entries(record.versions).map(([name, version]) => `${name} ${version}`);
   return [

@@ -2,10 +2,10 @@
  * What one event costs a baker that is well, over many simulated runs: the table in docs/failover.md beside the
  * laboratory's few real ones.
  */
-import type { Fault } from "./faults";
-import { sentenceOf } from "./faults";
+import { sentenceOf, type Fault } from "./faults";
 import { simulate } from "./simulate";
 import { nameOf } from "./stage";
+import { spreadOf, type Spread } from "./statistics";
 
 type Event = Omit<Fault, "atMs">;
 
@@ -40,9 +40,9 @@ export interface EventCost {
   event: string;
   runs: number;
   /** Levels that the chain lacks an attestation of; over all runs. */
-  missed: { mean: number; median: number; p99: number; worst: number };
-  /** Seconds from the end of the event until no level is missed any more. */
-  wellAfterSeconds: { median: number; p99: number; worst: number };
+  missed: Spread & { mean: number };
+  /** Seconds from the end of the event until no level is missed any more, of the runs in which that came. */
+  wellAfterSeconds: Spread;
   /** What a judge found, and the seed. */
   findings: string[];
 }
@@ -55,11 +55,6 @@ export interface EventCosts {
 /** A baker is well long before; and every phase of a block of 6 s is struck. */
 const atMs = (seed: number): number => 40_000 + ((seed * 787) % 6000);
 
-const statistics = (values: readonly number[]) => {
-  const sorted = [...values].sort((a, b) => a - b);
-  const at = (part: number) => sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))] ?? 0;
-  return { median: at(0.5), p99: at(0.99), worst: at(1) };
-};
 const rounded = (value: number, digits: number): number => Number(value.toFixed(digits));
 
 /** `seed` to `seed + runs - 1` of each event. */
@@ -72,18 +67,13 @@ export async function eventCosts(seed: number, runs: number, progress: (line: st
     for (let i = 0; i < runs; i++) {
       const result = await simulate({ seed: seed + i, plan: [{ ...event, atMs: atMs(seed + i) }] });
       missed.push(result.missedLevels);
-      if (result.healedMs !== null) well.push(result.healedMs / 1000);
+      if (result.healedMs !== null) well.push(rounded(result.healedMs / 1000, 1));
       findings.push(...result.findings.map(({ code }) => `${code} (seed ${seed + i})`));
     }
     const mean = rounded(missed.reduce((sum, one) => sum + one, 0) / runs, 2);
-    const seconds = statistics(well);
     const cost: EventCost = {
-      ...{ scenario, event: sentenceOf({ ...event, atMs: 0 }, nameOf), runs, missed: { mean, ...statistics(missed) } },
-      wellAfterSeconds: {
-        median: rounded(seconds.median, 1),
-        p99: rounded(seconds.p99, 1),
-        worst: rounded(seconds.worst, 1),
-      },
+      ...{ scenario, event: sentenceOf({ ...event, atMs: 0 }, nameOf), runs, missed: { mean, ...spreadOf(missed) } },
+      wellAfterSeconds: spreadOf(well),
       findings,
     };
     progress(`${cost.event}: ${JSON.stringify(cost.missed)}, ${findings.length} findings`);

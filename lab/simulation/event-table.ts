@@ -20,7 +20,7 @@ export function simulatedSection(folder: string, laboratory: readonly Series[]):
     const { missed, wellAfterSeconds: well } = cost;
     const found = cost.findings.length === 0 ? "none" : `**${cost.findings.join(", ")}**`;
     const levels = `${missed.median} | ${missed.mean} | ${missed.p99} | ${missed.worst}`;
-    return `| ${cost.event} | ${cost.runs} | ${levels} | ${laboratoryOf(cost, laboratory)} | ${well.median} (${well.p99}, ${well.worst}) | ${found} |`;
+    return `| ${cost.event} | ${cost.runs} | ${levels} | ${laboratoryOf(cost, laboratory)} | ${well.median ?? "never"} (${well.p99 ?? "never"}, ${well.worst ?? "never"}) | ${found} |`;
   });
   return [
     "## Simulated, many times",

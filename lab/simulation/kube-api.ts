@@ -3,7 +3,7 @@
  * late requests and answers, refusals, throttling. What happens follows from the faults that act at the moment.
  */
 import { watermarkDataKey, watermarkName } from "../../contract/names";
-import { watermarkSchema, type Watermark } from "../../contract/watermark";
+import type { Watermark } from "../../contract/watermark";
 import type {
   FailureKind,
   Kinds,
@@ -14,6 +14,7 @@ import type {
   WatchEvent,
 } from "../../daemons/runtime/kube";
 import { writeInDoubt } from "../../daemons/runtime/kube-doubt";
+import { parseRecord } from "../checker/schedules/api";
 import type { Process } from "./process";
 import type { Stage } from "./stage";
 
@@ -42,10 +43,8 @@ const refused = (kind: FailureKind, status: number): Reply => ({ ok: false, kind
 const throttled = (retryAfterMs: number): Reply => ({
   ...{ ok: false, kind: "too-many-requests", status: 429, retryAfterMs },
 });
-export const recordOf = (object: Stored | undefined): Watermark | null => {
-  const text = object && "data" in object ? (object.data?.[watermarkDataKey] ?? "") : "";
-  return text === "" ? null : watermarkSchema.parse(JSON.parse(text));
-};
+export const recordOf = (object: Stored | undefined): Watermark | null =>
+  parseRecord(object && "data" in object ? (object.data?.[watermarkDataKey] ?? "") : "");
 
 export class SimulatedKube {
   private readonly store = new Map<string, Stored>();
@@ -222,7 +221,8 @@ export class SimulatedKube {
     this.stage.world.after(noticedAfterMs, () => this.listAgain(watcher));
   }
   private listAgain(watcher: Watcher): void {
-    const { world, stage } = { world: this.stage.world, stage: this.stage };
+    const { stage } = this;
+    const { world } = stage;
     if (watcher.over || !watcher.process.alive) return;
     if (this.cut(watcher.pod) || stage.suffers(watcher.pod, "watch-silent"))
       return void world.after(world.between(100, 5000), () => this.listAgain(watcher));
